@@ -1,0 +1,36 @@
+# Two commands do everything: `make` sets up and runs the main job, `make test` sets up and passes the tests.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+JOBS   ?= 2
+
+.DEFAULT_GOAL := demo
+.PHONY: demo test lint setup bench results clean help
+
+demo: setup  ## train and evaluate on real solar cells (ELPV), leave a results page
+	$(BIN)/mintad train --preset fast --data elpv --peers padim,patchcore --out runs/elpv
+
+test: setup lint  ## lint, then all tests
+	$(BIN)/python -m pytest -n $(JOBS)
+
+lint: setup
+	$(BIN)/ruff check .
+
+bench: setup  ## seconds per training step against UniAD's recipe
+	$(BIN)/python benchmarks/step_time.py
+
+setup: $(VENV)/.installed  ## make the virtual environment
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "mintad needs Python 3.10 or newer; this is $$($(PYTHON) --version). Try: make PYTHON=python3.11"; exit 1; }
+	@echo "setting up $(VENV) (about 3 GB, a few minutes the first time) ..."
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+clean:  ## remove the environment and all runs
+	rm -rf $(VENV) runs
+
+help:
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'

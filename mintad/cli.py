@@ -1,0 +1,250 @@
+"""The command line: ``mintad train | evaluate | predict | describe | data | cache`` (``python -m mintad`` is the same)."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from mintad.config import Config, load_config, preset
+from mintad.errors import ConfigError, MintadError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+data_app = typer.Typer(no_args_is_help=True, help="Get, check and list data sets.")
+cache_app = typer.Typer(no_args_is_help=True, help="List and clear the feature cache.")
+app.add_typer(data_app, name="data")
+app.add_typer(cache_app, name="cache")
+console = Console()
+errors = Console(stderr=True, soft_wrap=True)
+
+PresetOption = Annotated[str | None, typer.Option("--preset", help="paper (as published) or fast (2 CPU cores); default fast.")]
+ConfigOption = Annotated[Path | None, typer.Option("--config", help="YAML or JSON file over the preset.")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One configuration value, e.g. train.steps=400.")]
+DataOption = Annotated[str | None, typer.Option("--data", help="elpv, mini, mvtec, visa, btad, merged, cifar10 or folder.")]
+RootOption = Annotated[Path | None, typer.Option("--root", help="Folder of the data set.")]
+CategoriesOption = Annotated[str | None, typer.Option("--categories", help="Comma-separated; default all.")]
+PeersOption = Annotated[str, typer.Option("--peers", help="Comma-separated peers on the same features: padim, patchcore.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
+
+
+def resolve_config(
+    preset_name: str | None = None,
+    file: Path | None = None,
+    settings: list[str] | None = None,
+    data: str | None = None,
+    root: Path | None = None,
+    categories: str | None = None,
+) -> Config:
+    """The configuration that the options describe: preset, then file, then --data and its like, then --set.
+
+    Raises:
+        ConfigError: unknown preset, key or value.
+    """
+    if preset_name and file:
+        raise ConfigError("give --preset or --config, not both; the file may name its base with 'preset: paper'")
+    config = load_config(file) if file else preset(preset_name or "fast")
+    changes: dict[str, object] = {}
+    if data is not None:
+        changes["data.name"] = data
+    if root is not None:
+        changes["data.root"] = str(root.expanduser().resolve())
+    if categories is not None:
+        changes["data.categories"] = tuple(name.strip() for name in categories.split(","))
+    for setting in settings or []:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise ConfigError(f"--set takes KEY=VALUE, not '{setting}'")
+        changes[key.strip()] = value.strip()
+    return config.override(**changes)
+
+
+@app.command("train")
+def train_command(
+    out: Annotated[Path, typer.Option("--out", help="Run directory; an unfinished run in it is resumed.")] = Path("runs/run"),
+    preset_name: PresetOption = None,
+    config: ConfigOption = None,
+    data: DataOption = None,
+    root: RootOption = None,
+    categories: CategoriesOption = None,
+    settings: SetOption = None,
+    peers: PeersOption = "",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Start afresh where --out holds a run.")] = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Train, evaluate on the test split, and write the run directory with its results page."""
+    from mintad.pipeline import train_run
+
+    resolved = resolve_config(preset_name, config, settings, data, root, categories)
+    names = tuple(name.strip() for name in peers.split(",") if name.strip())
+    run = train_run(resolved, out, peer_names=names, overwrite=overwrite, progress=not quiet)
+    print_results(run.path)
+
+
+@app.command("evaluate")
+def evaluate_command(
+    run: Annotated[Path, typer.Argument(help="Run directory.")],
+    peers: PeersOption = "",
+    quiet: QuietOption = False,
+) -> None:
+    """Evaluate a run's newest checkpoint again and rewrite its results."""
+    from mintad.pipeline import evaluate_run
+
+    names = tuple(name.strip() for name in peers.split(",") if name.strip())
+    print_results(evaluate_run(run, peer_names=names, progress=not quiet).path)
+
+
+@app.command("predict")
+def predict_command(
+    run: Annotated[Path, typer.Argument(help="Run directory.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files and folders.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for predictions.csv and the heatmaps.")] = Path("predictions"),
+    quiet: QuietOption = False,
+) -> None:
+    """Score images: a CSV and heatmap overlays. Unreadable files are reported and skipped, and the exit code is 1."""
+    from mintad.predict import predict_files
+
+    table, problems = predict_files(run, images, out, progress=not quiet)
+    shown = Table("image", "score", "anomalous", "class")
+    for row in table.sort_values("pred_score", ascending=False).head(20).itertuples():
+        shown.add_row(Path(row.image).name, f"{row.pred_score:.4f}", str(row.anomalous), row.pred_class)
+    console.print(shown)
+    console.print(f"{len(table)} images scored; all results in {out / 'predictions.csv'}", soft_wrap=True)
+    for problem in problems:
+        errors.print(f"skipped: {problem}", style="red", markup=False)
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command("describe")
+def describe_command(
+    preset_name: PresetOption = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    classes: Annotated[int, typer.Option("--classes", min=1, help="N, classes of the head.")] = 15,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+) -> None:
+    """Parameters and MACs of every part, for one image. No weights and no data are needed."""
+    from mintad.features.backbone import build_backbone
+    from mintad.model import build_model
+    from mintad.model.complexity import describe
+
+    resolved = resolve_config(preset_name, config, settings)
+    wanted = resolved.features
+    backbone = build_backbone(
+        wanted.backbone,
+        image_size=wanted.image_size,
+        grid=wanted.grid,
+        weights="random",
+        reductions=wanted.reductions,
+    )
+    model = build_model(resolved.model, channels=backbone.channels, grid=backbone.grid, classes=classes)
+    counts = describe(backbone, model)
+    if as_json:
+        print(json.dumps(counts, indent=1))
+        return
+    macs = counts.pop("macs")
+    table = Table("part", "parameters", "MACs", title=f"{resolved.model.variant}, {wanted.backbone}, {classes} classes")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, count in counts.items():
+        table.add_row(name, f"{count:,}", f"{macs[name]:,}")
+    console.print(table)
+
+
+@data_app.command("check")
+def check_command(
+    root: Annotated[Path, typer.Argument(help="Folder of the data set.")],
+    name: Annotated[str, typer.Option("--data", help="mvtec, visa, btad, cifar10, folder; default: recognised.")] = "auto",
+) -> None:
+    """Count a data set's images per category and list all its problems at once; exit code 1 if there are errors."""
+    from mintad.data.check import check
+
+    report = check(root, name)
+    console.print(report.to_rich())
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+@data_app.command("get")
+def get_command(
+    name: Annotated[str, typer.Argument(help="mvtec, visa, btad or cifar10.")],
+    root: Annotated[Path | None, typer.Option("--root", help="Where to; default data/NAME.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Accept the data set's licence without being asked.")] = False,
+) -> None:
+    """Download, verify and unpack a public data set."""
+    from mintad.data.download import get, source_for
+
+    source = source_for(name)
+    console.print(source.summary(), markup=False)
+    accepted = yes or (sys.stdin.isatty() and typer.confirm("Do you accept this licence?"))
+    folder = get(name, root or Path("data") / name, accept_licence=accepted)
+    console.print(f"ready: mintad train --data {name} --root {folder}", soft_wrap=True, markup=False)
+
+
+@cache_app.command("list")
+def cache_list_command() -> None:
+    """The feature caches on this machine."""
+    from mintad.features.cache import cache_root, list_caches
+
+    table = Table("key", "backbone", "grid", "images", "size", "last used", title=str(cache_root()))
+    for entry in list_caches():
+        size = f"{entry.nbytes / 2**20:,.1f} MiB"
+        table.add_row(entry.key, entry.backbone, str(entry.grid), f"{entry.images:,}", size, f"{entry.modified:%Y-%m-%d %H:%M}")
+    console.print(table)
+
+
+@cache_app.command("clear")
+def cache_clear_command(
+    key: Annotated[str | None, typer.Argument(help="A key of mintad cache list; default all.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Remove cached features; they are computed again when needed."""
+    from mintad.features.cache import clear_caches
+
+    if not yes:
+        typer.confirm(f"Remove {key or 'all cached features'}?", abort=True)
+    console.print(f"freed {clear_caches(key) / 2**20:,.1f} MiB")
+
+
+def print_results(run: Path) -> None:
+    """The headline of a finished run on the terminal."""
+    metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    image, pixel = metrics["image"]["auroc"], metrics["pixel"]
+    table = Table("category", "image AUROC", *(["pixel AP"] if pixel else []))
+    aps = pixel["average_precision"] if pixel else {"per_category": {}}
+    for category, value in image["per_category"].items():
+        ap = aps["per_category"].get(category)
+        table.add_row(category, f"{value:.4f}", *(["-" if ap is None else f"{ap:.4f}"] if pixel else []))
+    table.add_section()
+    table.add_row("mean", f"{image['mean']:.4f}", *([f"{aps['mean']:.4f}"] if pixel else []))
+    console.print(table)
+    if metrics.get("class_accuracy"):
+        console.print(f"class accuracy on test images: {metrics['class_accuracy']['mean']:.4f}")
+    peers = run / "peers.csv"
+    if peers.exists():
+        import pandas as pd
+
+        means = pd.read_csv(peers, index_col="method")["I mean"]
+        console.print("image AUROC on the same features: " + ", ".join(f"{name} {value:.4f}" for name, value in means.items()))
+    console.print(f"results page: {(run / 'report.html').resolve().as_uri()}", soft_wrap=True)
+
+
+def main() -> None:
+    """Entry point: user errors are printed without a traceback, exit code 2."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for noisy in ("accelerate", "timm", "httpx", "huggingface_hub", "papermill"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        app()
+    except MintadError as error:
+        errors.print(f"error: {error}", style="red", markup=False, highlight=False)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        errors.print("interrupted; run the same command again to resume", style="yellow")
+        sys.exit(130)

@@ -1,0 +1,62 @@
+"""Parameters and multiply-accumulates of every part (Table 6, and the counts a faithful build must give)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from mintad.features.backbone import Backbone
+from mintad.model.reconstruction import ReconstructionModel
+
+PARTS = ("adapter", "prompt_mapper", "inr", "distribution_decoder", "transformer", "output")
+
+
+def parameters(module: nn.Module) -> int:
+    """Parameters of a module, buffers not counted."""
+    return sum(p.numel() for p in module.parameters())
+
+
+def describe(backbone: Backbone, model: ReconstructionModel) -> dict[str, Any]:
+    """Parameters and MACs per part, for one image.
+
+    MACs count every matrix product and convolution, those inside attention included; additions, activations and normalisations
+    are left out, as is usual.
+
+    Returns:
+        Parameters under each part's name, `total` (without the backbone) and `total_with_backbone`, and the same under `macs`.
+    """
+    parts = {name: getattr(model, name) for name in PARTS if hasattr(model, name)}
+    parts["encoder_layer"] = model.transformer.encoder[0]
+    parts["decoder_layer"] = model.transformer.decoder[0]
+    counts: dict[str, Any] = {"backbone": parameters(backbone)}
+    counts |= {name: parameters(part) for name, part in parts.items()}
+    counts["total"] = parameters(model)
+    counts["total_with_backbone"] = counts["total"] + counts["backbone"]
+    counts["macs"] = _macs(backbone, model, parts)
+    return counts
+
+
+def _macs(backbone: Backbone, model: ReconstructionModel, parts: dict[str, nn.Module]) -> dict[str, int]:
+    device = next(model.parameters()).device
+    image = torch.zeros(1, 3, backbone.image_size, backbone.image_size, device=device)
+    was_training = model.training
+    model.eval()
+    # The math kernel spells attention out as matrix products, which the counter sees on every device.
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+        with FlopCounterMode(display=False) as backbone_counter:
+            feat_BLF = backbone(image)
+        with FlopCounterMode(display=False) as counter:
+            model(feat_BLF)
+    model.train(was_training)
+    names = {module: name for name, module in model.named_modules()}
+    root = type(model).__name__
+    per_module = {key: sum(value.values()) // 2 for key, value in counter.get_flop_counts().items()}
+    macs = {"backbone": backbone_counter.get_total_flops() // 2}
+    macs |= {name: per_module.get(f"{root}.{names[part]}", 0) for name, part in parts.items()}
+    macs["total"] = counter.get_total_flops() // 2
+    macs["total_with_backbone"] = macs["total"] + macs["backbone"]
+    return macs

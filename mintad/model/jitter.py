@@ -1,0 +1,39 @@
+"""Feature jitter: the noise that turns reconstruction into denoising (§3.2, from UniAD)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class FeatureJitter(nn.Module):
+    """Adds Gaussian noise to every token, scaled by the token's own norm.
+
+    The deviation of the noise on a token x with C channels is ``scale * |x|_2 / C``. Active in training mode only.
+
+    Args:
+        scale: alpha; 20 in UniAD.
+        probability: share of batches that are jittered; 1.0 in UniAD.
+    """
+
+    def __init__(self, scale: float = 20.0, probability: float = 1.0) -> None:
+        super().__init__()
+        self.scale = scale
+        self.probability = probability
+
+    def forward(self, tokens_BLC: Tensor, noise_BLC: Tensor | None = None) -> Tensor:
+        """Jittered tokens, same shape.
+
+        Args:
+            tokens_BLC: clean tokens.
+            noise_BLC: standard normal noise; drawn here when not given. The trainer gives it, so that the noise of an
+                image does not depend on the number of processes that share the batch.
+        """
+        if not self.training or self.scale == 0:
+            return tokens_BLC
+        if self.probability < 1 and torch.rand(()) >= self.probability:
+            return tokens_BLC
+        if noise_BLC is None:
+            noise_BLC = torch.randn_like(tokens_BLC)
+        deviation_BL1 = tokens_BLC.norm(dim=-1, keepdim=True) * (self.scale / tokens_BLC.shape[-1])
+        return tokens_BLC + noise_BLC * deviation_BL1

@@ -1,0 +1,59 @@
+"""The training objective (§3.5, Eqs 1, 4, 5, 6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mintad.config import TrainConfig
+from mintad.model.prior import gaussian_nll
+from mintad.model.reconstruction import Output
+
+
+@dataclass
+class Losses:
+    """Named losses of a batch, scalars; `ce` and `prior` are zero for models without them."""
+
+    total: Tensor
+    mse: Tensor
+    ce: Tensor
+    prior: Tensor
+
+    def as_floats(self) -> dict[str, float]:
+        values = torch.stack([self.total, self.mse, self.ce, self.prior]).detach().tolist()
+        return dict(zip(("loss", "mse", "ce", "prior"), values, strict=True))
+
+
+def reduce(elements_BLC: Tensor, reduction: str) -> Tensor:
+    """Mean over images of the reduced element losses (B, L, C).
+
+    'element' averages over tokens and channels, 'token' sums channels and averages tokens, 'sum' sums both.
+    """
+    if reduction == "element":
+        return elements_BLC.mean()
+    per_token_BL = elements_BLC.sum(dim=-1)
+    return per_token_BL.mean() if reduction == "token" else per_token_BL.sum(dim=-1).mean()
+
+
+def compute_losses(output: Output, labels_B: Tensor, config: TrainConfig) -> Losses:
+    """``L_MSE + lambda_a * L_CE + lambda_b * L_Prior`` (Eq. 6).
+
+    The cross-entropy is the usual mean over images of -log p(class); Eq. 1's further 1/N would only rescale lambda_a.
+
+    Args:
+        output: of a model in training mode.
+        labels_B: class index of every image.
+        config: weights and reductions.
+    """
+    squared_error = (output.reconstruction.float() - output.target.float()).square()
+    mse = reduce(squared_error, config.mse_reduction)
+    ce = prior = torch.zeros((), device=mse.device)
+    if output.class_logits is not None:
+        ce = F.cross_entropy(output.class_logits.float(), labels_B)
+    if output.mean is not None:
+        nll = gaussian_nll(output.adapted.float(), output.mean.float(), output.log_variance.float())
+        prior = reduce(nll, config.prior_reduction)
+    return Losses(total=mse + config.weight_ce * ce + config.weight_prior * prior, mse=mse, ce=ce, prior=prior)

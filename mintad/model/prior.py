@@ -1,0 +1,38 @@
+"""The Gaussian prior over adapted features (§3.4, Eqs 2-4, Table 14)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from mintad.model.prompt_mapper import mlp
+
+
+class DistributionDecoder(nn.Module):
+    """Mean and log-variance of every token's Gaussian, from the class-aware query (Table 14).
+
+    Predicting the *logarithm* of the variance keeps it positive. The likelihood of Eq. 4 has no upper bound: it grows without
+    end as the adapter shrinks its output to a point. `min_log_variance` is the floor that ends this.
+
+    Args:
+        width: D.
+        min_log_variance: floor of the log-variance.
+    """
+
+    def __init__(self, width: int = 256, *, min_log_variance: float = -10.0) -> None:
+        super().__init__()
+        self.network = mlp((width, width, width, 2 * width), nn.LeakyReLU)
+        self.min_log_variance = min_log_variance
+
+    def forward(self, query_BLD: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean (B, L, D) and log-variance (B, L, D) for a query (B, L, D)."""
+        mean_BLD, log_variance_BLD = self.network(query_BLD).chunk(2, dim=-1)
+        return mean_BLD, log_variance_BLD.clamp(min=self.min_log_variance)
+
+
+def gaussian_nll(value: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """``-log N(value | mean, exp(log_variance))`` of every element, the constant included (Eq. 4 before the sum)."""
+    squared_error = (value - mean).square() * torch.exp(-log_variance)
+    return 0.5 * (math.log(2 * math.pi) + log_variance + squared_error)

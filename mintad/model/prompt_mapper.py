@@ -1,0 +1,73 @@
+"""The class encoder: from adapted features to a class token (§3.3, Eq. 1, Table 12)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def mlp(sizes: tuple[int, ...], activation: type[nn.Module]) -> nn.Sequential:
+    """Linear layers of the given sizes with the activation between them (none at the end)."""
+    layers: list[nn.Module] = []
+    for n, (n_in, n_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        layers += [activation()] if n else []
+        layers += [nn.Linear(n_in, n_out)]
+    return nn.Sequential(*layers)
+
+
+class PromptMapper(nn.Module):
+    """Class token t_c of an image, and the class logits of the head that teaches it.
+
+    The class encoder works along the *token* axis of the features, seen as (B, D, L): every channel's spatial pattern becomes
+    `token_width` numbers. The channel encoder mixes all channels into the class token; the head is linear.
+
+    Table 12 ends both encoders with a softmax. With PyTorch's default initialisation both are then almost uniform at the start
+    and pass almost no gradient: the token stays the same for all images and the classifier stays near chance for thousands of
+    steps. `gain` widens the initial weights of the layers next to a softmax, which keeps the printed form and lets it learn.
+
+    Args:
+        tokens: L, tokens of an image.
+        width: D, channels of the adapted features.
+        classes: N.
+        hidden, token_width: 256 and 32 in Table 12.
+        class_encoder_softmax, token_softmax: the two softmaxes of Table 12.
+        head_reads: 'token' (Table 12) or 'logits', the values before the token's softmax.
+        gain: factor on the initial weights of both encoders' last layer and, if it reads a softmax, of the head.
+    """
+
+    def __init__(
+        self,
+        tokens: int,
+        width: int,
+        classes: int,
+        *,
+        hidden: int = 256,
+        token_width: int = 32,
+        class_encoder_softmax: bool = True,
+        token_softmax: bool = True,
+        head_reads: str = "token",
+        gain: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.class_encoder = mlp((tokens, hidden, hidden, token_width), nn.ReLU)
+        self.channel_encoder = mlp((width * token_width, hidden, hidden, token_width), nn.LeakyReLU)
+        self.head = nn.Linear(token_width, classes)
+        self.class_encoder_softmax = class_encoder_softmax
+        self.token_softmax = token_softmax
+        self.head_reads = head_reads
+        with torch.no_grad():
+            if class_encoder_softmax:
+                self.class_encoder[-1].weight *= gain
+            if token_softmax:
+                self.channel_encoder[-1].weight *= gain
+                if head_reads == "token":
+                    self.head.weight *= gain
+
+    def forward(self, adapted_BLD: Tensor) -> tuple[Tensor, Tensor]:
+        """Class token (B, T) and class logits (B, N) of adapted features (B, L, D)."""
+        pattern_BDT = self.class_encoder(adapted_BLD.transpose(1, 2))
+        if self.class_encoder_softmax:
+            pattern_BDT = pattern_BDT.softmax(dim=-1)
+        values_BT = self.channel_encoder(pattern_BDT.flatten(1))
+        token_BT = values_BT.softmax(dim=-1) if self.token_softmax else values_BT
+        return token_BT, self.head(token_BT if self.head_reads == "token" else values_BT)

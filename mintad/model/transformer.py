@@ -1,0 +1,179 @@
+"""The reconstruction transformer (§3.2, Table 15), UniAD's: post-norm layers, decoder layers with two attentions.
+
+Shapes: B images, L tokens, D width, H heads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Attention(nn.Module):
+    """Multi-head attention through `scaled_dot_product_attention`; 4 * (D * D + D) parameters, as in Table 15."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.dropout = dropout
+        self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
+
+    def _split(self, x_BLD: Tensor) -> Tensor:
+        return x_BLD.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def forward(self, query_BLD: Tensor, key_BLD: Tensor, value_BLD: Tensor, mask_LL: Tensor | None = None) -> Tensor:
+        """Attended values (B, L, D). `mask_LL` is True where attention is allowed."""
+        attended_BHLE = F.scaled_dot_product_attention(
+            self._split(self.query(query_BLD)),
+            self._split(self.key(key_BLD)),
+            self._split(self.value(value_BLD)),
+            attn_mask=mask_LL,
+            dropout_p=self.dropout if self.training else 0.0,
+        )
+        return self.out(attended_BHLE.transpose(1, 2).flatten(2))
+
+
+class FeedForward(nn.Sequential):
+    """Linear, ReLU, dropout, linear."""
+
+    def __init__(self, width: int, hidden: int, dropout: float) -> None:
+        super().__init__(nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, width))
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention and feed-forward, each followed by addition and normalisation (post-norm)."""
+
+    def __init__(self, width: int, heads: int, ffn: int, dropout: float, attention_dropout: float) -> None:
+        super().__init__()
+        self.attention = Attention(width, heads, attention_dropout)
+        self.ffn = FeedForward(width, ffn, dropout)
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x_BLD: Tensor, position_LD: Tensor, mask_LL: Tensor | None = None) -> Tensor:
+        at_BLD = x_BLD + position_LD
+        x_BLD = self.norm1(x_BLD + self.dropout(self.attention(at_BLD, at_BLD, x_BLD, mask_LL)))
+        return self.norm2(x_BLD + self.dropout(self.ffn(x_BLD)))
+
+
+class DecoderLayer(nn.Module):
+    """The query looks at the encoder's output, the result looks at the previous decoder layer's output.
+
+    There is no residual path from the tokens to the output: what the layer passes on is mixed from values by attention weights
+    that start from the query. That is what a class-aware query steers, and what makes copying harder.
+    """
+
+    def __init__(self, width: int, heads: int, ffn: int, dropout: float, attention_dropout: float) -> None:
+        super().__init__()
+        self.memory_attention = Attention(width, heads, attention_dropout)
+        self.previous_attention = Attention(width, heads, attention_dropout)
+        self.ffn = FeedForward(width, ffn, dropout)
+        self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(width) for _ in range(3))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self,
+        query_BLD: Tensor,
+        memory_BLD: Tensor,
+        previous_BLD: Tensor,
+        position_LD: Tensor,
+        mask_LL: Tensor | None = None,
+    ) -> Tensor:
+        x_BLD = query_BLD
+        attended_BLD = self.memory_attention(x_BLD + position_LD, memory_BLD + position_LD, memory_BLD, mask_LL)
+        x_BLD = self.norm1(x_BLD + self.dropout(attended_BLD))
+        attended_BLD = self.previous_attention(x_BLD + position_LD, previous_BLD + position_LD, previous_BLD, mask_LL)
+        x_BLD = self.norm2(x_BLD + self.dropout(attended_BLD))
+        return self.norm3(x_BLD + self.dropout(self.ffn(x_BLD)))
+
+
+class PositionEmbedding(nn.Module):
+    """Learned row and column embeddings, D/2 channels each, for a grid of H x W tokens."""
+
+    def __init__(self, grid: tuple[int, int], width: int) -> None:
+        super().__init__()
+        self.column = nn.Parameter(torch.rand(grid[1], width // 2))
+        self.row = nn.Parameter(torch.rand(grid[0], width // 2))
+
+    def forward(self) -> Tensor:
+        """Embedding (L, D), row-major."""
+        H, W = self.row.shape[0], self.column.shape[0]
+        column_HWD = self.column[None, :, :].expand(H, -1, -1)
+        row_HWD = self.row[:, None, :].expand(-1, W, -1)
+        return torch.cat([column_HWD, row_HWD], dim=-1).flatten(0, 1)
+
+
+def neighbour_mask(grid: tuple[int, int], size: int) -> Tensor:
+    """UniAD's neighbour mask: a token must not attend to the `size` x `size` square around it.
+
+    Returns:
+        Boolean (L, L), True where attention is allowed.
+
+    Raises:
+        ValueError: if the mask would leave a token nothing to attend to.
+    """
+    row_L, column_L = (axis.flatten() for axis in torch.meshgrid(*map(torch.arange, grid), indexing="ij"))
+    near_row = (row_L[:, None] - row_L[None, :]).abs() <= size // 2
+    near_column = (column_L[:, None] - column_L[None, :]).abs() <= size // 2
+    allowed_LL = ~(near_row & near_column)
+    if not allowed_LL.any(dim=1).all():
+        raise ValueError(f"a {size}x{size} neighbour mask covers the whole {grid[0]}x{grid[1]} grid for some token")
+    return allowed_LL
+
+
+class Transformer(nn.Module):
+    """Encoder over the tokens, decoder driven by a query.
+
+    Args:
+        grid: tokens as rows and columns.
+        width, heads, ffn: D, H and the feed-forward's hidden width.
+        encoder_layers, decoder_layers: depth.
+        dropout, attention_dropout: see Table 15.
+        mask_size: side of the neighbour mask, 0 for none. Computed once, here.
+    """
+
+    def __init__(
+        self,
+        grid: tuple[int, int],
+        width: int = 256,
+        *,
+        heads: int = 8,
+        ffn: int = 1024,
+        encoder_layers: int = 4,
+        decoder_layers: int = 4,
+        dropout: float = 0.1,
+        attention_dropout: float = 0.1,
+        mask_size: int = 0,
+    ) -> None:
+        super().__init__()
+        sizes = (width, heads, ffn, dropout, attention_dropout)
+        self.position = PositionEmbedding(grid, width)
+        self.encoder = nn.ModuleList(EncoderLayer(*sizes) for _ in range(encoder_layers))
+        self.decoder = nn.ModuleList(DecoderLayer(*sizes) for _ in range(decoder_layers))
+        self.decoder_norm = nn.LayerNorm(width)
+        mask_LL = neighbour_mask(grid, mask_size) if mask_size else None
+        self.register_buffer("mask_LL", mask_LL, persistent=False)
+        for parameter in (p for module in (self.encoder, self.decoder) for p in module.parameters()):
+            if parameter.dim() > 1:
+                nn.init.xavier_uniform_(parameter)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.zeros_(module.bias)
+
+    def forward(self, x_BLD: Tensor, queries: Sequence[Tensor]) -> Tensor:
+        """Reconstructed tokens (B, L, D).
+
+        Args:
+            x_BLD: adapted (in training jittered) tokens.
+            queries: one query for each decoder layer, (B, L, D) or (L, D).
+        """
+        position_LD = self.position()
+        for layer in self.encoder:
+            x_BLD = layer(x_BLD, position_LD, self.mask_LL)
+        memory_BLD, previous_BLD = x_BLD, x_BLD
+        for layer, query in zip(self.decoder, queries, strict=True):
+            previous_BLD = layer(query.expand_as(x_BLD), memory_BLD, previous_BLD, position_LD, self.mask_LL)
+        return self.decoder_norm(previous_BLD)

@@ -1,0 +1,147 @@
+"""Use a trained run on any images: scores, a decision, and heatmaps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+
+from mintad.config import Config
+from mintad.data.images import IMAGE_SUFFIXES, read_image
+from mintad.errors import DataError
+from mintad.features.backbone import Backbone, build_backbone
+from mintad.features.extract import preprocess
+from mintad.model import ReconstructionModel, build_model
+from mintad.plots import overlay
+from mintad.run import Run
+from mintad.scoring import image_scores, upsample
+from mintad.training import load_weights
+from mintad.training.loop import make_accelerator
+
+
+@dataclass
+class Predictor:
+    """A trained run, ready for images."""
+
+    backbone: Backbone
+    model: ReconstructionModel
+    config: Config
+    classes: list[str]
+    threshold: float | None
+    device: torch.device
+    map_range: tuple[float, float]
+    """Common colour range of the heatmaps: 1st and 99.9th percentile of the run's own test maps."""
+
+    @classmethod
+    def from_run(cls, path: str | Path) -> Predictor:
+        """Load the newest checkpoint of a run directory.
+
+        Raises:
+            MintadError: not a run directory, missing weights.
+        """
+        run = Run(Path(path))
+        config, classes, checkpoint = run.config(), run.read("classes"), run.checkpoint()
+        threshold = run.read("metrics")["threshold"]
+        device = make_accelerator(config.train).device
+        wanted = config.features
+        backbone = build_backbone(
+            wanted.backbone,
+            image_size=wanted.image_size,
+            grid=wanted.grid,
+            weights=wanted.weights,
+            reductions=wanted.reductions,
+        )
+        model = build_model(config.model, channels=backbone.channels, grid=backbone.grid, classes=len(classes))
+        load_weights(model, checkpoint)
+        maps = np.load(run.path / "maps.npy")
+        return cls(
+            backbone=backbone.to(device),
+            model=model.to(device).eval(),
+            config=config,
+            classes=classes,
+            threshold=threshold["value"] if threshold else None,
+            device=device,
+            map_range=(float(np.percentile(maps, 1)), float(np.percentile(maps, 99.9))),
+        )
+
+    @torch.no_grad()
+    def __call__(self, images: list[Image.Image]) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        """Image scores (B,), grid maps (B, H, W) and class names ('' without a head) of RGB images of any size."""
+        batch = torch.stack([preprocess(image, self.backbone) for image in images]).to(self.device)
+        output = self.model(self.backbone(batch))
+        maps = output.token_error.unflatten(1, self.backbone.grid).cpu().numpy()
+        maps = np.sqrt(maps) if self.config.scoring.distance == "root" else maps
+        logits = output.class_logits
+        names = [""] * len(images) if logits is None else [self.classes[k] for k in logits.argmax(-1).tolist()]
+        return image_scores(maps, self.config.features.image_size, self.config.scoring), maps, names
+
+
+def find_images(paths: Iterable[str | Path]) -> list[Path]:
+    """Image files among `paths`; folders are searched in depth, in sorted order.
+
+    Raises:
+        DataError: a path does not exist, or nothing is left.
+    """
+    found: list[Path] = []
+    for path in map(Path, paths):
+        if not path.exists():
+            raise DataError(f"{path} does not exist")
+        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES) if path.is_dir() else [path]
+        found += inside
+    if not found:
+        raise DataError(f"no images ({', '.join(sorted(IMAGE_SUFFIXES))}) in {', '.join(map(str, paths))}")
+    return found
+
+
+def predict_files(
+    run_path: str | Path, paths: Iterable[str | Path], out: str | Path, *, progress: bool = True, batch_size: int = 16
+) -> tuple[pd.DataFrame, list[str]]:
+    """Score image files; write ``predictions.csv`` and one heatmap overlay per image into `out`.
+
+    Args:
+        run_path: a finished run directory.
+        paths: files and folders.
+        out: folder for the results, created if missing.
+
+    Returns:
+        The table (image, pred_score, anomalous, pred_class, heatmap), and one message per unreadable file; those are left out.
+
+    Raises:
+        DataError, MintadError: no images, or not a run directory.
+    """
+    paths = list(paths)
+    files = find_images(paths)
+    predictor = Predictor.from_run(run_path)
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    rows, problems = [], []
+    batches = range(0, len(files), batch_size)
+    console = Console(stderr=True)
+    for start in track(batches, description="scoring", console=console, disable=not (progress and console.is_terminal)):
+        images, names = [], []
+        for file in files[start : start + batch_size]:
+            try:
+                images.append(read_image(file))
+                names.append(file)
+            except DataError as error:
+                problems.append(str(error))
+        if not images:
+            continue
+        scores, maps, classes = predictor(images)
+        for file, image, score, grid_map, name in zip(names, images, scores, maps, classes, strict=True):
+            heatmap = out / f"{len(rows):05d}_{file.stem}.png"
+            size = predictor.config.features.image_size
+            resized = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
+            Image.fromarray(overlay(resized, upsample(grid_map[None], size)[0], predictor.map_range)).save(heatmap)
+            anomalous = "" if predictor.threshold is None else bool(score > predictor.threshold)
+            rows.append((str(file), float(score), anomalous, name, heatmap.name))
+    table = pd.DataFrame(rows, columns=["image", "pred_score", "anomalous", "pred_class", "heatmap"])
+    table.to_csv(out / "predictions.csv", index=False)
+    return table, problems

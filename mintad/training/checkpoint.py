@@ -1,0 +1,132 @@
+"""Checkpoints: safetensors and JSON, no pickle, complete or absent.
+
+A checkpoint is a folder ``step-00000400/`` with `model.safetensors`, `optimizer.safetensors` and `state.json`. It is written under a
+temporary name, flushed to disk, and renamed; a process killed at any moment leaves either the whole folder or none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from mintad.errors import TrainingError
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint on disk."""
+
+    path: Path
+    step: int
+    """Optimiser steps done."""
+
+    @property
+    def weights(self) -> Path:
+        return self.path / "model.safetensors"
+
+    def state(self) -> dict[str, Any]:
+        """What the trainer noted beside the tensors."""
+        return json.loads((self.path / "state.json").read_text(encoding="utf-8"))
+
+
+def checkpoints(folder: Path) -> list[Checkpoint]:
+    """Complete checkpoints below `folder`, oldest first."""
+    found = [Checkpoint(path.parent, int(path.parent.name.split("-")[1])) for path in folder.glob("step-*/state.json")]
+    return sorted(found, key=lambda checkpoint: checkpoint.step)
+
+
+def latest_checkpoint(folder: Path) -> Checkpoint | None:
+    """The newest complete checkpoint, or None."""
+    found = checkpoints(folder)
+    return found[-1] if found else None
+
+
+def save_checkpoint(
+    folder: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]
+) -> Checkpoint:
+    """Write a checkpoint atomically and remove older ones once it stands.
+
+    Raises:
+        TrainingError: a weight is not finite; the previous checkpoint is kept.
+    """
+    tensors = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
+    broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise TrainingError(
+            f"weights are not finite at step {step} (first: {broken[0]}); "
+            f"the last good checkpoint in {folder} is kept. Lower train.lr or use train.precision=no."
+        )
+    target = folder / f"step-{step:08d}"
+    temporary = folder / f".{target.name}.{os.getpid()}"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    save_file(tensors, temporary / "model.safetensors")
+    save_file(_flatten(optimizer), temporary / "optimizer.safetensors")
+    (temporary / "state.json").write_text(json.dumps({"step": step, **state}, indent=1), encoding="utf-8")
+    for file in temporary.iterdir():
+        _flush(file)
+    if target.exists():  # an earlier, longer run in the same folder
+        shutil.rmtree(target)
+    temporary.rename(target)
+    _flush(folder)
+    for old in checkpoints(folder):
+        if old.step < step:
+            shutil.rmtree(old.path, ignore_errors=True)
+    for leftover in folder.glob(".step-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    return Checkpoint(target, step)
+
+
+def load_weights(model: nn.Module, checkpoint: Checkpoint) -> None:
+    """Load a checkpoint's weights into `model`.
+
+    Raises:
+        TrainingError: the file is damaged or belongs to another configuration.
+    """
+    try:
+        model.load_state_dict(load_file(checkpoint.weights))
+    except (OSError, SafetensorError) as error:
+        raise TrainingError(f"{checkpoint.weights} cannot be read ({error}); delete {checkpoint.path} and resume.") from error
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise TrainingError(
+            f"{checkpoint.weights} does not fit the model of this configuration: {first} "
+            "Use the configuration that the run was started with, or another --out folder."
+        ) from error
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:
+    """Load a checkpoint's AdamW moments."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in load_file(checkpoint.path / "optimizer.safetensors").items():
+        index, name = key.split(".")
+        state.setdefault(int(index), {})[name] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _flatten(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    state = optimizer.state_dict()["state"]
+    return {f"{index}.{name}": value.contiguous() for index, entry in state.items() for name, value in entry.items()}
+
+
+def _flush(path: Path) -> None:
+    """Force a file or folder entry to disk; a no-op for folders where the platform cannot."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except PermissionError:  # Windows cannot open folders
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError:  # read-only descriptors cannot be flushed everywhere
+        pass
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,294 @@
+"""The model: shapes, gradients, exact parameter counts, and every equation against a naive loop."""
+
+import math
+
+import pytest
+import torch
+
+from mintad.config import ModelConfig, TrainConfig, preset
+from mintad.errors import ConfigError
+from mintad.model import build_model
+from mintad.model.inr import INR
+from mintad.model.jitter import FeatureJitter
+from mintad.model.losses import compute_losses, reduce
+from mintad.model.prior import DistributionDecoder, gaussian_nll
+from mintad.model.prompt_mapper import PromptMapper
+from mintad.model.reconstruction import Output, Standardise
+from mintad.model.transformer import Attention, DecoderLayer, EncoderLayer, Transformer, neighbour_mask
+
+SMALL = ModelConfig(
+    width=32, heads=4, ffn=64, encoder_layers=1, decoder_layers=2, token_width=8, token_hidden=16, inr_width=16
+)
+
+
+def small_model(variant="mint_ad", grid=(4, 4), **changes):
+    import dataclasses
+
+    torch.manual_seed(0)
+    config = dataclasses.replace(SMALL, variant=variant, **changes)
+    return build_model(config, channels=12, grid=grid, classes=3)
+
+
+def count(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+def test_parameter_counts_of_the_paper():
+    model = build_model(preset("paper").model, channels=272, grid=(14, 14), classes=15)
+    assert count(model.inr) == 602_368  # Table 9: 0.602 M
+    assert count(model.distribution_decoder) == 263_168
+    assert count(model.prompt_mapper) == 2_296_367
+    assert count(model.transformer.encoder[0]) == 789_760
+    assert count(model.transformer.decoder[0]) == 1_053_440
+    assert len(model.transformer.encoder) == len(model.transformer.decoder) == 4
+
+
+@pytest.mark.parametrize("variant", ["mint_ad", "uniad"])
+@pytest.mark.parametrize("jitter_at", ["feature", "adapted"])
+def test_shapes_finite_and_gradients(variant, jitter_at):
+    model = small_model(variant, jitter_at=jitter_at).train()
+    feat = torch.randn(5, 16, 12)
+    output = model(feat)
+    assert output.reconstruction.shape == output.target.shape == (5, 16, 12)
+    if variant == "mint_ad":
+        assert output.query.shape == output.mean.shape == output.log_variance.shape == (5, 16, 32)
+        assert output.class_token.shape == (5, 8) and output.class_logits.shape == (5, 3)
+    losses = compute_losses(output, torch.tensor([0, 1, 2, 0, 1]), TrainConfig())
+    losses.total.backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, f"{name} gets no gradient"
+        assert torch.isfinite(parameter.grad).all(), name
+    assert model.eval().anomaly_map(feat).shape == (5, 4, 4)
+
+
+def test_non_square_grid_is_row_major():
+    model = small_model(grid=(3, 5)).eval()
+    maps = model.anomaly_map(torch.randn(2, 15, 12))
+    assert maps.shape == (2, 3, 5)
+    position = model.transformer.position
+    embedding = position()
+    assert torch.equal(embedding[7], torch.cat([position.column[2], position.row[1]]))  # token 7 = row 1, column 2
+
+
+def test_inr_equals_equation_8_token_by_token():
+    torch.manual_seed(1)
+    inr = INR(6, token_width=4, hidden=5, layers=2, omega=30.0)
+    positions, tokens = torch.randn(3, 3), torch.randn(2, 4)
+    query = inr(positions, tokens)
+    for b in range(2):
+        for n in range(3):
+            h, alpha = positions[n], torch.cat([positions[n], tokens[b]])
+            for i in range(3):
+                synthesis, modulation = inr.synthesis_network[i], inr.modulation_network[i]
+                alpha = torch.clamp(modulation.weight @ alpha + modulation.bias, min=0)
+                frequency = 30.0 if i == 0 else 1.0
+                h = alpha * torch.sin(frequency * (synthesis.weight @ h + synthesis.bias))
+            expected = inr.output.weight @ h + inr.output.bias
+            torch.testing.assert_close(query[b, n], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_inr_equation_9_feeds_the_token_to_every_layer():
+    torch.manual_seed(1)
+    inr = INR(6, token_width=4, hidden=5, layers=2, modulator_skip=True)
+    positions, token = torch.randn(3, 3), torch.randn(1, 4)
+    h, alpha = positions[0], positions[0]
+    for i in range(3):
+        synthesis, modulation = inr.synthesis_network[i], inr.modulation_network[i]
+        alpha = torch.clamp(modulation.weight @ torch.cat([alpha, token[0]]) + modulation.bias, min=0)
+        h = alpha * torch.sin((30.0 if i == 0 else 1.0) * (synthesis.weight @ h + synthesis.bias))
+    torch.testing.assert_close(inr(positions, token)[0, 0], inr.output(h), rtol=1e-4, atol=1e-5)
+
+
+def test_gaussian_nll_is_equation_4():
+    value, mean, log_variance = torch.randn(3, 2, 4, 5).unbind(0)
+    expected = -torch.distributions.Normal(mean, torch.exp(0.5 * log_variance)).log_prob(value)
+    torch.testing.assert_close(gaussian_nll(value, mean, log_variance), expected)
+
+
+def test_prior_loss_falls_without_end_as_features_collapse_until_the_floor():
+    zero = torch.zeros(1)
+    falling = [gaussian_nll(zero, zero, torch.tensor([v])).item() for v in (-2.0, -6.0, -10.0)]
+    assert falling[0] > falling[1] > falling[2]
+    decoder = DistributionDecoder(4, min_log_variance=-3.0)
+    with torch.no_grad():
+        decoder.network[-1].bias[4:] = -50.0
+    assert decoder(torch.randn(2, 3, 4))[1].min() == -3.0
+
+
+def test_losses_are_equations_1_5_and_6():
+    torch.manual_seed(0)
+    target, reconstruction = torch.randn(2, 3, 4), torch.randn(2, 3, 4)
+    adapted, mean, log_variance = torch.randn(3, 2, 3, 5).unbind(0)
+    logits, labels = torch.randn(2, 3), torch.tensor([2, 0])
+    output = Output(target, reconstruction, adapted, None, logits, None, mean, log_variance)
+    config = TrainConfig(mse_reduction="token", prior_reduction="sum", weight_ce=0.7, weight_prior=0.3)
+    losses = compute_losses(output, labels, config)
+    mse = ce = prior = 0.0
+    for b in range(2):
+        ce -= math.log(math.exp(logits[b, labels[b]]) / sum(math.exp(v) for v in logits[b])) / 2
+        for n in range(3):
+            mse += sum((target[b, n, c] - reconstruction[b, n, c]).item() ** 2 for c in range(4)) / 3 / 2
+            for d in range(5):
+                variance = math.exp(log_variance[b, n, d])
+                squared = (adapted[b, n, d] - mean[b, n, d]).item() ** 2
+                prior += (0.5 * math.log(2 * math.pi * variance) + squared / (2 * variance)) / 2
+    assert losses.mse.item() == pytest.approx(mse, rel=1e-4)
+    assert losses.ce.item() == pytest.approx(ce, rel=1e-4)
+    assert losses.prior.item() == pytest.approx(prior, rel=1e-4)
+    assert losses.total.item() == pytest.approx(mse + 0.7 * ce + 0.3 * prior, rel=1e-4)
+
+
+def test_reductions_differ_by_the_counts_they_average_over():
+    elements = torch.rand(2, 3, 4)
+    element, token, total = (reduce(elements, name).item() for name in ("element", "token", "sum"))
+    assert token == pytest.approx(4 * element) and total == pytest.approx(12 * element)
+
+
+def test_anomaly_score_is_equation_7():
+    model = small_model().eval()
+    feat = torch.randn(2, 16, 12)
+    output = model(feat)
+    expected = (output.target - output.reconstruction).norm(dim=-1).square().view(2, 4, 4)
+    torch.testing.assert_close(model.anomaly_map(feat), expected)
+
+
+def test_jitter_scale_and_clean_target():
+    jitter = FeatureJitter(20.0).train()
+    tokens, noise = torch.randn(2, 3, 7), torch.randn(2, 3, 7)
+    noisy = jitter(tokens, noise)
+    for b in range(2):
+        for n in range(3):
+            deviation = tokens[b, n].norm() * 20 / 7
+            torch.testing.assert_close(noisy[b, n], tokens[b, n] + deviation * noise[b, n])
+    assert torch.equal(jitter.eval()(tokens), tokens)
+    assert torch.equal(FeatureJitter(20.0, probability=0.0).train()(tokens), tokens)
+    model, feat = small_model().train(), torch.randn(2, 16, 12)
+    assert torch.equal(model(feat).target, feat)  # the target stays clean
+
+
+def test_evaluation_is_deterministic_and_independent_of_the_batch():
+    model, feat = small_model().eval(), torch.randn(4, 16, 12)
+    torch.testing.assert_close(model.anomaly_map(feat)[:1], model.anomaly_map(feat[:1]), rtol=1e-5, atol=1e-5)
+    assert torch.equal(model.anomaly_map(feat), model.anomaly_map(feat))
+
+
+def test_attention_equals_torch_multihead_attention():
+    torch.manual_seed(0)
+    ours, theirs = Attention(8, 2, 0.0), torch.nn.MultiheadAttention(8, 2, batch_first=True)
+    with torch.no_grad():
+        theirs.in_proj_weight.copy_(torch.cat([ours.query.weight, ours.key.weight, ours.value.weight]))
+        theirs.in_proj_bias.copy_(torch.cat([ours.query.bias, ours.key.bias, ours.value.bias]))
+        theirs.out_proj.load_state_dict(ours.out.state_dict())
+    query, key, value = torch.randn(3, 2, 16, 8).unbind(0)
+    mask = neighbour_mask((4, 4), 3)
+    expected, _ = theirs(query, key, value, attn_mask=~mask)
+    torch.testing.assert_close(ours(query, key, value, mask), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_neighbour_mask_equals_a_naive_loop():
+    mask = neighbour_mask((4, 5), 3)
+    for a in range(20):
+        for b in range(20):
+            near = abs(a // 5 - b // 5) <= 1 and abs(a % 5 - b % 5) <= 1
+            assert mask[a, b] == (not near)
+
+
+def test_masked_token_is_not_seen():
+    torch.manual_seed(0)
+    attention, mask = Attention(8, 2, 0.0), neighbour_mask((4, 4), 3)
+    tokens = torch.randn(1, 16, 8)
+    changed = tokens.clone()
+    changed[0, 5] += 10
+    before, after = attention(tokens, tokens, tokens, mask), attention(tokens, changed, changed, mask)
+    blind = [n for n in range(16) if not mask[n, 5]]
+    seeing = [n for n in range(16) if mask[n, 5]]
+    assert torch.equal(before[0, blind], after[0, blind])
+    assert not torch.isclose(before[0, seeing], after[0, seeing]).all(dim=-1).any()
+
+
+def test_uniad_has_the_papers_mask_and_one_query_per_layer():
+    model = build_model(ModelConfig(variant="uniad"), channels=8, grid=(14, 14), classes=1)
+    assert torch.equal(model.transformer.mask_LL, neighbour_mask((14, 14), 7))
+    assert len(model.queries) == 4 and not torch.equal(model.queries[0], model.queries[1])
+    assert build_model(ModelConfig(), channels=8, grid=(14, 14), classes=1).transformer.mask_LL is None
+    assert "transformer.mask_LL" not in model.state_dict()
+
+
+def test_mask_that_blinds_a_token_is_refused():
+    with pytest.raises(ConfigError, match="neighbour_mask.*covers the whole 5x5 grid"):
+        build_model(ModelConfig(neighbour_mask=5), channels=8, grid=(5, 5), classes=2)
+
+
+def test_unknown_variant_names_the_nearest():
+    with pytest.raises(ConfigError, match="Did you mean 'uniad'"):
+        build_model(ModelConfig(variant="unaid"), channels=8, grid=(5, 5), classes=2)
+
+
+def test_decoder_attends_to_memory_first_then_to_the_previous_layer():
+    torch.manual_seed(0)
+    layer = DecoderLayer(8, 2, 16, 0.0, 0.0).eval()
+    query, memory, previous, position = torch.randn(4, 1, 9, 8).unbind(0)
+    position = position[0]
+    x = layer.norm1(query + layer.memory_attention(query + position, memory + position, memory))
+    x = layer.norm2(x + layer.previous_attention(x + position, previous + position, previous))
+    x = layer.norm3(x + layer.ffn(x))
+    torch.testing.assert_close(layer(query, memory, previous, position), x)
+
+
+def test_first_decoder_layer_takes_the_encoder_output_as_previous():
+    torch.manual_seed(0)
+    model = Transformer((3, 3), 8, heads=2, ffn=16, encoder_layers=1, decoder_layers=1, dropout=0.0).eval()
+    tokens, query = torch.randn(2, 9, 8), torch.randn(2, 9, 8)
+    memory = model.encoder[0](tokens, model.position())
+    expected = model.decoder_norm(model.decoder[0](query, memory, memory, model.position()))
+    torch.testing.assert_close(model(tokens, [query]), expected)
+
+
+def test_encoder_layer_is_post_norm():
+    layer = EncoderLayer(8, 2, 16, 0.0, 0.0).eval()
+    x = layer(torch.randn(2, 4, 8) * 50, torch.zeros(4, 8))
+    torch.testing.assert_close(x.mean(-1), torch.zeros(2, 4), atol=1e-5, rtol=0)
+
+
+def test_class_encoder_works_along_tokens():
+    """A channel's spatial pattern decides: permuting tokens changes the token, unlike any mean over tokens."""
+    torch.manual_seed(0)
+    mapper = PromptMapper(9, 4, 3, hidden=8, token_width=5, gain=8.0)
+    adapted = torch.randn(2, 9, 4)
+    token, logits = mapper(adapted)
+    assert token.shape == (2, 5) and logits.shape == (2, 3)
+    torch.testing.assert_close(token.sum(-1), torch.ones(2))
+    assert not torch.allclose(token, mapper(adapted.flip(1))[0])
+
+
+def test_head_reads_the_token_or_the_values_before_its_softmax():
+    torch.manual_seed(0)
+    adapted = torch.randn(2, 9, 4)
+    printed = PromptMapper(9, 4, 3, hidden=8, token_width=5)
+    token, logits = printed(adapted)
+    torch.testing.assert_close(logits, printed.head(token))
+    other = PromptMapper(9, 4, 3, hidden=8, token_width=5, head_reads="logits")
+    token, logits = other(adapted)
+    assert not torch.allclose(logits, other.head(token))
+    torch.testing.assert_close(token.sum(-1), torch.ones(2))
+
+
+def test_query_depends_on_class_token_and_position():
+    model = small_model().eval()
+    token = torch.eye(8)[:2]
+    query = model.inr(model.query_position, token)
+    assert (query[0] - query[1]).abs().mean() > 1e-3
+    assert query.std(dim=1).mean() > 1e-3
+
+
+def test_standardise():
+    module = Standardise(3)
+    tokens = torch.randn(10, 4, 3) * torch.tensor([1.0, 5.0, 0.0]) + torch.tensor([0.0, 2.0, 7.0])
+    assert torch.equal(module(tokens), tokens)  # the identity until fitted
+    module.fit(tokens.split(3))
+    scaled = module(tokens).flatten(0, 1)
+    torch.testing.assert_close(scaled.mean(0), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(scaled.std(0, correction=0), torch.tensor([1.0, 1.0, 0.0]), atol=1e-4, rtol=0)
+    fresh = Standardise(3)
+    fresh.load_state_dict(module.state_dict())
+    assert torch.equal(fresh(tokens), module(tokens))
