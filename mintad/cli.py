@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -174,16 +175,14 @@ def check_command(
 @data_app.command("get")
 def get_command(
     name: Annotated[str, typer.Argument(help="mvtec, visa, btad or cifar10.")],
-    root: Annotated[Path | None, typer.Option("--root", help="Where to; default data/NAME.")] = None,
+    root: Annotated[Path, typer.Option("--root", help="The set is put into ROOT/NAME.")] = Path("data"),
     yes: Annotated[bool, typer.Option("--yes", help="Accept the data set's licence without being asked.")] = False,
 ) -> None:
     """Download, verify and unpack a public data set."""
-    from mintad.data.download import get, source_for
+    from mintad.data.download import get
 
-    source = source_for(name)
-    console.print(source.summary(), markup=False)
-    accepted = yes or (sys.stdin.isatty() and typer.confirm("Do you accept this licence?"))
-    folder = get(name, root or Path("data") / name, accept_licence=accepted)
+    accepted = yes or (lambda: sys.stdin.isatty() and typer.confirm("Do you accept this licence?"))
+    folder = get(name, root, accept_licence=accepted)
     console.print(f"ready: mintad train --data {name} --root {folder}", soft_wrap=True, markup=False)
 
 
@@ -192,10 +191,11 @@ def cache_list_command() -> None:
     """The feature caches on this machine."""
     from mintad.features.cache import cache_root, list_caches
 
-    table = Table("key", "backbone", "grid", "images", "size", "last used", title=str(cache_root()))
+    table = Table("key", "grid", "images", "size", "last written", title=str(cache_root()))
     for entry in list_caches():
-        size = f"{entry.nbytes / 2**20:,.1f} MiB"
-        table.add_row(entry.key, entry.backbone, str(entry.grid), f"{entry.images:,}", size, f"{entry.modified:%Y-%m-%d %H:%M}")
+        grid = "x".join(map(str, entry.description.get("grid", ["?"])))
+        written = f"{datetime.fromtimestamp(entry.modified):%Y-%m-%d %H:%M}"
+        table.add_row(entry.key, grid, f"{entry.images:,}", f"{entry.bytes / 2**20:,.1f} MiB", written)
     console.print(table)
 
 
@@ -209,7 +209,8 @@ def cache_clear_command(
 
     if not yes:
         typer.confirm(f"Remove {key or 'all cached features'}?", abort=True)
-    console.print(f"freed {clear_caches(key) / 2**20:,.1f} MiB")
+    freed = sum(entry.bytes for entry in clear_caches(key))
+    console.print(f"freed {freed / 2**20:,.1f} MiB")
 
 
 def print_results(run: Path) -> None:

@@ -51,13 +51,17 @@ class INR(nn.Module):
 
     @torch.no_grad()
     def _initialise(self) -> None:
-        """SIREN's scheme for the sine layers. The modulation network starts around 1, so that sines start unmodulated."""
+        """SIREN's scheme for the sine layers; the modulation network starts around 1, so that the sines start unmodulated.
+
+        The paper gives no initialisation. With zero biases the amplitudes alpha start near 0.2, their product over the layers
+        shrinks the query to a deviation below 0.01, and the decoder, which adds positions of order 1 to it, hardly sees it.
+        """
         for n, layer in enumerate(self.synthesis_network):
             bound = 1 / layer.in_features if n == 0 else math.sqrt(6 / layer.in_features)
             layer.weight.uniform_(-bound, bound)
         for layer in self.modulation_network:
-            nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
-            nn.init.zeros_(layer.bias)
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.ones_(layer.bias)
         nn.init.xavier_uniform_(self.output.weight)
         nn.init.zeros_(self.output.bias)
 

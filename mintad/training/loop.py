@@ -24,7 +24,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from mintad.config import TrainConfig
 from mintad.errors import TrainingError
-from mintad.features.extract import FeatureTable
+from mintad.features.table import FeatureTable
 from mintad.model.losses import compute_losses
 from mintad.model.reconstruction import ReconstructionModel
 from mintad.training.checkpoint import latest_checkpoint, load_optimizer, load_weights, save_checkpoint
@@ -138,6 +138,7 @@ def train(
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=device.type in ("cpu", "cuda")
     )
+    folder.mkdir(parents=True, exist_ok=True)
     checkpoint_folder, history_path = folder / "checkpoints", folder / "history.csv"
     history, start = _resume(model, optimizer, checkpoint_folder, history_path, steps)
     wrapped, optimizer = accelerator.prepare(model, optimizer)

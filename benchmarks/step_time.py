@@ -1,0 +1,124 @@
+"""Seconds per training step: mintad against a direct reading of UniAD's recipe, same batch and machine, as a ratio.
+
+Three jobs take turns, so that a drift of the machine's speed meets all alike:
+
+* recipe: images -> the whole backbone (all stages, head left out) in every step -> UniAD with its 7x7 neighbour mask built anew in
+  every forward pass, fp32, for-each AdamW;
+* uniad:  the same model from cached features, mask built once;
+* mint_ad: MINT-AD from cached features.
+
+    python benchmarks/step_time.py --preset paper --backbone tf_efficientnet_b4 --repeats 5
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import timm
+import torch
+import torch.nn.functional as F
+
+from mintad.config import Config, preset
+from mintad.features.backbone import build_backbone, timm_model
+from mintad.features.table import FeatureTable
+from mintad.model import build_model
+from mintad.model.losses import compute_losses
+from mintad.model.transformer import neighbour_mask
+
+
+def recipe_step(config: Config, images: torch.Tensor, channels: int, device: str) -> Callable[[], None]:
+    """One step as UniAD's code takes it."""
+    grid = (config.features.grid, config.features.grid)
+    name = timm_model(config.features.backbone)
+    backbone = timm.create_model(name, features_only=True, pretrained=False).eval().requires_grad_(False).to(device)
+    uniad = config.override(**{"model.variant": "uniad", "train.precision": "no"})
+    model = build_model(uniad.model, channels=channels, grid=grid, classes=1).to(device).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    labels = torch.zeros(len(images), dtype=torch.long, device=device)
+    half = min(grid) // 2
+
+    def step() -> None:
+        with torch.no_grad():
+            stages = [stage for stage in backbone(images) if stage.shape[-1] >= config.features.image_size // 16]
+            maps = [F.interpolate(stage, size=grid, mode="bilinear", align_corners=True) for stage in stages]
+            feat_BLF = torch.cat(maps, dim=1).flatten(2).transpose(1, 2)
+        model.transformer.mask_LL = neighbour_mask(grid, half if half % 2 else half - 1).to(device)
+        losses = compute_losses(model(feat_BLF), labels, uniad.train)
+        optimizer.zero_grad()
+        losses.total.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 0.1)
+        optimizer.step()
+
+    return step
+
+
+def cached_step(config: Config, table: FeatureTable, classes: int, device: str) -> Callable[[], None]:
+    """One step of mintad's trainer: gather from the cache, forward, backward, fused AdamW."""
+    grid = (config.features.grid, config.features.grid)
+    model = build_model(config.model, channels=table.channels, grid=grid, classes=classes).to(device).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+    labels = torch.arange(config.train.batch_size, device=device) % classes
+    amp = torch.autocast(device.split(":")[0], dtype=torch.bfloat16, enabled=config.train.precision == "bf16")
+
+    def step() -> None:
+        rows = torch.randint(len(table), (config.train.batch_size,))
+        with amp:
+            output = model(table.gather(rows).to(device))
+        losses = compute_losses(output, labels, config.train)
+        optimizer.zero_grad()
+        losses.total.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 0.1)
+        optimizer.step()
+
+    return step
+
+
+def seconds(step: Callable[[], None], device: str) -> float:
+    began = time.perf_counter()
+    step()
+    if device != "cpu":
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", default="fast")
+    parser.add_argument("--backbone", help="default: the preset's")
+    parser.add_argument("--precision", default="no", choices=["no", "bf16"])
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    arguments = parser.parse_args()
+
+    config = preset(arguments.preset).override(**{"train.precision": arguments.precision})
+    if arguments.backbone:
+        config = config.override(**{"features.backbone": arguments.backbone})
+    size, grid, batch = config.features.image_size, config.features.grid, config.train.batch_size
+    channels = build_backbone(config.features.backbone, grid=grid, weights="random").channels
+    device = arguments.device
+    table = FeatureTable.from_tensor(torch.randn(4 * batch, grid * grid, channels).half()).to(device)
+    images = torch.randn(batch, 3, size, size, device=device)
+    jobs = {
+        "recipe": recipe_step(config, images, channels, device),
+        "uniad": cached_step(config.override(**{"model.variant": "uniad"}), table, 15, device),
+        "mint_ad": cached_step(config, table, 15, device),
+    }
+    times: dict[str, list[float]] = {name: [] for name in jobs}
+    for turn in range(arguments.repeats + 1):
+        for name, step in jobs.items():
+            elapsed = seconds(step, device)
+            if turn:  # the first turn warms up
+                times[name].append(elapsed)
+    print(f"{config.features.backbone}, {grid}x{grid} tokens, D={config.model.width}, batch {batch}, {device}, "
+          f"{torch.get_num_threads()} threads, {arguments.repeats} turns")
+    print("job,median_s,min_s,max_s,recipe_over_job_median")
+    for name, values in times.items():
+        ratio = statistics.median(a / b for a, b in zip(times["recipe"], values, strict=True))
+        print(f"{name},{statistics.median(values):.4f},{min(values):.4f},{max(values):.4f},{ratio:.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""Small stand-ins shared by tests: features in memory, and a training job that can be run in a process of its own."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mintad.config import ModelConfig, TrainConfig
+from mintad.model import build_model
+
+GRID = (4, 4)
+CHANNELS = 12
+MODEL = ModelConfig(
+    width=16,
+    heads=2,
+    ffn=32,
+    encoder_layers=1,
+    decoder_layers=1,
+    token_width=8,
+    token_hidden=16,
+    inr_width=16,
+    prompt_mapper_gain=4.0,
+)
+TRAIN = TrainConfig(epochs=None, steps=14, batch_size=8, lr=1e-3, checkpoint_every=3, log_every=2, device="cpu", seed=3)
+
+
+class ArrayFeatures:
+    """The part of `FeatureTable` that training and scoring use, over an array (n, L, F)."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = torch.as_tensor(array, dtype=torch.float32)
+        self.nbytes = self.array.nbytes
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def gather(self, indices) -> torch.Tensor:
+        return self.array[torch.as_tensor(np.asarray(indices))]
+
+    def to(self, device) -> ArrayFeatures:
+        return self
+
+
+def two_categories(n: int = 24, seed: int = 0) -> tuple[ArrayFeatures, np.ndarray]:
+    """Features of 2 n images: tokens of two categories, told apart by a spatial pattern, and their class index."""
+    rng = np.random.default_rng(seed)
+    patterns = rng.normal(size=(2, GRID[0] * GRID[1], CHANNELS))
+    labels = np.repeat([0, 1], n)
+    return ArrayFeatures(patterns[labels] + 0.3 * rng.normal(size=(2 * n, *patterns.shape[1:]))), labels
+
+
+def fresh_model(config: ModelConfig = MODEL, seed: int = 3, classes: int = 2):
+    torch.manual_seed(seed)
+    return build_model(config, channels=CHANNELS, grid=GRID, classes=classes)
+
+
+def main() -> None:
+    """Train in this process; ``--kill-at S`` ends it with SIGKILL in step S, ``--kill-saving S`` while saving checkpoint S."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--kill-at", type=int)
+    parser.add_argument("--kill-saving", type=int)
+    parser.add_argument("--dropout", type=float, default=0.1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+
+    import mintad.training.checkpoint as checkpoint
+    import mintad.training.loop as loop
+
+    calls = {"losses": 0}
+    compute, save = loop.compute_losses, checkpoint.save_file
+
+    def compute_or_die(*args):
+        calls["losses"] += 1
+        if calls["losses"] == arguments.kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return compute(*args)
+
+    def save_or_die(tensors, path):
+        save(tensors, path)
+        if arguments.kill_saving and f"{arguments.kill_saving:08d}" in str(path):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    loop.compute_losses, checkpoint.save_file = compute_or_die, save_or_die
+    features, labels = two_categories()
+    model_config = dataclasses.replace(MODEL, dropout=arguments.dropout, attention_dropout=arguments.dropout)
+    rows = np.arange(len(features))
+    loop.train(fresh_model(model_config), features, rows, labels, TRAIN, arguments.folder, progress=False)
+
+
+if __name__ == "__main__":
+    main()
