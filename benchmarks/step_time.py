@@ -2,7 +2,8 @@
 
 Three jobs take turns, so that a drift of the machine's speed meets all alike:
 
-* recipe: images -> the whole backbone (all stages, head left out) in every step -> UniAD with its 7x7 neighbour mask built anew in
+* recipe: images -> the whole backbone (all stages, head left out) in every step -> UniAD with its 7x7 neighbour mask
+built anew in
   every forward pass, fp32, for-each AdamW;
 * uniad:  the same model from cached features, mask built once;
 * mint_ad: MINT-AD from cached features.
@@ -112,8 +113,10 @@ def main() -> None:
             elapsed = seconds(step, device)
             if turn:  # the first turn warms up
                 times[name].append(elapsed)
-    print(f"{config.features.backbone}, {grid}x{grid} tokens, D={config.model.width}, batch {batch}, {device}, "
-          f"{torch.get_num_threads()} threads, {arguments.repeats} turns")
+    print(
+        f"{config.features.backbone}, {grid}x{grid} tokens, D={config.model.width}, batch {batch}, {device}, "
+        f"{torch.get_num_threads()} threads, {arguments.repeats} turns"
+    )
     print("job,median_s,min_s,max_s,recipe_over_job_median")
     for name, values in times.items():
         ratio = statistics.median(a / b for a, b in zip(times["recipe"], values, strict=True))

@@ -1,4 +1,5 @@
-"""The command line: ``mintad train | evaluate | predict | describe | data | cache`` (``python -m mintad`` is the same)."""
+"""The command line: ``mintad train | evaluate | predict | describe | data | cache`` (``python -m mintad`` is the
+same)."""
 
 from __future__ import annotations
 
@@ -24,13 +25,21 @@ app.add_typer(cache_app, name="cache")
 console = Console()
 errors = Console(stderr=True, soft_wrap=True)
 
-PresetOption = Annotated[str | None, typer.Option("--preset", help="paper (as published) or fast (2 CPU cores); default fast.")]
+PresetOption = Annotated[
+    str | None, typer.Option("--preset", help="paper (as published) or fast (2 CPU cores); default fast.")
+]
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="YAML or JSON file over the preset.")]
-SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One configuration value, e.g. train.steps=400.")]
-DataOption = Annotated[str | None, typer.Option("--data", help="elpv, mini, mvtec, visa, btad, merged, cifar10 or folder.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One configuration value, e.g. train.steps=400.")
+]
+DataOption = Annotated[
+    str | None, typer.Option("--data", help="elpv, mini, mvtec, visa, btad, merged, cifar10 or folder.")
+]
 RootOption = Annotated[Path | None, typer.Option("--root", help="Folder of the data set.")]
 CategoriesOption = Annotated[str | None, typer.Option("--categories", help="Comma-separated; default all.")]
-PeersOption = Annotated[str, typer.Option("--peers", help="Comma-separated peers on the same features: padim, patchcore.")]
+PeersOption = Annotated[
+    str, typer.Option("--peers", help="Comma-separated peers on the same features: padim, patchcore.")
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
 
 
@@ -67,7 +76,9 @@ def resolve_config(
 
 @app.command("train")
 def train_command(
-    out: Annotated[Path, typer.Option("--out", help="Run directory; an unfinished run in it is resumed.")] = Path("runs/run"),
+    out: Annotated[Path, typer.Option("--out", help="Run directory; an unfinished run in it is resumed.")] = Path(
+        "runs/run"
+    ),
     preset_name: PresetOption = None,
     config: ConfigOption = None,
     data: DataOption = None,
@@ -104,7 +115,9 @@ def evaluate_command(
 def predict_command(
     run: Annotated[Path, typer.Argument(help="Run directory.")],
     images: Annotated[list[Path], typer.Argument(help="Image files and folders.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder for predictions.csv and the heatmaps.")] = Path("predictions"),
+    out: Annotated[Path, typer.Option("--out", help="Folder for predictions.csv and the heatmaps.")] = Path(
+        "predictions"
+    ),
     quiet: QuietOption = False,
 ) -> None:
     """Score images: a CSV and heatmap overlays. Unreadable files are reported and skipped, and the exit code is 1."""
@@ -131,26 +144,21 @@ def describe_command(
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
 ) -> None:
     """Parameters and MACs of every part, for one image. No weights and no data are needed."""
-    from mintad.features.backbone import build_backbone
     from mintad.model import build_model
     from mintad.model.complexity import describe
+    from mintad.pipeline import configured_backbone
 
     resolved = resolve_config(preset_name, config, settings)
-    wanted = resolved.features
-    backbone = build_backbone(
-        wanted.backbone,
-        image_size=wanted.image_size,
-        grid=wanted.grid,
-        weights="random",
-        reductions=wanted.reductions,
-    )
+    backbone = configured_backbone(resolved.features, weights="random")
     model = build_model(resolved.model, channels=backbone.channels, grid=backbone.grid, classes=classes)
     counts = describe(backbone, model)
     if as_json:
         print(json.dumps(counts, indent=1))
         return
     macs = counts.pop("macs")
-    table = Table("part", "parameters", "MACs", title=f"{resolved.model.variant}, {wanted.backbone}, {classes} classes")
+    table = Table(
+        "part", "parameters", "MACs", title=f"{resolved.model.variant}, {resolved.features.backbone}, {classes} classes"
+    )
     for column in table.columns[1:]:
         column.justify = "right"
     for name, count in counts.items():
@@ -161,7 +169,9 @@ def describe_command(
 @data_app.command("check")
 def check_command(
     root: Annotated[Path, typer.Argument(help="Folder of the data set.")],
-    name: Annotated[str, typer.Option("--data", help="mvtec, visa, btad, cifar10, folder; default: recognised.")] = "auto",
+    name: Annotated[
+        str, typer.Option("--data", help="mvtec, visa, btad, cifar10, folder; default: recognised.")
+    ] = "auto",
 ) -> None:
     """Count a data set's images per category and list all its problems at once; exit code 1 if there are errors."""
     from mintad.data.check import check
@@ -232,7 +242,9 @@ def print_results(run: Path) -> None:
         import pandas as pd
 
         means = pd.read_csv(peers, index_col="method")["I mean"]
-        console.print("image AUROC on the same features: " + ", ".join(f"{name} {value:.4f}" for name, value in means.items()))
+        console.print(
+            "image AUROC on the same features: " + ", ".join(f"{name} {value:.4f}" for name, value in means.items())
+        )
     console.print(f"results page: {(run / 'report.html').resolve().as_uri()}", soft_wrap=True)
 
 

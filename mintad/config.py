@@ -1,7 +1,8 @@
 """Configuration: frozen, keyword-only dataclasses with a reason under every field.
 
 A run is described by one `Config` of five parts. `preset("paper")` is the published configuration (§4.1, Tables 11-15),
-`preset("fast")` the one for two CPU cores; `override` changes single values by dotted key and refuses unknown keys by name.
+`preset("fast")` the one for two CPU cores; `override` changes single values by dotted key and refuses unknown keys
+by name.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ class FeatureConfig:
     """Side of the token grid; L = grid * grid tokens."""
     reductions: tuple[int, ...] = (2, 4, 8, 16)
     """Backbone stages by their reduction; UniAD's CIFAR-10 recipe adds 32."""
+    resize: Literal["bilinear", "area"] = "bilinear"
+    """How a stage comes to the grid: 'bilinear' samples it (UniAD's recipe), 'area' averages each cell."""
     dtype: Literal["float16", "float32"] = "float16"
     """Storage type of the feature cache."""
     standardise: bool = False
@@ -82,8 +85,8 @@ class ModelConfig:
     attention_dropout: float = 0.1
     """Dropout on attention weights, as in UniAD; a quarter of a CPU step."""
     neighbour_mask: int | None = None
-    """Side of the square neighbourhood that attention must not see, 0 for none. null is the variant's own: none for MINT-AD
-    (§3.2), for UniAD the odd half of the grid (its 7 on 14x14)."""
+    """Side of the square neighbourhood that attention must not see, 0 for none. null is the variant's own: none for
+    MINT-AD (§3.2), for UniAD the odd half of the grid (its 7 on 14x14)."""
     jitter_scale: float = 20.0
     """alpha of the feature jitter: noise deviation = |token| * alpha / channels."""
     jitter_prob: float = 1.0
@@ -101,8 +104,8 @@ class ModelConfig:
     head_reads: Literal["token", "logits"] = "token"
     """What the classification head reads: the token (Table 12) or its values before the softmax."""
     prompt_mapper_gain: float = 1.0
-    """Gain on the initial weights of the linear layers whose output a softmax reads, and of the head behind one. The paper
-    is silent on initialisation; 1 is PyTorch's, which leaves both softmaxes almost uniform."""
+    """Gain on the initial weights of the linear layers whose output a softmax reads, and of the head behind one. The
+    paper is silent on initialisation; 1 is PyTorch's, which leaves both softmaxes almost uniform."""
     inr_width: int = 256
     """Hidden width of both INR networks (Table 13)."""
     inr_layers: int = 4
@@ -149,10 +152,12 @@ class TrainConfig:
     """lambda_a of Eq. 6."""
     weight_prior: float = 0.1
     """lambda_b of Eq. 6."""
-    mse_reduction: Literal["element", "token"] = "element"
-    """'element': mean over all elements (UniAD's loss); 'token': sum over channels, mean over tokens (Eq. 5 to the letter)."""
+    mse_reduction: Literal["element", "token"] = "token"
+    """'token': sum over channels, mean over tokens (Eq. 5 to the letter); 'element': mean over all elements (UniAD's)."""
     prior_reduction: Literal["element", "token", "sum"] = "element"
-    """'element' and 'token' as above; 'sum': sum over tokens and channels (Eq. 4 to the letter); each then a mean over images."""
+    """'element' and 'token' as above, 'sum': sum over tokens and channels (Eq. 4 to the letter); each then a mean over
+    images. The larger the prior beside the reconstruction, the more it pays the adapter to shrink its output to a
+    point instead of describing the image, so the default keeps it the smaller of the two."""
     seed: int = 0
     """Seed of initialisation, order, jitter and dropout."""
     device: str = "auto"
@@ -323,9 +328,15 @@ PRESETS: dict[str, Config] = {
         features=FeatureConfig(backbone="tf_efficientnet_b4"),
     ),
     "fast": Config(
-        features=FeatureConfig(grid=7, standardise=True),
+        features=FeatureConfig(grid=7, resize="area", standardise=True),
         model=ModelConfig(
-            width=128, ffn=512, encoder_layers=2, decoder_layers=2, attention_dropout=0.0, prompt_mapper_gain=4.0
+            width=128,
+            ffn=512,
+            encoder_layers=2,
+            decoder_layers=2,
+            attention_dropout=0.0,
+            inr_width=128,
+            prompt_mapper_gain=4.0,
         ),
         train=TrainConfig(epochs=None, steps=1600, lr=2e-3, schedule="onecycle"),
     ),

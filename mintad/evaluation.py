@@ -12,7 +12,7 @@ import torch
 
 from mintad.config import Config
 from mintad.data.images import read_mask, resize_mask
-from mintad.features.extract import FeatureTable
+from mintad.features.table import FeatureTable
 from mintad.metrics import summarise
 from mintad.model.reconstruction import ReconstructionModel
 from mintad.scoring import Detector, grid_maps, image_scores, upsample
@@ -47,9 +47,7 @@ def evaluate(detector: Detector, features: FeatureTable, records: pd.DataFrame, 
     return Evaluation(scores, maps_nHW, summarise(scores, pixels(scores, maps_nHW, config.features.image_size)))
 
 
-def pixels(
-    scores: pd.DataFrame, maps_nHW: np.ndarray, image_size: int
-) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+def pixels(scores: pd.DataFrame, maps_nHW: np.ndarray, image_size: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Category, full-size map and mask of every test image in categories with masks, one image at a time.
 
     The ground truth is resized by nearest neighbour, the map bilinearly; labels of images never come from here.

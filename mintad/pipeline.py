@@ -14,12 +14,13 @@ import pandas as pd
 import torch
 
 from mintad import data, peers
-from mintad.config import Config
+from mintad.config import Config, FeatureConfig
 from mintad.data.records import select
 from mintad.errors import ConfigError, DataError, nearest
 from mintad.evaluation import Evaluation, evaluate, predict_classes
 from mintad.features.backbone import Backbone, build_backbone
-from mintad.features.extract import FeatureTable, extract
+from mintad.features.extract import extract
+from mintad.features.table import FeatureTable
 from mintad.metrics import class_accuracy
 from mintad.model import ReconstructionModel, build_model
 from mintad.report import write_report
@@ -64,21 +65,22 @@ def prepare(config: Config, *, device: torch.device | str = "cpu", progress: boo
         DataError, WeightsError: see the loaders and `build_backbone`.
     """
     records = load_records(config)
-    backbone = _backbone(config)
+    backbone = configured_backbone(config.features)
     features = extract(records, backbone, device=device, dtype=config.features.dtype, progress=progress)
     train_rows, holdout_rows = split_holdout(records, config.data.holdout, config.train.seed)
     classes = sorted(set(records["prompt_class"].iloc[train_rows]))
     return Prepared(records, backbone, features, train_rows, holdout_rows, classes)
 
 
-def _backbone(config: Config) -> Backbone:
-    wanted = config.features
+def configured_backbone(wanted: FeatureConfig, *, weights: str | None = None) -> Backbone:
+    """The backbone that a configuration names; `weights` replaces its weights."""
     return build_backbone(
         wanted.backbone,
         image_size=wanted.image_size,
         grid=wanted.grid,
-        weights=wanted.weights,
+        weights=weights or wanted.weights,
         reductions=wanted.reductions,
+        resize=wanted.resize,
     )
 
 
@@ -108,9 +110,7 @@ def new_model(config: Config, prepared: Prepared) -> ReconstructionModel:
     """A model freshly initialised from `config.train.seed`, its standardisation fitted on the training rows."""
     torch.manual_seed(config.train.seed)
     backbone = prepared.backbone
-    model = build_model(
-        config.model, channels=backbone.channels, grid=backbone.grid, classes=len(prepared.classes)
-    )
+    model = build_model(config.model, channels=backbone.channels, grid=backbone.grid, classes=len(prepared.classes))
     if config.features.standardise:
         parts = np.array_split(prepared.train_rows, max(1, len(prepared.train_rows) // 256))
         model.standardise.fit(prepared.features.gather(part) for part in parts)
@@ -242,7 +242,8 @@ def finish_run(
 def compare_peers(
     result: Evaluation, name: str, prepared: Prepared, config: Config, peer_names: Sequence[str]
 ) -> pd.DataFrame | None:
-    """Image AUROC and pixel AP, method by category, of the model and of peers on the very same features; None without peers."""
+    """Image AUROC and pixel AP, method by category, of the model and of peers on the very same features; None
+    without peers."""
     if not peer_names:
         return None
     rows: dict[str, Any] = {name: table_row(result.metrics)}

@@ -16,9 +16,9 @@ from rich.progress import track
 from mintad.config import Config
 from mintad.data.images import IMAGE_SUFFIXES, read_image
 from mintad.errors import DataError
-from mintad.features.backbone import Backbone, build_backbone
-from mintad.features.extract import preprocess
+from mintad.features.backbone import Backbone
 from mintad.model import ReconstructionModel, build_model
+from mintad.pipeline import configured_backbone
 from mintad.plots import overlay
 from mintad.run import Run
 from mintad.scoring import image_scores, upsample
@@ -50,14 +50,7 @@ class Predictor:
         config, classes, checkpoint = run.config(), run.read("classes"), run.checkpoint()
         threshold = run.read("metrics")["threshold"]
         device = make_accelerator(config.train).device
-        wanted = config.features
-        backbone = build_backbone(
-            wanted.backbone,
-            image_size=wanted.image_size,
-            grid=wanted.grid,
-            weights=wanted.weights,
-            reductions=wanted.reductions,
-        )
+        backbone = configured_backbone(config.features)
         model = build_model(config.model, channels=backbone.channels, grid=backbone.grid, classes=len(classes))
         load_weights(model, checkpoint)
         maps = np.load(run.path / "maps.npy")
@@ -74,7 +67,7 @@ class Predictor:
     @torch.no_grad()
     def __call__(self, images: list[Image.Image]) -> tuple[np.ndarray, np.ndarray, list[str]]:
         """Image scores (B,), grid maps (B, H, W) and class names ('' without a head) of RGB images of any size."""
-        batch = torch.stack([preprocess(image, self.backbone) for image in images]).to(self.device)
+        batch = self.backbone.prepare(images).to(self.device)
         output = self.model(self.backbone(batch))
         maps = output.token_error.unflatten(1, self.backbone.grid).cpu().numpy()
         maps = np.sqrt(maps) if self.config.scoring.distance == "root" else maps
@@ -111,7 +104,8 @@ def predict_files(
         out: folder for the results, created if missing.
 
     Returns:
-        The table (image, pred_score, anomalous, pred_class, heatmap), and one message per unreadable file; those are left out.
+        The table (image, pred_score, anomalous, pred_class, heatmap), and one message per unreadable file; those are
+        left out.
 
     Raises:
         DataError, MintadError: no images, or not a run directory.

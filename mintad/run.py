@@ -1,7 +1,8 @@
 """The run directory: everything that one training leaves behind.
 
-``config.json`` resolved configuration, ``versions.json``, ``classes.json``, ``log.txt``, ``history.csv``, ``checkpoints/``,
-and after evaluation ``metrics.json``, ``scores.csv``, ``maps.npy``, ``peers.csv`` (if asked for) and ``report.html``.
+``config.json`` resolved configuration, ``versions.json``, ``classes.json``, ``log.txt``, ``history.csv``,
+``checkpoints/``, and after evaluation ``metrics.json``, ``scores.csv``, ``maps.npy``, ``peers.csv`` (if asked for)
+and ``report.html``.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ class Run:
         try:
             return json.loads(file.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise MintadError(f"{file} is missing: {self.path} is not a finished run directory of mintad train") from None
+            raise MintadError(
+                f"{file} is missing: {self.path} is not a finished run directory of mintad train"
+            ) from None
         except json.JSONDecodeError as error:
             raise MintadError(f"{file} is damaged: {error}") from error
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mintad.config import ScoringConfig
-from mintad.features.extract import FeatureTable
+from mintad.features.table import FeatureTable
 
 
 class Detector(Protocol):
@@ -52,8 +52,8 @@ def upsample(map_BHW: np.ndarray, size: int) -> np.ndarray:
 def image_scores(map_BHW: np.ndarray, image_size: int, config: ScoringConfig) -> np.ndarray:
     """Image scores (B,) from grid maps.
 
-    'max' is the maximum of the interpolated map (§3.6), 'pooled_max' UniAD's maximum after average pooling with a window of
-    `config.pool` pixels (stride 1), 'mean' the map's mean (UniAD on CIFAR-10).
+    'max' is the maximum of the interpolated map (§3.6), 'pooled_max' UniAD's maximum after average pooling with a
+    window of `config.pool` pixels (stride 1), 'mean' the map's mean (UniAD on CIFAR-10).
     """
     if config.image_score == "mean":
         return map_BHW.mean(axis=(1, 2))
@@ -70,8 +70,9 @@ def fit_threshold(normal_scores: np.ndarray, quantile: float) -> dict[str, float
     """Decision threshold from the scores of held-out normal training images; no test image is involved.
 
     Returns:
-        ``{"value", "quantile", "n"}``; an image is called anomalous if its score is above the value. With n held-out images the
-        expected share of false alarms on new normals is about (1 - quantile), known to within 1 / sqrt(n) or so.
+        ``{"value", "quantile", "n"}``; an image is called anomalous if its score is above the value. With n held-out
+        images the expected share of false alarms on new normals is about (1 - quantile), known to within 1 / sqrt(n)
+        or so.
     """
     value = float(np.quantile(normal_scores, quantile, method="higher"))
     return {"value": value, "quantile": quantile, "n": len(normal_scores)}

@@ -61,7 +61,8 @@ def fresh_model(config: ModelConfig = MODEL, seed: int = 3, classes: int = 2):
 
 
 def main() -> None:
-    """Train in this process; ``--kill-at S`` ends it with SIGKILL in step S, ``--kill-saving S`` while saving checkpoint S."""
+    """Train in this process; ``--kill-at S`` ends it with SIGKILL in step S, ``--kill-saving S`` while saving
+    checkpoint S."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--kill-at", type=int)

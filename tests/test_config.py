@@ -22,7 +22,11 @@ def test_paper_preset_is_the_published_configuration():
     config = preset("paper")
     assert (config.train.epochs, config.train.lr, config.train.weight_decay) == (1000, 1e-4, 1e-4)
     assert (config.train.weight_ce, config.train.weight_prior, config.train.batch_size) == (1, 0.1, 32)
-    assert (config.features.backbone, config.features.grid, config.features.image_size) == ("tf_efficientnet_b4", 14, 224)
+    assert (config.features.backbone, config.features.grid, config.features.image_size) == (
+        "tf_efficientnet_b4",
+        14,
+        224,
+    )
     assert (config.model.width, config.model.ffn, config.model.heads, config.model.dropout) == (256, 1024, 8, 0.1)
     assert config.model.class_encoder_softmax and config.model.token_softmax and config.model.head_reads == "token"
     assert not config.features.standardise and config.data.holdout == 0

@@ -1,4 +1,5 @@
-"""Training: determinism, crash and resume, several processes, errors, and a class token that really tells classes apart."""
+"""Training: determinism, crash and resume, several processes, errors, and a class token that really tells classes
+apart."""
 
 import dataclasses
 import os
@@ -62,7 +63,9 @@ def uninterrupted(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("options", [("--kill-at", "2"), ("--kill-at", "11"), ("--kill-saving", "9"), ("--kill-saving", "14")])
+@pytest.mark.parametrize(
+    "options", [("--kill-at", "2"), ("--kill-at", "11"), ("--kill-saving", "9"), ("--kill-saving", "14")]
+)
 def test_killed_and_resumed_is_bit_identical(uninterrupted, tmp_path, options):
     killed = worker(tmp_path, *options)
     assert killed.returncode == -signal.SIGKILL
@@ -78,9 +81,9 @@ def test_killed_and_resumed_is_bit_identical(uninterrupted, tmp_path, options):
 
 
 def test_two_processes_give_the_single_process_result(tmp_path):
-    """Two gloo processes share each batch. Dropout off: its masks are drawn per process. Tolerance 2e-4 on every weight (the
-    learning rate is 1e-3): sums in another order. Left out are the biases of attention keys: softmax cancels them, their
-    gradient is rounding noise alone, and AdamW scales noise up to full steps."""
+    """Two gloo processes share each batch. Dropout off: its masks are drawn per process. Tolerance 2e-4 on every
+    weight (the learning rate is 1e-3): sums in another order. Left out are the biases of attention keys: softmax
+    cancels them, their gradient is rounding noise alone, and AdamW scales noise up to full steps."""
     single = worker(tmp_path / "one", "--dropout", "0")
     assert single.returncode == 0, single.stderr
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
@@ -88,7 +91,9 @@ def test_two_processes_give_the_single_process_result(tmp_path):
     assert double.returncode == 0, double.stderr
     expected, got = weights(tmp_path / "one"), weights(tmp_path / "two")
     for name in [name for name in expected if not name.endswith("key.bias")]:
-        torch.testing.assert_close(got[name], expected[name], rtol=0, atol=2e-4, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(
+            got[name], expected[name], rtol=0, atol=2e-4, msg=lambda text, name=name: f"{name}: {text}"
+        )
 
 
 def test_class_tokens_of_two_categories_do_not_coincide(tmp_path):

@@ -23,11 +23,12 @@ def parameters(module: nn.Module) -> int:
 def describe(backbone: Backbone, model: ReconstructionModel) -> dict[str, Any]:
     """Parameters and MACs per part, for one image.
 
-    MACs count every matrix product and convolution, those inside attention included; additions, activations and normalisations
-    are left out, as is usual.
+    MACs count every matrix product and convolution, those inside attention included; additions, activations and
+    normalisations are left out, as is usual.
 
     Returns:
-        Parameters under each part's name, `total` (without the backbone) and `total_with_backbone`, and the same under `macs`.
+        Parameters under each part's name, `total` (without the backbone) and `total_with_backbone`, and the same
+        under `macs`.
     """
     parts = {name: getattr(model, name) for name in PARTS if hasattr(model, name)}
     parts["encoder_layer"] = model.transformer.encoder[0]

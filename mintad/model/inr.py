@@ -1,4 +1,5 @@
-"""The class-aware query: an implicit neural representation driven by the class token (§3.3, App. B.6, Eqs 8-9, Table 13)."""
+"""The class-aware query: an implicit neural representation driven by the class token (§3.3, App. B.6, Eqs 8-9, Table
+13)."""
 
 from __future__ import annotations
 
@@ -51,10 +52,12 @@ class INR(nn.Module):
 
     @torch.no_grad()
     def _initialise(self) -> None:
-        """SIREN's scheme for the sine layers; the modulation network starts around 1, so that the sines start unmodulated.
+        """SIREN's scheme for the sine layers; the modulation network starts around 1, so that the sines start
+        unmodulated.
 
-        The paper gives no initialisation. With zero biases the amplitudes alpha start near 0.2, their product over the layers
-        shrinks the query to a deviation below 0.01, and the decoder, which adds positions of order 1 to it, hardly sees it.
+        The paper gives no initialisation. With zero biases the amplitudes alpha start near 0.2, their product over
+        the layers shrinks the query to a deviation below 0.01, and the decoder, which adds positions of order 1 to
+        it, hardly sees it.
         """
         for n, layer in enumerate(self.synthesis_network):
             bound = 1 / layer.in_features if n == 0 else math.sqrt(6 / layer.in_features)

@@ -13,8 +13,8 @@ from mintad.model.prompt_mapper import mlp
 class DistributionDecoder(nn.Module):
     """Mean and log-variance of every token's Gaussian, from the class-aware query (Table 14).
 
-    Predicting the *logarithm* of the variance keeps it positive. The likelihood of Eq. 4 has no upper bound: it grows without
-    end as the adapter shrinks its output to a point. `min_log_variance` is the floor that ends this.
+    Predicting the *logarithm* of the variance keeps it positive. The likelihood of Eq. 4 has no upper bound: it
+    grows without end as the adapter shrinks its output to a point. `min_log_variance` is the floor that ends this.
 
     Args:
         width: D.

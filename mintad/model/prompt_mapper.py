@@ -18,12 +18,14 @@ def mlp(sizes: tuple[int, ...], activation: type[nn.Module]) -> nn.Sequential:
 class PromptMapper(nn.Module):
     """Class token t_c of an image, and the class logits of the head that teaches it.
 
-    The class encoder works along the *token* axis of the features, seen as (B, D, L): every channel's spatial pattern becomes
-    `token_width` numbers. The channel encoder mixes all channels into the class token; the head is linear.
+    The class encoder works along the *token* axis of the features, seen as (B, D, L): every channel's spatial
+    pattern becomes `token_width` numbers. The channel encoder mixes all channels into the class token; the head is
+    linear.
 
-    Table 12 ends both encoders with a softmax. With PyTorch's default initialisation both are then almost uniform at the start
-    and pass almost no gradient: the token stays the same for all images and the classifier stays near chance for thousands of
-    steps. `gain` widens the initial weights of the layers next to a softmax, which keeps the printed form and lets it learn.
+    Table 12 ends both encoders with a softmax. With PyTorch's default initialisation both are then almost uniform at
+    the start and pass almost no gradient: the token stays the same for all images and the classifier stays near
+    chance for thousands of steps. `gain` widens the initial weights of the layers next to a softmax, which keeps the
+    printed form and lets it learn.
 
     Args:
         tokens: L, tokens of an image.

@@ -52,7 +52,8 @@ class Standardise(nn.Module):
         self.register_buffer("deviation_F", torch.ones(channels))
 
     def fit(self, batches: Iterable[Tensor]) -> None:
-        """Take mean and deviation of the training tokens, given as batches (B, L, F); constant channels keep deviation 1."""
+        """Take mean and deviation of the training tokens, given as batches (B, L, F); constant channels keep
+        deviation 1."""
         count, total_F, squares_F = 0, 0.0, 0.0
         for batch_BLF in batches:
             tokens_NF = batch_BLF.flatten(0, 1).double()
@@ -78,9 +79,7 @@ class ReconstructionModel(nn.Module):
         default_mask: neighbour mask of the variant, used where `config.neighbour_mask` is None.
     """
 
-    def __init__(
-        self, config: ModelConfig, channels: int, grid: tuple[int, int], *, default_mask: int = 0
-    ) -> None:
+    def __init__(self, config: ModelConfig, channels: int, grid: tuple[int, int], *, default_mask: int = 0) -> None:
         super().__init__()
         self.config = config
         self.channels = channels

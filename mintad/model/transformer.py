@@ -62,8 +62,8 @@ class EncoderLayer(nn.Module):
 class DecoderLayer(nn.Module):
     """The query looks at the encoder's output, the result looks at the previous decoder layer's output.
 
-    There is no residual path from the tokens to the output: what the layer passes on is mixed from values by attention weights
-    that start from the query. That is what a class-aware query steers, and what makes copying harder.
+    There is no residual path from the tokens to the output: what the layer passes on is mixed from values by
+    attention weights that start from the query. That is what a class-aware query steers, and what makes copying harder.
     """
 
     def __init__(self, width: int, heads: int, ffn: int, dropout: float, attention_dropout: float) -> None:

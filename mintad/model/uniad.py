@@ -16,9 +16,7 @@ class UniAD(ReconstructionModel):
         half = min(grid) // 2
         super().__init__(config, channels, grid, default_mask=half if half % 2 else half - 1)
         tokens = grid[0] * grid[1]
-        self.queries = nn.ParameterList(
-            torch.randn(tokens, config.width) for _ in range(config.decoder_layers)
-        )
+        self.queries = nn.ParameterList(torch.randn(tokens, config.width) for _ in range(config.decoder_layers))
 
     def forward(self, feat_BLF: Tensor, noise: Tensor | None = None) -> Output:
         """Reconstruct features (B, L, F); `noise` feeds the jitter in training (see `FeatureJitter`)."""

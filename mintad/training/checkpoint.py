@@ -1,7 +1,8 @@
 """Checkpoints: safetensors and JSON, no pickle, complete or absent.
 
-A checkpoint is a folder ``step-00000400/`` with `model.safetensors`, `optimizer.safetensors` and `state.json`. It is written under a
-temporary name, flushed to disk, and renamed; a process killed at any moment leaves either the whole folder or none.
+A checkpoint is a folder ``step-00000400/`` with `model.safetensors`, `optimizer.safetensors` and `state.json`. It is
+written under a temporary name, flushed to disk, and renamed; a process killed at any moment leaves either the whole
+folder or none.
 """
 
 from __future__ import annotations
@@ -95,7 +96,9 @@ def load_weights(model: nn.Module, checkpoint: Checkpoint) -> None:
     try:
         model.load_state_dict(load_file(checkpoint.weights))
     except (OSError, SafetensorError) as error:
-        raise TrainingError(f"{checkpoint.weights} cannot be read ({error}); delete {checkpoint.path} and resume.") from error
+        raise TrainingError(
+            f"{checkpoint.weights} cannot be read ({error}); delete {checkpoint.path} and resume."
+        ) from error
     except RuntimeError as error:
         first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise TrainingError(

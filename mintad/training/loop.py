@@ -1,7 +1,8 @@
 """The training loop (§4.1).
 
-Nothing random has a state that a checkpoint would have to carry: the order of an epoch is a function of (seed, epoch), and jitter and
-dropout of (seed, step). A run that was killed and resumed is therefore bit for bit the run that was not.
+Nothing random has a state that a checkpoint would have to carry: the order of an epoch is a function of (seed,
+epoch), and jitter and dropout of (seed, step). A run that was killed and resumed is therefore bit for bit the run
+that was not.
 """
 
 from __future__ import annotations
@@ -114,7 +115,8 @@ def train(
         The history: one row every `log_every` steps with step, epoch, loss, mse, ce, prior, accuracy, lr, seconds.
 
     Raises:
-        TrainingError: no images, a batch that the processes cannot share, a non-finite loss, a checkpoint that does not fit.
+        TrainingError: no images, a batch that the processes cannot share, a non-finite loss, a checkpoint that does
+            not fit.
     """
     if len(rows) == 0:
         raise TrainingError("no training images are left; check data.categories and data.holdout")
@@ -132,7 +134,7 @@ def train(
 
     fits_on_gpu = device.type == "cuda" and features.nbytes < GPU_MEMORY_SHARE * torch.cuda.mem_get_info(device)[0]
     features = features.to(device) if fits_on_gpu else features
-    labels_all = torch.as_tensor(labels, dtype=torch.long, device=device)
+    labels_all = torch.tensor(labels, dtype=torch.long, device=device)
 
     model.to(device)
     optimizer = torch.optim.AdamW(
@@ -223,7 +225,13 @@ def _refuse_non_finite(values: dict[str, float], step: int, folder: Path) -> Non
 @contextlib.contextmanager
 def _progress_bar(steps: int, start: int, show: bool) -> Iterator:
     """Yields report(done, values): a bar on a terminal, else a log line every tenth of the run."""
-    columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[losses]}"))
+    columns = (
+        TextColumn("training"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[losses]}"),
+    )
     with Progress(*columns, console=Console(stderr=True), disable=not (show and sys.stderr.isatty())) as bar:
         task = bar.add_task("training", total=steps, completed=start, losses="")
         logged = start

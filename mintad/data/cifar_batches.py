@@ -1,0 +1,178 @@
+"""The official CIFAR-10 batches: verified, read without trusting the pickle, written once as PNG files.
+
+A pickle can run any code when it is read. So the MD5 of each file's bytes is compared with that of the
+published file, and only those very bytes are unpickled, by an unpickler that knows a few names of NumPy and
+nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import os
+import pickle
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from mintad.data.problems import Problem, error, raise_errors
+from mintad.errors import DataError
+
+log = logging.getLogger(__name__)
+
+CLASSES = tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
+MD5 = {
+    "batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
+    "data_batch_1": "c99cafc152244af753f735de768cd75f",
+    "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+    "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+    "data_batch_4": "634d18415352ddfa80567beed471001a",
+    "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+    "test_batch": "40351d587109b95175f43aff81a1287e",
+}
+"""MD5 of the files inside cifar-10-python.tar.gz."""
+
+_META, _TEST = "batches.meta", "test_batch"
+_RECONSTRUCT = np.empty(0).__reduce__()[0]  # taken this way since NumPy 2 renamed its module
+_ALLOWED = {
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+    ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
+    ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
+}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images and labels of one split, in the official order."""
+
+    images_NHWC: np.ndarray
+    """(N, 32, 32, 3) uint8."""
+    labels: np.ndarray
+    """(N,) indices into `CLASSES`."""
+
+
+def verify_batches(folder: Path, md5: Mapping[str, str] = MD5) -> tuple[dict[str, bytes], list[Problem]]:
+    """Content of every file whose MD5 is the published one, and a problem for each other file."""
+    content: dict[str, bytes] = {}
+    problems: list[Problem] = []
+    for name, expected in sorted(md5.items()):
+        path = folder / name
+        try:
+            data = path.read_bytes()
+        except OSError as problem:
+            problems.append(error(path, f"cannot be read ({problem.strerror})", _CURE))
+            continue
+        found = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        if found == expected:
+            content[name] = data
+        else:
+            what = f"not the published file (MD5 {found}, published {expected}); it was not opened"
+            problems.append(error(path, what, _CURE))
+    return content, problems
+
+
+_CURE = "unpack cifar-10-python.tar.gz again, or 'mintad data get cifar10'"
+
+
+def read_batches(folder: Path, md5: Mapping[str, str] = MD5) -> dict[str, Batch]:
+    """The splits "train" and "test" of the official batches.
+
+    Args:
+        folder: cifar-10-batches-py.
+        md5: file -> MD5; the published table unless a test brings its own files.
+
+    Raises:
+        DataError: a file is missing, is not the published one, or does not hold images and labels.
+    """
+    content, problems = verify_batches(folder, md5)
+    raise_errors(problems, folder)
+    meta = _unpickle(content.pop(_META), folder / _META)
+    names = [name.decode("ascii", "replace") for name in meta.get(b"label_names", ())]
+    if names != list(CLASSES):
+        raise DataError(f"{folder / _META}: the classes are {names}, not {list(CLASSES)}; {_CURE}")
+    parts: dict[str, list[Batch]] = {"train": [], "test": []}
+    for name in sorted(content):
+        batch = _batch(_unpickle(content[name], folder / name), folder / name)
+        parts["test" if name == _TEST else "train"].append(batch)
+    return {
+        split: Batch(
+            np.concatenate([batch.images_NHWC for batch in batches]),
+            np.concatenate([batch.labels for batch in batches]),
+        )
+        for split, batches in parts.items()
+    }
+
+
+def write_images(batches: Mapping[str, Batch], target: Path) -> None:
+    """Write ``target/SPLIT/CLASS/NUMBER.png`` (lossless), all of it or nothing.
+
+    The files go to a hidden folder beside `target`, which is renamed when complete. If another process is
+    faster, its folder is kept.
+
+    Raises:
+        DataError: the folder cannot be written.
+    """
+    log.info("writing CIFAR-10 as PNG files to %s, once", target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    except OSError as problem:
+        raise DataError(
+            f"{target.parent}: cannot be written ({problem.strerror}); set the option 'images' to another folder"
+        ) from problem
+    try:
+        building.chmod(0o755)
+        for split, batch in batches.items():
+            for name in CLASSES:
+                (building / split / name).mkdir(parents=True)
+            for number, (image_HWC, label) in enumerate(zip(batch.images_NHWC, batch.labels, strict=True)):
+                path = building / split / CLASSES[label] / f"{number:05d}.png"
+                Image.fromarray(image_HWC).save(path, compress_level=1)
+        os.rename(building, target)
+    except OSError as problem:
+        if not target.is_dir():
+            raise DataError(
+                f"{target}: cannot be written ({problem.strerror}); free some space (CIFAR-10 needs 300 MB), "
+                "or set the option 'images' to another folder"
+            ) from problem
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _ALLOWED:
+            raise pickle.UnpicklingError(f"'{module}.{name}' has no place in a CIFAR-10 batch")
+        return _ALLOWED[module, name]
+
+
+def _unpickle(data: bytes, path: Path) -> dict[bytes, Any]:
+    try:
+        content = _Unpickler(io.BytesIO(data), encoding="bytes").load()
+    except Exception as problem:  # unpickling damaged bytes may raise about anything
+        raise DataError(f"{path}: cannot be unpickled ({problem}); {_CURE}") from problem
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: holds {type(content).__name__}, not a dictionary; {_CURE}")
+    return content
+
+
+def _batch(content: dict[bytes, Any], path: Path) -> Batch:
+    data, labels = content.get(b"data"), np.asarray(content.get(b"labels", ()))
+    fits = (
+        isinstance(data, np.ndarray)
+        and data.dtype == np.uint8
+        and data.shape == (len(labels), 3 * 32 * 32)
+        and labels.dtype.kind == "i"
+        and bool(((labels >= 0) & (labels < len(CLASSES))).all())
+    )
+    if not fits:
+        raise DataError(f"{path}: not images of 32 x 32 x 3 with as many labels from 0 to 9; {_CURE}")
+    return Batch(data.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), labels)

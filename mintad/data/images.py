@@ -1,0 +1,164 @@
+"""Reading images and masks from disk: every stored form comes out as 8-bit RGB, or as a boolean mask.
+
+Decisions that numbers depend on:
+
+* 16-bit grey is divided by 257, a fixed scale (65535 -> 255). Stretching every image to its own range would
+  hide differences in brightness, which are defects too. 12-bit data in a 16-bit file come out dark.
+* 16-bit colour is cut to its high byte, which is what Pillow does.
+* Transparency is ignored: the stored colour counts.
+* The EXIF orientation tag is ignored: masks are drawn on the pixels as stored. `mintad data check` warns.
+* Of a file with several frames or pages the first is read.
+* Everything that is not black in a mask is anomalous (VisA's masks hold 1, 2, 3, ...). JPEG blurs edges, so
+  in a JPEG mask values from 128 on are.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from mintad.errors import DataError
+
+MAX_PIXELS = 89_478_485
+"""Largest image that is decoded (268 MB as RGB): Pillow's limit, held even where that was lifted."""
+
+IMAGE_SUFFIXES = frozenset(".png .jpg .jpeg .bmp .tif .tiff .webp .gif .pgm .ppm .pnm .jp2".split())
+"""Endings, in lower case, of the files that are taken for images."""
+
+DEEP_GREY = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+LOSSY_MASK_FORMATS = ("JPEG", "MPO")
+
+
+def is_image(name: str | Path) -> bool:
+    """Whether the file name ends like an image, in any case, and is not hidden."""
+    base, suffix = os.path.splitext(os.path.basename(name))
+    return suffix.lower() in IMAGE_SUFFIXES and not base.startswith(".")
+
+
+def open_image(path: str | Path) -> Image.Image:
+    """Open and decode a file in its stored mode; the file is closed again.
+
+    Raises:
+        DataError: missing, not an image, damaged, truncated, or larger than `MAX_PIXELS`.
+    """
+    try:
+        with open(path, "rb") as file:
+            image = Image.open(file)
+            if image.width * image.height > MAX_PIXELS:
+                raise Image.DecompressionBombError(f"{image.width} x {image.height} pixels")
+            image.load()
+            return image
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; restore it, or load the data set again") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as problem:
+        raise DataError(
+            f"{path}: too large to decode safely ({problem}; the limit is {MAX_PIXELS:,} pixels); cut or "
+            "scale the image down, or remove the file"
+        ) from None
+    except Exception as problem:  # decoders raise about anything on a damaged file
+        raise DataError(
+            f"{path}: cannot be read as an image ({type(problem).__name__}: {problem}); it is truncated, "
+            "damaged or no image: copy it again from its source, or remove it"
+        ) from problem
+
+
+def read_image(path: str | Path) -> Image.Image:
+    """Read any image file as 8-bit RGB.
+
+    Args:
+        path: grey, palette, 1-bit, 16-bit, CMYK, with or without transparency.
+
+    Returns:
+        Mode RGB, at the stored size, as stored (see the module's decisions).
+
+    Raises:
+        DataError: see `open_image`; also for floating point and 32-bit pixels, whose range is not known.
+    """
+    return to_rgb(open_image(path), path)
+
+
+def read_mask(masks: Sequence[str | Path], size: tuple[int, int] | None = None) -> np.ndarray:
+    """Union of the masks of one image.
+
+    Args:
+        masks: mask files, possibly none.
+        size: (width, height) of the image; checked when given, needed when there are no masks.
+
+    Returns:
+        (height, width) bool, True where anomalous, at native size.
+
+    Raises:
+        DataError: a mask cannot be read, or is not of `size`, or not of the size of the masks before it.
+    """
+    if isinstance(masks, (str, Path)):
+        masks = (masks,)
+    if not masks and size is None:
+        raise DataError("read_mask needs the image's size when there are no masks")
+    union = None if size is None else np.zeros((size[1], size[0]), dtype=bool)
+    for path in masks:
+        mask = _one_mask(path)
+        if union is not None and mask.shape != union.shape:
+            raise DataError(
+                f"{path}: the mask has {mask.shape[1]} x {mask.shape[0]} pixels, its image (or first mask) "
+                f"has {union.shape[1]} x {union.shape[0]}; export the mask at the size of its image"
+            )
+        union = mask if union is None else union | mask
+    return union
+
+
+def resize_mask(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Nearest-neighbour resizing of a boolean mask, pixel centres aligned.
+
+    Args:
+        mask: (H, W) bool.
+        shape: (h, w) wanted.
+
+    Returns:
+        (h, w) bool. Small defects may vanish: image labels never come from here.
+    """
+    rows, columns = (
+        np.minimum(((np.arange(new) + 0.5) * old / new).astype(np.intp), old - 1)
+        for new, old in zip(shape, mask.shape, strict=True)
+    )
+    return mask[np.ix_(rows, columns)]
+
+
+def to_rgb(image: Image.Image, path: str | Path) -> Image.Image:
+    """A decoded image as 8-bit RGB; `path` is for the message.
+
+    Raises:
+        DataError: the pixels are floating point, 32-bit or in a colour space without a conversion.
+    """
+    if image.mode in DEEP_GREY:
+        return Image.fromarray(_deep_to_8bit(image, path)).convert("RGB")
+    if image.mode == "F":
+        raise _unknown_range(path, "floating point")
+    try:
+        if image.mode in ("P", "PA", "RGBa", "La"):  # palettes with transparency, premultiplied colour
+            image = image.convert("LA" if image.mode == "La" else "RGBA")
+        return image.convert("RGB")
+    except ValueError as problem:
+        raise DataError(f"{path}: colour space {image.mode} cannot be converted; save the image as RGB") from problem
+
+
+def _deep_to_8bit(image: Image.Image, path: str | Path) -> np.ndarray:
+    values = np.asarray(image).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise _unknown_range(path, "32-bit")
+    return ((values + 128) // 257).astype(np.uint8)  # rounded
+
+
+def _unknown_range(path: str | Path, kind: str) -> DataError:
+    return DataError(f"{path}: {kind} pixels, whose range is not known; save the image with 8 or 16 bits a channel")
+
+
+def _one_mask(path: str | Path) -> np.ndarray:
+    image = open_image(path)
+    if image.mode in (*DEEP_GREY, "F"):
+        return np.asarray(image) != 0
+    values_HWC = np.asarray(to_rgb(image, path))
+    return (values_HWC >= (128 if image.format in LOSSY_MASK_FORMATS else 1)).any(-1)

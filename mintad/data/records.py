@@ -1,0 +1,190 @@
+"""The record table: one row an image, the same columns for every data set.
+
+Everything after loading reads only this table, so that merging data sets is concatenation. The columns are
+
+    dataset       str               "mvtec"
+    category      str               "screw"; metrics are computed for each (dataset, category)
+    split         "train" | "test"  training rows are normal, all of them
+    label         int               0 normal, 1 anomalous: the data set's own word, never read off a mask
+    defect        str               type of defect, "good" for normal images
+    image         str               absolute path
+    masks         tuple[str, ...]   absolute paths of the masks, whose union is the ground truth; () for none
+    prompt_class  str               what the class encoder is taught: "dataset/category", but on CIFAR-10 the
+                                    image's own class, and "" for test images of classes never trained on
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from mintad.errors import DataError, nearest
+
+COLUMNS = ("dataset", "category", "split", "label", "defect", "image", "masks", "prompt_class")
+GOOD = "good"
+"""The `defect` of a normal image."""
+
+_LISTED = 20
+
+
+def make_records(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """Build the record table from one mapping a row.
+
+    Args:
+        rows: mappings with the keys of `COLUMNS`; `masks` may be left out for (), `prompt_class` for
+            "dataset/category".
+
+    Returns:
+        The table, sorted by data set, category, split (train first), label, defect and image, whatever the
+        order of `rows`.
+
+    Raises:
+        DataError: no rows, unknown or missing keys, or `validate` finds a fault.
+    """
+    filled = [{"masks": (), "prompt_class": None, **row} for row in rows]
+    if not filled:
+        raise DataError("no images: a record table needs at least one row")
+    for row in filled:
+        if row.keys() != set(COLUMNS):
+            _refuse_keys(row)
+        if row["prompt_class"] is None:
+            row["prompt_class"] = f"{row['dataset']}/{row['category']}"
+    filled.sort(key=_order)
+    records = pd.DataFrame(filled, columns=list(COLUMNS))
+    validate(records)
+    return records
+
+
+def validate(records: pd.DataFrame) -> None:
+    """Check that a table keeps the contract above.
+
+    Raises:
+        DataError: lists every kind of fault, with the rows it was found in.
+    """
+    if tuple(records.columns) != COLUMNS:
+        raise DataError(
+            f"a record table has the columns {', '.join(COLUMNS)}; got {', '.join(map(str, records.columns))}"
+        )
+    faults: list[str] = []
+    if not (isinstance(records.index, pd.RangeIndex) and records.index.equals(pd.RangeIndex(len(records)))):
+        faults.append("the index is not 0, 1, 2, ...; call reset_index(drop=True)")
+    rows = list(records.itertuples(index=False))
+    for what, is_faulty in _ROW_RULES.items():
+        _collect(faults, what, [row.image for row in rows if is_faulty(row)])
+    _collect(faults, "the image is listed twice", _repeated(row.image for row in rows))
+    if faults:
+        raise DataError("the record table is not valid:\n" + "\n".join(f"  - {fault}" for fault in faults))
+
+
+def merge(*tables: pd.DataFrame) -> pd.DataFrame:
+    """Concatenate record tables in the order given.
+
+    Raises:
+        DataError: no table, a (dataset, category) occurs in two tables, or the result breaks `validate`.
+    """
+    if not tables:
+        raise DataError("nothing to merge: give at least one record table")
+    owner: dict[str, int] = {}
+    for number, table in enumerate(tables):
+        for key in category_keys(table).unique():
+            if owner.setdefault(key, number) != number:
+                raise DataError(
+                    f"category '{key}' is in tables {owner[key] + 1} and {number + 1} of the merge; "
+                    "leave one out, or name its data set otherwise (option 'dataset' of the folder loader)"
+                )
+    merged = pd.concat(tables, ignore_index=True)
+    validate(merged)
+    return merged
+
+
+def category_keys(records: pd.DataFrame) -> pd.Series:
+    """ "dataset/category" of every row."""
+    return records["dataset"] + "/" + records["category"]
+
+
+def categories(records: pd.DataFrame) -> list[str]:
+    """All "dataset/category" names, sorted."""
+    return sorted(category_keys(records).unique())
+
+
+def select(records: pd.DataFrame, categories: Iterable[str]) -> pd.DataFrame:
+    """Rows of the named categories, in the table's order.
+
+    Args:
+        records: the record table.
+        categories: "category" or "dataset/category"; a bare name takes it from every data set that has one.
+
+    Raises:
+        DataError: no name, or a name that the table does not have (the nearest one is suggested).
+    """
+    wanted = [categories] if isinstance(categories, str) else list(categories)
+    if not wanted:
+        raise DataError("no category selected; name at least one, or leave the selection out for all")
+    keys = category_keys(records)
+    known = {*records["category"], *keys}
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        shown = known if any("/" in name for name in unknown) else set(records["category"])
+        raise DataError("\n".join(f"unknown category '{name}'." + nearest(name, shown) for name in unknown))
+    return records[records["category"].isin(wanted) | keys.isin(wanted)].reset_index(drop=True)
+
+
+def has_masks(records: pd.DataFrame) -> dict[str, bool]:
+    """For each "dataset/category" whether any of its images has a mask: only then are there pixel metrics."""
+    found = (records["masks"].map(len) > 0).groupby(category_keys(records)).any()
+    return {str(key): bool(value) for key, value in found.items()}
+
+
+_ROW_RULES: dict[str, Callable[[Any], bool]] = {
+    "a text column holds something else, or nothing": lambda row: not _texts(row),
+    "split is neither 'train' nor 'test'": lambda row: row.split not in ("train", "test"),
+    "label is neither 0 nor 1": lambda row: isinstance(row.label, bool) or row.label not in (0, 1),
+    "a training image is labelled anomalous": lambda row: row.split == "train" and row.label == 1,
+    "label and defect disagree ('good' stands for label 0 only)": lambda row: (row.label == 0) != (row.defect == GOOD),
+    "the image path is not absolute": lambda row: not _absolute(row.image),
+    "masks is not a tuple of absolute paths": lambda row: not _mask_tuple(row.masks),
+    "a normal image has a mask": lambda row: row.label == 0 and isinstance(row.masks, tuple) and bool(row.masks),
+    "a training image has no prompt_class": lambda row: row.split == "train" and row.prompt_class == "",
+}
+"""What is wrong with a row, and the test that finds it."""
+
+
+def _texts(row: Any) -> bool:
+    filled = (row.dataset, row.category, row.split, row.defect, row.image)
+    return isinstance(row.prompt_class, str) and all(isinstance(text, str) and text for text in filled)
+
+
+def _absolute(path: object) -> bool:
+    return isinstance(path, str) and os.path.isabs(path)
+
+
+def _mask_tuple(masks: object) -> bool:
+    return isinstance(masks, tuple) and all(_absolute(path) for path in masks)
+
+
+def _order(row: Mapping[str, Any]) -> tuple:
+    keys = ("dataset", "category", "split", "label", "defect", "image")
+    # str() orders faulty rows too: `validate` then names the fault, where sorting would raise TypeError.
+    return tuple(row[key] != "train" if key == "split" else str(row[key]) for key in keys)
+
+
+def _refuse_keys(row: Mapping[str, Any]) -> None:
+    for key in row:
+        if key not in COLUMNS:
+            raise DataError(f"unknown column '{key}' in a record." + nearest(str(key), COLUMNS))
+    missing = [name for name in COLUMNS if name not in row]
+    raise DataError(f"a record lacks {', '.join(missing)}: {row.get('image', dict(row))}")
+
+
+def _repeated(images: Iterable[Any]) -> list[Any]:
+    return [image for image, times in Counter(images).items() if times > 1]
+
+
+def _collect(faults: list[str], what: str, images: list[Any]) -> None:
+    if images:
+        more = f" and {len(images) - _LISTED} more" if len(images) > _LISTED else ""
+        faults.append(f"{what}: {', '.join(map(str, images[:_LISTED]))}{more}")

@@ -1,0 +1,201 @@
+"""The frozen feature extractor (§3.2, Table 11): a timm backbone, cut off behind the last stage that is used.
+
+Letters: B images, L = H * W tokens of the grid, row by row, F channels of all stages together.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+import numpy as np
+import timm
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from mintad.errors import ConfigError, nearest
+from mintad.features.weights import LITE0_MODEL, assign, find_weights, fingerprint
+
+REDUCTIONS = (2, 4, 8, 16)
+PREPROCESSING = "pil-bilinear-1"
+"""Name of what `Backbone.prepare` does; part of the cache's key, so change it whenever pixels change."""
+
+
+class Backbone(nn.Module):
+    """Features of a frozen network: all stages resized to one grid, concatenated (§3.2; UniAD's extractor).
+
+    For EfficientNet-b4 these are 24 + 32 + 56 + 160 = 272 channels; the stages up to reduction 16 have
+    3,635,984 parameters and take 0.920 GMAC at 224 x 224 pixels. Always in eval mode, never differentiated.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        name: str,
+        image_size: int,
+        grid: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        source: str,
+        resize: str = "bilinear",
+    ) -> None:
+        super().__init__()
+        self.network = network.to(memory_format=torch.channels_last)  # about half again as fast on CPUs
+        self.name = name
+        self.image_size = image_size
+        self.grid = (grid, grid)
+        self.resize = resize
+        self.reductions: tuple[int, ...] = tuple(network.feature_info.reduction())
+        self.stage_channels: tuple[int, ...] = tuple(network.feature_info.channels())
+        self.channels = sum(self.stage_channels)
+        self.channels_last = str(getattr(network, "output_fmt", "")).endswith("NHWC")
+        self.mean, self.std = tuple(mean), tuple(std)
+        self.preprocessing = PREPROCESSING
+        self.source = source
+        self.weights_id = fingerprint(network)
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Stay in eval mode whatever the caller asks: the network's running statistics must not move."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        """Features (B, L, F), float32, of normalised images (B, 3, H, W) such as `prepare` gives."""
+        images = images.contiguous(memory_format=torch.channels_last)
+        maps = [m.permute(0, 3, 1, 2) if self.channels_last else m for m in self.network(images)]
+        if self.resize == "area":
+            maps = [F.adaptive_avg_pool2d(m.float(), self.grid) for m in maps]
+        else:
+            maps = [F.interpolate(m.float(), size=self.grid, mode="bilinear", align_corners=True) for m in maps]
+        return torch.cat(maps, dim=1).flatten(2).transpose(1, 2).contiguous()
+
+    def prepare(self, images: Sequence[Image.Image]) -> Tensor:
+        """Pictures as the network's input (B, 3, image_size, image_size), on the CPU."""
+        return self.normalise(np.stack([to_pixels(image, self.image_size) for image in images]))
+
+    def normalise(self, pixels_BHW3: np.ndarray) -> Tensor:
+        """8-bit pixels (B, H, W, 3) to float32 (B, 3, H, W), scaled as the network was trained."""
+        values = torch.from_numpy(pixels_BHW3).permute(0, 3, 1, 2).float().div_(255)
+        mean, std = torch.tensor(self.mean).view(3, 1, 1), torch.tensor(self.std).view(3, 1, 1)
+        return values.sub_(mean).div_(std).contiguous()
+
+
+def to_pixels(image: Image.Image, size: int) -> np.ndarray:
+    """An RGB picture resized to a square, aspect ratio given up, as (size, size, 3) 8-bit pixels.
+
+    Bilinear as in UniAD, by Pillow, which widens its filter when it shrinks (no aliasing).
+    """
+    return np.asarray(image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR))
+
+
+def build_backbone(
+    name: str = "efficientnet_lite0",
+    *,
+    image_size: int = 224,
+    grid: int = 14,
+    weights: str = "auto",
+    reductions: Sequence[int] = REDUCTIONS,
+    resize: str = "bilinear",
+    seed: int = 0,
+) -> Backbone:
+    """Build a frozen backbone with weights.
+
+    Args:
+        name: 'efficientnet_lite0' (TensorFlow's EfficientNet-Lite0, whose weights come with a pip package),
+            or any timm model with `features_only`. Without a tag, timm's first weights are taken, but for
+            `tf_efficientnet_b*` those trained on ImageNet-1K alone ('aa_in1k'): timm's first saw 300 million
+            more images.
+        image_size: side of the square input, in pixels.
+        grid: side of the token grid.
+        weights: 'auto' (pip package, else timm's hub), 'random' (seeded; for tests, counts), or a file's
+            path.
+        reductions: stages by their reduction. Of several stages with the same reduction the last is taken.
+        resize: how a stage comes to the grid: 'bilinear' with aligned corners, as UniAD does, or 'area', the mean
+            over each cell. Bilinear reads four values a cell, whatever its size: on a coarse grid it skips most
+            of a fine stage.
+        seed: of random weights.
+
+    Raises:
+        ConfigError: unknown backbone, one without these stages, or an unknown `resize`.
+        WeightsError: weights not found or of another model.
+    """
+    if resize not in ("bilinear", "area"):
+        raise ConfigError(f"features.resize = '{resize}':{nearest(resize, ('bilinear', 'area'))}")
+    timm_name = timm_model(name)
+    cfg = timm.get_pretrained_cfg(timm_name)
+    options = {"img_size": image_size} if cfg is not None and cfg.fixed_input_size else {}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = timm.create_model(
+            timm_name, features_only=True, out_indices=_stages(timm_name, reductions, options), **options
+        )
+    _cut(network)
+    source = f"random, seed {seed}"
+    if weights != "random":
+        tensors, source = find_weights(timm_name, weights)
+        assign(network, tensors, source, _full_names(timm_name, options) if weights != "auto" else None)
+    mean, std = (cfg.mean, cfg.std) if cfg is not None else ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    return Backbone(
+        network,
+        name=name,
+        image_size=image_size,
+        grid=grid,
+        mean=mean,
+        std=std,
+        source=source,
+        resize=resize,
+    )
+
+
+def timm_model(name: str) -> str:
+    """timm's name, with a tag where timm's default weights are not the ones we mean; see `build_backbone`."""
+    name = LITE0_MODEL if name == "efficientnet_lite0" else name
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        near = difflib.get_close_matches(name, timm.list_models(), n=5, cutoff=0.5)
+        raise ConfigError(
+            f"unknown backbone '{name}'. Near: {', '.join(near) or 'none'}. All names: timm.list_models()."
+        )
+    published = timm.list_pretrained(f"{architecture}.*")
+    if tag and name not in published:
+        raise ConfigError(f"timm has no weights '{name}'." + nearest(name, published))
+    imagenet_only = f"{architecture}.aa_in1k"
+    if not tag and architecture.startswith("tf_efficientnet_b") and imagenet_only in published:
+        return imagenet_only
+    return name
+
+
+def _stages(timm_name: str, reductions: Sequence[int], options: dict[str, int]) -> tuple[int, ...]:
+    """Indices of the stages with these reductions."""
+    try:
+        with torch.device("meta"):  # shapes only: no memory, no initialisation
+            info = timm.create_model(timm_name, features_only=True, **options).feature_info
+    except (RuntimeError, AttributeError, AssertionError, TypeError) as error:
+        raise ConfigError(
+            f"timm gives no intermediate features of '{timm_name}' ({error}); choose another backbone."
+        ) from error
+    index = {reduction: n for n, reduction in enumerate(info.reduction())}
+    missing = [reduction for reduction in reductions if reduction not in index]
+    if missing or not reductions or list(reductions) != sorted(set(reductions)):
+        raise ConfigError(
+            f"features.reductions = {list(reductions)}: {timm_name} has stages of reduction {sorted(index)}; "
+            "name some of them, in rising order."
+        )
+    return tuple(index[reduction] for reduction in reductions)
+
+
+def _cut(network: nn.Module) -> None:
+    """Drop EfficientNet's blocks behind the last stage used; timm cuts other networks itself."""
+    stages = getattr(network, "_stage_out_idx", None)
+    if stages and isinstance(getattr(network, "blocks", None), nn.Sequential):
+        network.blocks = network.blocks[: max(stages)]
+
+
+def _full_names(timm_name: str, options: dict[str, int]) -> list[str]:
+    with torch.device("meta"):
+        return list(timm.create_model(timm_name, **options).state_dict())

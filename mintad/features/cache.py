@@ -1,0 +1,290 @@
+"""Features on disk: one folder per extractor, in it immutable shards of a few hundred images.
+
+A shard is a NumPy file (n, L, F) and a JSON index that lists the hashes of the n image *files*. Both are
+written under a temporary name, flushed to the disk and then renamed, the index last; a shard counts only once
+its index stands. So a crash loses at most the shard being written, and two processes that extract the same
+images merely do the work twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+from platformdirs import user_cache_dir
+
+from mintad.errors import ConfigError, MintadError, nearest
+
+if TYPE_CHECKING:
+    from mintad.features.backbone import Backbone
+
+STALE_SECONDS = 24 * 3600
+"""Age at which an unfinished file cannot belong to a running process any more."""
+log = logging.getLogger(__name__)
+
+
+def cache_root(cache_dir: str | Path | None = None) -> Path:
+    """Folder of all caches: 'features' in the argument, else $MINTAD_CACHE, else the user's cache folder."""
+    base = cache_dir or os.environ.get("MINTAD_CACHE") or user_cache_dir("mintad")
+    return Path(base).expanduser() / "features"
+
+
+def hash_file(path: str | Path) -> str:
+    """BLAKE2b (128 bits, hexadecimal) of a file's bytes.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def describe_key(backbone: Backbone, dtype: str) -> dict[str, object]:
+    """Everything besides the image that decides what its features are; written beside them as key.json."""
+    return {
+        "backbone": backbone.name,
+        "weights": backbone.source,
+        "weights_id": backbone.weights_id,
+        "image_size": backbone.image_size,
+        "grid": list(backbone.grid),
+        "resize": backbone.resize,
+        "reductions": list(backbone.reductions),
+        "channels": backbone.channels,
+        "mean": list(backbone.mean),
+        "std": list(backbone.std),
+        "dtype": dtype,
+        "preprocessing": backbone.preprocessing,
+    }
+
+
+def key_name(description: dict[str, object]) -> str:
+    """A readable folder name, unique to a key. Not where the weights came from counts, but what they are."""
+    identity = {k: v for k, v in description.items() if k not in ("backbone", "weights")}
+    digest = hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=5).hexdigest()
+    height, width = description["grid"]
+    size = f"{description['image_size']}px-{height}x{width}"
+    return f"{description['backbone']}-{size}-{description['dtype']}-{digest}"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one image's features are: a shard's file and the row in it."""
+
+    shard: Path
+    row: int
+
+
+class FeatureCache:
+    """The shards of one key.
+
+    Args:
+        root: folder of all caches, see `cache_root`.
+        description: the key, see `describe_key`.
+        row_shape: (L, F).
+        dtype: 'float16' or 'float32'.
+
+    Raises:
+        ConfigError: the folder cannot be made or written to.
+    """
+
+    def __init__(self, root: Path, description: dict[str, object], row_shape: tuple[int, int], dtype: str) -> None:
+        self.folder = root / key_name(description)
+        self.row_shape = row_shape
+        self.dtype = np.dtype(dtype)
+        self.places: dict[str, Place] = {}
+        """Image hash -> place; `add` and `refresh` extend it."""
+        with _writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if not (self.folder / "key.json").is_file():
+                _publish_text(self.folder / "key.json", json.dumps(description, indent=2) + "\n")
+            self._clean()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read the indices of all whole shards, also of those that other processes wrote meanwhile."""
+        self.places = {}
+        for index in sorted(self.folder.glob("shard-*.json")):
+            try:
+                hashes = self._check(index)
+            except FileNotFoundError:
+                continue  # cleared by another process between listing and reading
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                log.warning(
+                    "feature cache: dropping the damaged shard %s (%s); its features are computed again",
+                    index,
+                    error,
+                )
+                for path in (index, index.with_suffix(".npy")):
+                    with suppress(OSError):
+                        path.unlink()
+                continue
+            shard = index.with_suffix(".npy")
+            self.places.update({name: Place(shard, row) for row, name in enumerate(hashes)})
+
+    def add(self, hashes: Sequence[str], features_nLF: np.ndarray) -> None:
+        """Write one shard: the features (n, L, F) of the n images with these file hashes.
+
+        Raises:
+            ConfigError: no space or no permission.
+        """
+        if features_nLF.shape != (len(hashes), *self.row_shape) or features_nLF.dtype != self.dtype:
+            raise ValueError(
+                f"a shard must be ({len(hashes)}, *{self.row_shape}) {self.dtype}, "
+                f"not {features_nLF.shape} {features_nLF.dtype}"
+            )
+        shard = self.folder / f"shard-{time.time_ns()}-{uuid.uuid4().hex[:8]}.npy"
+        with _writing(self.folder):
+            with _published(shard) as file:
+                np.save(file, features_nLF, allow_pickle=False)
+            index = {"images": list(hashes), "bytes": shard.stat().st_size}
+            _publish_text(shard.with_suffix(".json"), json.dumps(index))
+        self.places.update({name: Place(shard, row) for row, name in enumerate(hashes)})
+
+    def _check(self, index: Path) -> list[str]:
+        """The hashes of a shard that is whole; ValueError and the like if it is not."""
+        content = json.loads(index.read_text(encoding="utf-8"))
+        shard = index.with_suffix(".npy")
+        if not shard.is_file():
+            raise ValueError("its features are gone")
+        if shard.stat().st_size != content["bytes"]:
+            raise ValueError(f"{shard.stat().st_size} bytes instead of {content['bytes']}")
+        if content["bytes"] < len(content["images"]) * np.prod(self.row_shape) * self.dtype.itemsize:
+            raise ValueError("fewer features than images")
+        return content["images"]
+
+    def _clean(self) -> None:
+        """Remove what crashed writers left: temporary files, and features whose index was never written."""
+        unfinished = [*self.folder.glob(".writing-*")]
+        unfinished += [shard for shard in self.folder.glob("shard-*.npy") if not shard.with_suffix(".json").exists()]
+        for path in unfinished:
+            with suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > STALE_SECONDS:
+                    path.unlink()
+
+
+def open_shard(path: Path, row_shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
+    """A shard as a read-only memory map (n, L, F).
+
+    Raises:
+        MintadError: the file vanished or changed since its index was read.
+    """
+    try:
+        shard = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise MintadError(
+            f"{path}: cached features vanished or are damaged ({error}). Run again: they are computed anew."
+        ) from error
+    if shard.shape[1:] != row_shape or shard.dtype != dtype:
+        raise MintadError(f"{path}: holds {shard.shape} {shard.dtype}, not (n, *{row_shape}) {dtype}. Clear the cache.")
+    return shard
+
+
+@dataclass(frozen=True)
+class CacheInfo:
+    """One key's cache, as `mintad cache list` shows it."""
+
+    key: str
+    path: Path
+    images: int
+    nbytes: int
+    modified: datetime
+    """Local time of the last shard, or of the key if there is none."""
+    description: dict[str, object]
+    """The content of key.json; empty if it is damaged."""
+
+    @property
+    def backbone(self) -> str:
+        return str(self.description.get("backbone", "?"))
+
+    @property
+    def grid(self) -> str:
+        """For example '14x14'."""
+        return "x".join(str(n) for n in self.description.get("grid", "?"))
+
+
+def list_caches(cache_dir: str | Path | None = None) -> list[CacheInfo]:
+    """All feature caches, by name; folders without a key.json are not ours and are left out."""
+    return [_look_at(marker) for marker in sorted(cache_root(cache_dir).glob("*/key.json"))]
+
+
+def _look_at(marker: Path) -> CacheInfo:
+    images: set[str] = set()
+    nbytes, modified = 0, 0.0
+    for path in marker.parent.iterdir():
+        with suppress(FileNotFoundError):  # files may come and go meanwhile
+            nbytes, modified = nbytes + path.stat().st_size, max(modified, path.stat().st_mtime)
+        if path.suffix == ".json" and path != marker:
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                images.update(json.loads(path.read_text(encoding="utf-8"))["images"])
+    description: dict[str, object] = {}
+    with suppress(OSError, ValueError):
+        description = dict(json.loads(marker.read_text(encoding="utf-8")))
+    folder = marker.parent
+    return CacheInfo(folder.name, folder, len(images), nbytes, datetime.fromtimestamp(modified), description)
+
+
+def clear_caches(key: str | None = None, cache_dir: str | Path | None = None) -> int:
+    """Delete the cache named `key`, or all; returns the number of bytes freed.
+
+    Raises:
+        ConfigError: no cache of that name.
+    """
+    caches = {cache.key: cache for cache in list_caches(cache_dir)}
+    if key is not None and key not in caches:
+        raise ConfigError(f"there is no feature cache '{key}' in {cache_root(cache_dir)}." + nearest(key, caches))
+    chosen = [cache for cache in caches.values() if key in (None, cache.key)]
+    for cache in chosen:
+        with _writing(cache.path):
+            shutil.rmtree(cache.path)
+    return sum(cache.nbytes for cache in chosen)
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write the feature cache {folder} ({error}). "
+            "Make room, or set MINTAD_CACHE to a folder that can be written."
+        ) from error
+
+
+@contextmanager
+def _published(path: Path) -> Iterator[BinaryIO]:
+    """A file that appears under its name only when it is whole and on the disk."""
+    temporary = path.with_name(f".writing-{uuid.uuid4().hex}")
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    if os.name == "posix":  # the rename itself must reach the disk, too
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _publish_text(path: Path, text: str) -> None:
+    with _published(path) as file:
+        file.write(text.encode())

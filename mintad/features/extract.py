@@ -1,0 +1,255 @@
+"""Features of every image of a record table, computed once and read from the cache afterwards (§3.2).
+
+The extractor is frozen and nothing augments the images, so their features never change.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from mintad.data.images import read_image
+from mintad.errors import ConfigError, DataError, MintadError
+from mintad.features.backbone import Backbone, to_pixels
+from mintad.features.cache import FeatureCache, cache_root, describe_key, hash_file
+from mintad.features.table import FeatureTable
+
+SHARD_IMAGES = 256
+SHARD_BYTES = 128 << 20
+"""A shard holds at most this many images and (beyond the first) about this many bytes."""
+log = logging.getLogger(__name__)
+
+
+class _BeyondFloat16(Exception):
+    """A feature too large for float16."""
+
+
+def extract(
+    records: pd.DataFrame,
+    backbone: Backbone,
+    *,
+    cache_dir: str | Path | None = None,
+    device: str | torch.device = "cpu",
+    dtype: Literal["float16", "float32"] = "float16",
+    batch_size: int = 32,
+    progress: bool = True,
+    workers: int | None = None,
+) -> FeatureTable:
+    """Features of all images, row for row; only those that the cache lacks are computed.
+
+    On a CPU, threads take one image each: as fast as batches, undisturbed by other programs, and the result
+    of an image depends on nothing else, so that cached float32 features are the backbone's output bit for
+    bit. On a GPU the batch may change the last digits. float16 keeps 11 bits; features beyond its range make
+    the table float32.
+
+    Args:
+        records: a record table; only its column `image` is used.
+        backbone: the extractor; moved to `device`.
+        cache_dir: see `mintad.features.cache.cache_root`.
+        device: where to compute.
+        dtype: storage type.
+        batch_size: images per forward pass on a GPU.
+        progress: show a bar while computing, if stderr is a terminal.
+        workers: threads; default PyTorch's number on a CPU, which OMP_NUM_THREADS sets, and up to 8 readers
+            for a GPU.
+
+    Raises:
+        DataError: all unreadable images, after the features of all others have been stored.
+        ConfigError: the cache cannot be written.
+    """
+    if dtype not in ("float16", "float32"):
+        raise ConfigError(f"features.dtype = {dtype!r}: allowed are float16 and float32.")
+    paths = [str(path) for path in records["image"]]
+    device = torch.device(device)
+    workers = workers or (torch.get_num_threads() if device.type == "cpu" else min(8, os.cpu_count() or 1))
+    with ThreadPoolExecutor(workers) as pool:
+        hash_of, problems = _hash_all(paths, pool)
+        run = _Extraction(backbone.to(device), device, batch_size, progress, pool, 2 * workers)
+        try:
+            cache = run.fill(hash_of, problems, cache_dir, dtype)
+        except _BeyondFloat16:
+            log.warning("%s: features beyond float16's range, storing float32 (features.dtype)", backbone.name)
+            dtype = "float32"
+            cache = run.fill(hash_of, problems, cache_dir, dtype)
+    if problems:
+        listed = "\n".join(f"  {path}: {problem}" for path, problem in sorted(problems.items()))
+        raise DataError(
+            f"{len(problems)} of {len(set(paths))} images cannot be read; mend or remove them "
+            f"(the features of the others are kept):\n{listed}"
+        )
+    return FeatureTable([cache.places[hash_of[path]] for path in paths], _row_shape(backbone), dtype)
+
+
+def _row_shape(backbone: Backbone) -> tuple[int, int]:
+    return backbone.grid[0] * backbone.grid[1], backbone.channels
+
+
+def _hash_all(paths: Sequence[str], pool: ThreadPoolExecutor) -> tuple[dict[str, str], dict[str, str]]:
+    """Content hash of every distinct path, and what is wrong with those that cannot be read."""
+
+    def attempt(path: str) -> tuple[str, str | None, str]:
+        try:
+            return path, hash_file(path), ""
+        except OSError as error:
+            return path, None, error.strerror or str(error)
+
+    results = list(pool.map(attempt, dict.fromkeys(paths)))
+    hashes = {path: name for path, name, _ in results if name is not None}
+    return hashes, {path: problem for path, name, problem in results if name is None}
+
+
+class _Extraction:
+    """One call's settings; images go by the hash of their content."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        device: torch.device,
+        batch_size: int,
+        progress: bool,
+        pool: ThreadPoolExecutor,
+        ahead: int,
+    ) -> None:
+        self.backbone, self.device, self.batch_size = backbone, device, batch_size
+        self.progress, self.pool, self.ahead = progress, pool, ahead
+        self.batched = _pays_off_in_batches(device)
+
+    def fill(
+        self, hash_of: dict[str, str], problems: dict[str, str], cache_dir: str | Path | None, dtype: str
+    ) -> FeatureCache:
+        """Compute what the cache lacks. Unreadable images are added to `problems`."""
+        shape = _row_shape(self.backbone)
+        cache = FeatureCache(cache_root(cache_dir), describe_key(self.backbone, dtype), shape, dtype)
+        path_of = {name: path for path, name in hash_of.items() if name not in cache.places}
+        shard_images = max(1, min(SHARD_IMAGES, SHARD_BYTES // (shape[0] * shape[1] * cache.dtype.itemsize)))
+        unreadable: dict[str, str] = {}
+        done: dict[str, np.ndarray] = {}
+        arithmetic = _full_precision() if self.batched else _one_thread_each()
+        results = closing(self._compute(path_of, unreadable))
+        with arithmetic, _bar(len(path_of), self.progress) as advance, results as images:
+            try:
+                for name, feat_LF in images:
+                    done[name] = _stored(feat_LF, cache.dtype)
+                    advance()
+                    if len(done) == shard_images:
+                        cache.add(list(done), np.stack(list(done.values())))
+                        done = {}
+            finally:  # keep what is done, whatever interrupts
+                if done:
+                    cache.add(list(done), np.stack(list(done.values())))
+        problems.update({path: unreadable[name] for path, name in hash_of.items() if name in unreadable})
+        return cache
+
+    def _compute(self, path_of: dict[str, str], unreadable: dict[str, str]) -> Iterator[tuple[str, np.ndarray]]:
+        """Name and float32 features (L, F) of every image that can be read; the others go to `unreadable`."""
+
+        def read(name: str) -> np.ndarray | str:
+            try:
+                return to_pixels(read_image(path_of[name]), self.backbone.image_size)
+            except (MintadError, OSError) as error:
+                return str(error).removeprefix(f"{path_of[name]}: ")
+
+        def read_and_compute(name: str) -> np.ndarray | str:
+            pixels = read(name)
+            return pixels if isinstance(pixels, str) else self._forward({name: pixels}, path_of)[0]
+
+        batch: dict[str, np.ndarray] = {}
+        with closing(self._look_ahead(read if self.batched else read_and_compute, path_of)) as results:
+            for name, result in results:
+                if isinstance(result, str):
+                    unreadable[name] = result
+                elif not self.batched:
+                    yield name, result
+                else:
+                    batch[name] = result
+                    if len(batch) == self.batch_size:
+                        yield from zip(batch, self._forward(batch, path_of), strict=True)
+                        batch = {}
+        if batch:
+            yield from zip(batch, self._forward(batch, path_of), strict=True)
+
+    def _look_ahead(
+        self, work: Callable[[str], np.ndarray | str], names: dict[str, str]
+    ) -> Iterator[tuple[str, np.ndarray | str]]:
+        """Results of `work` in order; the pool runs a bounded number of names ahead."""
+        todo = iter(names)
+        ahead = self.ahead + (self.batch_size if self.batched else 0)
+        futures = deque((name, self.pool.submit(work, name)) for name in islice(todo, ahead))
+        try:
+            while futures:
+                name, future = futures.popleft()
+                result = future.result()
+                futures.extend((later, self.pool.submit(work, later)) for later in islice(todo, 1))
+                yield name, result
+        finally:
+            for _, future in futures:
+                future.cancel()
+
+    def _forward(self, pixels: dict[str, np.ndarray], path_of: dict[str, str]) -> np.ndarray:
+        images = self.backbone.normalise(np.stack(list(pixels.values()))).to(self.device)
+        feat_BLF = self.backbone(images).cpu().numpy()
+        for name, feat_LF in zip(pixels, feat_BLF, strict=True):
+            if not np.isfinite(feat_LF).all():
+                raise DataError(
+                    f"{path_of[name]}: {self.backbone.name} gives features that are not finite. "
+                    f"Check the weights ({self.backbone.source})."
+                )
+        return feat_BLF
+
+
+def _pays_off_in_batches(device: torch.device) -> bool:
+    """CPUs take images singly: activations of larger batches leave their caches, which halves the speed."""
+    return device.type != "cpu"
+
+
+def _stored(feat_LF: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    if dtype == np.float16 and np.abs(feat_LF).max() > np.finfo(np.float16).max:
+        raise _BeyondFloat16
+    return feat_LF.astype(dtype)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Threads that each compute an image must not start threads of their own."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
+def _full_precision() -> Iterator[None]:
+    """No TF32 in convolutions, so that a cache written by a GPU serves CPUs."""
+    before, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
+
+
+@contextmanager
+def _bar(total: int, wanted: bool) -> Iterator[Callable[[], None]]:
+    """Gives a function that advances a progress bar by one; no bar in notebooks, pipes and papermill."""
+    if not (wanted and total and sys.stderr.isatty()):
+        yield lambda: None
+        return
+    columns = (TextColumn("features"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda: bar.advance(task)

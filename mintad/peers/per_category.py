@@ -1,0 +1,77 @@
+"""One peer per category: the *separate* setting of Table 1, which knows the category of every test image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mintad.errors import DataError, nearest
+from mintad.features.table import FeatureTable
+from mintad.scoring import Detector
+
+
+class Peer(Detector, Protocol):
+    """A detector that is fitted to features."""
+
+    def fit(self, features: FeatureTable, rows: np.ndarray) -> Peer: ...
+
+
+class PerCategory:
+    """Fits one peer per category and scores each image with its own category's.
+
+    Unlike every unified method, this one is **told the true category at test time**: compare it as an upper
+    reference, not as a rival.
+
+    Args:
+        factory: makes an unfitted peer, for example ``lambda: PaDiM(grid)``.
+        categories: of all rows of the feature table, for example ``records["category"]``.
+    """
+
+    def __init__(self, factory: Callable[[], Peer], categories: Sequence[str]) -> None:
+        self.factory = factory
+        self.categories = np.asarray(categories, dtype=object)
+        self.peers: dict[str, Peer] = {}
+
+    def fit(self, features: FeatureTable, rows: np.ndarray) -> PerCategory:
+        """Fit the peer of every category that has a row in `rows`."""
+        names = self.categories[rows]
+        self.peers = {name: self.factory().fit(features, rows[names == name]) for name in sorted(set(names))}
+        return self
+
+    def anomaly_map(self, feat_BLF: Tensor, categories: Sequence[str]) -> Tensor:
+        """Maps (B, H, W) of features (B, L, F) whose categories are given.
+
+        Raises:
+            DataError: a category without training rows.
+        """
+        names = np.asarray(categories, dtype=object)
+        maps: dict[int, Tensor] = {}
+        for name in dict.fromkeys(names):
+            if name not in self.peers:
+                raise DataError(f"no peer was fitted for category '{name}'." + nearest(name, self.peers))
+            inside = np.flatnonzero(names == name)
+            maps.update(zip(inside.tolist(), self.peers[name].anomaly_map(feat_BLF[inside]), strict=True))
+        return torch.stack([maps[n] for n in range(len(names))])
+
+    def told(self, rows: np.ndarray) -> Detector:
+        """A detector for exactly these rows of the table, which must be handed to it in this order, in any batches.
+
+        It is what `mintad.evaluation.evaluate` needs, which passes features without categories.
+        """
+        return _Told(self, self.categories[rows])
+
+
+class _Told:
+    def __init__(self, peer: PerCategory, categories: np.ndarray) -> None:
+        self.peer, self.categories, self.seen = peer, categories, 0
+
+    def anomaly_map(self, feat_BLF: Tensor) -> Tensor:
+        names = self.categories[self.seen : self.seen + len(feat_BLF)]
+        if len(names) < len(feat_BLF):
+            raise ValueError("more images than the rows this detector was told of; call told() again to start over")
+        self.seen += len(feat_BLF)
+        return self.peer.anomaly_map(feat_BLF, names)

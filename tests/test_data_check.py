@@ -1,0 +1,257 @@
+"""`check`: recognises the layout, counts, and finds every kind of problem in one go."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from data_builders import (
+    btad,
+    cifar_batches,
+    cifar_folders,
+    elpv,
+    mask,
+    mvtec,
+    mvtec_category,
+    picture,
+    png_header,
+    save,
+    visa,
+)
+from PIL import Image
+from rich.console import Console
+
+from mintad.data.check import Report, check
+from mintad.errors import DataError
+
+
+def text_of(report: Report, width: int = 200) -> str:
+    console = Console(width=width, file=StringIO())
+    console.print(report.to_rich())
+    return console.file.getvalue()
+
+
+def test_a_clean_set_counts_and_has_no_errors(tmp_path: Path):
+    report = check(mvtec(tmp_path))
+    assert report.name == "mvtec"
+    assert report.ok
+    assert not report.of("warning")
+    assert report.counts.loc["screw"].to_dict() == {
+        "train good": 3,
+        "test good": 2,
+        "test anomalous": 3,
+        "masks": 3,
+        "defects": {"dent": 2, "scratch": 1},
+    }
+    assert "13 of the 15 categories of MVTec AD are not here" in text_of(report)
+
+
+@pytest.mark.parametrize(
+    ("build", "name"),
+    [
+        (lambda root: mvtec(root), "mvtec"),
+        (lambda root: mvtec_category(root / "screw"), "mvtec"),
+        (lambda root: mvtec_category(root / "nut"), "folder"),
+        (lambda root: mvtec(root, ("screw", "nut")), "folder"),
+        (lambda root: visa(root), "visa"),
+        (lambda root: mvtec(root, ("candle", "pcb1")), "visa"),
+        (lambda root: btad(root), "btad"),
+        (lambda root: btad(root / "BTech_Dataset_transformed").parent, "btad"),
+        (lambda root: btad(root) / "02", "btad"),
+        (lambda root: cifar_folders(root), "cifar10"),
+        (lambda root: elpv(root, [("a.png", "0.0", "mono"), ("b.png", "1.0", "mono")]), "elpv"),
+    ],
+)
+def test_layouts_are_recognised_and_read(tmp_path: Path, build: Callable[[Path], Path], name: str):
+    report = check(build(tmp_path))
+    assert report.name == name
+    assert report.ok, report.of("error")
+    assert report.counts["test anomalous"].sum() > 0
+
+
+def damage_images(folder: Path) -> None:
+    """One image of every unusual or broken kind in train/good."""
+    good = folder / "train" / "good"
+    rgb = picture("rgb")
+    rgb.convert("CMYK").save(good / "cmyk.jpg")
+    rgb.quantize(8).save(good / "palette.png")
+    opaque = picture("opaque")
+    opaque.putalpha(255)
+    opaque.save(good / "opaque.png")
+    sheer = picture("sheer")
+    sheer.putalpha(picture("alpha").convert("L"))
+    sheer.save(good / "sheer.png")
+    deep = np.asarray(picture("deep").convert("L")).astype(np.uint16)
+    Image.fromarray(deep * 257).save(good / "deep.png")
+    Image.fromarray(deep).save(good / "dark.png")
+    Image.fromarray(deep > 99).save(good / "bits.png")
+    picture("upper").save(good / "UPPER.PNG")
+    picture("one").save(good / "pages.tif", save_all=True, append_images=[picture("two")])
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    picture("turned").save(good / "turned.jpg", exif=exif)
+    (good / "notes.txt").write_text("x")
+    (good / "bomb.png").write_bytes(png_header(20_000, 20_000))
+    (good / "text.png").write_text("x")
+    cut = save(good / "cut.png", picture("cut", (64, 64)))
+    cut.write_bytes(cut.read_bytes()[:2000])
+    Image.fromarray(np.ones((4, 4), np.float32)).save(good / "float.tif")
+
+
+def damage_masks(folder: Path) -> None:
+    truth = folder / "ground_truth"
+    save(truth / "dent" / "000_mask.png", mask((5, 5)))  # another size
+    save(truth / "dent" / "001_mask.png", mask(value=0))  # empty
+    save(truth / "scratch" / "000_mask_2.png", mask())  # several
+    for number, name in ((2, "002_mask.png"), (3, "003_mask.jpg"), (4, "004_mask.png")):
+        save(folder / "test" / "dent" / f"{number:03d}.png", picture(("more", number)))
+        save(truth / "dent" / name, mask())
+    save(truth / "dent" / "002_mask.png", Image.new("L", (12, 10), 255))  # all of the image
+    (truth / "dent" / "004_mask.png").write_text("x")  # unreadable
+    save(truth / "dent" / "777_mask.png", mask())  # without an image
+    save(folder / "test" / "hole" / "000.png", picture("hole"))  # without a mask
+
+
+def test_everything_at_once(tmp_path: Path):
+    mvtec(tmp_path, ("nut", "bolt", "gear"))
+    damage_images(tmp_path / "nut")
+    damage_masks(tmp_path / "bolt")
+    shutil.rmtree(tmp_path / "gear" / "test")  # its three masks then belong to nothing
+    (tmp_path / "notes").mkdir()
+    report = check(tmp_path)
+    assert not report.ok
+    found = {(problem.severity, str(Path(problem.path).relative_to(tmp_path))) for problem in report.problems}
+    good, truth = "nut/train/good", "bolt/ground_truth"
+    assert found == {
+        ("note", f"{good}/cmyk.jpg"),
+        ("note", f"{good}/palette.png"),
+        ("note", f"{good}/opaque.png"),
+        ("warning", f"{good}/sheer.png"),
+        ("note", f"{good}/deep.png"),
+        ("note", f"{good}/dark.png"),
+        ("warning", f"{good}/dark.png"),
+        ("note", f"{good}/bits.png"),
+        ("note", f"{good}/UPPER.PNG"),
+        ("warning", f"{good}/pages.tif"),
+        ("warning", f"{good}/turned.jpg"),
+        ("warning", f"{good}/notes.txt"),
+        ("error", f"{good}/bomb.png"),
+        ("error", f"{good}/text.png"),
+        ("error", f"{good}/cut.png"),
+        ("error", f"{good}/float.tif"),
+        ("error", f"{truth}/dent/000_mask.png"),
+        ("warning", f"{truth}/dent/001_mask.png"),
+        ("warning", f"{truth}/dent/002_mask.png"),
+        ("warning", f"{truth}/dent/003_mask.jpg"),
+        ("error", f"{truth}/dent/004_mask.png"),
+        ("error", f"{truth}/dent/777_mask.png"),
+        ("note", f"{truth}/scratch/000_mask.png"),
+        ("error", "bolt/test/hole/000.png"),
+        ("error", "gear/test"),
+        ("error", "gear/ground_truth/dent/000_mask.png"),
+        ("error", "gear/ground_truth/dent/001_mask.png"),
+        ("error", "gear/ground_truth/scratch/000_mask.png"),
+        ("error", "notes"),
+    }
+    text = text_of(report)
+    assert all(path in text for severity, path in found if severity != "note")
+    assert all(problem.cure for problem in report.of("error"))
+    assert report.counts.loc["nut", "train good"] == 3 + 14
+    assert report.counts.loc["bolt", "defects"] == {"dent": 5, "hole": 1, "scratch": 1}
+
+
+def test_leaks_contradictions_and_repetitions(tmp_path: Path):
+    mvtec_category(tmp_path / "nut", train=4)
+    train, test = tmp_path / "nut/train/good", tmp_path / "nut/test"
+    Image.open(train / "000.png").save(test / "good/leak.bmp")  # the same pixels in another format
+    shutil.copy(test / "good/001.png", test / "dent/000.png")
+    shutil.copy(train / "002.png", train / "003.png")
+    report = check(tmp_path)
+    assert report.ok
+    assert {(problem.severity, Path(problem.path).name, problem.what) for problem in report.problems} == {
+        ("warning", "leak.bmp", "test image that is a training image, too"),
+        ("warning", "000.png", "picture that is labelled normal, too"),
+        ("note", "003.png", "picture that occurs twice in train"),
+    }
+    assert "the other is" in text_of(report)
+
+
+def test_the_same_bytes_in_another_shape_are_another_picture(tmp_path: Path):
+    mvtec_category(tmp_path / "nut")
+    Image.new("RGB", (4, 6), "red").save(tmp_path / "nut/train/good/high.png")
+    Image.new("RGB", (6, 4), "red").save(tmp_path / "nut/test/good/wide.png")
+    assert not check(tmp_path).problems
+
+
+def test_anomalous_training_images_are_an_error_and_not_counted(tmp_path: Path):
+    mvtec_category(tmp_path / "nut")
+    save(tmp_path / "nut/train/bad/000.png", picture("bad"))
+    report = check(tmp_path)
+    assert [Path(problem.path).name for problem in report.problems] == ["bad"]
+    assert report.counts.loc["nut", ["train good", "test anomalous"]].tolist() == [3, 3]
+
+
+def test_the_counts_of_a_complete_set_are_compared(tmp_path: Path):
+    report = check(btad(tmp_path))
+    assert [problem.what for problem in report.of("warning")] == [
+        "9 training and 12 test images; BTAD has 1,799 and 741"
+    ]
+
+
+def test_cifar_batches_are_verified_but_not_written(tmp_path: Path):
+    cifar_batches(tmp_path)  # not the published ones
+    report = check(tmp_path)
+    assert report.name == "cifar10"
+    assert len(report.of("error")) == 7
+    assert not (tmp_path / "mintad-png").exists()
+
+
+def test_cifar_folders_are_counted_per_split(tmp_path: Path):
+    report = check(cifar_folders(tmp_path))
+    assert report.counts.loc["{13579}", ["train good", "test good", "test anomalous"]].tolist() == [10, 5, 5]
+
+
+def test_elpv_says_what_it_leaves_out(tmp_path: Path):
+    cells = [("a.png", "0.0", "mono"), ("b.png", "1.0", "mono"), ("c.png", "0.3333333333333333", "mono")]
+    report = check(elpv(tmp_path, cells))
+    assert "1 cells with a defect probability of 1/3 or 2/3 are left out" in report.of("note")[0].what
+
+
+def test_root_that_does_not_exist_and_unknown_name(tmp_path: Path):
+    report = check(tmp_path / "nowhere")
+    assert not report.ok
+    assert "no such folder" in text_of(report)
+    with pytest.raises(DataError, match="unknown data set 'mvtek'. Did you mean 'mvtec'"):
+        check(tmp_path, "mvtek")
+
+
+def test_name_overrides_what_is_recognised(tmp_path: Path):
+    mvtec_category(tmp_path / "nut", mask_name=None)
+    assert check(tmp_path).ok
+    assert "ground_truth" in text_of(check(tmp_path, "mvtec"))
+
+
+def test_long_notes_are_shortened_and_markup_is_harmless(tmp_path: Path):
+    mvtec_category(tmp_path / "[bold]nut", train=9, suffix=".PNG")
+    text = text_of(check(tmp_path))
+    assert "[bold]nut" in text
+    assert "file ending in capitals (14x)" in text
+    assert "and 11 more" in text
+
+
+def test_narrow_terminals_lose_no_path(tmp_path: Path):
+    mvtec_category(tmp_path / "nut")
+    path = save(tmp_path / "nut/ground_truth/dent/a_very_long_name_of_a_mask_that_belongs_to_nothing.png", mask())
+    text = "".join(line.strip() for line in text_of(check(tmp_path), width=40).splitlines())
+    assert path.name in text
+
+
+def test_threads_do_not_change_the_result(tmp_path: Path):
+    mvtec(tmp_path, ("nut", "bolt"))
+    damage_images(tmp_path / "nut")
+    damage_masks(tmp_path / "bolt")
+    assert check(tmp_path, workers=1).problems == check(tmp_path, workers=4, progress=False).problems
