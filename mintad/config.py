@@ -153,7 +153,7 @@ class TrainConfig:
     weight_prior: float = 0.1
     """lambda_b of Eq. 6."""
     mse_reduction: Literal["element", "token"] = "token"
-    """'token': sum over channels, mean over tokens (Eq. 5 to the letter); 'element': mean over all elements (UniAD's)."""
+    """'token': sum over channels, mean over tokens (Eq. 5 to the letter); 'element': mean over elements (UniAD's)."""
     prior_reduction: Literal["element", "token", "sum"] = "element"
     """'element' and 'token' as above, 'sum': sum over tokens and channels (Eq. 4 to the letter); each then a mean over
     images. The larger the prior beside the reconstruction, the more it pays the adapter to shrink its output to a
@@ -335,9 +335,10 @@ PRESETS: dict[str, Config] = {
             encoder_layers=2,
             decoder_layers=2,
             attention_dropout=0.0,
+            token_hidden=128,
             inr_width=128,
             prompt_mapper_gain=4.0,
         ),
-        train=TrainConfig(epochs=None, steps=1600, lr=2e-3, schedule="onecycle"),
+        train=TrainConfig(epochs=None, steps=1000, lr=2e-3, schedule="onecycle"),
     ),
 }

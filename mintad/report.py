@@ -127,8 +127,8 @@ def _tiles(metrics: dict[str, Any], threshold: dict[str, float] | None) -> str:
         ]
     cells = [f'<div class="tile"><b>{_number(value)}</b><span>{name}</span></div>' for name, value in tiles]
     note = (
-        f'<p class="note">Threshold {threshold["value"]:.4g}: the {threshold["quantile"]:.0%} quantile of the scores of '
-        f"{threshold['n']} normal training images that were held out. The rates are those on the test images.</p>"
+        f'<p class="note">Threshold {threshold["value"]:.4g}: the {threshold["quantile"]:.0%} quantile of the scores '
+        f"of {threshold['n']} normal training images that were held out. The rates are those on the test images.</p>"
         if threshold
         else ""
     )

@@ -1,0 +1,113 @@
+"""Compare variants over seeds, and peers on the same features, and write one tidy CSV.
+
+    python benchmarks/compare.py data/results/elpv_fast.csv --data elpv --variants mint_ad --seeds 0,1,2 --peers
+    padim,patchcore
+
+Each run keeps its own run directory under --runs and is resumed or skipped when the command is repeated. Peers are
+fitted once per run of seed 0, on all normal training images the model saw; those ending in `_separate` have one
+model per category and are told the category of a test image.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import shlex
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mintad.cli import resolve_config
+from mintad.config import Config
+from mintad.evaluation import evaluate
+from mintad.peers import PEERS, PerCategory
+from mintad.pipeline import Prepared, prepare, train_run
+from mintad.run import versions
+
+SEPARATE = "_separate"
+
+
+def rows_of(method: str, seed: int, metrics: dict, seconds: float) -> list[dict]:
+    """Tidy rows (method, seed, category, metric, value) of one evaluation."""
+    rows = [("all", "seconds", seconds)]
+    for level in ("image", "pixel"):
+        for name in ("auroc", "average_precision", "aupro"):
+            part = (metrics[level] or {}).get(name)
+            if part:
+                rows += [(key, f"{level}_{name}", value) for key, value in part["per_category"].items()]
+                rows.append(("mean", f"{level}_{name}", part["mean"]))
+    swaps = [by["swap"]["auroc"] for by in metrics["defects"].values() if "swap" in by]
+    if swaps:
+        rows.append(("mean", "image_auroc_swap", float(np.mean(swaps))))
+        others = [e["auroc"] for by in metrics["defects"].values() for name, e in by.items() if name != "swap"]
+        rows.append(("mean", "image_auroc_other_defects", float(np.mean(others))))
+    if metrics.get("class_accuracy"):
+        accuracy = metrics["class_accuracy"]
+        rows += [(key, "class_accuracy", value) for key, value in accuracy["per_class"].items()]
+        rows.append(("mean", "class_accuracy", accuracy["mean"]))
+    return [{"method": method, "seed": seed, "category": c, "metric": m, "value": round(v, 5)} for c, m, v in rows]
+
+
+def run_peer(name: str, prepared: Prepared, config: Config) -> list[dict]:
+    began = time.perf_counter()
+    factory = PEERS[name.removesuffix(SEPARATE)]
+    if name.endswith(SEPARATE):
+        keys = (prepared.records["dataset"] + "/" + prepared.records["category"]).to_numpy()
+        peer = PerCategory(lambda: factory(prepared.backbone.grid), keys).fit(prepared.features, prepared.train_rows)
+        detector = peer.told(np.flatnonzero((prepared.records["split"] == "test").to_numpy()))
+    else:
+        detector = factory(prepared.backbone.grid).fit(prepared.features, prepared.train_rows)
+    metrics = evaluate(detector, prepared.features, prepared.records, config).metrics
+    return rows_of(name, 0, metrics, time.perf_counter() - began)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("csv", type=Path)
+    parser.add_argument("--preset")
+    parser.add_argument("--data", default="elpv")
+    parser.add_argument("--root", type=Path)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--variants", default="mint_ad,uniad")
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--peers", default="", help="padim, patchcore, padim_separate, patchcore_separate")
+    parser.add_argument("--runs", type=Path, default=Path("runs/compare"))
+    arguments = parser.parse_args()
+
+    base = resolve_config(arguments.preset, None, arguments.set, arguments.data, arguments.root)
+    rows: list[dict] = []
+    for name in filter(None, arguments.peers.split(",")):
+        rows += run_peer(name, prepare(base, progress=False), base)
+    for variant in filter(None, arguments.variants.split(",")):
+        for seed in map(int, arguments.seeds.split(",")):
+            began = time.perf_counter()
+            config = base.override(**{"model.variant": variant, "train.seed": seed})
+            out = arguments.runs / f"{arguments.csv.stem}-{variant}-{seed}"
+            run = train_run(config, out, progress=sys.stderr.isatty())
+            rows += rows_of(variant, seed, run.read("metrics"), time.perf_counter() - began)
+            write(arguments.csv, rows)
+    write(arguments.csv, rows)
+    table = pd.DataFrame(rows)
+    table = table[table["metric"].str.contains("image_auroc|pixel_average|class_acc|seconds")]
+    summary = table.groupby(["metric", "category", "method"])["value"].agg(["mean", "std", "count"])
+    print(summary.round(4).to_string())
+
+
+def write(path: Path, rows: list[dict]) -> None:
+    """The CSV with its provenance in comment lines."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    found = versions()
+    machine = f"{platform.machine()}, {found['cores']} cores{', ' + found['gpu'] if 'gpu' in found else ''}"
+    head = [
+        f"# command: python benchmarks/compare.py {shlex.join(sys.argv[1:])}",
+        f"# versions: python {found['python']}, " + ", ".join(f"{n} {found[n]}" for n in ("torch", "timm", "numpy")),
+        f"# machine: {machine}",
+    ]
+    path.write_text("\n".join(head) + "\n" + pd.DataFrame(rows).to_csv(index=False), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

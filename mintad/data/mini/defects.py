@@ -1,0 +1,113 @@
+"""The defects: what they do to a product's clean rendering.
+
+| defect | on a texture | on an object |
+|---|---|---|
+| scratch | thin bent line, lighter or darker | the same, on the body |
+| stain | soft blot that darkens or tints | the same, on the body |
+| missing | an irregular hole | a piece bitten out of the body, the background shows |
+| deformed | the surface is swirled around a point | the same, at the body's edge |
+| swap | a patch of the partner product's normal surface | the same, on the body |
+
+"swap" is the one that makes inter-class interference visible: every small part of it is normal, but for another
+category. A model that reconstructs what is normal for *any* of its classes reconstructs it.
+
+Difficulty d scales sizes by d^-0.35 and contrasts by 1/d.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy import ndimage
+
+from mintad.data.mini.canvas import Layers, Rng, inside, mix
+from mintad.data.mini.products import PRODUCTS, TEXTURES, swap_partner
+
+
+def _place(layers: Layers, rng: Rng, *, on_edge: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates x, y (in half picture sides) around a random point of the body, or of its edge."""
+    size = len(layers.body)
+    solid = layers.body > 0.9
+    deep = ndimage.binary_erosion(solid, iterations=max(1, size // 14), border_value=0)
+    where = solid & ~ndimage.binary_erosion(solid, iterations=2, border_value=1) if on_edge else deep
+    rows, columns = np.nonzero(where if where.any() else solid)
+    chosen = rng.integers(len(rows))
+    y, x = np.mgrid[:size, :size].astype(np.float32)
+    return (x - columns[chosen]) * 2 / size, (y - rows[chosen]) * 2 / size
+
+
+def _blot(x: np.ndarray, y: np.ndarray, radius: float, rng: Rng, softness: float) -> np.ndarray:
+    """Coverage of an irregular spot around the origin."""
+    angle = np.arctan2(y, x)
+    outline = 1 + sum(0.13 * np.sin(k * angle + rng.uniform(0, 6.3)) for k in (2, 3, 5))
+    stretch = rng.uniform(0.7, 1.0)
+    return inside(np.hypot(x, y / stretch) - radius * outline, softness)
+
+
+def scratch(category: str, layers: Layers, rng: Rng, difficulty: float) -> np.ndarray:
+    x, y = _place(layers, rng)
+    angle, bend = rng.uniform(0, np.pi), rng.uniform(-0.6, 0.6)
+    along = np.cos(angle) * x + np.sin(angle) * y
+    across = -np.sin(angle) * x + np.cos(angle) * y - bend * along**2
+    length, width = rng.uniform(0.20, 0.36) * difficulty**-0.35, rng.uniform(0.010, 0.016)
+    cover = inside(np.maximum(np.abs(across) - width, np.abs(along) - length)) * layers.body
+    depth = rng.choice((-1, 1)) * rng.uniform(0.30, 0.42) / difficulty
+    bright = layers.image[cover > 0.5].mean() if (cover > 0.5).any() else 0.5
+    return layers.image + (depth if 0.25 < bright < 0.75 else np.copysign(depth, 0.5 - bright)) * cover[..., None]
+
+
+def stain(category: str, layers: Layers, rng: Rng, difficulty: float) -> np.ndarray:
+    x, y = _place(layers, rng)
+    cover = _blot(x, y, rng.uniform(0.13, 0.21) * difficulty**-0.35, rng, 0.05) * layers.body
+    tints = ((0.45, 0.38, 0.25), (0.40, 0.45, 0.60), (0.42, 0.42, 0.42))
+    tint = np.asarray(tints[rng.integers(3)], dtype=np.float32)
+    strength = min(1.0, rng.uniform(0.75, 0.95) / difficulty)
+    dark = layers.image.mean(axis=2)[cover > 0.5].mean() < 0.25 if (cover > 0.5).any() else False
+    stained = layers.image * 0.5 + 0.45 if dark else layers.image * tint
+    return mix(layers.image, stained, cover * strength)
+
+
+def missing(category: str, layers: Layers, rng: Rng, difficulty: float) -> np.ndarray:
+    x, y = _place(layers, rng, on_edge=category not in TEXTURES)
+    cover = _blot(x, y, rng.uniform(0.12, 0.19) * difficulty**-0.35, rng, 0.015)
+    return mix(layers.image, layers.background, cover * min(1.0, 1.0 / difficulty))
+
+
+def deformed(category: str, layers: Layers, rng: Rng, difficulty: float) -> np.ndarray:
+    x, y = _place(layers, rng, on_edge=category not in TEXTURES)
+    size = len(layers.body)
+    radius = rng.uniform(0.26, 0.36) * difficulty**-0.35
+    pull = np.exp(-((x**2 + y**2) / (radius / 1.6) ** 2))
+    turn = rng.choice((-1, 1)) * rng.uniform(1.3, 1.9) / difficulty * pull
+    dx = (np.cos(turn) - 1) * x - np.sin(turn) * y
+    dy = np.sin(turn) * x + (np.cos(turn) - 1) * y
+    rows, columns = np.mgrid[:size, :size].astype(np.float32)
+    at = [rows + dy * size / 2, columns + dx * size / 2]
+    channels = [ndimage.map_coordinates(layers.image[..., c], at, order=1, mode="reflect") for c in range(3)]
+    return np.stack(channels, axis=-1)
+
+
+def swap(category: str, layers: Layers, rng: Rng, difficulty: float) -> np.ndarray:
+    partner = swap_partner(category)
+    size = len(layers.body)
+    other = PRODUCTS[partner](size, rng)
+    x, y = _place(layers, rng)
+    cover = _blot(x, y, rng.uniform(0.20, 0.28) * difficulty**-0.35, rng, 0.02) * layers.body
+    rows, columns = np.nonzero(cover > 0.02)
+    centre = (int(rows.mean()), int(columns.mean())) if len(rows) else (size // 2, size // 2)
+    source_rows, source_columns = np.nonzero(ndimage.binary_erosion(other.body > 0.9, iterations=max(1, size // 10)))
+    chosen = rng.integers(len(source_rows))
+    shift = (centre[0] - int(source_rows[chosen]), centre[1] - int(source_columns[chosen]))
+    patch = np.roll(other.image, shift, (0, 1))
+    patch_body = np.roll(other.body, shift, (0, 1))
+    return mix(layers.image, patch, cover * patch_body * min(1.0, 1.0 / difficulty))
+
+
+DEFECTS: dict[str, Callable[[str, Layers, Rng, float], np.ndarray]] = {
+    "scratch": scratch,
+    "stain": stain,
+    "missing": missing,
+    "deformed": deformed,
+    "swap": swap,
+}

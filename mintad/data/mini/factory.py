@@ -1,0 +1,204 @@
+"""Writing the set: MVTec layout, masks, and the parameters it was made with.
+
+Every image has a random stream of its own, from (seed, category, split, defect, index): it does not depend on how
+many others are made. A defective image is rendered twice from the same stream, with and without the defect; the mask
+is where they differ.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from platformdirs import user_cache_dir
+from rich.console import Console
+from rich.progress import track
+from scipy import ndimage
+
+from mintad.data.folders import load_folder
+from mintad.data.mini.canvas import lit
+from mintad.data.mini.defects import DEFECTS
+from mintad.data.mini.products import PRODUCTS
+from mintad.errors import DataError, nearest
+
+VERSION = 1
+"""Raised whenever the same parameters give other pictures."""
+VISIBLE = 0.05
+"""Change of a channel from which a pixel counts as anomalous."""
+SMALLEST = 0.0012
+"""Smallest share of the picture that a defect covers; a smaller one is drawn again."""
+ATTEMPTS = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class MiniParameters:
+    """What a set is made from. Counts are per category; `n_test_defect` is per category and defect."""
+
+    categories: tuple[str, ...] = tuple(PRODUCTS)
+    n_train: int = 40
+    n_test_good: int = 15
+    n_test_defect: int = 5
+    size: int = 224
+    difficulty: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in self.categories:
+            if name not in PRODUCTS:
+                raise DataError(f"mini: unknown category '{name}'." + nearest(name, PRODUCTS))
+        if not self.categories or len(set(self.categories)) != len(self.categories):
+            raise DataError(f"mini: categories must be distinct names, not {self.categories}")
+        for name in ("n_train", "n_test_good", "n_test_defect"):
+            if getattr(self, name) < 1:
+                raise DataError(f"mini: {name} must be at least 1, not {getattr(self, name)}")
+        if self.size < 32:
+            raise DataError(f"mini: size must be at least 32 pixels, not {self.size}")
+        if not 0 < self.difficulty <= 3:
+            raise DataError(f"mini: difficulty must be in (0, 3], not {self.difficulty}; 1 is the default, 2 is subtle")
+        if self.seed < 0:
+            raise DataError(f"mini: seed must not be negative, not {self.seed}")
+
+    def as_json(self) -> str:
+        return json.dumps({"version": VERSION, **asdict(self)}, indent=1)
+
+
+def render(
+    category: str, split: str, defect: str, index: int, *, size: int = 224, difficulty: float = 1.0, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """One picture (S, S, 3), uint8, and its mask (S, S), bool.
+
+    Args:
+        category: a key of `PRODUCTS`.
+        split: 'train' or 'test'.
+        defect: 'good' or a key of `DEFECTS`.
+        index: number of the picture.
+        size: S, in pixels.
+        difficulty: see `mintad.data.mini.defects`.
+        seed: of the whole set.
+    """
+    stream = [seed, zlib.crc32(category.encode()), zlib.crc32(f"{split}/{defect}".encode()), index]
+    layers = PRODUCTS[category](size, np.random.default_rng([*stream, 0]))
+    clean = lit(layers.image, np.random.default_rng([*stream, 1]))
+    if defect == "good":
+        return _to_bytes(clean), np.zeros((size, size), dtype=bool)
+    for attempt in range(ATTEMPTS):
+        damaged = DEFECTS[defect](category, layers, np.random.default_rng([*stream, 2, attempt]), difficulty)
+        picture = lit(damaged, np.random.default_rng([*stream, 1]))
+        changed = np.abs(picture - clean).max(axis=2) > min(VISIBLE, VISIBLE / difficulty)
+        changed = ndimage.binary_fill_holes(ndimage.binary_closing(changed, iterations=max(1, size // 75)))
+        mask = ndimage.binary_opening(changed, iterations=1)
+        if mask.mean() >= SMALLEST:
+            return _to_bytes(picture), mask
+    raise DataError(
+        f"mini: no visible '{defect}' on {category} number {index} in {ATTEMPTS} attempts at difficulty {difficulty};
+        lower it"
+    )
+
+
+def make_mini(root: str | Path, parameters: MiniParameters | None = None, *, progress: bool = False) -> Path:
+    """Write the set below `root` in MVTec layout, or return the finished one that is already there.
+
+    Raises:
+        DataError: `root` holds something else, or a set made from other parameters.
+    """
+    parameters = parameters or MiniParameters()
+    root = Path(root)
+    made_with = root / "mini.json"
+    if made_with.exists():
+        if json.loads(made_with.read_text(encoding="utf-8")) != json.loads(parameters.as_json()):
+            raise DataError(f"{root} holds a mini set made from other parameters ({made_with}); choose another root")
+        return root
+    if root.exists() and any(root.iterdir()):
+        raise DataError(f"{root} is not empty and no mini set; choose another root")
+    temporary = root.with_name(f".{root.name}.{os.getpid()}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    jobs = list(_jobs(parameters))
+    console = Console(stderr=True)
+    with ProcessPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
+        work = pool.map(_write, [temporary] * len(jobs), [parameters] * len(jobs), jobs, chunksize=16)
+        show = progress and console.is_terminal
+        for _ in track(work, "mini: drawing", len(jobs), console=console, disable=not show):
+            pass
+    (temporary / "mini.json").write_text(parameters.as_json(), encoding="utf-8")
+    if root.exists():
+        root.rmdir()
+    try:
+        temporary.rename(root)
+    except OSError:  # another process was faster
+        shutil.rmtree(temporary, ignore_errors=True)
+        return make_mini(root, parameters)
+    return root
+
+
+def load_mini(
+    root: str | Path | None = None,
+    *,
+    categories: Sequence[str] = tuple(PRODUCTS),
+    n_train: int = 40,
+    n_test_good: int = 15,
+    n_test_defect: int = 5,
+    size: int = 224,
+    difficulty: float = 1.0,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """The record table of the mini set, which is drawn on first use.
+
+    Args:
+        root: where it is or shall be; None for the user's cache folder, one place for each set of parameters.
+        categories, n_train, n_test_good, n_test_defect, size, difficulty, seed: see `MiniParameters`.
+
+    Raises:
+        DataError: bad parameters, or `root` holds something else.
+    """
+    parameters = MiniParameters(
+        categories=tuple(categories),
+        n_train=n_train,
+        n_test_good=n_test_good,
+        n_test_defect=n_test_defect,
+        size=size,
+        difficulty=difficulty,
+        seed=seed,
+    )
+    folder = make_mini(root or default_root(parameters), parameters, progress=True)
+    return load_folder(folder, dataset="mini")
+
+
+def default_root(parameters: MiniParameters) -> Path:
+    """Place of a set in the user's cache folder ($MINTAD_CACHE overrides it)."""
+    base = Path(os.environ.get("MINTAD_CACHE") or user_cache_dir("mintad"))
+    return base / f"mini-{zlib.crc32(parameters.as_json().encode()):08x}"
+
+
+def _jobs(parameters: MiniParameters) -> Iterator[tuple[str, str, str, int]]:
+    for category in parameters.categories:
+        yield from ((category, "train", "good", n) for n in range(parameters.n_train))
+        yield from ((category, "test", "good", n) for n in range(parameters.n_test_good))
+        for defect in DEFECTS:
+            yield from ((category, "test", defect, n) for n in range(parameters.n_test_defect))
+
+
+def _write(root: Path, parameters: MiniParameters, job: tuple[str, str, str, int]) -> None:
+    category, split, defect, index = job
+    shown = {"size": parameters.size, "difficulty": parameters.difficulty, "seed": parameters.seed}
+    picture, mask = render(category, split, defect, index, **shown)
+    folder = root / category / split / defect
+    folder.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture).save(folder / f"{index:03d}.png")
+    if defect != "good":
+        folder = root / category / "ground_truth" / defect
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(mask.astype(np.uint8) * 255).save(folder / f"{index:03d}_mask.png")
+
+
+def _to_bytes(image: np.ndarray) -> np.ndarray:
+    return (image * 255).round().astype(np.uint8)
