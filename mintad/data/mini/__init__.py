@@ -5,7 +5,17 @@ download.
 """
 
 from mintad.data.mini.defects import DEFECTS
-from mintad.data.mini.factory import MiniParameters, load_mini, make_mini, render
+from mintad.data.mini.factory import MiniParameters, load_mini, make_mini, render, render_with_twin
 from mintad.data.mini.products import PRODUCTS, TEXTURES, swap_partner
 
-__all__ = ["DEFECTS", "PRODUCTS", "TEXTURES", "MiniParameters", "load_mini", "make_mini", "render", "swap_partner"]
+__all__ = [
+    "DEFECTS",
+    "PRODUCTS",
+    "TEXTURES",
+    "MiniParameters",
+    "load_mini",
+    "make_mini",
+    "render",
+    "render_with_twin",
+    "swap_partner",
+]

@@ -60,8 +60,8 @@ class MiniParameters:
         for name in ("n_train", "n_test_good", "n_test_defect"):
             if getattr(self, name) < 1:
                 raise DataError(f"mini: {name} must be at least 1, not {getattr(self, name)}")
-        if self.size < 32:
-            raise DataError(f"mini: size must be at least 32 pixels, not {self.size}")
+        if self.size < 64:
+            raise DataError(f"mini: size must be at least 64 pixels, not {self.size}")
         if not 0 < self.difficulty <= 3:
             raise DataError(f"mini: difficulty must be in (0, 3], not {self.difficulty}; 1 is the default, 2 is subtle")
         if self.seed < 0:
@@ -74,7 +74,14 @@ class MiniParameters:
 def render(
     category: str, split: str, defect: str, index: int, *, size: int = 224, difficulty: float = 1.0, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One picture (S, S, 3), uint8, and its mask (S, S), bool.
+    """One picture (S, S, 3), uint8, and its mask (S, S), bool; arguments as in `render_with_twin`."""
+    return render_with_twin(category, split, defect, index, size=size, difficulty=difficulty, seed=seed)[:2]
+
+
+def render_with_twin(
+    category: str, split: str, defect: str, index: int, *, size: int = 224, difficulty: float = 1.0, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A picture, its mask, and the same picture without the defect.
 
     Args:
         category: a key of `PRODUCTS`.
@@ -89,7 +96,7 @@ def render(
     layers = PRODUCTS[category](size, np.random.default_rng([*stream, 0]))
     clean = lit(layers.image, np.random.default_rng([*stream, 1]))
     if defect == "good":
-        return _to_bytes(clean), np.zeros((size, size), dtype=bool)
+        return _to_bytes(clean), np.zeros((size, size), dtype=bool), _to_bytes(clean)
     for attempt in range(ATTEMPTS):
         damaged = DEFECTS[defect](category, layers, np.random.default_rng([*stream, 2, attempt]), difficulty)
         picture = lit(damaged, np.random.default_rng([*stream, 1]))
@@ -97,10 +104,10 @@ def render(
         changed = ndimage.binary_fill_holes(ndimage.binary_closing(changed, iterations=max(1, size // 75)))
         mask = ndimage.binary_opening(changed, iterations=1)
         if mask.mean() >= SMALLEST:
-            return _to_bytes(picture), mask
+            return _to_bytes(picture), mask, _to_bytes(clean)
     raise DataError(
-        f"mini: no visible '{defect}' on {category} number {index} in {ATTEMPTS} attempts at difficulty {difficulty};
-        lower it"
+        f"mini: no visible '{defect}' on {category} number {index} in {ATTEMPTS} attempts "
+        f"at difficulty {difficulty}; lower it"
     )
 
 
