@@ -50,7 +50,8 @@ def scratch(category: str, layers: Layers, rng: Rng, difficulty: float) -> np.nd
     angle, bend = rng.uniform(0, np.pi), rng.uniform(-0.6, 0.6)
     along = np.cos(angle) * x + np.sin(angle) * y
     across = -np.sin(angle) * x + np.cos(angle) * y - bend * along**2
-    length, width = rng.uniform(0.20, 0.36) * difficulty**-0.35, rng.uniform(0.010, 0.016)
+    length = rng.uniform(0.20, 0.36) * difficulty**-0.35
+    width = max(rng.uniform(0.012, 0.016), 3.2 / len(layers.body))  # at least three pixels
     cover = inside(np.maximum(np.abs(across) - width, np.abs(along) - length)) * layers.body
     depth = rng.choice((-1, 1)) * rng.uniform(0.30, 0.42) / difficulty
     bright = layers.image[cover > 0.5].mean() if (cover > 0.5).any() else 0.5

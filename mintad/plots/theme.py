@@ -1,0 +1,65 @@
+"""The look that all figures share, and how curves are made small."""
+
+from __future__ import annotations
+
+import html
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import ArrayLike
+from plotly.colors import sequential
+
+OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8A7A00", "#555555")
+"""Hues that colour-blind readers tell apart (the palette's yellow and black darkened and lightened, to be seen on white
+and on black)."""
+NORMAL, ANOMALOUS = "#0072B2", "#D55E00"
+SYMBOLS = {0: "triangle-up", 1: "circle"}
+"""Marker of normal (0) and anomalous (1) images, as in Fig. 4."""
+SCORE_COLOURS = tuple(sequential.Inferno)
+"""Anomaly scores, from low (dark) to high (bright)."""
+INK, FAINT = "#777", "rgba(128,128,128,0.35)"
+"""Text and lines in the background; both are read on white and on black."""
+CURVE_POINTS = 400
+
+
+def template() -> go.layout.Template:
+    """The look of every figure; small, since each figure carries it."""
+    axis = {
+        "gridcolor": "rgba(128,128,128,0.2)",
+        "zeroline": False,
+        "ticks": "outside",
+        "ticklen": 4,
+        "automargin": True,
+    }
+    return go.layout.Template(
+        layout={
+            "colorway": OKABE_ITO,
+            "font": {"family": "system-ui, sans-serif", "size": 13, "color": INK},
+            "title": {
+                "font": {"size": 15},
+                "x": 0,
+                "xanchor": "left",
+                "y": 0.99,
+                "yanchor": "top",
+                "yref": "container",
+            },
+            "paper_bgcolor": "rgba(0,0,0,0)",
+            "plot_bgcolor": "rgba(0,0,0,0)",
+            "margin": {"l": 60, "r": 20, "t": 64, "b": 50},
+            "xaxis": axis,
+            "yaxis": axis,
+            "modebar": {"bgcolor": "rgba(0,0,0,0)", "remove": ["select2d", "lasso2d", "autoScale2d"]},
+        }
+    )
+
+
+def thin(x: ArrayLike, y: ArrayLike, points: int = CURVE_POINTS) -> tuple[list[float], list[float]]:
+    """At most `points` of the points of a curve, ends included, rounded to 5 digits; none is made up."""
+    x, y = np.asarray(x), np.asarray(y)
+    chosen = np.unique(np.linspace(0, len(x) - 1, points).round().astype(int))
+    return [float(f"{value:.5g}") for value in x[chosen]], [float(f"{value:.5g}") for value in y[chosen]]
+
+
+def text(name: object) -> str:
+    """A name as plotly shows it: its labels are read as a kind of HTML."""
+    return html.escape(str(name), quote=False)
