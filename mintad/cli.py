@@ -219,8 +219,7 @@ def cache_clear_command(
 
     if not yes:
         typer.confirm(f"Remove {key or 'all cached features'}?", abort=True)
-    freed = sum(entry.bytes for entry in clear_caches(key))
-    console.print(f"freed {freed / 2**20:,.1f} MiB")
+    console.print(f"freed {clear_caches(key) / 2**20:,.1f} MiB")
 
 
 def print_results(run: Path) -> None:

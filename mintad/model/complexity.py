@@ -47,7 +47,7 @@ def _macs(backbone: Backbone, model: ReconstructionModel, parts: dict[str, nn.Mo
     was_training = model.training
     model.eval()
     # The math kernel spells attention out as matrix products, which the counter sees on every device.
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+    with sdpa_kernel(SDPBackend.MATH):
         with FlopCounterMode(display=False) as backbone_counter:
             feat_BLF = backbone(image)
         with FlopCounterMode(display=False) as counter:

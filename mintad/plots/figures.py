@@ -29,7 +29,7 @@ def roc_pr(scores: pd.DataFrame) -> go.Figure:
     named = list(groups) if len(groups) <= len(OKABE_ITO) else weakest[:SINGLED_OUT]
     hues = dict(zip(named, OKABE_ITO, strict=False))
     figure = make_subplots(1, 2, subplot_titles=("ROC", "precision and recall"), horizontal_spacing=0.1)
-    for key in sorted(groups, key=lambda key: key in hues):  # the grey ones first, below the others
+    for key in [*(key for key in groups if key not in hues), *hues]:  # the grey ones first, below the others
         fpr, tpr, _ = roc_curve(groups[key]["label"], groups[key]["pred_score"])
         precision, recall, _ = precision_recall_curve(groups[key]["label"], groups[key]["pred_score"])
         line = {"color": hues.get(key, FAINT), "width": 2.5 if key in hues else 1}
@@ -50,8 +50,7 @@ def roc_pr(scores: pd.DataFrame) -> go.Figure:
         finding = f"mean image AUROC {np.mean(list(values.values())):.3f} over {len(values)} categories"
     if len(values) > 1:
         finding += f", the weakest is {text(weakest[0])} ({values[weakest[0]]:.3f})"
-    others = ", the others in grey" if len(hues) < len(groups) else ""
-    legend = {"title": {"text": f"image AUROC{others}"}}
+    legend = {"title": {"text": "image AUROC" if len(hues) == len(groups) else "lowest image AUROC<br>(others grey)"}}
     return figure.update_layout(template=template(), title=_sentence(finding), legend=legend, height=430)
 
 
@@ -77,17 +76,18 @@ def per_category_bars(metrics: dict[str, Any]) -> go.Figure:
             name=name,
             marker_color=hue,
             text=labels,
-            textposition="outside",
-            cliponaxis=False,
+            textposition="auto",
+            insidetextanchor="start",
+            textangle=0,
             orientation="h",
         )
         if part["mean"] is not None:
             figure.add_vline(x=part["mean"], line={"color": hue, "dash": "dot", "width": 2})
             means.append(f"{name} {part['mean']:.3f}")
-    figure.update_xaxes(range=[0, 1.06], title="value on the test images (1 is perfect)")
+    figure.update_xaxes(range=[0, 1.005], title="value on the test images (1 is perfect)")
     figure.update_yaxes(autorange="reversed", ticksuffix=" ")
     title = _sentence(f"mean over categories: {', '.join(means)}" if means else "no category has a value")
-    height = 130 + len(keys) * (16 + 18 * len(parts))
+    height = 130 + len(keys) * (8 + 18 * len(parts))
     return figure.update_layout(template=template(), title=title, height=height, bargap=0.25)
 
 
@@ -144,7 +144,7 @@ def score_histograms(scores: pd.DataFrame, threshold: float | None = None) -> go
             f"{flagged[label]:.1%} of {kind}" for label, kind in ((0, "normal"), (1, "anomalous")) if label in flagged
         ]
         title = f"The threshold {threshold:.4g} (dashed) flags {' and '.join(shares)} test images"
-    legend = {"orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yref": "container", "yanchor": "top"}
+    legend = {"orientation": "h", "x": 0.95, "xanchor": "right", "y": 1, "yref": "container", "yanchor": "top"}
     margin = {"t": 80, "b": 56}
     height = plotted + margin["t"] + margin["b"]
     return figure.update_layout(
@@ -208,8 +208,8 @@ def confusion(scores: pd.DataFrame) -> go.Figure:
     )
     right = (known["prompt_class"] == known["pred_class"]).mean()
     size = max(34, 110 - 12 * len(names))
-    figure.update_xaxes(title="predicted class", tickangle=-40 if len(names) > 4 else 0)
-    figure.update_yaxes(title="true class", autorange="reversed", ticksuffix=" ")
+    figure.update_xaxes(title="predicted class", showgrid=False, tickangle=-40 if len(names) > 4 else 0)
+    figure.update_yaxes(title={"text": "true class", "standoff": 12}, showgrid=False, autorange="reversed")
     title = f"The class head is right on {right:.1%} of {len(known):,} test images"
     width = max(520, 240 + size * len(names))
     height = 170 + size * len(names)

@@ -105,7 +105,7 @@ def _card(
     if threshold is not None:
         flagged = row["pred_score"] > threshold
         words = ("missed", "found") if row["label"] else ("passed", "false alarm")
-        caption += " · " + tag("span", words[int(flagged)], class_="flag")
+        caption += " · " + tag("span", words[int(flagged)], class_="right" if flagged == row["label"] else "wrong")
     if row["pred_class"] and row["pred_class"] != row["prompt_class"]:
         caption += f" · taken for {escape(row['pred_class'])}"
     caption += f"<br>{escape(name)}"

@@ -9,9 +9,10 @@ import numpy as np
 import plotly.graph_objects as go
 
 STYLE = """
-:root{color-scheme:light dark;--ink:#1c2733;--soft:#5b6672;--line:#d9dee3;--card:#f6f8fa;--page:#fff;--accent:#0072B2}
+:root{color-scheme:light dark;--ink:#1c2733;--soft:#5b6672;--line:#d9dee3;--card:#f6f8fa;--page:#fff;--accent:#0072B2;
+--bad:#b34700}
 @media(prefers-color-scheme:dark){:root{
---ink:#e6edf3;--soft:#9aa5b1;--line:#30363d;--card:#161b22;--page:#0d1117;--accent:#56B4E9}}
+--ink:#e6edf3;--soft:#9aa5b1;--line:#30363d;--card:#161b22;--page:#0d1117;--accent:#56B4E9;--bad:#ff9b57}}
 body{font:16px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--page);max-width:1180px;margin:0 auto;
 padding:24px}
 h1{font-size:1.7rem;margin:0 0 4px;overflow-wrap:anywhere}
@@ -22,24 +23,24 @@ h3{font-size:1rem;margin:22px 0 8px}
 .tile{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:10px 14px}
 .tile b{display:block;font-size:1.55rem;line-height:1.3;color:var(--accent)}
 .tile span{display:block;font-size:.85rem}.tile small{color:var(--soft);font-size:.78rem}
-.scroll{overflow-x:auto}table{border-collapse:collapse;margin:8px 0 16px;font-size:.9rem}
-th,td{padding:4px 12px;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap;
+.scroll{overflow-x:auto}table{border-collapse:collapse;margin:8px 0 16px;font-size:.86rem}
+th,td{padding:4px 9px;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap;
 font-variant-numeric:tabular-nums}
 thead th{cursor:pointer;vertical-align:bottom}thead th:hover{color:var(--accent)}
 th[aria-sort=ascending]::after{content:" \\2191"}th[aria-sort=descending]::after{content:" \\2193"}
-tfoot td,tfoot th{font-weight:600;border-bottom:0;border-top:1px solid var(--soft)}
+tbody th,tfoot th{font-weight:400}tfoot tr:first-child>*{border-top:2px solid var(--soft)}
 tbody tr:hover{background:var(--card)}.left{text-align:left}
+.pair{display:flex;flex-wrap:wrap;gap:0 48px}.scroll+.scroll{margin-top:14px}.pair>.scroll{margin-top:0}
 .cases{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(350px,100%),1fr));gap:14px}
 .cases figure{margin:0;background:var(--card);border:1px solid var(--line);border-radius:8px;padding:10px}
 .panels{display:grid;grid-auto-flow:column;grid-auto-columns:1fr;gap:6px}
 .panels img{width:100%;aspect-ratio:1;object-fit:contain;display:block;border-radius:4px}
 .none{display:grid;place-items:center;border:1px dashed var(--line);border-radius:4px;color:var(--soft);font-size:.8rem}
-figcaption{margin-top:6px;overflow-wrap:anywhere}.flag{color:var(--accent);font-weight:600}
+figcaption{margin-top:6px;overflow-wrap:anywhere}.right,.wrong{font-weight:600;color:var(--accent)}.wrong{color:var(--bad)}
 .scale{display:inline-block;width:120px;height:.8em;border-radius:3px;margin:0 6px;vertical-align:middle}
 details{margin:8px 0}summary{cursor:pointer;color:var(--accent)}
 pre{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:12px;overflow-x:auto;font-size:.82rem}
-.xtick text,.ytick text,.gtitle,.xtitle,.ytitle,.legendtext,.legendtitletext,.annotation-text{fill:var(--ink)!important}
-.bartext{fill:var(--ink)!important}
+.infolayer text,[class$=tick] text,.bartext-outside{fill:var(--ink)!important}
 @media print{.modebar,thead th::after{display:none}}
 """
 
@@ -117,5 +118,5 @@ def number(value: object) -> str:
 def interactive(figure: go.Figure) -> str:
     """A plotly figure; the script itself stands once at the head of the page."""
     responsive = figure.layout.width is None
-    config = {"displaylogo": False, "responsive": responsive}
+    config = {"displaylogo": False, "responsive": responsive, "modeBarButtons": [["toImage"]]}
     return tag("div", figure.to_html(full_html=False, include_plotlyjs=False, config=config), class_="scroll")

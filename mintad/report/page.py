@@ -136,7 +136,7 @@ def _categories(scores: pd.DataFrame, metrics: dict[str, Any]) -> str:
     ]
     foot = [
         [name, "", "", *(column.get(of) for column in columns.values())]
-        for name, of in (("mean over categories", "mean"), ("pooled", "pooled"))
+        for name, of in (("mean", "mean"), ("pooled", "pooled"))
     ]
     caption = (
         "Test images; a dash where the metric is not defined. AP is the area under the precision-recall curve. "
@@ -157,9 +157,11 @@ def _peers(peers: pd.DataFrame) -> str:
         foot = [row for row in rows if row[0] == "mean"]
         rows = [row for row in rows if row[0] != "mean"]
         name = PEER_METRICS.get(letter, letter)
-        caption = f"{name} on the test images, one run of each method. The highest of a row is bold."
+        caption = (
+            f"{name[:1].upper()}{name[1:]} on the test images, one run of each method. The highest of a row is bold."
+        )
         parts.append(table([name, *peers.index], rows, caption, foot=foot, best=True))
-    return "".join(parts)
+    return tag("div", "".join(parts), class_="pair")
 
 
 def _defects(defects: dict[str, dict[str, dict[str, Any]]]) -> str:
@@ -175,7 +177,8 @@ def _defects(defects: dict[str, dict[str, dict[str, Any]]]) -> str:
     if len(rows) <= FOLDED:
         return shown
     weakest = min(rows, key=lambda row: row[3])
-    summary = f"{len(rows)} types of defect; the hardest: {weakest[1]} of {weakest[0]}, image AUROC {weakest[3]:.3f}"
+    hardest = f"{weakest[1]} of {weakest[0]}, image AUROC {weakest[3]:.3f} ({weakest[2]} images)"
+    summary = f"{len(rows)} types of defect; the hardest: {hardest}"
     return tag("details", tag("summary", escape(summary)) + shown)
 
 
