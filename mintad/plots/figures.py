@@ -38,7 +38,7 @@ def roc_pr(scores: pd.DataFrame) -> go.Figure:
             name = f"{text(key)} ({values[key]:.3f})"
             shown = column == 1 and key in hues
             figure.add_scatter(
-                x=x, y=y, name=name, legendgroup=key, line=line, mode="lines", showlegend=shown, row=1, col=column
+                x=x, y=y, name=name, legendgroup=text(key), line=line, mode="lines", showlegend=shown, row=1, col=column
             )
     chance = {"color": INK, "dash": "dot", "width": 1}
     figure.add_scatter(x=[0, 1], y=[0, 1], line=chance, mode="lines", name="chance", hoverinfo="skip", row=1, col=1)

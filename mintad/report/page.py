@@ -153,7 +153,7 @@ def _peers(peers: pd.DataFrame) -> str:
     parts = []
     for letter in dict.fromkeys(str(column).partition(" ")[0] for column in peers.columns):
         columns = [column for column in peers.columns if str(column).partition(" ")[0] == letter]
-        rows = [[str(column).partition(" ")[2], *map(float, peers[column])] for column in columns]
+        rows = [[str(column).partition(" ")[2], *pd.to_numeric(peers[column]).astype(float)] for column in columns]
         foot = [row for row in rows if row[0] == "mean"]
         rows = [row for row in rows if row[0] != "mean"]
         name = PEER_METRICS.get(letter, letter)
