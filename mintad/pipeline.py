@@ -236,7 +236,7 @@ def finish_run(
         versions=run.read("versions"),
     )
     run.write("metrics", result.metrics)
-    log.info("image AUROC, mean over categories: %.4f", result.metrics["image"]["auroc"]["mean"])
+    log.info("image AUROC, mean over categories: %s", result.metrics["image"]["auroc"]["mean"])
 
 
 def compare_peers(

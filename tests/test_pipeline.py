@@ -114,8 +114,8 @@ def test_test_images_cannot_leak_into_training_or_threshold(finished, products, 
     other = tmp_path / "other"
     shutil.copytree(products, other)
     for category in ("mesh", "capsule"):
-        for good, bad in zip((other / category / "test/good").iterdir(), (other / category / "test/swap").iterdir()):
-            shutil.copy(bad, good)
+        (bad,) = (other / category / "test/swap").iterdir()
+        shutil.copy(bad, other / category / "test/good/000.png")
         shutil.rmtree(other / category / "test/stain")
         shutil.rmtree(other / category / "ground_truth/stain")
     run = train_run(small(other), tmp_path / "run", progress=False)

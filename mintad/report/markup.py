@@ -23,7 +23,7 @@ h3{font-size:1rem;margin:22px 0 8px}
 .tile{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:10px 14px}
 .tile b{display:block;font-size:1.55rem;line-height:1.3;color:var(--accent)}
 .tile span{display:block;font-size:.85rem}.tile small{color:var(--soft);font-size:.78rem}
-.scroll{overflow-x:auto}table{border-collapse:collapse;margin:8px 0 16px;font-size:.86rem}
+.scroll{overflow-x:auto}.scroll>div{min-width:680px}table{border-collapse:collapse;margin:8px 0 16px;font-size:.86rem}
 th,td{padding:4px 9px;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap;
 font-variant-numeric:tabular-nums}
 thead th{cursor:pointer;vertical-align:bottom}thead th:hover{color:var(--accent)}

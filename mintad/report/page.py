@@ -177,7 +177,7 @@ def _defects(defects: dict[str, dict[str, dict[str, Any]]]) -> str:
     if len(rows) <= FOLDED:
         return shown
     weakest = min(rows, key=lambda row: row[3])
-    hardest = f"{weakest[1]} of {weakest[0]}, image AUROC {weakest[3]:.3f} ({weakest[2]} images)"
+    hardest = f"{weakest[1]} of {weakest[0]}, image AUROC {weakest[3]:.3f} (n = {weakest[2]})"
     summary = f"{len(rows)} types of defect; the hardest: {hardest}"
     return tag("details", tag("summary", escape(summary)) + shown)
 
