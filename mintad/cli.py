@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -95,7 +96,8 @@ def train_command(
     resolved = resolve_config(preset_name, config, settings, data, root, categories)
     names = tuple(name.strip() for name in peers.split(",") if name.strip())
     run = train_run(resolved, out, peer_names=names, overwrite=overwrite, progress=not quiet)
-    print_results(run.path)
+    if is_main_process():
+        print_results(run.path)
 
 
 @app.command("evaluate")
@@ -225,31 +227,40 @@ def cache_clear_command(
 def print_results(run: Path) -> None:
     """The headline of a finished run on the terminal."""
     metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
-    image, pixel = metrics["image"]["auroc"], metrics["pixel"]
-    table = Table("category", "image AUROC", *(["pixel AP"] if pixel else []))
-    aps = pixel["average_precision"] if pixel else {"per_category": {}}
-    for category, value in image["per_category"].items():
-        ap = aps["per_category"].get(category)
-        table.add_row(category, f"{value:.4f}", *(["-" if ap is None else f"{ap:.4f}"] if pixel else []))
+    columns = {"image AUROC": metrics["image"]["auroc"]}
+    if metrics["pixel"]:
+        columns["pixel AP"] = metrics["pixel"]["average_precision"]
+    table = Table("category", *columns)
+    for category in dict.fromkeys(key for column in columns.values() for key in column["per_category"]):
+        table.add_row(category, *(_shown(column["per_category"].get(category)) for column in columns.values()))
     table.add_section()
-    table.add_row("mean", f"{image['mean']:.4f}", *([f"{aps['mean']:.4f}"] if pixel else []))
+    table.add_row("mean", *(_shown(column["mean"]) for column in columns.values()))
     console.print(table)
     if metrics.get("class_accuracy"):
-        console.print(f"class accuracy on test images: {metrics['class_accuracy']['mean']:.4f}")
+        console.print(f"class accuracy on test images: {_shown(metrics['class_accuracy']['mean'])}")
     peers = run / "peers.csv"
     if peers.exists():
         import pandas as pd
 
         means = pd.read_csv(peers, index_col="method")["I mean"]
-        console.print(
-            "image AUROC on the same features: " + ", ".join(f"{name} {value:.4f}" for name, value in means.items())
-        )
+        listed = ", ".join(f"{name} {value:.4f}" for name, value in means.items())
+        console.print(f"mean image AUROC on the same features: {listed}")
     console.print(f"results page: {(run / 'report.html').resolve().as_uri()}", soft_wrap=True)
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def is_main_process() -> bool:
+    """Whether this is the only process, or the first of those that torchrun or accelerate started."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def main() -> None:
     """Entry point: user errors are printed without a traceback, exit code 2."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    level = logging.INFO if is_main_process() else logging.WARNING
+    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
     for noisy in ("accelerate", "timm", "httpx", "huggingface_hub", "papermill"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:

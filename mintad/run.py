@@ -127,7 +127,8 @@ def log_to(run: Run) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        logger.error("%s: %s", type(error).__name__, error)
+        text = (type(error).__name__, error)  # into the file alone: the caller shows the error to the user
+        handler.handle(logger.makeRecord(logger.name, logging.ERROR, __file__, 0, "%s: %s", text, None))
         raise
     finally:
         logger.setLevel(previous)

@@ -1,7 +1,7 @@
 """One file over HTTP into a ``.part`` file, going on where an earlier try stopped.
 
-Standard library only: pooch, which the project has, always starts again from the first byte, which hurts
-at 5 GB. What arrived is not trusted here; `download.get` checks size and hash of the complete file.
+Standard library only: pooch, the usual choice, always starts again from the first byte, which hurts at 5 GB.
+What arrived is not trusted here; `download.get` checks size and hash of the complete file.
 """
 
 from __future__ import annotations
