@@ -102,7 +102,7 @@ def write(path: Path, rows: list[dict]) -> None:
     found = versions()
     machine = f"{platform.machine()}, {found['cores']} cores{', ' + found['gpu'] if 'gpu' in found else ''}"
     head = [
-        f"# command: python benchmarks/compare.py {shlex.join(sys.argv[1:])}",
+        f"# command: python {shlex.join(sys.argv)}",
         f"# versions: python {found['python']}, " + ", ".join(f"{n} {found[n]}" for n in ("torch", "timm", "numpy")),
         f"# machine: {machine}",
     ]

@@ -259,8 +259,9 @@ def is_main_process() -> bool:
 
 def main() -> None:
     """Entry point: user errors are printed without a traceback, exit code 2."""
-    level = logging.INFO if is_main_process() else logging.WARNING
-    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(logging.INFO if is_main_process() else logging.WARNING)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
     for noisy in ("accelerate", "timm", "httpx", "huggingface_hub", "papermill"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:

@@ -1,0 +1,102 @@
+"""What makes the class token learn: the prompt mapper alone (adapter, class encoder, head; cross-entropy), form by form.
+
+Table 12 puts one softmax behind the class encoder and one behind the channel encoder. The paper says nothing on
+initialisation or on the scale of the features, and both decide whether the head gets off the ground.
+
+    python benchmarks/class_token.py data/results/class_token.csv \\
+        --set 'data.options={roots: {folder: PATH, elpv: null}}'
+
+Columns: form, gain, standardised, lr, steps, seed, accuracy on the test images, and the smallest distance between the
+mean tokens of two classes (0: all queries are alike; sqrt 2: one-hot tokens).
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from compare import write
+
+from mintad.cli import resolve_config
+from mintad.config import Config
+from mintad.model import MintAD
+from mintad.pipeline import Prepared, new_model, prepare
+from mintad.training.loop import batch_rows
+
+FORMS = {
+    "printed": {},
+    "head reads logits": {"model.head_reads": "logits"},
+    "no inner softmax": {"model.class_encoder_softmax": False},
+    "no outer softmax": {"model.token_softmax": False},
+}
+
+
+def train_mapper(model: MintAD, prepared: Prepared, config: Config) -> None:
+    """Cross-entropy alone, through adapter and prompt mapper."""
+    parameters = [*model.adapter.parameters(), *model.prompt_mapper.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=config.train.lr, weight_decay=config.train.weight_decay, fused=True)
+    labels = torch.tensor(prepared.train_labels)
+    for step in range(config.train.steps):
+        rows = batch_rows(step, len(labels), config.train)
+        feat_BLF = model.standardise(prepared.features.gather(prepared.train_rows[rows]))
+        _, logits = model.prompt_mapper(model.adapter(feat_BLF))
+        optimizer.zero_grad()
+        F.cross_entropy(logits, labels[rows]).backward()
+        optimizer.step()
+
+
+@torch.no_grad()
+def measure(model: MintAD, prepared: Prepared) -> tuple[float, float]:
+    """Accuracy on the test images, smallest distance of two classes' mean tokens."""
+    rows = np.flatnonzero((prepared.records["split"] == "test").to_numpy())
+    names = prepared.records["prompt_class"].to_numpy()[rows]
+    parts = [
+        model.prompt_mapper(model.adapter(model.standardise(prepared.features.gather(part))))
+        for part in np.array_split(rows, max(1, len(rows) // 128))
+    ]
+    token, logits = (torch.cat(values) for values in zip(*parts, strict=True))
+    predicted = np.array(prepared.classes)[logits.argmax(-1).numpy()]
+    means = torch.stack([token[torch.from_numpy(names == name)].mean(0) for name in prepared.classes])
+    return float((predicted == names).mean()), float(torch.pdist(means).min())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("csv", type=Path)
+    parser.add_argument("--data", default="merged")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--seeds", type=int, default=2)
+    arguments = parser.parse_args()
+
+    base = resolve_config(None, None, [*arguments.set, f"train.steps={arguments.steps}"], arguments.data)
+    prepared = prepare(base, progress=False)
+    rows = []
+    choices = itertools.product(FORMS, (1.0, 4.0, 16.0), (False, True), (1e-4, 2e-3), range(arguments.seeds))
+    for form, gain, standardise, lr, seed in choices:
+        if gain != 1 and form == "no outer softmax":
+            continue  # the gain is for softmaxes
+        changes = {"model.prompt_mapper_gain": gain, "features.standardise": standardise}
+        config = base.override(**changes, **{"train.lr": lr, "train.seed": seed}, **FORMS[form])
+        model = new_model(config, prepared)
+        train_mapper(model, prepared, config)
+        accuracy, distance = measure(model, prepared)
+        row = {
+            "form": form,
+            "gain": gain,
+            "standardised": standardise,
+            "lr": lr,
+            "steps": arguments.steps,
+            "seed": seed,
+        }
+        rows.append(row | {"accuracy": round(accuracy, 4), "token_distance": round(distance, 4)})
+        print(rows[-1], flush=True)
+        write(arguments.csv, rows)
+
+
+if __name__ == "__main__":
+    main()
