@@ -1,4 +1,4 @@
-"""What makes the class token learn: the prompt mapper alone (adapter, class encoder, head; cross-entropy), form by form.
+"""What makes the class token learn: the prompt mapper alone (adapter, class encoder, head; cross-entropy), by form.
 
 Table 12 puts one softmax behind the class encoder and one behind the channel encoder. The paper says nothing on
 initialisation or on the scale of the features, and both decide whether the head gets off the ground.
