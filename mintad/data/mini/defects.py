@@ -25,16 +25,28 @@ from mintad.data.mini.canvas import Layers, Rng, inside, mix
 from mintad.data.mini.products import PRODUCTS, TEXTURES, swap_partner
 
 
-def _place(layers: Layers, rng: Rng, *, on_edge: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates x, y (in half picture sides) around a random point of the body, or of its edge."""
-    size = len(layers.body)
-    solid = layers.body > 0.9
-    deep = ndimage.binary_erosion(solid, iterations=max(1, size // 14), border_value=0)
-    where = solid & ~ndimage.binary_erosion(solid, iterations=2, border_value=1) if on_edge else deep
-    rows, columns = np.nonzero(where if where.any() else solid)
+def _inner_point(body: np.ndarray, margin: float, rng: Rng) -> tuple[int, int]:
+    """A random pixel (row, column) of the body, `margin` (share of the picture) from its edge, if it is that thick."""
+    depth = ndimage.distance_transform_edt(np.pad(body > 0.9, 1))[1:-1, 1:-1]
+    rows, columns = np.nonzero(depth >= min(margin * len(body), 0.7 * depth.max()))
     chosen = rng.integers(len(rows))
+    return int(rows[chosen]), int(columns[chosen])
+
+
+def _edge_point(body: np.ndarray, rng: Rng) -> tuple[int, int]:
+    """A random pixel (row, column) at the rim of the body."""
+    solid = body > 0.9
+    rows, columns = np.nonzero(solid & ~ndimage.binary_erosion(solid, iterations=2))
+    chosen = rng.integers(len(rows))
+    return int(rows[chosen]), int(columns[chosen])
+
+
+def _place(layers: Layers, rng: Rng, *, on_edge: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates x, y (in half picture sides) around a random point of the body, or of its rim."""
+    size = len(layers.body)
+    row, column = _edge_point(layers.body, rng) if on_edge else _inner_point(layers.body, 1 / 14, rng)
     y, x = np.mgrid[:size, :size].astype(np.float32)
-    return (x - columns[chosen]) * 2 / size, (y - rows[chosen]) * 2 / size
+    return (x - column) * 2 / size, (y - row) * 2 / size
 
 
 def _blot(x: np.ndarray, y: np.ndarray, radius: float, rng: Rng, softness: float) -> np.ndarray:
@@ -95,11 +107,9 @@ def swap(category: str, layers: Layers, rng: Rng, difficulty: float) -> np.ndarr
     other = PRODUCTS[partner](size, rng)
     x, y = _place(layers, rng)
     cover = _blot(x, y, rng.uniform(0.20, 0.28) * difficulty**-0.35, rng, 0.02) * layers.body
-    rows, columns = np.nonzero(cover > 0.02)
-    centre = (int(rows.mean()), int(columns.mean())) if len(rows) else (size // 2, size // 2)
-    source_rows, source_columns = np.nonzero(ndimage.binary_erosion(other.body > 0.9, iterations=max(1, size // 10)))
-    chosen = rng.integers(len(source_rows))
-    shift = (centre[0] - int(source_rows[chosen]), centre[1] - int(source_columns[chosen]))
+    row, column = np.unravel_index(np.argmin(np.hypot(x, y)), x.shape)
+    source_row, source_column = _inner_point(other.body, 0.1, rng)
+    shift = (int(row) - source_row, int(column) - source_column)
     patch = np.roll(other.image, shift, (0, 1))
     patch_body = np.roll(other.body, shift, (0, 1))
     return mix(layers.image, patch, cover * patch_body * min(1.0, 1.0 / difficulty))
