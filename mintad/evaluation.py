@@ -68,7 +68,7 @@ def predict_classes(
     """Class name that the model's head gives each row; '' for a model without a head."""
     names: list[str] = []
     for start in range(0, len(rows), batch_size):
-        feat_BLF = features.gather(rows[start : start + batch_size])
+        feat_BLF = features.gather(rows[start : start + batch_size]).to(model.output.weight.device)
         logits = model(feat_BLF).class_logits
         names += [""] * len(feat_BLF) if logits is None else [classes[k] for k in logits.argmax(-1).tolist()]
     return names

@@ -201,7 +201,7 @@ def finish_run(
     run: Run, model: ReconstructionModel, prepared: Prepared, config: Config, *, peer_names: Sequence[str] = ()
 ) -> None:
     """Evaluate a trained model, fit the threshold, run the peers, and write every result file and the page."""
-    features = prepared.features.to(next(model.parameters()).device)
+    features = prepared.features
     model.eval()
     result = evaluate(model, features, prepared.records, config)
     test_rows = np.flatnonzero((prepared.records["split"] == "test").to_numpy())
