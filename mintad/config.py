@@ -337,7 +337,7 @@ PRESETS: dict[str, Config] = {
             attention_dropout=0.0,
             token_hidden=128,
             inr_width=128,
-            prompt_mapper_gain=4.0,
+            prompt_mapper_gain=16.0,
         ),
         train=TrainConfig(epochs=None, steps=1000, lr=2e-3, schedule="onecycle"),
     ),
