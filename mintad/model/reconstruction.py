@@ -122,5 +122,5 @@ class ReconstructionModel(nn.Module):
 
     @torch.no_grad()
     def anomaly_map(self, feat_BLF: Tensor) -> Tensor:
-        """Anomaly map (B, H, W) at the grid's resolution: squared error of every token (Eq. 7). Moves its input here."""
+        """Anomaly map (B, H, W) at the grid's resolution: squared error of every token (Eq. 7)."""
         return self(feat_BLF.to(self.output.weight.device)).token_error.unflatten(1, self.grid)
