@@ -58,13 +58,25 @@ def load_records(config: Config) -> pd.DataFrame:
     return select(records, config.data.categories) if config.data.categories else records
 
 
-def prepare(config: Config, *, device: torch.device | str = "cpu", progress: bool = True) -> Prepared:
-    """Load the records, extract (or read) their features, and split the normal training images.
+def prepare(
+    config: Config,
+    records: pd.DataFrame | None = None,
+    *,
+    device: torch.device | str = "cpu",
+    progress: bool = True,
+) -> Prepared:
+    """Extract (or read) the features of the records, and split the normal training images.
+
+    Args:
+        config: the whole configuration.
+        records: loaded as `config.data` says if not given.
+        device: where to compute features.
+        progress: show a bar on a terminal.
 
     Raises:
         DataError, WeightsError: see the loaders and `build_backbone`.
     """
-    records = load_records(config)
+    records = load_records(config) if records is None else records
     backbone = configured_backbone(config.features)
     features = extract(records, backbone, device=device, dtype=config.features.dtype, progress=progress)
     train_rows, holdout_rows = split_holdout(records, config.data.holdout, config.train.seed)
@@ -141,6 +153,7 @@ def train_run(
     if unknown:
         raise ConfigError(f"unknown peer '{unknown[0]}'." + nearest(unknown[0], peers.PEERS))
     accelerator = make_accelerator(config.train)
+    records = load_records(config)  # before a run directory is made: a mistake in the data leaves none behind
     if accelerator.is_main_process:
         if overwrite and (Path(out) / "config.json").exists():
             shutil.rmtree(out)
@@ -151,7 +164,7 @@ def train_run(
         return run
     with log_to(run):
         with accelerator.main_process_first():  # the others then read its cache
-            prepared = prepare(config, device=accelerator.device, progress=progress)
+            prepared = prepare(config, records, device=accelerator.device, progress=progress)
         log.info(
             "%d training images, %d held out, %d classes, %d x %d tokens of %d channels",
             len(prepared.train_rows),

@@ -51,13 +51,14 @@ def test_describe_gives_the_papers_counts():
     assert macs["total"] == sum(macs[name] for name in parts)
 
 
-def test_unknown_names_are_refused_with_the_nearest():
+def test_unknown_names_are_refused_with_the_nearest(tmp_path):
     done = mintad("train", "--presett", "fast")
     assert done.returncode == 2 and "--preset" in done.stderr
     done = mintad("train", "--set", "train.stepps=3")
     assert done.returncode == 2 and "Did you mean 'train.steps'" in done.stderr and "Traceback" not in done.stderr
-    done = mintad("train", "--data", "elvp", "--set", "train.steps=1", "--out", "nowhere/at/all")
+    done = mintad("train", "--data", "elvp", "--set", "train.steps=1", "--out", tmp_path / "run")
     assert done.returncode == 2 and "Did you mean 'elpv'" in done.stderr
+    assert not (tmp_path / "run").exists()
     done = mintad("trian")
     assert done.returncode == 2 and "train" in done.stderr
 
