@@ -6,8 +6,8 @@ initialisation or on the scale of the features, and both decide whether the head
     python benchmarks/class_token.py data/results/class_token.csv \\
         --set 'data.options={roots: {folder: PATH, elpv: null}}'
 
-Columns: form, gain, standardised, lr, steps, seed, accuracy on the test images, and the smallest distance between the
-mean tokens of two classes (0: all queries are alike; sqrt 2: one-hot tokens).
+Columns: form, gain, standardised, lr, steps, seed, accuracy on held-out normal images, and the smallest distance
+between the mean tokens of two classes (0: all queries are alike; sqrt 2: one-hot tokens).
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def train_mapper(model: MintAD, prepared: Prepared, config: Config) -> None:
 
 @torch.no_grad()
 def measure(model: MintAD, prepared: Prepared) -> tuple[float, float]:
-    """Accuracy on the test images, smallest distance of two classes' mean tokens."""
-    rows = np.flatnonzero((prepared.records["split"] == "test").to_numpy())
+    """Accuracy on held-out normal images, smallest distance of two classes' mean tokens. No test image is looked at."""
+    rows = prepared.holdout_rows
     names = prepared.records["prompt_class"].to_numpy()[rows]
     parts = [
         model.prompt_mapper(model.adapter(model.standardise(prepared.features.gather(part))))

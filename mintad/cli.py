@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import sys
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -205,9 +204,8 @@ def cache_list_command() -> None:
 
     table = Table("key", "grid", "images", "size", "last written", title=str(cache_root()))
     for entry in list_caches():
-        grid = "x".join(map(str, entry.description.get("grid", ["?"])))
-        written = f"{datetime.fromtimestamp(entry.modified):%Y-%m-%d %H:%M}"
-        table.add_row(entry.key, grid, f"{entry.images:,}", f"{entry.bytes / 2**20:,.1f} MiB", written)
+        size, written = f"{entry.nbytes / 2**20:,.1f} MiB", f"{entry.modified:%Y-%m-%d %H:%M}"
+        table.add_row(entry.key, str(entry.grid), f"{entry.images:,}", size, written)
     console.print(table)
 
 

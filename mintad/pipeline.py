@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from mintad.features.table import FeatureTable
 from mintad.metrics import class_accuracy
 from mintad.model import ReconstructionModel, build_model
 from mintad.report import write_report
-from mintad.run import Run, log_to, open_run
+from mintad.run import Run, log_to, open_run, remove_run, versions
 from mintad.scoring import fit_threshold, grid_maps, image_scores
 from mintad.training import load_weights, train
 from mintad.training.loop import make_accelerator
@@ -155,9 +154,9 @@ def train_run(
     accelerator = make_accelerator(config.train)
     records = load_records(config)  # before a run directory is made: a mistake in the data leaves none behind
     if accelerator.is_main_process:
-        if overwrite and (Path(out) / "config.json").exists():
-            shutil.rmtree(out)
-        open_run(out, config)
+        if overwrite:
+            remove_run(out)
+        open_run(out, config, beside_others=overwrite)
     accelerator.wait_for_everyone()
     run = Run(Path(out))
     if run.finished:
@@ -215,6 +214,9 @@ def finish_run(
 ) -> None:
     """Evaluate a trained model, fit the threshold, run the peers, and write every result file and the page."""
     features = prepared.features
+    for stale in ("metrics.json", "peers.csv"):  # a crash from here on leaves an unfinished run, not a mixed one
+        (run.path / stale).unlink(missing_ok=True)
+    run.write("versions", versions())
     model.eval()
     result = evaluate(model, features, prepared.records, config)
     test_rows = np.flatnonzero((prepared.records["split"] == "test").to_numpy())

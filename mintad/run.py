@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import platform
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,19 @@ from mintad.config import Config
 from mintad.errors import MintadError, TrainingError
 from mintad.training import Checkpoint, latest_checkpoint
 
+FILES = (
+    "versions.json",
+    "classes.json",
+    "metrics.json",
+    "log.txt",
+    "history.csv",
+    "scores.csv",
+    "maps.npy",
+    "peers.csv",
+    "report.html",
+    "config.json",
+)
+"""Everything in a run directory beside checkpoints/; the configuration last, so that removing can be repeated."""
 VERSIONED = ("mintad", "torch", "torchvision", "timm", "numpy", "pandas", "scikit-learn", "accelerate")
 
 
@@ -80,8 +94,13 @@ class Run:
         return (self.path / "metrics.json").exists() and self.report.exists()
 
 
-def open_run(path: str | Path, config: Config) -> Run:
+def open_run(path: str | Path, config: Config, *, beside_others: bool = False) -> Run:
     """A new run directory for `config`, or the unfinished one of the same configuration, to be resumed.
+
+    Args:
+        path: the directory.
+        config: of the run.
+        beside_others: allow foreign files in a new run's directory.
 
     Raises:
         TrainingError: the directory belongs to another configuration, or holds foreign files.
@@ -96,12 +115,33 @@ def open_run(path: str | Path, config: Config) -> Run:
                 "Choose another --out, or --overwrite to start afresh."
             )
         return run
-    if run.path.exists() and any(run.path.iterdir()):
+    leftovers = {".config.json.tmp"}  # of a process killed just here
+    foreign = {file.name for file in run.path.iterdir()} - leftovers if run.path.exists() else set()
+    if foreign and not beside_others:
         raise TrainingError(f"{run.path} exists and is no run directory; choose another --out")
     run.path.mkdir(parents=True, exist_ok=True)
-    run.write("versions", versions())
     run.write("config", config.to_dict())
     return run
+
+
+def remove_run(path: str | Path) -> None:
+    """Remove a run directory, if there is one; its files are known by name, anything else in it is left.
+
+    Raises:
+        TrainingError: the directory is none of a run.
+    """
+    run = Run(Path(path))
+    if not run.path.exists():
+        return
+    try:
+        run.config()
+    except MintadError as error:
+        raise TrainingError(f"{run.path} exists and is no run directory; choose another --out ({error})") from error
+    shutil.rmtree(run.path / "checkpoints", ignore_errors=True)
+    for name in FILES:
+        (run.path / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # files that are not ours keep the folder
+        run.path.rmdir()
 
 
 def versions() -> dict[str, str]:

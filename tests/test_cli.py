@@ -81,6 +81,11 @@ def test_data_check_and_cache_commands(tmp_path):
     assert done.returncode == 0
     done = mintad("cache", "clear", "--yes", MINTAD_CACHE=str(tmp_path))
     assert done.returncode == 0 and "freed 0.0 MiB" in done.stdout
+    description = {"backbone": "resnet18", "grid": [7, 7]}
+    (tmp_path / "features/resnet18-key").mkdir(parents=True)
+    (tmp_path / "features/resnet18-key/key.json").write_text(json.dumps(description))
+    done = mintad("cache", "list", MINTAD_CACHE=str(tmp_path))
+    assert done.returncode == 0 and "resnet18-key" in done.stdout, done.stderr
     done = mintad("data", "get", "mvtek", "--yes")
     assert done.returncode == 2 and "Did you mean 'mvtec'" in done.stderr
 

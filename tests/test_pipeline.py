@@ -97,6 +97,26 @@ def test_foreign_folder_is_not_overwritten(products, tmp_path):
     assert (tmp_path / "thesis.tex").read_text() == "precious"
 
 
+def test_overwrite_removes_a_run_and_only_a_run(products, tmp_path):
+    out = tmp_path / "run"
+    train_run(small(products, **{"train.steps": 2}), out, progress=False)
+    (out / "notes.md").write_text("mine")
+    run = train_run(small(products, **{"train.steps": 1}), out, overwrite=True, progress=False)
+    assert run.config().train.steps == 1 and (out / "notes.md").read_text() == "mine"
+    foreign = tmp_path / "weights"
+    foreign.mkdir()
+    (foreign / "config.json").write_text('{"architectures": ["Bert"]}')
+    with pytest.raises(TrainingError, match="is no run directory"):
+        train_run(small(products), foreign, overwrite=True, progress=False)
+    assert (foreign / "config.json").exists()
+
+
+def test_half_precision_training_leaves_a_full_precision_model(products, tmp_path):
+    run = train_run(small(products, **{"train.precision": "bf16"}), tmp_path / "run", progress=False)
+    metrics = run.read("metrics")
+    assert evaluate_run(run.path, progress=False).read("metrics") == metrics
+
+
 def test_evaluating_again_gives_the_same_numbers(finished, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(finished.path, copy)

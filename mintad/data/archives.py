@@ -202,7 +202,8 @@ def _zip_members(archive: Path) -> Iterator[_Member]:
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                 refused = "symbolic link" if kind == stat.S_IFLNK else "special file"
             # orig_filename, because zipfile cuts filename at a NUL character.
-            yield _Member(info.orig_filename, info.is_dir(), refused, lambda info=info: opened.open(info))
+            folder = info.filename.endswith("/")  # is_dir() fails on an empty name
+            yield _Member(info.orig_filename, folder, refused, lambda info=info: opened.open(info))
 
 
 def _tar_members(archive: Path, stream: IO[bytes]) -> Iterator[_Member]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -162,8 +163,7 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, steps, config)
 
-            with accelerator.autocast():
-                output = wrapped(feat_BLF, noise)
+            output = wrapped(feat_BLF, noise)
             labels_B = labels_all[rows_B]
             losses = compute_losses(output, labels_B, config)
             optimizer.zero_grad()
@@ -184,11 +184,12 @@ def train(
                     history.append({"step": done, "epoch": done / per_epoch, **values, "lr": lr, "seconds": seconds})
                 report(done, values)
             if (done % config.checkpoint_every == 0 or done == steps) and accelerator.is_main_process:
-                pd.DataFrame(history).to_csv(history_path, index=False)
+                _write_history(history_path, history)
                 plain = getattr(optimizer, "optimizer", optimizer)
                 scaler = accelerator.scaler.state_dict() if accelerator.scaler else {}
                 save_checkpoint(checkpoint_folder, done, model, plain, {"steps": steps, "scaler": scaler})
     accelerator.wait_for_everyone()
+    accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)  # prepare() had patched autocast into model.forward
     model.eval()
     return pd.DataFrame(history)
 
@@ -208,6 +209,12 @@ def _resume(model, optimizer, checkpoint_folder: Path, history_path: Path, steps
     log.info("resuming from %s", checkpoint.path)
     history = pd.read_csv(history_path) if history_path.exists() else pd.DataFrame({"step": []})
     return history[history["step"] <= checkpoint.step].to_dict("records"), checkpoint.step
+
+
+def _write_history(path: Path, history: list[dict]) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    pd.DataFrame(history).to_csv(temporary, index=False)
+    os.replace(temporary, path)
 
 
 def _refuse_non_finite(values: dict[str, float], step: int, folder: Path) -> None:
