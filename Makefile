@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 JOBS   ?= 2
 
 .DEFAULT_GOAL := demo
-.PHONY: demo test lint setup bench results clean help
+.PHONY: demo test lint setup bench clean help
 
 demo: setup  ## train and evaluate on real solar cells (ELPV), leave a results page
 	$(BIN)/mintad train --preset fast --data elpv --peers padim,patchcore --out runs/elpv

@@ -115,7 +115,7 @@ class ModelConfig:
     modulator_skip: bool = False
     """Feed the class token to every layer of the modulation network (Eq. 9) instead of the first only (Table 13)."""
     min_log_variance: float = -10.0
-    """Floor of the predicted log-variance: the prior's likelihood has no upper bound (see notebook on the prior)."""
+    """Floor of the predicted log-variance: the prior's likelihood has no upper bound."""
 
     def __post_init__(self) -> None:
         for name in ("width", "heads", "ffn", "encoder_layers", "decoder_layers", "token_width", "token_hidden"):
