@@ -65,7 +65,7 @@ def resolve_config(
     if root is not None:
         changes["data.root"] = str(root.expanduser().resolve())
     if categories is not None:
-        changes["data.categories"] = tuple(name.strip() for name in categories.split(","))
+        changes["data.categories"] = categories
     for setting in settings or []:
         key, equals, value = setting.partition("=")
         if not equals:

@@ -8,6 +8,8 @@ by name.
 from __future__ import annotations
 
 import dataclasses
+import math
+import os
 import types
 import typing
 from collections.abc import Mapping
@@ -25,6 +27,17 @@ def _require(condition: bool, message: str) -> None:
         raise ConfigError(message)
 
 
+def _check_fields(part: Any, prefix: str) -> None:
+    """What holds for every part: numbers are finite, and a choice is one of its options."""
+    for name, hint in typing.get_type_hints(type(part)).items():
+        value = getattr(part, name)
+        if typing.get_origin(hint) is Literal:
+            options = typing.get_args(hint)
+            _require(value in options, f"{prefix}.{name} = {value!r} is not allowed." + nearest(str(value), options))
+        finite = not isinstance(value, float) or math.isfinite(value)
+        _require(finite, f"{prefix}.{name} must be a finite number, not {value}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
     name: str = "elpv"
@@ -39,6 +52,7 @@ class DataConfig:
     """Share of the normal training images kept out of training to fit the threshold (0: no threshold)."""
 
     def __post_init__(self) -> None:
+        _check_fields(self, "data")
         _require(0 <= self.holdout < 0.9, f"data.holdout must be in [0, 0.9), not {self.holdout}")
 
 
@@ -62,13 +76,19 @@ class FeatureConfig:
     """Scale each channel to zero mean and unit variance over the training tokens (not in the paper)."""
 
     def __post_init__(self) -> None:
+        _check_fields(self, "features")
+        rising = list(self.reductions) == sorted({n for n in self.reductions if n > 0})
+        _require(
+            rising and len(self.reductions) > 0,
+            f"features.reductions must be positive numbers in rising order, not {list(self.reductions)}",
+        )
         _require(self.image_size >= 32, f"features.image_size must be at least 32, not {self.image_size}")
         _require(1 <= self.grid <= self.image_size, f"features.grid must be in 1..image_size, not {self.grid}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    variant: str = "mint_ad"
+    variant: Literal["mint_ad", "uniad"] = "mint_ad"
     """'mint_ad' or 'uniad' (learned query in every decoder layer, neighbour mask)."""
     width: int = 256
     """D, channels of a token inside the transformer and of the query."""
@@ -118,8 +138,18 @@ class ModelConfig:
     """Floor of the predicted log-variance: the prior's likelihood has no upper bound."""
 
     def __post_init__(self) -> None:
-        for name in ("width", "heads", "ffn", "encoder_layers", "decoder_layers", "token_width", "token_hidden"):
+        _check_fields(self, "model")
+        sizes = ("width", "heads", "ffn", "encoder_layers", "decoder_layers", "token_width", "token_hidden", "inr_width")
+        for name in sizes:
             _require(getattr(self, name) >= 1, f"model.{name} must be at least 1, not {getattr(self, name)}")
+        softmax = self.token_softmax or self.class_encoder_softmax
+        _require(
+            self.token_width >= 2 or not softmax,
+            "model.token_width must be at least 2: a softmax over one value is always 1",
+        )
+        _require(self.inr_layers >= 0, f"model.inr_layers must not be negative, not {self.inr_layers}")
+        for name in ("inr_omega", "prompt_mapper_gain"):
+            _require(getattr(self, name) > 0, f"model.{name} must be positive, not {getattr(self, name)}")
         _require(self.width % self.heads == 0, f"model.width ({self.width}) must be a multiple of heads ({self.heads})")
         _require(self.width % 2 == 0, f"model.width must be even (row and column embeddings), not {self.width}")
         for name in ("dropout", "attention_dropout"):
@@ -160,7 +190,7 @@ class TrainConfig:
     point instead of describing the image, so the default keeps it the smaller of the two."""
     seed: int = 0
     """Seed of initialisation, order, jitter and dropout."""
-    device: str = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     """'auto', 'cpu' or 'cuda'."""
     precision: Literal["no", "bf16", "fp16"] = "no"
     """Mixed precision of the transformer's arithmetic (accelerate)."""
@@ -170,6 +200,7 @@ class TrainConfig:
     """Steps between lines of the history, and between checks for non-finite losses."""
 
     def __post_init__(self) -> None:
+        _check_fields(self, "train")
         _require(
             (self.epochs is None) != (self.steps is None),
             f"give train.epochs or train.steps, and null for the other (epochs={self.epochs}, steps={self.steps})",
@@ -184,15 +215,17 @@ class TrainConfig:
 @dataclass(frozen=True, kw_only=True)
 class ScoringConfig:
     distance: Literal["squared", "root"] = "squared"
-    """Per-token error: squared norm (Eq. 7) or its square root (UniAD's code)."""
+    """Per-token error of the model: squared norm (Eq. 7) or its square root (UniAD's code). Peers give distances."""
     image_score: Literal["max", "pooled_max", "mean"] = "max"
     """Image score from the anomaly map: maximum (§3.6), UniAD's maximum after average pooling, or mean (CIFAR-10)."""
     pool: int = 16
     """Window of 'pooled_max', in input pixels."""
     threshold_quantile: float = 0.95
-    """The threshold is this quantile of the held-out normal images' scores."""
+    """The threshold lets at least this share of new normal images pass: a score of the held-out normal images at the
+    conformal rank, see `mintad.scoring.fit_threshold`."""
 
     def __post_init__(self) -> None:
+        _check_fields(self, "scoring")
         _require(self.pool >= 1, f"scoring.pool must be at least 1, not {self.pool}")
         _require(0 < self.threshold_quantile < 1, "scoring.threshold_quantile must be in (0, 1)")
 
@@ -234,7 +267,8 @@ class Config:
         for key, value in changes.items():
             _require(key in flat_keys(), f"unknown configuration key '{key}'." + nearest(key, flat_keys()))
             part, name = key.split(".")
-            tree[part][name] = yaml.safe_load(value) if isinstance(value, str) and value else value
+            hint = typing.get_type_hints(typing.get_type_hints(Config)[part])[name]
+            tree[part][name] = _parse(hint, value, key) if isinstance(value, str) else value
         return Config.from_dict(tree)
 
 
@@ -257,6 +291,30 @@ def _build(kind: type, values: Any, prefix: str) -> Any:
     return kind(**arguments)
 
 
+def _parse(hint: Any, text: str, key: str) -> Any:
+    """A value written as text. The type decides how it is read: names stay as they are written ('01' is not 1, 'no'
+    not false), lists are ``a, b`` or ``[a, b]``, everything else is YAML."""
+    origin, options = typing.get_origin(hint), typing.get_args(hint)
+    text = text.strip()
+    if origin is tuple:
+        items = _yaml(text, key, yaml.BaseLoader) if text.startswith("[") else text.split(",") if text else []
+        items = [item.strip() if isinstance(item, str) else item for item in items]
+        return [_parse(options[0], item, key) if isinstance(item, str) else item for item in items]
+    _require(text != "", f"{key} must not be empty")
+    if origin in (typing.Union, types.UnionType):
+        kind = next(option for option in options if option is not type(None))
+        return None if text in ("null", "~") else _parse(kind, text, key)
+    return text if hint is str or origin is Literal else _yaml(text, key, yaml.SafeLoader)
+
+
+def _yaml(text: str, key: str, loader: type) -> Any:
+    try:
+        return yaml.load(text, loader)  # a safe loader in every case: BaseLoader or SafeLoader
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: what looks like a date and is none
+        problem = " ".join(str(error).split())
+        raise ConfigError(f"{key} = {text!r} cannot be read: {problem}") from error
+
+
 def _convert(hint: Any, value: Any, key: str) -> Any:
     """`value` as the annotated type: lossless conversions only (1 -> 1.0, list -> tuple, '1e-4' -> 0.0001)."""
     origin, options = typing.get_origin(hint), typing.get_args(hint)
@@ -269,18 +327,17 @@ def _convert(hint: Any, value: Any, key: str) -> Any:
         _require(value in options, f"{key} = {value!r} is not allowed." + nearest(str(value), options))
         return value
     if origin is tuple:
-        items = value.split(",") if isinstance(value, str) else value
-        _require(isinstance(items, list | tuple), f"{key} must be a list, not {value!r}")
-        return tuple(_convert(options[0], item, key) for item in items)
+        _require(isinstance(value, list | tuple), f"{key} must be a list, not {value!r}")
+        return tuple(_convert(options[0], item, key) for item in value)
     if origin is dict:
         _require(isinstance(value, Mapping), f"{key} must be a mapping, not {value!r}")
         return dict(value)
-    wanted = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[hint]
+    wanted = {bool: "true or false", int: "a whole number", float: "a number", str: "text (in quotes)"}[hint]
     try:
         if hint is float and not isinstance(value, bool):
             return float(value)
-        if hint is str and not isinstance(value, bool | list | dict) and value is not None:
-            return str(value)
+        if hint is str and isinstance(value, os.PathLike):
+            return os.fspath(value)
         if hint is int and isinstance(value, float) and value.is_integer():
             return int(value)
     except (TypeError, ValueError):
@@ -309,7 +366,7 @@ def load_config(path: str | Path, base: Config | None = None) -> Config:
     """
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"cannot read configuration {path}: {error}") from error
     _require(isinstance(values, dict), f"{path}: the file must hold a mapping of keys to values")
     base = preset(values.pop("preset")) if "preset" in values else base or preset("fast")
@@ -332,13 +389,22 @@ PRESETS: dict[str, Config] = {
         model=ModelConfig(
             width=128,
             ffn=512,
-            encoder_layers=2,
-            decoder_layers=2,
+            encoder_layers=1,
+            decoder_layers=1,
             attention_dropout=0.0,
             token_hidden=128,
             inr_width=128,
             prompt_mapper_gain=16.0,
         ),
-        train=TrainConfig(epochs=None, steps=1000, lr=2e-3, schedule="onecycle"),
+        train=TrainConfig(epochs=None, steps=1600, lr=2e-3, schedule="onecycle"),
     ),
 }
+LESSON_DATA = {
+    "categories": ["weave", "leather", "brick", "terrazzo", "gear", "button"],
+    "n_train": 30,
+    "n_test_good": 10,
+    "n_test_defect": 4,
+    "difficulty": 1.5,
+}
+"""Three pairs of `mini`'s products, each with the partner that its "swap" defects are cut from."""
+PRESETS["lesson"] = PRESETS["fast"].override(**{"data.name": "mini", "data.options": LESSON_DATA, "train.steps": 300})

@@ -67,6 +67,9 @@ def test_options_become_a_configuration(tmp_path):
     config = resolve_config(None, None, ["model.width=64"], "folder", tmp_path, "a, b")
     assert config.model.width == 64 and config.data.name == "folder"
     assert config.data.root == str(tmp_path) and config.data.categories == ("a", "b")
+    assert resolve_config(categories="").data.categories == ()
+    with pytest.raises(ConfigError, match=r"data.options = '\{a: \[' cannot be read"):
+        resolve_config(settings=["data.options={a: ["])
     with pytest.raises(ConfigError, match="KEY=VALUE"):
         resolve_config(settings=["model.width"])
     with pytest.raises(ConfigError, match="not both"):

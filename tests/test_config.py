@@ -2,14 +2,16 @@
 
 import dataclasses
 import json
+import typing
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mintad.config import PRESETS, Config, flat_keys, load_config, preset
+from mintad.config import PRESETS, Config, ModelConfig, TrainConfig, flat_keys, load_config, preset
 from mintad.errors import ConfigError
+from mintad.model import VARIANTS
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
@@ -59,6 +61,27 @@ def test_unknown_keys_name_the_nearest():
         ("features.standardise", "1", "true or false"),
         ("scoring.threshold_quantile", 1, r"\(0, 1\)"),
         ("data.name", None, "text"),
+        ("data.name", "", "must not be empty"),
+        ("data.root", "", "must not be empty"),
+        ("data.categories", [1], "text"),
+        ("data.categories", "[a", "cannot be read"),
+        ("data.categories", "a,,b", "must not be empty"),
+        ("data.options", "{a: [", "cannot be read"),
+        ("data.options", "{a: 2024-13-45}", "month must be"),
+        ("features.reductions", "4,2", "rising order"),
+        ("features.reductions", "", "rising order"),
+        ("features.reductions", "2,x", "whole number"),
+        ("train.lr", ".nan", "finite"),
+        ("train.lr", "inf", "finite"),
+        ("train.clip_norm", float("inf"), "finite"),
+        ("model.inr_width", 0, "at least 1"),
+        ("model.inr_layers", -1, "negative"),
+        ("model.inr_omega", 0, "positive"),
+        ("model.prompt_mapper_gain", 0, "positive"),
+        ("model.token_width", 1, "at least 2"),
+        ("model.token_hidden", 0, "at least 1"),
+        ("model.variant", "unaid", "Did you mean 'uniad'"),
+        ("train.device", "gpu", "auto, cpu, cuda"),
     ],
 )
 def test_bad_values_name_the_key(key, value, message):
@@ -80,6 +103,35 @@ def test_text_values_from_a_command_line():
     assert config.train.lr == 1e-3 and config.features.standardise is False
     assert config.data.categories == ("mono", "poly")
     assert config.model.neighbour_mask is None and config.train.precision == "no"
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "expected"),
+    [
+        ("features.reductions", "2,4", (2, 4)),
+        ("features.reductions", "[2, 4]", (2, 4)),
+        ("features.reductions", "16", (16,)),
+        ("data.categories", "a, b", ("a", "b")),
+        ("data.categories", "[01]", ("01",)),
+        ("data.categories", "01, no", ("01", "no")),
+        ("data.categories", "", ()),
+        ("data.name", "01", "01"),
+        ("data.root", "null", None),
+        ("data.root", "a: b", "a: b"),
+        ("data.options", "{grades: anomalous}", {"grades": "anomalous"}),
+    ],
+)
+def test_text_is_read_by_the_type_of_its_key(key, text, expected):
+    part, name = key.split(".")
+    assert getattr(getattr(preset("fast").override(**{key: text}), part), name) == expected
+
+
+def test_parts_built_directly_are_checked_too():
+    with pytest.raises(ConfigError, match="train.lr must be a finite number"):
+        TrainConfig(lr=float("inf"))
+    with pytest.raises(ConfigError, match="train.device"):
+        TrainConfig(device="gpu")
+    assert typing.get_args(typing.get_type_hints(ModelConfig)["variant"]) == tuple(VARIANTS)
 
 
 def test_setting_steps_clears_epochs_and_back():
@@ -104,6 +156,9 @@ def test_configuration_files(tmp_path):
         load_config(file)
     with pytest.raises(ConfigError, match="missing.yaml"):
         load_config(tmp_path / "missing.yaml")
+    file.write_text("data: {categories: [01]}")  # YAML reads 1
+    with pytest.raises(ConfigError, match="data.categories must be text"):
+        load_config(file)
     file.write_text("- a\n- b")
     with pytest.raises(ConfigError, match="mapping"):
         load_config(file)

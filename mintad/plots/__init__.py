@@ -5,6 +5,7 @@ circles or vermilion (as in Fig. 4), anomaly scores use one sequential colour ma
 what the figure shows, with its numbers; axes carry units.
 """
 
+from mintad.plots.arrays import bars, curves, embedding, gallery, maps
 from mintad.plots.figures import confusion, learning_curves, per_category_bars, roc_pr, score_histograms
 from mintad.plots.images import case_panel, colourise, data_uri, overlay, resize_map, score_range
 from mintad.plots.theme import ANOMALOUS, NORMAL, OKABE_ITO, SCORE_COLOURS, SYMBOLS, template, thin
@@ -15,11 +16,16 @@ __all__ = [
     "OKABE_ITO",
     "SCORE_COLOURS",
     "SYMBOLS",
+    "bars",
     "case_panel",
     "colourise",
     "confusion",
+    "curves",
     "data_uri",
+    "embedding",
+    "gallery",
     "learning_curves",
+    "maps",
     "overlay",
     "per_category_bars",
     "resize_map",

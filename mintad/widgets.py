@@ -1,0 +1,51 @@
+"""Interactive panels: a few controls and a figure that is drawn anew when one of them moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ipywidgets
+import plotly.graph_objects as go
+from IPython.display import display
+
+MOST = 3
+"""Controls of a panel: with more, nobody finds what matters."""
+
+
+def panel(draw: Callable[..., go.Figure], **controls: Sequence[Any] | bool) -> ipywidgets.VBox:
+    """Controls above a figure. A static figure stands before every panel, so nothing is drawn until a control moves.
+
+    Args:
+        draw: pure function of the controls' values; computes at most what 300 ms allow.
+        controls: name -> values to choose from (a slider) or True / False (a check box).
+
+    Raises:
+        ValueError: no control, more than three, or one without values.
+    """
+    if not 0 < len(controls) <= MOST:
+        raise ValueError(f"a panel has 1 to {MOST} controls, not {len(controls)}")
+    made = {name: _control(name, values) for name, values in controls.items()}
+    output = ipywidgets.Output()
+
+    def redraw(_: Any = None) -> None:
+        figure = draw(**{name: control.value for name, control in made.items()})
+        with output:
+            output.clear_output(wait=True)
+            display(figure)
+
+    for control in made.values():
+        control.observe(redraw, names="value")
+    return ipywidgets.VBox([ipywidgets.HBox(list(made.values())), output])
+
+
+def _control(name: str, values: Sequence[Any] | bool) -> ipywidgets.Widget:
+    label = name.replace("_", " ")
+    style = {"description_width": "initial"}
+    if isinstance(values, bool):
+        return ipywidgets.Checkbox(value=values, description=label, style=style)
+    if not len(values):
+        raise ValueError(f"control '{name}' has no values to choose from")
+    kind = ipywidgets.Dropdown if isinstance(values[0], str) else ipywidgets.SelectionSlider
+    extra = {} if kind is ipywidgets.Dropdown else {"continuous_update": False}
+    return kind(options=list(values), value=values[0], description=label, style=style, **extra)
