@@ -20,8 +20,7 @@ CONTEXT: dict[str, Callable[[int], Any]] = {
     "kde": lambda seed: KernelDensity(bandwidth=0.06),
     "gmm": lambda seed: GaussianMixture(n_components=10, random_state=seed, reg_covar=1e-4),
 }
-"""Name -> detector from a seed. Widths are set once, to about half the thickness of the shapes' strokes: for data of this
-scale, the same for all shapes."""
+"""Name -> detector from a seed. Widths are set once for all shapes, to about half the thickness of their strokes."""
 
 
 def context_detector(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from mintad.errors import nearest
 from toy.context import CONTEXT, context_detector
 from toy.decisions import Decisions, Detector, check_tpr, decide
 from toy.measures import interval, measure
@@ -16,6 +20,18 @@ from toy.models import ModelKind, find_models
 from toy.settings import Settings, ToyError
 from toy.shapes import Shape, make_shape
 from toy.train import Job, Stack, train
+
+
+@dataclass(frozen=True)
+class SeedData:
+    """The points of one seed."""
+
+    points: np.ndarray
+    labels: np.ndarray
+    held_out: list[np.ndarray]
+    """Normal points of every class for the thresholds."""
+    test: list[np.ndarray]
+    """Normal points of every class for the measures."""
 
 
 @dataclass
@@ -30,6 +46,8 @@ class Comparison:
     """Tidy: shape, model, seed, measure, value."""
     decisions: dict[str, Decisions]
     """Per model, over all seeds; for fields, boundaries and arrows."""
+    data: list[SeedData]
+    """Points of every seed."""
 
     def summary(self) -> dict[str, dict[str, dict[str, float | None]]]:
         """``{model: {measure: {"mean", "low", "high"}}}`` over the seeds."""
@@ -37,18 +55,6 @@ class Comparison:
             name: {m: interval(values["value"]) for m, values in rows.groupby("measure", sort=False)}
             for name, rows in self.table.groupby("model", sort=False)
         }
-
-
-@dataclass(frozen=True)
-class SeedData:
-    """The points of one seed."""
-
-    points: np.ndarray
-    labels: np.ndarray
-    held_out: list[np.ndarray]
-    """Normal points of every class for the thresholds."""
-    test: list[np.ndarray]
-    """Normal points of every class for the measures."""
 
 
 def draw_data(shape: Shape, seed: int, settings: Settings) -> SeedData:
@@ -80,7 +86,7 @@ def compare(
         tpr: true positive rate on held-out normals at which thresholds stand.
         settings: of all networks.
         context: also scikit-learn's detectors, pooled and per class.
-        record: training steps whose networks are kept, see `field_at`.
+        record: training steps whose networks are kept, see `decisions_at`.
 
     Raises:
         ToyError: unknown names, or values out of range; the message lists what is allowed.
@@ -97,7 +103,7 @@ def compare(
         pairs = [(name, separate) for name in CONTEXT for separate in (False, True)]
         fit_on = [(one.points, one.labels) for one in data]
         detectors += [context_detector(n, fit_on, shape.classes, separate=s) for n, s in pairs]
-    held_out = [np.concatenate([one.held_out[k] for one in data]) for k in range(shape.classes)]
+    held_out = pooled_held_out(data)
     test = np.concatenate([points for one in data for points in one.test])
     rows, decisions = [], {}
     for detector in detectors:
@@ -105,7 +111,58 @@ def compare(
         for name, values in measure(shape, decisions[detector.name], test, grid=settings.grid).items():
             rows += [(shape.name, detector.name, seed, name, float(value)) for seed, value in enumerate(values)]
     table = pd.DataFrame(rows, columns=["shape", "model", "seed", "measure", "value"])
-    return Comparison(shape, settings, tpr, seeds, table, decisions)
+    return Comparison(shape, settings, tpr, seeds, table, decisions, data)
+
+
+def pooled_held_out(data: Sequence[SeedData]) -> list[np.ndarray]:
+    """Held-out normals of every class, those of all seeds together."""
+    return [np.concatenate(parts) for parts in zip(*(one.held_out for one in data), strict=True)]
+
+
+def decisions_at(comparison: Comparison, model: str, step: int) -> Decisions:
+    """The decisions of a model as it was at a recorded training step, with thresholds fitted at that step.
+
+    Raises:
+        ToyError: unknown model, or the step was not recorded.
+    """
+    if model not in comparison.decisions:
+        raise ToyError(f"unknown model '{model}'." + nearest(model, comparison.decisions))
+    detector = comparison.decisions[model].detector
+    try:
+        then = dataclasses.replace(
+            detector,
+            raw=functools.partial(detector.raw, step=step),
+            reconstruct=functools.partial(detector.reconstruct, step=step),
+        )
+        return decide(then, pooled_held_out(comparison.data), comparison.tpr)
+    except KeyError:
+        raise ToyError(f"step {step} was not recorded; give it to compare(record=...)") from None
+
+
+def sweep(
+    shape: str, vary: str, values: Sequence[Any], models: Sequence[str] | None = None, **arguments: Any
+) -> pd.DataFrame:
+    """`compare` for several values of one setting: its table with the columns `setting` and `setting_value`.
+
+    Args:
+        shape: see `compare`.
+        vary: a field of `Settings`, or 'classes'.
+        values: to be tried.
+        models, arguments: see `compare`.
+
+    Raises:
+        ToyError: no such setting, or a value out of range.
+    """
+    allowed = ["classes", *(field.name for field in dataclasses.fields(Settings))]
+    if vary not in allowed:
+        raise ToyError(f"unknown setting '{vary}'." + nearest(vary, allowed))
+    settings = arguments.pop("settings", None) or Settings()
+    tables = []
+    for value in values:
+        one = {"classes": value} if vary == "classes" else {"settings": dataclasses.replace(settings, **{vary: value})}
+        found = compare(shape, models, **({"settings": settings} | arguments | one)).table
+        tables.append(found.assign(setting=vary, setting_value=value))
+    return pd.concat(tables, ignore_index=True)
 
 
 def train_models(

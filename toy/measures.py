@@ -35,7 +35,7 @@ def projection_index(shape: Shape, decisions: Decisions, points_P2: np.ndarray) 
 
     d is the distance to the nearest support. For a model that is told the class, x̂ and d are those of the class it is
     told, and the mean is also over the classes: its projection of any point onto class k is judged as that.
-    A network that copies has 0, one that projects onto the support has 1, one that overshoots more. No threshold enters.
+    A network that copies has 0, one that projects onto the support 1, one that overshoots more. No threshold enters.
     """
     moved_SPV = np.linalg.norm(decisions.detector.reconstruct(points_P2) - points_P2[None, :, None], axis=-1)
     distance_PK = shape.distances(points_P2)
@@ -50,11 +50,11 @@ def measure(
 ) -> dict[str, np.ndarray]:
     """All measures, one value per seed (S,); those that a shape or detector does not have are NaN.
 
-    * `interclass_accepted`: accepted share of the lattice points in `Shape.between` farther than MARGIN from every support;
-      NaN with one class, or where no such point exists (overlapping supports).
+    * `interclass_accepted`: accepted share of the lattice points in `Shape.between` farther than MARGIN from every
+      support; NaN with one class, or where no such point exists (overlapping supports).
     * `area_ratio`: accepted lattice points over lattice points on a support. What lies outside the window is not seen.
-    * `auroc_uniform`, `auroc_interclass`: of the decision's score, test normals against all lattice points farther than
-      MARGIN from every support, and against those of them between the classes.
+    * `auroc_uniform`, `auroc_interclass`: of the decision's score, test normals against all lattice points farther
+      than MARGIN from every support, and against those of them between the classes.
 
     Args:
         shape: knows its support.
@@ -89,8 +89,8 @@ def measure(
 def raggedness(accepted_GG: np.ndarray) -> float:
     """perimeter² / (4π · area) of a set on a square lattice; 1 for a disc, K for K equal discs apart, NaN if empty.
 
-    The perimeter comes from Cauchy's and Crofton's formula: the changes along the lattice's rows, columns and two diagonals
-    are counted and weighted so that all directions count alike, within 3 % for smooth sets of more than 20 points across.
+    The perimeter comes from Crofton's formula: the changes along the lattice's rows, columns and two diagonals are
+    counted and weighted so that all directions count alike, within 3 % for smooth sets of more than 20 points across.
     """
     field = np.pad(np.asarray(accepted_GG, dtype=bool), 1)
     area = field.sum()

@@ -1,0 +1,155 @@
+"""The paper's claims in the plane, with margins that hold on every seed, for shapes of one, two and more classes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import plotly.graph_objects as go
+import pytest
+
+import toy
+from toy import charts, compare, figures
+from toy.experiment import sweep
+
+SEVERAL = ("moons", "blobs", "nested", "rings")
+SEEDS = 5
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def several():
+    models = ["ae", "dae", "dae_separate", "query_pool", "inr", "inr_unlabelled"]
+    return {name: compare(name, models, seeds=SEEDS) for name in SEVERAL}
+
+
+@pytest.fixture(scope="module")
+def single():
+    return {name: compare(name, ["ae", "dae"], seeds=SEEDS) for name in ("blob", "ring")}
+
+
+def per_seed(comparison, model, measure):
+    rows = comparison.table
+    return rows[(rows["model"] == model) & (rows["measure"] == measure)].set_index("seed")["value"]
+
+
+def test_an_autoencoder_copies_even_with_one_class(single, several):
+    for found in (single | several).values():
+        assert (per_seed(found, "ae", "projection_index") < 0.15).all()
+        assert (per_seed(found, "dae", "projection_index") > 0.3).all()
+
+
+def test_a_denoising_autoencoder_is_compact_for_one_class(single):
+    for found in single.values():
+        assert per_seed(found, "dae", "area_ratio").between(0.85, 1.25).all()
+        assert (per_seed(found, "dae", "projection_index") > 0.7).all()
+
+
+def test_several_classes_interfere_in_a_denoising_autoencoder(several):
+    for found in several.values():
+        shared = per_seed(found, "dae", "interclass_accepted")
+        assert (shared > per_seed(found, "dae_separate", "interclass_accepted") + 0.3).all()
+        assert (per_seed(found, "dae", "auroc_interclass") < 0.9).all()
+
+
+def test_class_aware_models_keep_the_classes_apart(several):
+    for found in several.values():
+        shared = per_seed(found, "dae", "interclass_accepted")
+        for model in ("query_pool", "inr"):
+            assert (per_seed(found, model, "interclass_accepted") < shared - 0.3).all()
+            assert (per_seed(found, model, "auroc_interclass") > 0.95).all()
+
+
+def test_without_a_label_at_test_time_it_still_helps(several):
+    for name in ("blobs", "nested", "rings"):  # on moons a seed comes close, see toy/README.md
+        found = several[name]
+        gap = per_seed(found, "dae", "interclass_accepted") - per_seed(found, "inr_unlabelled", "interclass_accepted")
+        assert (gap > 0.2).all()
+    for found in several.values():
+        better = per_seed(found, "inr_unlabelled", "auroc_interclass") - per_seed(found, "dae", "auroc_interclass")
+        assert (better > 0.02).all()
+
+
+def test_figures_show_what_was_computed(several):
+    found = several["moons"]
+    drawn = figures.boundaries(found, ["ae", "dae", "inr"], seed=1)
+    areas = [trace for trace in drawn.data if isinstance(trace, go.Contour)]
+    assert len(areas) == 3 and all(trace.contours.value == 1 for trace in areas)
+    field = found.decisions["dae"].scores(toy.figures.lattice(figures.GRID))[1].reshape(figures.GRID, -1)
+    assert ((areas[1].z <= 1) == (field <= 1)).mean() > 0.999
+    for figure in (
+        drawn,
+        figures.three_panels(found),
+        figures.error_maps(found, ["ae", "dae"]),
+        figures.vector_field(found, ["ae", "dae"]),
+        figures.shapes_gallery(list(toy.SHAPES)),
+        charts.measure_bars(found),
+    ):
+        assert isinstance(figure, go.Figure) and figure.layout.title.text
+        assert len(figure.to_json()) < 300_000
+
+
+def test_animation_and_sweep_figures():
+    small = toy.Settings(width=16, steps=40, grid=41, held_out=50)
+    found = compare("blobs", ["dae"], classes=2, seeds=1, settings=small, record=[0, 20, 40])
+    figure = figures.training_animation(found, "dae", [0, 20, 40])
+    assert [frame.name for frame in figure.frames] == ["0", "20", "40"]
+    assert not (figure.frames[0].data[0].z == figure.frames[2].data[0].z).all()
+    table = sweep("blobs", "width", [4, 64], ["dae", "inr"], seeds=2, settings=small)
+    figure = charts.what_a_setting_buys(table)
+    assert [trace.name for trace in figure.data] == ["dae", "dae", "inr", "inr"]
+    assert list(figure.data[0].x) == [4, 64]
+
+
+def cli(*arguments):
+    done = subprocess.run([sys.executable, "-m", "toy", *arguments], capture_output=True, text=True, cwd=ROOT)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_command_line_prints_the_contract(tmp_path):
+    code, out, _ = cli("run", "--shape", "moons", "--seeds", "2", "--steps", "20", "--json", "--out", str(tmp_path))
+    found = json.loads(out)
+    assert code == 0 and found["shape"] == "moons"
+    assert list(found["models"]) == list(toy.MODELS)
+    for measures in found["models"].values():
+        assert list(measures) == [
+            "projection_index",
+            "interclass_accepted",
+            "area_ratio",
+            "auroc_uniform",
+            "auroc_interclass",
+        ]
+        assert all(set(one) == {"mean", "low", "high"} for one in measures.values())
+    assert (tmp_path / "figures.html").exists() and (tmp_path / "measures.csv").exists()
+
+
+def test_one_class_has_no_inter_class_measures():
+    found = json.loads(cli("run", "--shape", "blob", "--models", "dae", "--seeds", "2", "--steps", "5", "--json")[1])
+    assert found["models"]["dae"]["auroc_interclass"] == {"mean": None, "low": None, "high": None}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("run", "--shape", "moonz"), "Did you mean 'moons'"),
+        (("run", "--sigma", "-1"), "sigma must be 0 or more"),
+        (("run", "--shape", "blobs", "--classes", "1"), "2 to 8"),
+        (("run", "--tpr", "1.5"), "between 0 and 1"),
+        (("run", "--models", "ae,nope"), "unknown model 'nope'"),
+        (("grid", "--vary", "width"), "NAME=VALUE"),
+        (("grid", "--vary", "widht=3"), "Did you mean 'width'"),
+        (("grid", "--vary", "width=x"), "no number"),
+    ],
+)
+def test_mistakes_end_with_code_2_and_one_line(arguments, message):
+    code, out, err = cli(*arguments)
+    assert code == 2 and out == "" and message in err and len(err.strip().splitlines()) == 1
+
+
+def test_list_and_grid():
+    assert set(json.loads(cli("list", "--json")[1])["shapes"]) == set(toy.SHAPES)
+    code, out, _ = cli("grid", "--vary", "classes=2,3", "--models", "dae", "--seeds", "1", "--steps", "5", "--json")
+    rows = json.loads(out)["rows"]
+    assert code == 0 and {row["classes"] for row in rows} == {2, 3}

@@ -1,0 +1,76 @@
+"""Charts of the measures: bars with intervals, and what a setting buys and costs (Fig. 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from mintad.plots.theme import INK, OKABE_ITO, template
+from toy.experiment import Comparison
+from toy.measures import MEASURES, PRICES, interval
+
+BEST = {"projection_index": 1, "interclass_accepted": 0, "area_ratio": 1, "auroc_uniform": 1, "auroc_interclass": 1}
+"""What a perfect detector has."""
+
+
+def measure_bars(comparison: Comparison, measures: Sequence[str] = tuple(MEASURES)) -> go.Figure:
+    """Means over the seeds with 95 % intervals, a panel a measure; dotted: the best possible."""
+    summary = comparison.summary()
+    names = list(summary)
+    shown = [m for m in measures if any(summary[name][m]["mean"] is not None for name in names)]
+    figure = make_subplots(1, len(shown), subplot_titles=[m.replace("_", " ") for m in shown], shared_yaxes=True)
+    for column, measure in enumerate(shown, start=1):
+        found = [summary[name][measure] for name in names]
+        means = [one["mean"] for one in found]
+        up = [(one["high"] or one["mean"] or 0) - (one["mean"] or 0) for one in found]
+        error = {"array": up, "color": INK}
+        figure.add_bar(y=names, x=means, orientation="h", error_x=error, marker_color=OKABE_ITO[0], row=1, col=column)
+        if measure in BEST:
+            figure.add_vline(x=BEST[measure], line={"color": INK, "dash": "dot"}, row=1, col=column)
+    figure.update_yaxes(autorange="reversed", ticksuffix=" ")
+    figure.update_annotations(font_size=12)
+    seeds = f"{comparison.seeds} seed{'s' if comparison.seeds > 1 else ''}"
+    title = f"{comparison.shape.name}: means over {seeds} with 95 % intervals, the best possible dotted"
+    size = {"height": 130 + 26 * len(names), "width": 130 + 190 * len(shown)}
+    return figure.update_layout(template=template(), title=title, showlegend=False, **size)
+
+
+def what_a_setting_buys(
+    table: pd.DataFrame, *, gain: str = "interclass_accepted", price: str = "raggedness"
+) -> go.Figure:
+    """Fig. 7 with its price: a measure and what it costs over the values of a setting, a line a model, 95 % intervals.
+
+    Args:
+        table: of `toy.experiment.sweep`.
+        gain, price: measures.
+    """
+    setting = table["setting"].iloc[0]
+    named = {**MEASURES, **PRICES}
+    figure = make_subplots(
+        1, 2, subplot_titles=[f"{m.replace('_', ' ')}" for m in (gain, price)], horizontal_spacing=0.12
+    )
+    for n, (model, rows) in enumerate(table.groupby("model", sort=False)):
+        for column, measure in enumerate((gain, price), start=1):
+            groups = rows[rows["measure"] == measure].groupby("setting_value")["value"]
+            found = {value: interval(group) for value, group in groups}
+            up = [(one["high"] if one["high"] is not None else one["mean"]) - one["mean"] for one in found.values()]
+            figure.add_scatter(
+                x=list(found),
+                y=[one["mean"] for one in found.values()],
+                error_y={"array": up},
+                name=model,
+                legendgroup=model,
+                showlegend=column == 1,
+                line={"color": OKABE_ITO[n % len(OKABE_ITO)], "width": 2},
+                row=1,
+                col=column,
+            )
+    wide = table["setting_value"].max() > 20 * table["setting_value"].min() > 0
+    figure.update_xaxes(title=setting, type="log" if wide else "linear", tickvals=sorted(set(table["setting_value"])))
+    for column, measure in enumerate((gain, price), start=1):
+        figure.update_yaxes(title=named[measure].split(":")[0].split(",")[0][:46], row=1, col=column)
+    title = f"{table['shape'].iloc[0]}: what {setting} buys, and what it costs"
+    return figure.update_layout(template=template(), title=title, height=400, width=860)
