@@ -40,6 +40,7 @@ CategoriesOption = Annotated[str | None, typer.Option("--categories", help="Comm
 PeersOption = Annotated[
     str, typer.Option("--peers", help="Comma-separated peers on the same features: padim, patchcore.")
 ]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda, whatever the run was trained on.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
 
 
@@ -63,7 +64,7 @@ def resolve_config(
     if data is not None:
         changes["data.name"] = data
     if root is not None:
-        changes["data.root"] = str(root.expanduser().resolve())
+        changes["data.root"] = str(root)
     if categories is not None:
         changes["data.categories"] = categories
     for setting in settings or []:
@@ -89,7 +90,10 @@ def train_command(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start afresh where --out holds a run.")] = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Train, evaluate on the test split, and write the run directory with its results page."""
+    """Train, evaluate on the test split, and write the run directory with its results page.
+
+    The same command again resumes an interrupted run; on a finished one it evaluates the peers that are new.
+    """
     from mintad.pipeline import train_run
 
     resolved = resolve_config(preset_name, config, settings, data, root, categories)
@@ -103,13 +107,14 @@ def train_command(
 def evaluate_command(
     run: Annotated[Path, typer.Argument(help="Run directory.")],
     peers: PeersOption = "",
+    device: DeviceOption = "auto",
     quiet: QuietOption = False,
 ) -> None:
-    """Evaluate a run's newest checkpoint again and rewrite its results."""
+    """Evaluate a run's newest checkpoint again, with the peers it was compared with, and rewrite its results."""
     from mintad.pipeline import evaluate_run
 
     names = tuple(name.strip() for name in peers.split(",") if name.strip())
-    print_results(evaluate_run(run, peer_names=names, progress=not quiet).path)
+    print_results(evaluate_run(run, peer_names=names, device=device, progress=not quiet).path)
 
 
 @app.command("predict")
@@ -119,12 +124,13 @@ def predict_command(
     out: Annotated[Path, typer.Option("--out", help="Folder for predictions.csv and the heatmaps.")] = Path(
         "predictions"
     ),
+    device: DeviceOption = "auto",
     quiet: QuietOption = False,
 ) -> None:
     """Score images: a CSV and heatmap overlays. Unreadable files are reported and skipped, and the exit code is 1."""
     from mintad.predict import predict_files
 
-    table, problems = predict_files(run, images, out, progress=not quiet)
+    table, problems = predict_files(run, images, out, device=device, progress=not quiet)
     shown = Table("image", "score", "anomalous", "class")
     for row in table.sort_values("pred_score", ascending=False).head(20).itertuples():
         shown.add_row(Path(row.image).name, f"{row.pred_score:.4f}", str(row.anomalous), row.pred_class)
@@ -224,6 +230,8 @@ def cache_clear_command(
 
 def print_results(run: Path) -> None:
     """The headline of a finished run on the terminal."""
+    from mintad.run import Run
+
     metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
     columns = {"image AUROC": metrics["image"]["auroc"]}
     if metrics["pixel"]:
@@ -243,6 +251,9 @@ def print_results(run: Path) -> None:
         means = pd.read_csv(peers, index_col="method")["I mean"]
         listed = ", ".join(f"{name} {value:.4f}" for name, value in means.items())
         console.print(f"mean image AUROC on the same features: {listed}")
+    seconds = Run(run).seconds()
+    if seconds:
+        console.print("seconds spent: " + ", ".join(f"{name} {value:.1f}" for name, value in seconds.items()))
     console.print(f"results page: {(run / 'report.html').resolve().as_uri()}", soft_wrap=True)
 
 

@@ -110,7 +110,7 @@ class ModelConfig:
     jitter_scale: float = 20.0
     """alpha of the feature jitter: noise deviation = |token| * alpha / channels."""
     jitter_prob: float = 1.0
-    """Probability that a training batch is jittered."""
+    """Probability that a training batch is jittered; one decision a batch, the same in all processes."""
     jitter_at: Literal["feature", "adapted"] = "feature"
     """Jitter the backbone's token (as UniAD) or the adapted one. The paper adds an adapter and does not say."""
     token_width: int = 32
@@ -139,7 +139,16 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         _check_fields(self, "model")
-        sizes = ("width", "heads", "ffn", "encoder_layers", "decoder_layers", "token_width", "token_hidden", "inr_width")
+        sizes = (
+            "width",
+            "heads",
+            "ffn",
+            "encoder_layers",
+            "decoder_layers",
+            "token_width",
+            "token_hidden",
+            "inr_width",
+        )
         for name in sizes:
             _require(getattr(self, name) >= 1, f"model.{name} must be at least 1, not {getattr(self, name)}")
         softmax = self.token_softmax or self.class_encoder_softmax
@@ -193,7 +202,8 @@ class TrainConfig:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """'auto', 'cpu' or 'cuda'."""
     precision: Literal["no", "bf16", "fp16"] = "no"
-    """Mixed precision of the transformer's arithmetic (accelerate)."""
+    """Mixed precision of adapter and transformer (accelerate) in training. Prompt mapper, INR and prior stay in
+    float32, and so do evaluation and prediction."""
     checkpoint_every: int = 500
     """Steps between checkpoints."""
     log_every: int = 20

@@ -12,6 +12,7 @@ import torch
 
 from mintad.config import Config
 from mintad.data.images import read_mask, resize_mask
+from mintad.data.records import category_keys
 from mintad.features.table import FeatureTable
 from mintad.metrics import summarise
 from mintad.model.reconstruction import ReconstructionModel
@@ -52,7 +53,7 @@ def pixels(scores: pd.DataFrame, maps_nHW: np.ndarray, image_size: int) -> Itera
 
     The ground truth is resized by nearest neighbour, the map bilinearly; labels of images never come from here.
     """
-    keys = scores["dataset"] + "/" + scores["category"]
+    keys = category_keys(scores)
     masked = set(keys[scores["masks"].map(len) > 0])
     size = (image_size, image_size)
     for n, (key, masks) in enumerate(zip(keys, scores["masks"], strict=True)):

@@ -30,7 +30,7 @@ HEAD = '<script src="plotly.min.js"></script>\n</head>'
 INDEX = """<!doctype html><html lang="en"><meta charset="utf-8"><title>mintad</title>
 <style>body{{font:17px/1.6 system-ui,sans-serif;max-width:44rem;margin:3rem auto;padding:0 1rem}}</style>
 <h1>mintad · the notebook series</h1>
-<p>Executed notebooks with their figures. Everything works without a network, except that sliders need a live notebook.</p>
+<p>Executed notebooks with their figures. All but the sliders works without a network or a kernel.</p>
 <ol start="0" style="list-style:none;padding:0">{items}</ol></html>"""
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,19 +17,20 @@ import torch
 
 from mintad import data, peers
 from mintad.config import Config, FeatureConfig
-from mintad.data.records import select
+from mintad.data.records import category_keys, select
+from mintad.data.tree import absolute
 from mintad.errors import ConfigError, DataError, nearest
-from mintad.evaluation import Evaluation, evaluate, predict_classes
+from mintad.evaluation import evaluate, predict_classes
 from mintad.features.backbone import Backbone, build_backbone
 from mintad.features.extract import extract
 from mintad.features.table import FeatureTable
 from mintad.metrics import class_accuracy
 from mintad.model import ReconstructionModel, build_model
 from mintad.report import write_report
-from mintad.run import Run, log_to, open_run, remove_run, versions
+from mintad.run import Run, log_to, open_run, versions
 from mintad.scoring import fit_threshold, grid_maps, image_scores
 from mintad.training import load_weights, train
-from mintad.training.loop import make_accelerator
+from mintad.training.loop import make_accelerator, pick_device
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +53,20 @@ class Prepared:
         """Class index of each of `train_rows`."""
         names = self.records["prompt_class"].iloc[self.train_rows]
         return names.map({name: k for k, name in enumerate(self.classes)}).to_numpy()
+
+
+def resolve_paths(config: Config) -> Config:
+    """The same configuration with absolute paths, '~' expanded, so that its run works from any working directory."""
+    options, weights = dict(config.data.options), config.features.weights
+    if isinstance(options.get("roots"), dict):
+        options["roots"] = {name: root and str(absolute(root)) for name, root in options["roots"].items()}
+    return config.override(
+        **{
+            "data.root": None if config.data.root is None else absolute(config.data.root),
+            "data.options": options,
+            "features.weights": weights if weights in ("auto", "random") else absolute(weights),
+        }
+    )
 
 
 def load_records(config: Config) -> pd.DataFrame:
@@ -117,6 +135,33 @@ def split_holdout(records: pd.DataFrame, share: float, seed: int) -> tuple[np.nd
     return np.sort(np.concatenate(kept)), np.sort(np.concatenate(held))
 
 
+def image_list(prepared: Prepared, config: Config) -> pd.DataFrame:
+    """The normal training images: image, category, role ('train' or 'holdout') and hash of the content.
+
+    Paths are relative to the root of the data that holds the image, else to the folder common to all.
+    """
+    rows = np.concatenate([prepared.train_rows, prepared.holdout_rows])
+    records = prepared.records.iloc[rows]
+    roots = [config.data.root, *(config.data.options.get("roots") or {}).values()]
+    folders = [Path(root) for root in roots if root] + [
+        Path(os.path.commonpath(map(os.path.dirname, records["image"])))
+    ]
+    names = []
+    for image in map(Path, records["image"]):
+        folder = next((folder for folder in folders if image.is_relative_to(folder)), Path())
+        names.append(image.relative_to(folder).as_posix())
+    hashes = prepared.features.hashes or [""] * len(prepared.features)
+    table = pd.DataFrame(
+        {
+            "image": names,
+            "category": category_keys(records).to_numpy(),
+            "role": np.repeat(["train", "holdout"], [len(prepared.train_rows), len(prepared.holdout_rows)]),
+            "hash": [hashes[row] for row in rows],
+        }
+    )
+    return table.sort_values(["category", "image"], ignore_index=True)
+
+
 def new_model(config: Config, prepared: Prepared) -> ReconstructionModel:
     """A model freshly initialised from `config.train.seed`, its standardisation fitted on the training rows."""
     torch.manual_seed(config.train.seed)
@@ -128,6 +173,18 @@ def new_model(config: Config, prepared: Prepared) -> ReconstructionModel:
     return model
 
 
+def trained_model(run: Run, backbone: Backbone, device: torch.device) -> ReconstructionModel:
+    """The model of a run's newest checkpoint, for `backbone`'s features and the run's own classes.
+
+    Raises:
+        MintadError: a file of the run is missing or damaged.
+    """
+    checkpoint, classes = run.checkpoint(), run.read("classes")
+    model = build_model(run.config().model, channels=backbone.channels, grid=backbone.grid, classes=len(classes))
+    load_weights(model, checkpoint)
+    return model.to(device).eval()
+
+
 def train_run(
     config: Config,
     out: str | Path,
@@ -136,7 +193,8 @@ def train_run(
     overwrite: bool = False,
     progress: bool = True,
 ) -> Run:
-    """Train, evaluate and report; a run that was interrupted is resumed, a finished one returned as it is.
+    """Train, evaluate and report. A run that was interrupted is resumed; a finished one is returned as it is, or with
+    the peers added that it lacks.
 
     Args:
         config: the whole configuration.
@@ -148,22 +206,26 @@ def train_run(
     Raises:
         MintadError: see `prepare`, `train` and `open_run`.
     """
-    unknown = [name for name in peer_names if name not in peers.PEERS]
-    if unknown:
-        raise ConfigError(f"unknown peer '{unknown[0]}'." + nearest(unknown[0], peers.PEERS))
+    require_peers(peer_names)
+    config = resolve_paths(config)
     accelerator = make_accelerator(config.train)
     records = load_records(config)  # before a run directory is made: a mistake in the data leaves none behind
-    if accelerator.is_main_process:
-        if overwrite:
-            remove_run(out)
-        open_run(out, config, beside_others=overwrite)
-    accelerator.wait_for_everyone()
     run = Run(Path(out))
-    if run.finished:
-        return run
-    with log_to(run):
+    with contextlib.ExitStack() as main_alone:
+        if accelerator.is_main_process:
+            main_alone.enter_context(open_run(out, config, overwrite=overwrite))
+        accelerator.wait_for_everyone()
+        finished = run.finished
+        if accelerator.is_main_process:
+            main_alone.enter_context(log_to(run))
+            if finished:
+                add_peers(run, records, peer_names, device=accelerator.device, progress=progress)
+        if finished:
+            return run
         with accelerator.main_process_first():  # the others then read its cache
-            prepared = prepare(config, records, device=accelerator.device, progress=progress)
+            timing = run.timing("features", add=True) if accelerator.is_main_process else contextlib.nullcontext()
+            with timing:
+                prepared = prepare(config, records, device=accelerator.device, progress=progress)
         log.info(
             "%d training images, %d held out, %d classes, %d x %d tokens of %d channels",
             len(prepared.train_rows),
@@ -174,8 +236,9 @@ def train_run(
         )
         model = new_model(config, prepared)
         if accelerator.is_main_process:
+            run.keep_images(image_list(prepared, config))
             run.write("classes", prepared.classes)
-        train(
+        history = train(
             model,
             prepared.features,
             prepared.train_rows,
@@ -186,27 +249,59 @@ def train_run(
             progress=progress,
         )
         if accelerator.is_main_process:
+            run.note_seconds("training", history["seconds"].iloc[-1])
             finish_run(run, model, prepared, config, peer_names=peer_names)
         accelerator.wait_for_everyone()
     return run
 
 
-def evaluate_run(path: str | Path, *, peer_names: Sequence[str] = (), progress: bool = True) -> Run:
-    """Evaluate the newest checkpoint of a run again and rewrite its results.
+def add_peers(
+    run: Run, records: pd.DataFrame, names: Sequence[str], *, device: torch.device, progress: bool = True
+) -> None:
+    """Evaluate the peers that a finished run lacks, and them only, and add them to its comparison and page."""
+    missing = [name for name in names if name not in run.peers().index]
+    if not missing:
+        return
+    config, metrics = run.config(), run.read("metrics")
+    prepared = prepare(config, records, device=device, progress=progress)
+    run.keep_images(image_list(prepared, config))
+    compare_peers(run, metrics, prepared, config, missing)
+    write_page(run, config, run.scores(), np.load(run.path / "maps.npy"), metrics)
+
+
+def evaluate_run(
+    path: str | Path, *, peer_names: Sequence[str] = (), device: str = "auto", progress: bool = True
+) -> Run:
+    """Evaluate the newest checkpoint of a run again, in float32, and rewrite its results.
+
+    Args:
+        path: run directory.
+        peer_names: evaluated too, as are those that the run was compared with before.
+        device: 'auto', 'cpu' or 'cuda', whatever the run was trained on.
+        progress: show bars on a terminal.
 
     Raises:
-        MintadError: not a run directory, or no checkpoint.
+        MintadError: not a run directory, no checkpoint, or the training images have changed since.
     """
+    require_peers(peer_names)
     run = Run(Path(path))
-    config = run.config()
-    device = make_accelerator(config.train).device
-    checkpoint = run.checkpoint()
-    with log_to(run):
-        prepared = prepare(config, device=device, progress=progress)
-        model = new_model(config, prepared)
-        load_weights(model, checkpoint)
-        finish_run(run, model.to(device).eval(), prepared, config, peer_names=peer_names)
+    config, chosen = run.config(), pick_device(device)
+    run.checkpoint()  # refused before anything is computed
+    with run.held(), log_to(run):
+        prepared = prepare(config, device=chosen, progress=progress)
+        run.keep_images(image_list(prepared, config))
+        prepared = dataclasses.replace(prepared, classes=run.read("classes"))
+        model = trained_model(run, prepared.backbone, chosen)
+        names = dict.fromkeys([*run.peers().index[1:], *peer_names])
+        finish_run(run, model, prepared, config, peer_names=list(names))
     return run
+
+
+def require_peers(names: Sequence[str]) -> None:
+    """Refuse unknown peers by name."""
+    for name in names:
+        if name not in peers.PEERS:
+            raise ConfigError(f"unknown peer '{name}'." + nearest(name, peers.PEERS))
 
 
 def finish_run(
@@ -218,57 +313,68 @@ def finish_run(
         (run.path / stale).unlink(missing_ok=True)
     run.write("versions", versions())
     model.eval()
-    result = evaluate(model, features, prepared.records, config)
-    test_rows = np.flatnonzero((prepared.records["split"] == "test").to_numpy())
-    result.scores["pred_class"] = predict_classes(model, features, test_rows, prepared.classes)
-    result.metrics["class_accuracy"] = class_accuracy(result.scores)
-    threshold = None
-    if len(prepared.holdout_rows):
-        normal_maps = grid_maps(model, features, prepared.holdout_rows, config.scoring)
-        normal_scores = image_scores(normal_maps, config.features.image_size, config.scoring)
-        threshold = fit_threshold(normal_scores, config.scoring.threshold_quantile)
-        flagged = result.scores["pred_score"] > threshold["value"]
-        threshold["false_positive_rate"] = float(flagged[result.scores["label"] == 0].mean())
-        threshold["true_positive_rate"] = float(flagged[result.scores["label"] == 1].mean())
-    result.metrics["threshold"] = threshold
-    peer_table = compare_peers(result, config.model.variant, prepared, config, peer_names)
-    if peer_table is not None:
-        peer_table.to_csv(run.path / "peers.csv")
-
-    history_path = run.path / "history.csv"
-    result.scores.assign(masks=result.scores["masks"].map(";".join)).to_csv(run.path / "scores.csv", index=False)
+    with run.timing("evaluation"):
+        result = evaluate(model, features, prepared.records, config)
+        test_rows = np.flatnonzero((prepared.records["split"] == "test").to_numpy())
+        result.scores["pred_class"] = predict_classes(model, features, test_rows, prepared.classes)
+        result.metrics["class_accuracy"] = class_accuracy(result.scores)
+        result.metrics["threshold"] = find_threshold(model, prepared, config, result.scores)
+    run.write_table("scores", result.scores.assign(masks=result.scores["masks"].map(";".join)))
     np.save(run.path / "maps.npy", result.grid_maps)
-    write_report(
-        run.report,
-        scores=result.scores,
-        grid_maps=result.grid_maps,
-        metrics=result.metrics,
-        history=pd.read_csv(history_path) if history_path.exists() else None,
-        config=config.to_dict(),
-        threshold=threshold,
-        title=f"{config.model.variant} on {config.data.name}",
-        peers=peer_table,
-        versions=run.read("versions"),
-    )
+    compare_peers(run, result.metrics, prepared, config, peer_names)
+    write_page(run, config, result.scores, result.grid_maps, result.metrics)
     run.write("metrics", result.metrics)
     log.info("image AUROC, mean over categories: %s", result.metrics["image"]["auroc"]["mean"])
 
 
-def compare_peers(
-    result: Evaluation, name: str, prepared: Prepared, config: Config, peer_names: Sequence[str]
-) -> pd.DataFrame | None:
-    """Image AUROC and pixel AP, method by category, of the model and of peers on the very same features; None
-    without peers."""
-    if not peer_names:
+def find_threshold(
+    model: ReconstructionModel, prepared: Prepared, config: Config, scores: pd.DataFrame
+) -> dict[str, Any] | None:
+    """The threshold from the held-out normal images, with its rates on the test images; None without held-out ones."""
+    if not len(prepared.holdout_rows):
         return None
-    rows: dict[str, Any] = {name: table_row(result.metrics)}
-    for peer_name in peer_names:
-        log.info("fitting peer %s", peer_name)
-        peer = peers.PEERS[peer_name](prepared.backbone.grid).fit(prepared.features, prepared.train_rows)
-        rows[peer_name] = table_row(evaluate(peer, prepared.features, prepared.records, config).metrics)
-    table = pd.DataFrame.from_dict(rows, orient="index")
-    table.index.name = "method"
-    return table
+    normal_maps = grid_maps(model, prepared.features, prepared.holdout_rows, config.scoring)
+    normal_scores = image_scores(normal_maps, config.features.image_size, config.scoring)
+    threshold = fit_threshold(normal_scores, config.scoring.threshold_quantile)
+    flagged = scores["pred_score"] > threshold["value"]
+    threshold["false_positive_rate"] = float(flagged[scores["label"] == 0].mean())  # NaN without such images
+    threshold["true_positive_rate"] = float(flagged[scores["label"] == 1].mean())
+    return threshold
+
+
+def compare_peers(
+    run: Run, metrics: dict[str, Any], prepared: Prepared, config: Config, peer_names: Sequence[str]
+) -> None:
+    """Fit peers on the very same features and add their image AUROC and pixel AP to the run's ``peers.csv``, method
+    by category; the model's row comes first."""
+    for name in peer_names:
+        log.info("fitting peer %s", name)
+        with run.timing(name):
+            peer = peers.PEERS[name](prepared.backbone.grid).fit(prepared.features, prepared.train_rows)
+            row = table_row(evaluate(peer, prepared.features, prepared.records, config).metrics)
+        table = run.peers()
+        table = (
+            pd.DataFrame.from_dict({config.model.variant: table_row(metrics)}, orient="index") if table.empty else table
+        )
+        table = pd.concat([table, pd.DataFrame.from_dict({name: row}, orient="index")])
+        run.write_table("peers", table.rename_axis("method"), index=True)
+
+
+def write_page(run: Run, config: Config, scores: pd.DataFrame, maps_nHW: np.ndarray, metrics: dict[str, Any]) -> None:
+    """The results page of a run."""
+    history, table = run.path / "history.csv", run.peers()
+    write_report(
+        run.report,
+        scores=scores,
+        grid_maps=maps_nHW,
+        metrics=metrics,
+        history=pd.read_csv(history) if history.exists() else None,
+        config=config.to_dict(),
+        threshold=metrics["threshold"],
+        title=f"{config.model.variant} on {config.data.name}",
+        peers=None if table.empty else table,
+        versions=run.read("versions"),
+    )
 
 
 def table_row(metrics: dict[str, Any]) -> dict[str, float]:

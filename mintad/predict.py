@@ -17,13 +17,13 @@ from mintad.config import Config
 from mintad.data.images import IMAGE_SUFFIXES, read_image
 from mintad.errors import DataError
 from mintad.features.backbone import Backbone
-from mintad.model import ReconstructionModel, build_model
-from mintad.pipeline import configured_backbone
+from mintad.features.extract import full_precision
+from mintad.model import ReconstructionModel
+from mintad.pipeline import configured_backbone, trained_model
 from mintad.plots import overlay
 from mintad.run import Run
-from mintad.scoring import image_scores, upsample
-from mintad.training import load_weights
-from mintad.training.loop import make_accelerator
+from mintad.scoring import as_distance, image_scores, upsample
+from mintad.training.loop import pick_device
 
 
 @dataclass
@@ -40,27 +40,25 @@ class Predictor:
     """Common colour range of the heatmaps: 1st and 99.9th percentile of the run's own test maps."""
 
     @classmethod
-    def from_run(cls, path: str | Path) -> Predictor:
-        """Load the newest checkpoint of a run directory.
+    def from_run(cls, path: str | Path, *, device: str = "auto") -> Predictor:
+        """Load the newest checkpoint of a run directory, to compute in float32 on 'auto', 'cpu' or 'cuda'.
 
         Raises:
-            MintadError: not a run directory, missing weights.
+            MintadError: not a run directory, missing weights, no such device.
         """
         run = Run(Path(path))
-        config, classes, checkpoint = run.config(), run.read("classes"), run.checkpoint()
-        threshold = run.read("metrics")["threshold"]
-        device = make_accelerator(config.train).device
+        config, chosen = run.config(), pick_device(device)
+        classes, threshold = run.read("classes"), run.read("metrics")["threshold"]
         backbone = configured_backbone(config.features)
-        model = build_model(config.model, channels=backbone.channels, grid=backbone.grid, classes=len(classes))
-        load_weights(model, checkpoint)
+        model = trained_model(run, backbone, chosen)
         maps = np.load(run.path / "maps.npy")
         return cls(
-            backbone=backbone.to(device),
-            model=model.to(device).eval(),
+            backbone=backbone.to(chosen),
+            model=model,
             config=config,
             classes=classes,
             threshold=threshold["value"] if threshold else None,
-            device=device,
+            device=chosen,
             map_range=(float(np.percentile(maps, 1)), float(np.percentile(maps, 99.9))),
         )
 
@@ -68,40 +66,61 @@ class Predictor:
     def __call__(self, images: list[Image.Image]) -> tuple[np.ndarray, np.ndarray, list[str]]:
         """Image scores (B,), grid maps (B, H, W) and class names ('' without a head) of RGB images of any size."""
         batch = self.backbone.prepare(images).to(self.device)
-        output = self.model(self.backbone(batch))
-        maps = output.token_error.unflatten(1, self.backbone.grid).cpu().numpy()
-        maps = np.sqrt(maps) if self.config.scoring.distance == "root" else maps
+        with full_precision():
+            feat_BLF = self.backbone(batch)
+        output = self.model(feat_BLF)
+        map_BHW = output.token_error.unflatten(1, self.backbone.grid)
+        maps = as_distance(map_BHW, self.config.scoring, squared=self.model.squared)
         logits = output.class_logits
         names = [""] * len(images) if logits is None else [self.classes[k] for k in logits.argmax(-1).tolist()]
         return image_scores(maps, self.config.features.image_size, self.config.scoring), maps, names
 
 
-def find_images(paths: Iterable[str | Path]) -> list[Path]:
+def find_images(paths: Iterable[str | Path], *, besides: str | Path | None = None) -> list[Path]:
     """Image files among `paths`; folders are searched in depth, in sorted order.
 
+    Args:
+        paths: files and folders.
+        besides: a folder to leave out of the search: that of the results, whose heatmaps are no images to score.
+
     Raises:
-        DataError: a path does not exist, or nothing is left.
+        DataError: a path does not exist, nothing is left, or a folder to search lies in `besides`.
     """
     found: list[Path] = []
+    results = None if besides is None else Path(besides).resolve()
     for path in map(Path, paths):
         if not path.exists():
             raise DataError(f"{path} does not exist")
-        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES) if path.is_dir() else [path]
-        found += inside
+        if not path.is_dir():
+            found.append(path)
+            continue
+        if results and path.resolve().is_relative_to(results):
+            raise DataError(f"{path} lies in the folder of the results, {besides}; choose another --out")
+        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+        found += [p for p in inside if not (results and p.resolve().is_relative_to(results))]
     if not found:
         raise DataError(f"no images ({', '.join(sorted(IMAGE_SUFFIXES))}) in {', '.join(map(str, paths))}")
     return found
 
 
 def predict_files(
-    run_path: str | Path, paths: Iterable[str | Path], out: str | Path, *, progress: bool = True, batch_size: int = 16
+    run_path: str | Path,
+    paths: Iterable[str | Path],
+    out: str | Path,
+    *,
+    device: str = "auto",
+    progress: bool = True,
+    batch_size: int = 16,
 ) -> tuple[pd.DataFrame, list[str]]:
     """Score image files; write ``predictions.csv`` and one heatmap overlay per image into `out`.
 
     Args:
         run_path: a finished run directory.
         paths: files and folders.
-        out: folder for the results, created if missing.
+        out: folder for the results, created if missing; never searched for images.
+        device: 'auto', 'cpu' or 'cuda', whatever the run was trained on.
+        progress: show a bar on a terminal.
+        batch_size: images at a time.
 
     Returns:
         The table (image, pred_score, anomalous, pred_class, heatmap), and one message per unreadable file; those are
@@ -111,8 +130,8 @@ def predict_files(
         DataError, MintadError: no images, or not a run directory.
     """
     paths = list(paths)
-    files = find_images(paths)
-    predictor = Predictor.from_run(run_path)
+    files = find_images(paths, besides=out)
+    predictor = Predictor.from_run(run_path, device=device)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     rows, problems = [], []

@@ -68,6 +68,8 @@ def main() -> None:
     parser.add_argument("--kill-at", type=int)
     parser.add_argument("--kill-saving", type=int)
     parser.add_argument("--dropout", type=float, default=0.1)
+    parser.add_argument("--variant", default="mint_ad")
+    parser.add_argument("--jitter-prob", type=float, default=1.0)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
 
@@ -90,9 +92,16 @@ def main() -> None:
 
     loop.compute_losses, checkpoint.save_file = compute_or_die, save_or_die
     features, labels = two_categories()
-    model_config = dataclasses.replace(MODEL, dropout=arguments.dropout, attention_dropout=arguments.dropout)
+    dropout = {"dropout": arguments.dropout, "attention_dropout": arguments.dropout}
+    model_config = dataclasses.replace(MODEL, variant=arguments.variant, jitter_prob=arguments.jitter_prob, **dropout)
     rows = np.arange(len(features))
     loop.train(fresh_model(model_config), features, rows, labels, TRAIN, arguments.folder, progress=False)
+    if torch.distributed.is_initialized():
+        from torch.distributed.distributed_c10d import _get_default_group
+
+        backend = _get_default_group()._get_backend(torch.device("cpu"))
+        hours = backend.options._timeout.total_seconds() / 3600
+        os.write(1, f"patience in hours: {hours}\n".encode())  # at once: two processes share the pipe
 
 
 if __name__ == "__main__":

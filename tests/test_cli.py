@@ -7,11 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
+from typer.testing import CliRunner
 
-from mintad.cli import resolve_config
+from mintad.cli import app, resolve_config
 from mintad.errors import ConfigError
+from mintad.run import Run
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -74,6 +77,18 @@ def test_options_become_a_configuration(tmp_path):
         resolve_config(settings=["model.width"])
     with pytest.raises(ConfigError, match="not both"):
         resolve_config("fast", tmp_path / "x.yaml")
+
+
+def test_evaluate_and_predict_take_a_device(tmp_path, monkeypatch):
+    asked = []
+    table = pd.DataFrame(columns=["image", "pred_score", "anomalous", "pred_class"])
+    monkeypatch.setattr("mintad.pipeline.evaluate_run", lambda run, **options: asked.append(options) or Run(run))
+    monkeypatch.setattr("mintad.predict.predict_files", lambda *paths, **options: asked.append(options) or (table, []))
+    monkeypatch.setattr("mintad.cli.print_results", lambda run: None)
+    for command in (["evaluate", "run"], ["predict", "run", "images"]):
+        for option, device in ([], "auto"), (["--device", "cuda"], "cuda"):
+            done = CliRunner().invoke(app, [*command, *option])
+            assert done.exit_code == 0 and asked.pop()["device"] == device, done.output
 
 
 def test_data_check_and_cache_commands(tmp_path):

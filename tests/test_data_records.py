@@ -136,7 +136,3 @@ def test_select_suggests_the_nearest_name():
         records.select(table, ["sett/screw"])
     with pytest.raises(DataError, match="at least one"):
         records.select(table, [])
-
-
-def test_has_masks_per_category():
-    assert records.has_masks(records.make_records(rows())) == {"set/a": True, "set/b": False}

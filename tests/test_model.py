@@ -292,3 +292,29 @@ def test_standardise():
     fresh = Standardise(3)
     fresh.load_state_dict(module.state_dict())
     assert torch.equal(fresh(tokens), module(tokens))
+
+
+def test_autocast_leaves_token_query_and_prior_in_float32():
+    model = small_model().eval()
+    feat = torch.randn(3, 16, 12)
+    types = {}
+    for name in ("adapter", "transformer.encoder.0.ffn.0", "inr.synthesis_network.0", "prompt_mapper.head"):
+        hook = lambda module, inputs, output, name=name: types.update({name: output.dtype})  # noqa: E731
+        model.get_submodule(name).register_forward_hook(hook)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = model(feat)
+        adapted = model.adapter(feat)
+    assert types["adapter"] == types["transformer.encoder.0.ffn.0"] == torch.bfloat16
+    assert types["inr.synthesis_network.0"] == types["prompt_mapper.head"] == torch.float32
+    token, logits = model.prompt_mapper(adapted.float())
+    query = model.inr(model.query_position, token)
+    mean, log_variance = model.distribution_decoder(query)
+    expected = {
+        "class_token": token,
+        "class_logits": logits,
+        "query": query,
+        "mean": mean,
+        "log_variance": log_variance,
+    }
+    for name, value in expected.items():
+        assert torch.equal(getattr(output, name), value), name

@@ -182,6 +182,13 @@ def test_headline_numbers_say_what_they_are_over(unmasked):
     assert "Threshold 0.5: the 0.95 quantile of the scores of 20 normal training images" in text
 
 
+def test_too_few_held_out_images_for_the_threshold_are_owned_up_to(folder):
+    scores = make_scores(folder / "few", masked=False)
+    few = {"value": 0.5, "quantile": 0.95, "n": 10, "rank": 10, "reached": False}
+    page, _ = write(folder / "few.html", scores, threshold=few)
+    assert "10 normal training images that were held out. They are too few for it: the highest" in page.texts["main"][0]
+
+
 def test_rates_at_the_threshold_are_those_of_the_test_images(folder):
     scores = make_scores(folder / "rates", masked=False)
     scores["pred_score"] = np.where(scores["label"] == 1, 2.0, 0.0)

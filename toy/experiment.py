@@ -185,10 +185,10 @@ def train_models(
             queue += [Job(one.points[part], one.labels[part], sigma, seed) for part in parts]
         places[name] = slice(begin, len(queue))
     stacks = {build: train(build, queue, shape.classes, settings, record=record) for build, queue in jobs.items()}
-    return [_detector(name, kind, stacks[kind.build], places[name], shape.classes) for name, kind in kinds.items()]
+    return [as_detector(name, kind, stacks[kind.build], places[name], shape.classes) for name, kind in kinds.items()]
 
 
-def _detector(name: str, kind: ModelKind, stack: Stack, place: slice, classes: int) -> Detector:
+def as_detector(name: str, kind: ModelKind, stack: Stack, place: slice, classes: int) -> Detector:
     """Views of a trained stack: one, or one per class for a model that is told."""
 
     def reconstruct(points_P2: np.ndarray, step: int | None = None) -> np.ndarray:

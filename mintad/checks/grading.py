@@ -34,6 +34,12 @@ def call(fn: Callable[..., Any], *arguments: Any, takes: str) -> Any:
     return result
 
 
+def number(result: Any) -> float:
+    """The result as a float; raises unless it is a single number."""
+    require(np.ndim(result) == 0 and isinstance(result, int | float | np.number), "return one number")
+    return float(result)
+
+
 def same(got: Any, wanted: ArrayLike | torch.Tensor, hint: str, *, tolerance: float = 1e-5) -> None:
     """Raise unless `got` has the shape and, within the tolerance (relative and absolute), the values of `wanted`."""
     try:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from mintad.checks.grading import call, passed, require, same
+from mintad.checks.grading import call, number, passed, require, same
 
 
 def reference_sine_layer(x: Tensor, weight: Tensor, bias: Tensor, omega: float) -> Tensor:
@@ -74,9 +74,9 @@ def reference_inr_parameters(hidden: int, layers: int, token_width: int, width: 
 def check_inr_parameters(fn: Callable[..., int]) -> None:
     """Weights and biases of both paths and the output layer; Table 9 says 0.602 M for the paper's sizes."""
     takes = "hidden, layers, token_width, width"
-    small = call(fn, 2, 1, 4, 3, takes=takes)
+    small = number(call(fn, 2, 1, 4, 3, takes=takes))
     require(small != 2 * 3 + 2 * 2 + 2 * 7 + 2 * 2 + 2 * 3, "close: every Linear(i, o) also has o biases")
-    require(small == 45, f"hidden 2, one further layer, token 4, width 3 make 45 parameters, not {small}")
-    paper = call(fn, 256, 4, 32, 256, takes=takes)
-    require(paper == 602_368, f"the paper's sizes make 602,368 parameters (Table 9: 0.602 M), not {paper:,}")
+    require(small == 45, f"hidden 2, one further layer, token 4, width 3 make 45 parameters, not {small:.0f}")
+    paper = number(call(fn, 256, 4, 32, 256, takes=takes))
+    require(paper == 602_368, f"the paper's sizes make 602,368 parameters (Table 9: 0.602 M), not {paper:,.0f}")
     passed(fn, "inr_parameters: 602,368 at the paper's sizes, Table 9's 0.602 M")

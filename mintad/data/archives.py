@@ -100,9 +100,7 @@ def unpack(
         raise
 
 
-def _write_members(
-    archive: Path, folder: Path, limits: Limits, on_bytes: Callable[[int], object]
-) -> tuple[int, int]:
+def _write_members(archive: Path, folder: Path, limits: Limits, on_bytes: Callable[[int], object]) -> tuple[int, int]:
     taken: dict[str, tuple[str, bool]] = {}
     files = total = 0
     for count, member in enumerate(_members(archive), start=1):

@@ -23,6 +23,7 @@ from mintad.data.archives import Limits, unpack
 from mintad.data.sources import Source, source_of
 from mintad.data.transfer import DEFAULT_POLICY, Policy, TransferError, discard, fetch
 from mintad.errors import DataError
+from mintad.lock import only_one
 
 MARKER = ".mintad-source.json"
 """Written into the unpacked folder before it is renamed into place: which archive it came from."""
@@ -67,7 +68,8 @@ def get(
         downloads.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
         raise DataError(f"{downloads} cannot be made: {problem}. Choose another folder.") from problem
-    with _only_one(downloads / f"{source.name}.lock", source):
+    lock = downloads / f"{source.name}.lock"
+    with only_one(lock, DataError(f"{lock}: another process is getting {source.title}; wait for it.")):
         if found := installed(source, root):  # another process was faster
             return found
         archive = downloads / source.filename
@@ -213,24 +215,6 @@ def _loader_folder(staging: Path, source: Source, archive: Path) -> str:
         f"{archive} is not laid out as {source.title} should be: expected {', '.join(source.expects)}; "
         f"found {found}. The archive was kept: unpack it by hand and see data/README.md."
     )
-
-
-@contextlib.contextmanager
-def _only_one(lock: Path, source: Source) -> Iterator[None]:
-    """Hold an operating-system lock, which ends with the process even when that is killed."""
-    with lock.open("a+b") as file:
-        try:
-            if os.name == "nt":
-                import msvcrt
-
-                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-            else:
-                import fcntl
-
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise DataError(f"{lock}: another process is getting {source.title}; wait for it.") from None
-        yield
 
 
 @contextlib.contextmanager

@@ -52,7 +52,7 @@ def make_records(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
         if row.keys() != set(COLUMNS):
             _refuse_keys(row)
         if row["prompt_class"] is None:
-            row["prompt_class"] = f"{row['dataset']}/{row['category']}"
+            row["prompt_class"] = f"{row['dataset']}/{row['category']}"  # not yet known to be texts
     filled.sort(key=_order)
     records = pd.DataFrame(filled, columns=list(COLUMNS))
     validate(records)
@@ -101,8 +101,8 @@ def merge(*tables: pd.DataFrame) -> pd.DataFrame:
     return merged
 
 
-def category_keys(records: pd.DataFrame) -> pd.Series:
-    """ "dataset/category" of every row."""
+def category_keys(records: Any) -> Any:
+    """ "dataset/category" of every row of a table, or of a single row."""
     return records["dataset"] + "/" + records["category"]
 
 
@@ -131,12 +131,6 @@ def select(records: pd.DataFrame, categories: Iterable[str]) -> pd.DataFrame:
         shown = known if any("/" in name for name in unknown) else set(records["category"])
         raise DataError("\n".join(f"unknown category '{name}'." + nearest(name, shown) for name in unknown))
     return records[records["category"].isin(wanted) | keys.isin(wanted)].reset_index(drop=True)
-
-
-def has_masks(records: pd.DataFrame) -> dict[str, bool]:
-    """For each "dataset/category" whether any of its images has a mask: only then are there pixel metrics."""
-    found = (records["masks"].map(len) > 0).groupby(category_keys(records)).any()
-    return {str(key): bool(value) for key, value in found.items()}
 
 
 _ROW_RULES: dict[str, Callable[[Any], bool]] = {

@@ -117,7 +117,7 @@ def build_backbone(
         reductions: stages by their reduction. Of several stages with the same reduction the last is taken.
         resize: how a stage comes to the grid: 'bilinear' with aligned corners, as UniAD does, or 'area', the mean
             over each cell. Bilinear reads four values a cell, whatever its size: on a coarse grid it skips most
-            of a fine stage.
+            of a fine stage. `mintad.scoring.upsample` says why maps go back without aligned corners.
         seed: of random weights.
 
     Raises:

@@ -91,7 +91,8 @@ def extract(
             f"{len(problems)} of {len(set(paths))} images cannot be read; mend or remove them "
             f"(the features of the others are kept):\n{listed}"
         )
-    return FeatureTable([cache.places[hash_of[path]] for path in paths], _row_shape(backbone), dtype)
+    hashes = [hash_of[path] for path in paths]
+    return FeatureTable([cache.places[name] for name in hashes], _row_shape(backbone), dtype, hashes)
 
 
 def _row_shape(backbone: Backbone) -> tuple[int, int]:
@@ -138,7 +139,7 @@ class _Extraction:
         shard_images = max(1, min(SHARD_IMAGES, SHARD_BYTES // (shape[0] * shape[1] * cache.dtype.itemsize)))
         unreadable: dict[str, str] = {}
         done: dict[str, np.ndarray] = {}
-        arithmetic = _full_precision() if self.batched else _one_thread_each()
+        arithmetic = full_precision() if self.batched else _one_thread_each()
         results = closing(self._compute(path_of, unreadable))
         with arithmetic, _bar(len(path_of), self.progress) as advance, results as images:
             try:
@@ -234,8 +235,8 @@ def _one_thread_each() -> Iterator[None]:
 
 
 @contextmanager
-def _full_precision() -> Iterator[None]:
-    """No TF32 in convolutions, so that a cache written by a GPU serves CPUs."""
+def full_precision() -> Iterator[None]:
+    """No TF32 in convolutions, so that a GPU's features serve CPUs, and the other way round."""
     before, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
     try:
         yield

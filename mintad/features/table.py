@@ -24,8 +24,12 @@ class FeatureTable:
     rows from the disk. Values stay in the cache's type, only what is gathered becomes float32.
     """
 
-    def __init__(self, places: Sequence[Place], row_shape: tuple[int, int], dtype: str) -> None:
+    def __init__(
+        self, places: Sequence[Place], row_shape: tuple[int, int], dtype: str, hashes: Sequence[str] = ()
+    ) -> None:
         self.tokens, self.channels = row_shape
+        self.hashes = list(hashes)
+        """Content hash of each record's image file; empty for features that do not come from files."""
         self.dtype = np.dtype(dtype)
         stored = {place: n for n, place in enumerate(dict.fromkeys(places))}
         self._places = list(stored)
@@ -78,7 +82,7 @@ class FeatureTable:
         """
         if torch.device(device) == self.device:
             return self
-        table = FeatureTable([], (self.tokens, self.channels), self.dtype.name)
+        table = FeatureTable([], (self.tokens, self.channels), self.dtype.name, self.hashes)
         table._places, table._row_of = self._places, self._row_of
         table._values = self._values.to(device) if self._values is not None else self._load(torch.device(device))
         return table

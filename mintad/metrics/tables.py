@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mintad.data.records import category_keys
 from mintad.metrics.ranking import MetricError, StreamingRanking, auroc
 from mintad.metrics.regions import MapRanking
 
@@ -50,7 +51,7 @@ def image_metrics(scores: pd.DataFrame) -> dict[str, Any]:
         not defined (only normal images, say) is left out and logged; a mean or pooled value of nothing is None.
     """
     rankings = {}
-    for key, group in scores.groupby(_keys(scores)):
+    for key, group in scores.groupby(category_keys(scores)):
         rankings[key] = StreamingRanking()
         rankings[key].update(group["pred_score"], group["label"])
     return _table("image", rankings, StreamingRanking.merged(rankings.values()), _RANKING)
@@ -82,7 +83,7 @@ def defect_metrics(scores: pd.DataFrame) -> dict[str, dict[str, dict[str, float 
         left out.
     """
     table: dict[str, dict[str, dict[str, float | int]]] = {}
-    for key, group in scores.groupby(_keys(scores)):
+    for key, group in scores.groupby(category_keys(scores)):
         normal = group.loc[group["label"] == 0, "pred_score"].to_numpy()
         for defect, images in group[group["label"] == 1].groupby("defect"):
             if len(normal):
@@ -131,7 +132,3 @@ def _defined(what: str, ranking: StreamingRanking, metrics: Mapping[str, Callabl
     except MetricError as error:
         log.warning("left out: %s (%s)", what, error)
         return {}
-
-
-def _keys(scores: pd.DataFrame) -> pd.Series:
-    return scores["dataset"] + "/" + scores["category"]

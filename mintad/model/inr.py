@@ -8,6 +8,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from mintad.model.precision import in_float32
+
 
 class INR(nn.Module):
     """Dual-path network: a sine network maps positions to features, a ReLU network modulates it by class.
@@ -68,6 +70,7 @@ class INR(nn.Module):
         nn.init.xavier_uniform_(self.output.weight)
         nn.init.zeros_(self.output.bias)
 
+    @in_float32
     def forward(self, position_LP: Tensor, token_BT: Tensor) -> Tensor:
         """Query (B, L, D) for positions (L, 3) and class tokens (B, T)."""
         B, L = token_BT.shape[0], position_LP.shape[0]

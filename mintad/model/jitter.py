@@ -13,7 +13,8 @@ class FeatureJitter(nn.Module):
 
     Args:
         scale: alpha; 20 in UniAD.
-        probability: share of batches that are jittered; 1.0 in UniAD.
+        probability: share of batches that are jittered; 1.0 in UniAD. It counts where no noise is given: who gives
+            the noise decides, and gives zeros for a batch without jitter.
     """
 
     def __init__(self, scale: float = 20.0, probability: float = 1.0) -> None:
@@ -26,14 +27,14 @@ class FeatureJitter(nn.Module):
 
         Args:
             tokens_BLC: clean tokens.
-            noise_BLC: standard normal noise; drawn here when not given. The trainer gives it, so that the noise of an
-                image does not depend on the number of processes that share the batch.
+            noise_BLC: standard normal noise; drawn here when not given. The trainer gives it, so that neither the noise
+                of an image nor whether there is any depends on the number of processes that share the batch.
         """
         if not self.training or self.scale == 0:
             return tokens_BLC
-        if self.probability < 1 and torch.rand(()) >= self.probability:
-            return tokens_BLC
         if noise_BLC is None:
+            if self.probability < 1 and torch.rand(()) >= self.probability:
+                return tokens_BLC
             noise_BLC = torch.randn_like(tokens_BLC)
         deviation_BL1 = tokens_BLC.norm(dim=-1, keepdim=True) * (self.scale / tokens_BLC.shape[-1])
         return tokens_BLC + noise_BLC * deviation_BL1

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from mintad.model.precision import in_float32
 from mintad.model.prompt_mapper import mlp
 
 
@@ -26,6 +27,7 @@ class DistributionDecoder(nn.Module):
         self.network = mlp((width, width, width, 2 * width), nn.LeakyReLU)
         self.min_log_variance = min_log_variance
 
+    @in_float32
     def forward(self, query_BLD: Tensor) -> tuple[Tensor, Tensor]:
         """Mean (B, L, D) and log-variance (B, L, D) for a query (B, L, D)."""
         mean_BLD, log_variance_BLD = self.network(query_BLD).chunk(2, dim=-1)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from mintad.model.precision import in_float32
+
 
 def mlp(sizes: tuple[int, ...], activation: type[nn.Module]) -> nn.Sequential:
     """Linear layers of the given sizes with the activation between them (none at the end)."""
@@ -65,6 +67,7 @@ class PromptMapper(nn.Module):
                 if head_reads == "token":
                     self.head.weight *= gain
 
+    @in_float32
     def forward(self, adapted_BLD: Tensor) -> tuple[Tensor, Tensor]:
         """Class token (B, T) and class logits (B, N) of adapted features (B, L, D)."""
         pattern_BDT = self.class_encoder(adapted_BLD.transpose(1, 2))

@@ -79,6 +79,8 @@ class ReconstructionModel(nn.Module):
         default_mask: neighbour mask of the variant, used where `config.neighbour_mask` is None.
     """
 
+    squared = True  # maps of squared errors, see `mintad.scoring.Detector`
+
     def __init__(self, config: ModelConfig, channels: int, grid: tuple[int, int], *, default_mask: int = 0) -> None:
         super().__init__()
         self.config = config

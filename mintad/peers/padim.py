@@ -28,6 +28,8 @@ class PaDiM:
         seed: of the choice of channels.
     """
 
+    squared = False  # maps of distances, see `mintad.scoring.Detector`
+
     def __init__(self, grid: tuple[int, int], *, channels: int = 100, shrinkage: float = 0.01, seed: int = 0) -> None:
         self.grid, self.channels, self.shrinkage, self.seed = grid, channels, shrinkage, seed
 

@@ -33,6 +33,8 @@ class PatchCore:
         seed: of candidates, projection and first choice.
     """
 
+    squared = False  # maps of distances, see `mintad.scoring.Detector`
+
     def __init__(
         self,
         grid: tuple[int, int],

@@ -31,6 +31,8 @@ class PerCategory:
         categories: of all rows of the feature table, for example ``records["category"]``.
     """
 
+    squared = False  # maps of distances, see `mintad.scoring.Detector`
+
     def __init__(self, factory: Callable[[], Peer], categories: Sequence[str]) -> None:
         self.factory = factory
         self.categories = np.asarray(categories, dtype=object)
@@ -66,6 +68,8 @@ class PerCategory:
 
 
 class _Told:
+    squared = False
+
     def __init__(self, peer: PerCategory, categories: np.ndarray) -> None:
         self.peer, self.categories, self.seen = peer, categories, 0
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from mintad import plots
 from mintad.data.images import read_image, read_mask, resize_mask
+from mintad.data.records import category_keys
 from mintad.metrics import MetricError, average_precision
 from mintad.report.markup import escape, tag
 
@@ -55,7 +56,7 @@ def galleries(scores: pd.DataFrame, grid_maps: np.ndarray, n_cases: int, thresho
 
 def spread(scores: pd.DataFrame, rows: Iterable[int], n: int) -> list[int]:
     """The first n rows, taken from each category in turn, so that one category does not fill a gallery."""
-    keys = scores["dataset"] + "/" + scores["category"]
+    keys = category_keys(scores)
     queues: dict[str, list[int]] = {}
     for row in rows:
         queues.setdefault(keys[row], []).append(row)
@@ -89,7 +90,7 @@ def _card(
     picture = read_image(row["image"])
     picture.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR)
     image = np.asarray(picture)
-    key, name = f"{row['dataset']}/{row['category']}", Path(row["image"]).name
+    key, name = category_keys(row), Path(row["image"]).name
     panels = [_picture(image, f"image {name}")]
     if row["masks"]:
         mask = resize_mask(read_mask(row["masks"]), image.shape[:2])

@@ -11,6 +11,7 @@ import pandas as pd
 from plotly.offline import get_plotlyjs
 
 from mintad import plots
+from mintad.data.records import category_keys
 from mintad.report.cases import galleries
 from mintad.report.markup import SORT, STYLE, escape, interactive, table, tag
 
@@ -115,7 +116,10 @@ def _tiles(scores: pd.DataFrame, metrics: dict[str, Any], threshold: dict[str, A
         note = f"Threshold {threshold['value']:.4g}"
         if "quantile" in threshold:
             note += f": the {threshold['quantile']:.4g} quantile of the scores of {threshold['n']:,} normal training "
-            note += "images that were held out. The rates above are those on the test images."
+            note += "images that were held out. "
+            if not threshold.get("reached", True):
+                note += "They are too few for it: the highest of them stands in. "
+            note += "The rates above are those on the test images."
     cells = [
         tag("div", tag("b", value) + tag("span", name) + tag("small", of), class_="tile") for name, value, of in shown
     ]
@@ -123,7 +127,7 @@ def _tiles(scores: pd.DataFrame, metrics: dict[str, Any], threshold: dict[str, A
 
 
 def _categories(scores: pd.DataFrame, metrics: dict[str, Any]) -> str:
-    counts = scores.groupby(scores["dataset"] + "/" + scores["category"])["label"].agg(["size", "sum"])
+    counts = scores.groupby(category_keys(scores))["label"].agg(["size", "sum"])
     columns = {
         f"{kind} {name}": metrics[kind][metric]
         for kind in ("image", "pixel")

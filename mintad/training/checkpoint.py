@@ -54,18 +54,8 @@ def latest_checkpoint(folder: Path) -> Checkpoint | None:
 def save_checkpoint(
     folder: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]
 ) -> Checkpoint:
-    """Write a checkpoint atomically and remove older ones once it stands.
-
-    Raises:
-        TrainingError: a weight is not finite; the previous checkpoint is kept.
-    """
+    """Write a checkpoint atomically and remove older ones once it stands."""
     tensors = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
-    broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
-    if broken:
-        raise TrainingError(
-            f"weights are not finite at step {step} (first: {broken[0]}); "
-            f"the last good checkpoint in {folder} is kept. Lower train.lr or use train.precision=no."
-        )
     target = folder / f"step-{step:08d}"
     temporary = folder / f".{target.name}.{os.getpid()}"
     shutil.rmtree(temporary, ignore_errors=True)

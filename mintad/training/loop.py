@@ -14,6 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,12 @@ import pandas as pd
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
+from accelerate.utils import InitProcessGroupKwargs
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mintad.config import TrainConfig
-from mintad.errors import TrainingError
+from mintad.errors import ConfigError, TrainingError, nearest
 from mintad.features.table import FeatureTable
 from mintad.model.losses import compute_losses
 from mintad.model.reconstruction import ReconstructionModel
@@ -33,6 +35,8 @@ from mintad.training.checkpoint import latest_checkpoint, load_optimizer, load_w
 
 log = logging.getLogger(__name__)
 GPU_MEMORY_SHARE = 0.5
+PATIENCE = timedelta(hours=12)
+"""How long processes wait for each other: the first one extracts features and evaluates for all."""
 
 
 def batch_shape(images: int, config: TrainConfig) -> tuple[int, int]:
@@ -66,9 +70,31 @@ def batch_rows(step: int, images: int, config: TrainConfig) -> np.ndarray:
     return order[index * batch : (index + 1) * batch]
 
 
+def jittered(step: int, probability: float, seed: int) -> bool:
+    """Whether the batch of a step is jittered: one decision for all processes that share it."""
+    return np.random.default_rng([seed, step, 0]).random() < probability
+
+
 def step_seed(seed: int, step: int, stream: int) -> int:
     """A 63-bit seed for one use of randomness in one step."""
     return int(np.random.SeedSequence([seed, step, stream]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of a name: 'auto' (a GPU if there is one), 'cpu' or 'cuda'.
+
+    Raises:
+        ConfigError: another name.
+        TrainingError: cuda is asked for where there is none.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"unknown device '{name}'." + nearest(name, ("auto", "cpu", "cuda")))
+    if name == "cuda" and not torch.cuda.is_available():
+        raise TrainingError(
+            "the device cuda is asked for, but torch sees no CUDA device here; take auto or cpu "
+            "(--device, or --set train.device=cpu for training)"
+        )
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def make_accelerator(config: TrainConfig) -> Accelerator:
@@ -77,16 +103,13 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
     Raises:
         TrainingError: cuda is asked for where there is none, or a precision the device cannot do.
     """
-    if config.device not in ("auto", "cpu", "cuda"):
-        raise TrainingError(f"train.device must be auto, cpu or cuda, not '{config.device}'")
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise TrainingError("train.device=cuda, but torch sees no CUDA device here. Use --set train.device=cpu.")
-    on_cpu = config.device == "cpu" or not torch.cuda.is_available()
+    on_cpu = pick_device(config.device).type == "cpu"
     if on_cpu and config.precision == "fp16":
         raise TrainingError("train.precision=fp16 needs a GPU; use bf16 or no on the CPU.")
     distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
     AcceleratorState._reset_state(reset_partial_state=not distributed and PartialState._shared_state != {})
-    return Accelerator(cpu=on_cpu, mixed_precision=config.precision)
+    patience = InitProcessGroupKwargs(timeout=PATIENCE)
+    return Accelerator(cpu=on_cpu, mixed_precision=config.precision, kwargs_handlers=[patience])
 
 
 def train(
@@ -143,13 +166,13 @@ def train(
     )
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint_folder, history_path = folder / "checkpoints", folder / "history.csv"
-    history, start = _resume(model, optimizer, checkpoint_folder, history_path, steps)
+    history, start, seconds_before = _resume(model, optimizer, checkpoint_folder, history_path, steps)
     wrapped, optimizer = accelerator.prepare(model, optimizer)
     if accelerator.scaler and start:
         accelerator.scaler.load_state_dict(latest_checkpoint(checkpoint_folder).state()["scaler"])
     wrapped.train()
     noise_generator = torch.Generator(device=device)
-    began = time.perf_counter() - (history[-1]["seconds"] if history else 0.0)
+    began = time.perf_counter() - seconds_before
 
     show = progress and accelerator.is_main_process
     with _progress_bar(steps, start, show) as report:
@@ -159,6 +182,8 @@ def train(
             noise_generator.manual_seed(step_seed(config.seed, step, 0))
             noise_shape = (batch, feat_BLF.shape[1], model.noise_channels)
             noise = torch.randn(noise_shape, generator=noise_generator, device=device)[mine]
+            if not jittered(step, model.jitter.probability, config.seed):
+                noise = torch.zeros_like(noise)
             torch.manual_seed(step_seed(config.seed, step, 1 + accelerator.process_index))
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, steps, config)
@@ -177,7 +202,8 @@ def train(
                 values = losses.as_floats()
                 if output.class_logits is not None:
                     values["accuracy"] = (output.class_logits.argmax(-1) == labels_B).float().mean().item()
-                _refuse_non_finite(values, done, checkpoint_folder)
+                broken = [name for name, value in values.items() if not math.isfinite(value)]
+                _refuse(broken, done, checkpoint_folder, config, model)
                 if done % config.log_every == 0 or done == steps:
                     lr = learning_rate(step, steps, config)
                     seconds = round(time.perf_counter() - began, 3)
@@ -185,20 +211,24 @@ def train(
                 report(done, values)
             if (done % config.checkpoint_every == 0 or done == steps) and accelerator.is_main_process:
                 _write_history(history_path, history)
+                weights = model.state_dict().items()
+                broken = [name for name, tensor in weights if not torch.isfinite(tensor).all()]
+                _refuse(broken, done, checkpoint_folder, config, model)
                 plain = getattr(optimizer, "optimizer", optimizer)
                 scaler = accelerator.scaler.state_dict() if accelerator.scaler else {}
-                save_checkpoint(checkpoint_folder, done, model, plain, {"steps": steps, "scaler": scaler})
+                state = {"steps": steps, "scaler": scaler, "seconds": time.perf_counter() - began}
+                save_checkpoint(checkpoint_folder, done, model, plain, state)
     accelerator.wait_for_everyone()
     accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)  # prepare() had patched autocast into model.forward
     model.eval()
     return pd.DataFrame(history)
 
 
-def _resume(model, optimizer, checkpoint_folder: Path, history_path: Path, steps: int) -> tuple[list[dict], int]:
-    """Load the newest checkpoint, if any; returns the history up to it and the steps done."""
+def _resume(model, optimizer, checkpoint_folder: Path, history_path: Path, steps: int) -> tuple[list[dict], int, float]:
+    """Load the newest checkpoint, if any; returns the history up to it, the steps done and the seconds they took."""
     checkpoint = latest_checkpoint(checkpoint_folder)
     if checkpoint is None:
-        return [], 0
+        return [], 0, 0.0
     if checkpoint.state()["steps"] != steps:
         raise TrainingError(
             f"{checkpoint.path} belongs to a run of {checkpoint.state()['steps']} steps, this one has {steps}; "
@@ -208,7 +238,8 @@ def _resume(model, optimizer, checkpoint_folder: Path, history_path: Path, steps
     load_optimizer(optimizer, checkpoint)
     log.info("resuming from %s", checkpoint.path)
     history = pd.read_csv(history_path) if history_path.exists() else pd.DataFrame({"step": []})
-    return history[history["step"] <= checkpoint.step].to_dict("records"), checkpoint.step
+    history = history[history["step"] <= checkpoint.step].to_dict("records")
+    return history, checkpoint.step, checkpoint.state().get("seconds", history[-1]["seconds"] if history else 0.0)
 
 
 def _write_history(path: Path, history: list[dict]) -> None:
@@ -217,15 +248,23 @@ def _write_history(path: Path, history: list[dict]) -> None:
     os.replace(temporary, path)
 
 
-def _refuse_non_finite(values: dict[str, float], step: int, folder: Path) -> None:
-    broken = [name for name, value in values.items() if not math.isfinite(value)]
+def _refuse(broken: list[str], step: int, folder: Path, config: TrainConfig, model: ReconstructionModel) -> None:
+    """Stop if there is anything in `broken`, names of losses or weights that are not finite.
+
+    The same command again would resume and end here again, since nothing in a run is left to chance: the advice is a
+    new run with another setting.
+    """
     if not broken:
         return
     good = latest_checkpoint(folder)
     kept = f"the last good checkpoint, {good.path}, is kept" if good else "there is no checkpoint yet"
+    floor = model.config.min_log_variance
+    settings = [f"train.lr={config.lr / 4:g}"]
+    settings += [f"model.min_log_variance={floor / 2:g}"] if floor < 0 and model.config.variant == "mint_ad" else []
+    settings += ["train.precision=no"] if config.precision != "no" else []
     raise TrainingError(
-        f"{', '.join(broken)} not finite at step {step}; {kept}. Lower train.lr, raise model.min_log_variance, "
-        "or use train.precision=no."
+        f"{', '.join(broken[:5])} not finite at step {step}; {kept}. Resuming would end here again. Train anew, with "
+        f"--overwrite (which removes this run) or another --out, and with {' or '.join(f'--set {s}' for s in settings)}"
     )
 
 

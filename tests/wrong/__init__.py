@@ -1,0 +1,1 @@
+"""Wrong solutions that students write, one module for each module of checks."""
