@@ -10,7 +10,7 @@ from plotly.subplots import make_subplots
 
 from mintad.plots.theme import INK, OKABE_ITO, template
 from toy.experiment import Comparison
-from toy.measures import MEASURES, PRICES, interval
+from toy.measures import MEASURES, interval
 
 BEST = {"projection_index": 1, "interclass_accepted": 0, "area_ratio": 1, "auroc_uniform": 1, "auroc_interclass": 1}
 """What a perfect detector has."""
@@ -48,7 +48,6 @@ def what_a_setting_buys(
         gain, price: measures.
     """
     setting = table["setting"].iloc[0]
-    named = {**MEASURES, **PRICES}
     figure = make_subplots(
         1, 2, subplot_titles=[f"{m.replace('_', ' ')}" for m in (gain, price)], horizontal_spacing=0.12
     )
@@ -70,7 +69,5 @@ def what_a_setting_buys(
             )
     wide = table["setting_value"].max() > 20 * table["setting_value"].min() > 0
     figure.update_xaxes(title=setting, type="log" if wide else "linear", tickvals=sorted(set(table["setting_value"])))
-    for column, measure in enumerate((gain, price), start=1):
-        figure.update_yaxes(title=named[measure].split(":")[0].split(",")[0][:46], row=1, col=column)
     title = f"{table['shape'].iloc[0]}: what {setting} buys, and what it costs"
     return figure.update_layout(template=template(), title=title, height=400, width=860)

@@ -143,7 +143,7 @@ def training_animation(comparison: Comparison, model: str, steps: Sequence[int],
         updatemenus=[{"type": "buttons", "buttons": [button], "x": 1.0, "y": 1.12, "xanchor": "right"}],
     )
     _square(figure, 1, 1, f"{TITLES.get(model, model)}: what is accepted, step by step")
-    return figure.update_layout(width=560, height=640)
+    return figure.update_layout(width=560, height=640, showlegend=comparison.shape.classes > 1)
 
 
 def _panels(titles: list[str], columns: int) -> go.Figure:

@@ -56,12 +56,11 @@ def precompute(
             for n, one in enumerate(each):
                 decisions = decide(as_detector(model, kind, stack, slice(n, n + 1), count), data.held_out, 0.95)
                 found = measure(made, decisions, np.concatenate(data.test), grid=61, prices=False)
-                said = ", ".join(
-                    f"{name.replace('_', ' ')} {found[name][0]:.2f}" for name in SHOWN if found[name][0] >= 0
-                )
+                said = ", ".join(f"{name.replace('_', ' ')} {found[name][0]:.2f}" for name in SHOWN[made.classes > 1])
                 held = Comparison(made, one, 0.95, 1, None, {model: decisions}, [data])
                 figures[one.sigma, units, count] = boundaries(held, [model], title=said)
     return figures
 
 
-SHOWN = ("projection_index", "interclass_accepted", "area_ratio")
+SHOWN = {False: ("projection_index", "area_ratio"), True: ("projection_index", "interclass_accepted")}
+"""Measures in the title, for one class and for several."""

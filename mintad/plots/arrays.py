@@ -92,13 +92,10 @@ def bars(
     spread = bool((high > low).any())
     figure = go.Figure(
         go.Bar(
-            y=[text(name) for name in triples],
+            y=[f"{text(name)}  <b>{value:,.4g}</b>" for name, value in zip(triples, middle, strict=True)],
             x=middle,
             orientation="h",
             marker_color=OKABE_ITO[0],
-            text=[f" {value:.3g}" for value in middle],
-            textposition="inside" if spread else "auto",
-            insidetextanchor="start",
             error_x={"array": high - middle, "arrayminus": middle - low, "color": INK} if spread else None,
         )
     )
