@@ -22,6 +22,7 @@ import pandas as pd
 
 from mintad.cli import resolve_config
 from mintad.config import Config
+from mintad.data.records import category_keys
 from mintad.evaluation import evaluate
 from mintad.peers import PEERS, PerCategory
 from mintad.pipeline import Prepared, prepare, train_run
@@ -30,9 +31,9 @@ from mintad.run import versions
 SEPARATE = "_separate"
 
 
-def rows_of(method: str, seed: int, metrics: dict, seconds: float) -> list[dict]:
+def rows_of(method: str, seed: int, metrics: dict, seconds: dict[str, float]) -> list[dict]:
     """Tidy rows (method, seed, category, metric, value) of one evaluation."""
-    rows = [("all", "seconds", seconds)]
+    rows = [("all", f"seconds_{part}", value) for part, value in seconds.items()]
     for level in ("image", "pixel"):
         for name in ("auroc", "average_precision", "aupro"):
             part = (metrics[level] or {}).get(name)
@@ -55,13 +56,13 @@ def run_peer(name: str, prepared: Prepared, config: Config) -> list[dict]:
     began = time.perf_counter()
     factory = PEERS[name.removesuffix(SEPARATE)]
     if name.endswith(SEPARATE):
-        keys = (prepared.records["dataset"] + "/" + prepared.records["category"]).to_numpy()
+        keys = category_keys(prepared.records).to_numpy()
         peer = PerCategory(lambda: factory(prepared.backbone.grid), keys).fit(prepared.features, prepared.train_rows)
         detector = peer.told(np.flatnonzero((prepared.records["split"] == "test").to_numpy()))
     else:
         detector = factory(prepared.backbone.grid).fit(prepared.features, prepared.train_rows)
     metrics = evaluate(detector, prepared.features, prepared.records, config).metrics
-    return rows_of(name, 0, metrics, time.perf_counter() - began)
+    return rows_of(name, 0, metrics, {"fit_and_evaluation": time.perf_counter() - began})
 
 
 def main() -> None:
@@ -83,11 +84,10 @@ def main() -> None:
         rows += run_peer(name, prepare(base, progress=False), base)
     for variant in filter(None, arguments.variants.split(",")):
         for seed in map(int, arguments.seeds.split(",")):
-            began = time.perf_counter()
             config = base.override(**{"model.variant": variant, "train.seed": seed})
             out = arguments.runs / f"{arguments.csv.stem}-{variant}-{seed}"
             run = train_run(config, out, progress=sys.stderr.isatty())
-            rows += rows_of(variant, seed, run.read("metrics"), time.perf_counter() - began)
+            rows += rows_of(variant, seed, run.read("metrics"), run.read("seconds"))
             write(arguments.csv, rows)
     write(arguments.csv, rows)
     table = pd.DataFrame(rows)

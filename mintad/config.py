@@ -264,7 +264,8 @@ class Config:
     def override(self, **changes: Any) -> Config:
         """A copy with single values changed, keys dotted: ``config.override(**{"model.width": 128})``.
 
-        Setting one of `train.epochs` and `train.steps` clears the other. Values may be text, as on a command line.
+        Setting one of `train.epochs` and `train.steps` clears the other; another `data.name` puts root, categories and
+        options, which belong to the former set, back to their defaults. Values may be text, as on a command line.
 
         Raises:
             ConfigError: an unknown key or a value that is not allowed.
@@ -274,6 +275,8 @@ class Config:
             changes = {"train.epochs": None, **changes}
         elif "train.epochs" in changes:
             changes = {"train.steps": None, **changes}
+        if changes.get("data.name", self.data.name) != self.data.name:
+            changes = {"data.root": None, "data.categories": (), "data.options": {}, **changes}
         for key, value in changes.items():
             _require(key in flat_keys(), f"unknown configuration key '{key}'." + nearest(key, flat_keys()))
             part, name = key.split(".")
@@ -358,7 +361,7 @@ def _convert(hint: Any, value: Any, key: str) -> Any:
 
 
 def preset(name: str) -> Config:
-    """A named configuration: 'paper' or 'fast'.
+    """A named configuration: 'paper', 'fast' (2 CPU cores, minutes) or 'lesson' (the notebooks': half a minute).
 
     Raises:
         ConfigError: unknown name.

@@ -180,3 +180,12 @@ def test_every_field_is_documented():
 def test_overrides_round_trip(steps, lr):
     config = preset("fast").override(**{"train.steps": steps, "train.lr": lr})
     assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_another_data_set_drops_what_belonged_to_the_former():
+    lesson = preset("lesson")
+    assert lesson.data.options["n_train"] == 30
+    other = lesson.override(**{"data.name": "elpv"})
+    assert other.data.options == {} and other.model == lesson.model
+    assert lesson.override(**{"data.name": "mini"}).data == lesson.data
+    assert lesson.override(**{"data.name": "folder", "data.root": "parts"}).data.root == "parts"

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from mintad.data.records import category_keys
 from mintad.metrics import auroc
 from mintad.plots.theme import ANOMALOUS, FAINT, INK, NORMAL, OKABE_ITO, template, text, thin
 
@@ -217,7 +218,7 @@ def confusion(scores: pd.DataFrame) -> go.Figure:
 
 
 def _by_category(scores: pd.DataFrame) -> Any:
-    return scores.groupby(scores["dataset"] + "/" + scores["category"])
+    return scores.groupby(category_keys(scores))
 
 
 def _sentence(finding: str) -> str:
