@@ -5,16 +5,23 @@ BIN    := $(VENV)/bin
 JOBS   ?= 2
 
 .DEFAULT_GOAL := demo
-.PHONY: demo test lint setup bench clean help
+.PHONY: demo test lint setup lab pages bench clean help
 
 demo: setup  ## train and evaluate on real solar cells (ELPV), leave a results page
 	$(BIN)/mintad train --preset fast --data elpv --peers padim,patchcore --out runs/elpv
 
-test: setup lint  ## lint, then all tests
+test: setup lint  ## lint, all tests, then every notebook
 	$(BIN)/python -m pytest -n $(JOBS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --nbval-lax --nbval-cell-timeout 600 notebooks
 
 lint: setup
 	$(BIN)/ruff check .
+
+lab: setup  ## open the notebooks in JupyterLab
+	$(BIN)/jupyter lab notebooks
+
+pages: setup  ## execute the notebooks and write them as browsable pages into site/
+	$(BIN)/python -m mintad.pages notebooks site
 
 bench: setup  ## seconds per training step against UniAD's recipe
 	$(BIN)/python benchmarks/step_time.py

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import random
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +17,13 @@ import numpy as np
 import plotly.io as pio
 import torch
 from platformdirs import user_data_dir
-from plotly.io._base_renderers import HtmlRenderer
+from plotly.io.base_renderers import MimetypeRenderer
 
 import mintad
 from mintad.config import Config
-from mintad.errors import ConfigError, nearest
+from mintad.errors import ConfigError, MintadError, nearest
 from mintad.features.table import FeatureTable
+from mintad.lock import only_one
 from mintad.model import ReconstructionModel
 from mintad.pipeline import Prepared, new_model, prepare, train_run
 from mintad.plots import template
@@ -55,12 +57,22 @@ def setup(*, seed: int = 0, device: str = "auto") -> torch.device:
     torch.manual_seed(seed)
     pio.templates["mintad"] = template()
     pio.templates.default = "mintad"
-    pio.renderers["pages"] = HtmlRenderer(connected=False, full_html=False, include_plotlyjs=False)
+    pio.renderers["pages"] = _PageRenderer()
     if os.environ.get(RENDERER):
         pio.renderers.default = os.environ[RENDERER]
     machine = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else f"{torch.get_num_threads()} threads"
     print(f"mintad {mintad.__version__} · torch {torch.__version__} · {chosen.type} ({machine}) · seed {seed}")
     return chosen
+
+
+class _PageRenderer(MimetypeRenderer):
+    """Figures as HTML without scripts of their own: the page loads plotly once, see `mintad.pages`."""
+
+    def to_mimebundle(self, figure: dict) -> dict[str, str]:
+        html = pio.to_html(
+            figure, full_html=False, include_plotlyjs=False, include_mathjax=False, auto_play=False, validate=False
+        )
+        return {"text/html": html}
 
 
 def refuse_unknown_parameters(cells: Sequence[str]) -> None:
@@ -134,6 +146,10 @@ class Lesson:
         return np.flatnonzero(chosen)
 
 
+class _Busy(MintadError):
+    """Another notebook holds the run."""
+
+
 def lesson(config: Config, *, peers: Iterable[str] = ()) -> Lesson:
     """The run of this configuration: loaded if a notebook or `mintad train` has finished it in `runs_dir`, else trained
     now (a line says so).
@@ -143,9 +159,15 @@ def lesson(config: Config, *, peers: Iterable[str] = ()) -> Lesson:
         peers: of `mintad.peers.PEERS`, evaluated with it.
     """
     run = Run(lesson_dir(config))
-    if not run.finished:
-        print(f"training {config.model.variant} on {config.data.name} once; kept in runs/{run.path.name}")
-        run = train_run(config, run.path, peer_names=tuple(peers), progress=False)
+    run.path.parent.mkdir(parents=True, exist_ok=True)
+    while not run.finished:
+        try:
+            with only_one(run.path.with_suffix(".lock"), _Busy(f"{run.path} is being trained")):
+                if not run.finished:
+                    print(f"training {config.model.variant} on {config.data.name} once; kept in runs/{run.path.name}")
+                    train_run(config, run.path, peer_names=tuple(peers), progress=False)
+        except _Busy:  # another notebook trains it: wait
+            time.sleep(1)
     prepared = prepare(config, progress=False)
     model = new_model(config, prepared)
     load_weights(model, run.checkpoint())

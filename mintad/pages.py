@@ -1,6 +1,6 @@
 """The notebook series as browsable pages: executed, with figures and formulas that need no network.
 
-    python -m mintad.pages notebooks site        (`make pages`)
+python -m mintad.pages notebooks site        (`make pages`)
 """
 
 from __future__ import annotations
@@ -86,7 +86,9 @@ def render(path: Path, *, timeout: int = 1800) -> str:
             if WIDGET in output.get("data", {}):  # it does nothing without a kernel
                 output["data"] = {"text/html": "<em>Sliders work in the live notebook.</em>"}
     notebook.metadata.pop("widgets", None)
-    exporter = HTMLExporter(require_js_url="", mathjax_url="", exclude_input_prompt=True, exclude_output_prompt=True)
+    exporter = HTMLExporter(
+        require_js_url="", mathjax_url="", mermaid_js_url="", exclude_input_prompt=True, exclude_output_prompt=True
+    )
     page, _ = exporter.from_notebook_node(notebook, resources={"metadata": {"name": _title(path)}})
     return page.replace("</head>", HEAD, 1)
 
