@@ -83,7 +83,7 @@ def test_parameters_are_typed_literals_with_comments(notebook):
 
 
 def test_setup_is_short(notebook):
-    lines = code(notebook)[1].source.splitlines()
+    lines = [line for line in code(notebook)[1].source.splitlines() if line]
     assert len(lines) <= LONGEST_SETUP and "notebook.setup(seed=seed, device=device" in lines[-1]
 
 
