@@ -125,12 +125,15 @@ def predict_command(
         "predictions"
     ),
     device: DeviceOption = "auto",
+    category: Annotated[
+        str | None, typer.Option("--category", help="Class of all images, for a variant that must be told.")
+    ] = None,
     quiet: QuietOption = False,
 ) -> None:
     """Score images: a CSV and heatmap overlays. Unreadable files are reported and skipped, and the exit code is 1."""
     from mintad.predict import predict_files
 
-    table, problems = predict_files(run, images, out, device=device, progress=not quiet)
+    table, problems = predict_files(run, images, out, device=device, category=category, progress=not quiet)
     shown = Table("image", "score", "anomalous", "class")
     for row in table.sort_values("pred_score", ascending=False).head(20).itertuples():
         shown.add_row(Path(row.image).name, f"{row.pred_score:.4f}", str(row.anomalous), row.pred_class)

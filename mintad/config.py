@@ -86,10 +86,35 @@ class FeatureConfig:
         _require(1 <= self.grid <= self.image_size, f"features.grid must be in 1..image_size, not {self.grid}")
 
 
+Variant = Literal[
+    "mint_ad",
+    "uniad",
+    "query_pool",
+    "class_token",
+    "text_prompt",
+    "image_prompt",
+    "label_prompt",
+    "mlp_query",
+]
+"""Names of `mintad.model.VARIANTS`: Table 4."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    variant: Literal["mint_ad", "uniad"] = "mint_ad"
-    """'mint_ad' or 'uniad' (learned query in every decoder layer, neighbour mask)."""
+    variant: Variant = "mint_ad"
+    """'mint_ad' (feature prompt, INR query); 'uniad' (learned query in every decoder layer, neighbour mask) and its
+    three class-aware improvements of Fig. 2, 'query_pool', 'class_token', 'text_prompt'; MINT-AD with another prompt
+    (Fig. 3a, b), 'image_prompt', 'label_prompt'; or with an MLP for the INR (Table 9), 'mlp_query'."""
+    adapter: bool = True
+    """Table 5, 'Adapter': learn the projection of features to the transformer's width. Off, it stays the fixed random
+    projection it starts as: the transformer needs its width either way, and the paper does not say what replaces it."""
+    class_loss: bool = True
+    """Table 5, 'L_CE', of the MINT-AD family: a head on the class token learns the labels."""
+    prior_loss: bool = True
+    """Table 5, 'L_Prior', of the MINT-AD family: the query also predicts the adapted features' distribution."""
+    class_query: bool = True
+    """Table 5, 'Query', of the MINT-AD family: the class-aware query drives the decoder. Off, one learned query does,
+    the same for all layers and classes; with `prior_loss` the INR still runs, for the prior alone."""
     width: int = 256
     """D, channels of a token inside the transformer and of the query."""
     heads: int = 8
@@ -134,6 +159,12 @@ class ModelConfig:
     """SIREN's frequency factor of the first sine layer."""
     modulator_skip: bool = False
     """Feed the class token to every layer of the modulation network (Eq. 9) instead of the first only (Table 13)."""
+    mlp_hidden: int = 256
+    """Hidden width of 'mlp_query', whose last layer gives all L * D numbers of a query at once. 7,637 gives Table 9's
+    383.5 M parameters, 256 gives 12.9 M."""
+    text_encoder: Literal["minilm", "clip"] = "minilm"
+    """Encoder of 'text_prompt': 'minilm' (all-MiniLM-L6-v2, comes with a pip package) or 'clip' (the paper's, ViT-B/32
+    here, from a hub)."""
     min_log_variance: float = -10.0
     """Floor of the predicted log-variance: the prior's likelihood has no upper bound."""
 
@@ -148,6 +179,7 @@ class ModelConfig:
             "token_width",
             "token_hidden",
             "inr_width",
+            "mlp_hidden",
         )
         for name in sizes:
             _require(getattr(self, name) >= 1, f"model.{name} must be at least 1, not {getattr(self, name)}")

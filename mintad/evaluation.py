@@ -66,7 +66,9 @@ def pixels(scores: pd.DataFrame, maps_nHW: np.ndarray, image_size: int) -> Itera
 def predict_classes(
     model: ReconstructionModel, features: FeatureTable, rows: np.ndarray, classes: list[str], batch_size: int = 64
 ) -> list[str]:
-    """Class name that the model's head gives each row; '' for a model without a head."""
+    """Class name that the model's head gives each row; '' for a model that has none or is told the class."""
+    if model.needs_labels:
+        return [""] * len(rows)
     names: list[str] = []
     for start in range(0, len(rows), batch_size):
         feat_BLF = features.gather(rows[start : start + batch_size]).to(model.output.weight.device)

@@ -26,9 +26,10 @@ from mintad.features.extract import extract
 from mintad.features.table import FeatureTable
 from mintad.metrics import class_accuracy
 from mintad.model import ReconstructionModel, build_model
+from mintad.model.class_aware import TextPrompt
 from mintad.report import write_report
 from mintad.run import Run, log_to, open_run, versions
-from mintad.scoring import fit_threshold, grid_maps, image_scores
+from mintad.scoring import Detector, Told, fit_threshold, grid_maps, image_scores
 from mintad.training import load_weights, train
 from mintad.training.loop import make_accelerator, pick_device
 
@@ -51,8 +52,26 @@ class Prepared:
     @property
     def train_labels(self) -> np.ndarray:
         """Class index of each of `train_rows`."""
-        names = self.records["prompt_class"].iloc[self.train_rows]
-        return names.map({name: k for k, name in enumerate(self.classes)}).to_numpy()
+        return self.labels(self.train_rows)
+
+    def labels(self, rows: np.ndarray) -> np.ndarray:
+        """Class index of each of these rows.
+
+        Raises:
+            DataError: an image of a class that was not trained.
+        """
+        names = self.records["prompt_class"].iloc[rows]
+        unknown = sorted(set(names) - set(self.classes))
+        if unknown:
+            raise DataError(
+                f"{unknown[0]} is no class that was trained ({', '.join(self.classes)}), so a model that must be told "
+                "the class cannot judge its images; take a variant that predicts it, such as model.variant=mint_ad"
+            )
+        return names.map({name: k for k, name in enumerate(self.classes)}).to_numpy(copy=True)
+
+    def detector(self, model: ReconstructionModel, rows: np.ndarray) -> Detector:
+        """The model as a detector for exactly these rows, in this order; told their classes if it needs them."""
+        return Told(model, self.labels(rows)) if model.needs_labels else model
 
 
 def resolve_paths(config: Config) -> Config:
@@ -170,6 +189,8 @@ def new_model(config: Config, prepared: Prepared) -> ReconstructionModel:
     if config.features.standardise:
         parts = np.array_split(prepared.train_rows, max(1, len(prepared.train_rows) // 256))
         model.standardise.fit(prepared.features.gather(part) for part in parts)
+    if isinstance(model, TextPrompt):
+        model.learn_names(prepared.classes)
     return model
 
 
@@ -314,8 +335,8 @@ def finish_run(
     run.write("versions", versions())
     model.eval()
     with run.timing("evaluation"):
-        result = evaluate(model, features, prepared.records, config)
         test_rows = np.flatnonzero((prepared.records["split"] == "test").to_numpy())
+        result = evaluate(prepared.detector(model, test_rows), features, prepared.records, config)
         result.scores["pred_class"] = predict_classes(model, features, test_rows, prepared.classes)
         result.metrics["class_accuracy"] = class_accuracy(result.scores)
         result.metrics["threshold"] = find_threshold(model, prepared, config, result.scores)
@@ -333,7 +354,8 @@ def find_threshold(
     """The threshold from the held-out normal images, with its rates on the test images; None without held-out ones."""
     if not len(prepared.holdout_rows):
         return None
-    normal_maps = grid_maps(model, prepared.features, prepared.holdout_rows, config.scoring)
+    rows = prepared.holdout_rows
+    normal_maps = grid_maps(prepared.detector(model, rows), prepared.features, rows, config.scoring)
     normal_scores = image_scores(normal_maps, config.features.image_size, config.scoring)
     threshold = fit_threshold(normal_scores, config.scoring.threshold_quantile)
     flagged = scores["pred_score"] > threshold["value"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from rich.progress import track
 
 from mintad.config import Config
 from mintad.data.images import IMAGE_SUFFIXES, read_image
-from mintad.errors import DataError
+from mintad.errors import ConfigError, DataError, nearest
 from mintad.features.backbone import Backbone
 from mintad.features.extract import full_precision
 from mintad.model import ReconstructionModel
@@ -38,13 +38,20 @@ class Predictor:
     device: torch.device
     map_range: tuple[float, float]
     """Common colour range of the heatmaps: 1st and 99.9th percentile of the run's own test maps."""
+    label: int | None = None
+    """Class index of all images, for a model that must be told."""
 
     @classmethod
-    def from_run(cls, path: str | Path, *, device: str = "auto") -> Predictor:
-        """Load the newest checkpoint of a run directory, to compute in float32 on 'auto', 'cpu' or 'cuda'.
+    def from_run(cls, path: str | Path, *, device: str = "auto", category: str | None = None) -> Predictor:
+        """Load the newest checkpoint of a run directory.
+
+        Args:
+            path: run directory.
+            device: 'auto', 'cpu' or 'cuda'; computes in float32.
+            category: class of all images, for a model that must be told; others ignore it.
 
         Raises:
-            MintadError: not a run directory, missing weights, no such device.
+            MintadError: not a run directory, missing weights, no such device or class.
         """
         run = Run(Path(path))
         config, chosen = run.config(), pick_device(device)
@@ -59,6 +66,7 @@ class Predictor:
             classes=classes,
             threshold=threshold["value"] if threshold else None,
             device=chosen,
+            label=class_index(classes, category) if model.needs_labels else None,
             map_range=(float(np.percentile(maps, 1)), float(np.percentile(maps, 99.9))),
         )
 
@@ -68,12 +76,29 @@ class Predictor:
         batch = self.backbone.prepare(images).to(self.device)
         with full_precision():
             feat_BLF = self.backbone(batch)
-        output = self.model(feat_BLF)
+        labels_B = None if self.label is None else torch.full((len(images),), self.label, device=self.device)
+        output = self.model(feat_BLF, labels_B=labels_B)
         map_BHW = output.token_error.unflatten(1, self.backbone.grid)
         maps = as_distance(map_BHW, self.config.scoring, squared=self.model.squared)
         logits = output.class_logits
         names = [""] * len(images) if logits is None else [self.classes[k] for k in logits.argmax(-1).tolist()]
         return image_scores(maps, self.config.features.image_size, self.config.scoring), maps, names
+
+
+def class_index(classes: Sequence[str], category: str | None) -> int:
+    """Index of a class named as in the run, "visa/candle", or without its data set, "candle".
+
+    Raises:
+        ConfigError: no category, or none of that name.
+    """
+    matching = [k for k, name in enumerate(classes) if category in (name, name.rsplit("/", 1)[-1])]
+    if len(matching) != 1:
+        given = "none was given" if category is None else f"'{category}' names {len(matching)} classes"
+        raise ConfigError(
+            f"this model must be told the class of the images (--category), and {given}."
+            + nearest(str(category), classes)
+        )
+    return matching[0]
 
 
 def find_images(paths: Iterable[str | Path], *, besides: str | Path | None = None) -> list[Path]:
@@ -109,6 +134,7 @@ def predict_files(
     out: str | Path,
     *,
     device: str = "auto",
+    category: str | None = None,
     progress: bool = True,
     batch_size: int = 16,
 ) -> tuple[pd.DataFrame, list[str]]:
@@ -119,6 +145,7 @@ def predict_files(
         paths: files and folders.
         out: folder for the results, created if missing; never searched for images.
         device: 'auto', 'cpu' or 'cuda', whatever the run was trained on.
+        category: class of all images, for a model that must be told.
         progress: show a bar on a terminal.
         batch_size: images at a time.
 
@@ -131,7 +158,7 @@ def predict_files(
     """
     paths = list(paths)
     files = find_images(paths, besides=out)
-    predictor = Predictor.from_run(run_path, device=device)
+    predictor = Predictor.from_run(run_path, device=device, category=category)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     rows, problems = [], []

@@ -7,7 +7,7 @@ import torch
 
 from mintad.config import ModelConfig, TrainConfig, preset
 from mintad.errors import ConfigError
-from mintad.model import build_model
+from mintad.model import VARIANTS, build_model
 from mintad.model.inr import INR
 from mintad.model.jitter import FeatureJitter
 from mintad.model.losses import compute_losses, reduce
@@ -43,22 +43,27 @@ def test_parameter_counts_of_the_paper():
     assert len(model.transformer.encoder) == len(model.transformer.decoder) == 4
 
 
-@pytest.mark.parametrize("variant", ["mint_ad", "uniad"])
+@pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("jitter_at", ["feature", "adapted"])
 def test_shapes_finite_and_gradients(variant, jitter_at):
     model = small_model(variant, jitter_at=jitter_at).train()
-    feat = torch.randn(5, 16, 12)
-    output = model(feat)
+    if variant == "text_prompt":
+        model.text_NE.normal_()
+    feat, labels = torch.randn(5, 16, 12), torch.tensor([0, 1, 2, 0, 1])
+    output = model(feat, labels_B=labels if model.needs_labels else None)
     assert output.reconstruction.shape == output.target.shape == (5, 16, 12)
-    if variant == "mint_ad":
+    if variant in ("mint_ad", "image_prompt", "label_prompt"):
         assert output.query.shape == output.mean.shape == output.log_variance.shape == (5, 16, 32)
+    if variant in ("mint_ad", "mlp_query"):
         assert output.class_token.shape == (5, 8) and output.class_logits.shape == (5, 3)
-    losses = compute_losses(output, torch.tensor([0, 1, 2, 0, 1]), TrainConfig())
+    else:
+        assert output.class_logits is None
+    losses = compute_losses(output, labels, TrainConfig())
     losses.total.backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, f"{name} gets no gradient"
         assert torch.isfinite(parameter.grad).all(), name
-    assert model.eval().anomaly_map(feat).shape == (5, 4, 4)
+    assert model.eval().anomaly_map(feat, labels.numpy() if model.needs_labels else None).shape == (5, 4, 4)
 
 
 def test_non_square_grid_is_row_major():

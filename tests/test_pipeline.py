@@ -331,6 +331,26 @@ def test_uniad_and_no_holdout_run_through(products, tmp_path):
     assert metrics["threshold"] is None and metrics["class_accuracy"] is None
 
 
+def test_a_variant_that_must_be_told_is_told_in_training_evaluation_and_prediction(products, tmp_path):
+    config = small(products, **{"model.variant": "label_prompt", "train.steps": 2})
+    run = train_run(config, tmp_path / "run", progress=False)
+    metrics = run.read("metrics")
+    assert metrics["class_accuracy"] is None and metrics["threshold"]["n"] == 6
+    scores = run.scores()
+    image = scores[scores["category"] == "mesh"]["image"].iloc[0]
+    one, _ = predict_files(run.path, [image], tmp_path / "out", category="mesh", progress=False)
+    assert one["pred_score"][0] == pytest.approx(scores.set_index("image")["pred_score"][image], rel=2e-3)
+    other, _ = predict_files(run.path, [image], tmp_path / "out", category="capsule", progress=False)
+    assert other["pred_score"][0] != one["pred_score"][0]
+    for category, message in ((None, "none was given"), ("mash", "Allowed: folder/capsule, folder/mesh")):
+        with pytest.raises(ConfigError, match=message):
+            predict_files(run.path, [image], tmp_path / "out", category=category, progress=False)
+    with pytest.raises(DataError, match="cat is no class that was trained"):
+        foreign = run.scores().assign(prompt_class="cat")
+        prepared = pipeline.prepare(config, progress=False)
+        dataclasses.replace(prepared, records=foreign).labels(np.array([0]))
+
+
 def test_unknown_peer_is_refused_before_anything_is_done(products, tmp_path):
     with pytest.raises(ConfigError, match="Did you mean 'patchcore'"):
         train_run(small(products), tmp_path / "run", peer_names=("patchcor",))

@@ -1,19 +1,27 @@
-"""The MINT-AD model and its baseline, one file per section of the paper."""
+"""MINT-AD, its baselines and its variants, one file per section of the paper."""
 
 from __future__ import annotations
 
 from mintad.config import ModelConfig
 from mintad.errors import ConfigError, nearest
-from mintad.model.mint_ad import MintAD
+from mintad.model.class_aware import ClassToken, QueryPool, TextPrompt
+from mintad.model.mint_ad import ImagePrompt, LabelPrompt, MintAD, MLPQueryMintAD
 from mintad.model.reconstruction import Output, ReconstructionModel
 from mintad.model.uniad import UniAD
 
 __all__ = ["VARIANTS", "MintAD", "Output", "ReconstructionModel", "UniAD", "build_model"]
 
-VARIANTS = {
-    "mint_ad": lambda config, channels, grid, classes: MintAD(config, channels, grid, classes),
-    "uniad": lambda config, channels, grid, classes: UniAD(config, channels, grid),
+VARIANTS: dict[str, type[ReconstructionModel]] = {
+    "mint_ad": MintAD,
+    "uniad": UniAD,
+    "query_pool": QueryPool,
+    "class_token": ClassToken,
+    "text_prompt": TextPrompt,
+    "image_prompt": ImagePrompt,
+    "label_prompt": LabelPrompt,
+    "mlp_query": MLPQueryMintAD,
 }
+"""What `config.variant` may name: Table 4, in our words."""
 
 
 def build_model(config: ModelConfig, *, channels: int, grid: tuple[int, int], classes: int) -> ReconstructionModel:

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from mintad.features.backbone import Backbone
 from mintad.model.reconstruction import ReconstructionModel
 
-PARTS = ("adapter", "prompt_mapper", "inr", "distribution_decoder", "transformer", "output")
+PARTS = ("adapter", "prompt_mapper", "inr", "mlp_query", "distribution_decoder", "transformer", "output")
 
 
 def parameters(module: nn.Module) -> int:
@@ -51,7 +51,8 @@ def _macs(backbone: Backbone, model: ReconstructionModel, parts: dict[str, nn.Mo
         with FlopCounterMode(display=False) as backbone_counter:
             feat_BLF = backbone(image)
         with FlopCounterMode(display=False) as counter:
-            model(feat_BLF)
+            labels_B = torch.zeros(1, dtype=torch.long, device=device) if model.needs_labels else None
+            model(feat_BLF, labels_B=labels_B)
     model.train(was_training)
     names = {module: name for name, module in model.named_modules()}
     root = type(model).__name__

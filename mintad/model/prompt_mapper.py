@@ -32,7 +32,7 @@ class PromptMapper(nn.Module):
     Args:
         tokens: L, tokens of an image.
         width: D, channels of the adapted features.
-        classes: N.
+        classes: N; 0 for no head.
         hidden, token_width: 256 and 32 in Table 12.
         class_encoder_softmax, token_softmax: the two softmaxes of Table 12.
         head_reads: 'token' (Table 12) or 'logits', the values before the token's softmax.
@@ -55,7 +55,7 @@ class PromptMapper(nn.Module):
         super().__init__()
         self.class_encoder = mlp((tokens, hidden, hidden, token_width), nn.ReLU)
         self.channel_encoder = mlp((width * token_width, hidden, hidden, token_width), nn.LeakyReLU)
-        self.head = nn.Linear(token_width, classes)
+        self.head = nn.Linear(token_width, classes) if classes else None
         self.class_encoder_softmax = class_encoder_softmax
         self.token_softmax = token_softmax
         self.head_reads = head_reads
@@ -64,15 +64,17 @@ class PromptMapper(nn.Module):
                 self.class_encoder[-1].weight *= gain
             if token_softmax:
                 self.channel_encoder[-1].weight *= gain
-                if head_reads == "token":
+                if head_reads == "token" and self.head is not None:
                     self.head.weight *= gain
 
     @in_float32
-    def forward(self, adapted_BLD: Tensor) -> tuple[Tensor, Tensor]:
-        """Class token (B, T) and class logits (B, N) of adapted features (B, L, D)."""
+    def forward(self, adapted_BLD: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Class token (B, T) and class logits (B, N), None without a head, of adapted features (B, L, D)."""
         pattern_BDT = self.class_encoder(adapted_BLD.transpose(1, 2))
         if self.class_encoder_softmax:
             pattern_BDT = pattern_BDT.softmax(dim=-1)
         values_BT = self.channel_encoder(pattern_BDT.flatten(1))
         token_BT = values_BT.softmax(dim=-1) if self.token_softmax else values_BT
+        if self.head is None:
+            return token_BT, None
         return token_BT, self.head(token_BT if self.head_reads == "token" else values_BT)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mintad.config import ModelConfig
+from mintad.errors import ConfigError
 from mintad.model.jitter import FeatureJitter
 from mintad.model.transformer import Transformer
 
@@ -77,15 +78,21 @@ class ReconstructionModel(nn.Module):
         channels: F.
         grid: H, W.
         default_mask: neighbour mask of the variant, used where `config.neighbour_mask` is None.
+        extra_tokens: tokens that a variant puts before those of the image.
     """
 
     squared = True  # maps of squared errors, see `mintad.scoring.Detector`
+    needs_labels = False
+    """Whether the class of every image must be told, in training and at test time ('Using Label' of Table 4)."""
 
-    def __init__(self, config: ModelConfig, channels: int, grid: tuple[int, int], *, default_mask: int = 0) -> None:
+    def __init__(
+        self, config: ModelConfig, channels: int, grid: tuple[int, int], *, default_mask: int = 0, extra_tokens: int = 0
+    ) -> None:
         super().__init__()
         self.config = config
         self.channels = channels
         self.grid = grid
+        self.tokens = grid[0] * grid[1]
         self.standardise = Standardise(channels)
         self.adapter = nn.Linear(channels, config.width)
         self.jitter = FeatureJitter(config.jitter_scale, config.jitter_prob)
@@ -99,11 +106,13 @@ class ReconstructionModel(nn.Module):
             dropout=config.dropout,
             attention_dropout=config.attention_dropout,
             mask_size=default_mask if config.neighbour_mask is None else config.neighbour_mask,
+            extra_tokens=extra_tokens,
         )
         self.output = nn.Linear(config.width, channels)
         for layer in (self.adapter, self.output):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
+        self.adapter.requires_grad_(config.adapter)
 
     @property
     def noise_channels(self) -> int:
@@ -114,15 +123,35 @@ class ReconstructionModel(nn.Module):
         self, feat_BLF: Tensor, adapted_BLD: Tensor, queries: Sequence[Tensor], noise: Tensor | None
     ) -> Tensor:
         """Reconstruction (B, L, F) from jittered tokens; `feat` and `adapted` are clean."""
+        return self.output(self.transformer(self.jittered(feat_BLF, adapted_BLD, noise), queries))
+
+    def jittered(self, feat_BLF: Tensor, adapted_BLD: Tensor, noise: Tensor | None) -> Tensor:
+        """The tokens (B, L, D) that enter the transformer: adapted, and in training jittered."""
         if self.config.jitter_at == "adapted":
-            tokens_BLD = self.jitter(adapted_BLD, noise)
-        elif self.training:
-            tokens_BLD = self.adapter(self.jitter(feat_BLF, noise))
-        else:
-            tokens_BLD = adapted_BLD
-        return self.output(self.transformer(tokens_BLD, queries))
+            return self.jitter(adapted_BLD, noise)
+        return self.adapter(self.jitter(feat_BLF, noise)) if self.training else adapted_BLD
+
+    def require_labels(self, labels_B: Tensor | None) -> Tensor:
+        """The labels, or an error if there are none.
+
+        Raises:
+            ConfigError: the variant must be told the class and is not.
+        """
+        if labels_B is None:
+            raise ConfigError(
+                f"model.variant={self.config.variant} must be told the class of every image, also at test time; "
+                "give the labels (mintad predict: --category), or take a variant that predicts it, such as mint_ad"
+            )
+        return labels_B
 
     @torch.no_grad()
-    def anomaly_map(self, feat_BLF: Tensor) -> Tensor:
-        """Anomaly map (B, H, W) at the grid's resolution: squared error of every token (Eq. 7)."""
-        return self(feat_BLF.to(self.output.weight.device)).token_error.unflatten(1, self.grid)
+    def anomaly_map(self, feat_BLF: Tensor, labels_B: Tensor | None = None) -> Tensor:
+        """Anomaly map (B, H, W) at the grid's resolution: squared error of every token (Eq. 7).
+
+        Args:
+            feat_BLF: features.
+            labels_B: class indices, for a variant that `needs_labels`.
+        """
+        device = self.output.weight.device
+        labels_B = None if labels_B is None else torch.as_tensor(labels_B, device=device)
+        return self(feat_BLF.to(device), labels_B=labels_B).token_error.unflatten(1, self.grid)

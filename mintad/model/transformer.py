@@ -133,6 +133,8 @@ class Transformer(nn.Module):
         encoder_layers, decoder_layers: depth.
         dropout, attention_dropout: see Table 15.
         mask_size: side of the neighbour mask, 0 for none. Computed once, here.
+        extra_tokens: tokens before those of the grid; they have no position, and no mask hides them or anything from
+            them.
     """
 
     def __init__(
@@ -147,14 +149,18 @@ class Transformer(nn.Module):
         dropout: float = 0.1,
         attention_dropout: float = 0.1,
         mask_size: int = 0,
+        extra_tokens: int = 0,
     ) -> None:
         super().__init__()
+        self.extra_tokens = extra_tokens
         sizes = (width, heads, ffn, dropout, attention_dropout)
         self.position = PositionEmbedding(grid, width)
         self.encoder = nn.ModuleList(EncoderLayer(*sizes) for _ in range(encoder_layers))
         self.decoder = nn.ModuleList(DecoderLayer(*sizes) for _ in range(decoder_layers))
         self.decoder_norm = nn.LayerNorm(width)
         mask_LL = neighbour_mask(grid, mask_size) if mask_size else None
+        if mask_LL is not None and extra_tokens:
+            mask_LL = F.pad(mask_LL, (extra_tokens, 0, extra_tokens, 0), value=True)
         self.register_buffer("mask_LL", mask_LL, persistent=False)
         for parameter in (p for module in (self.encoder, self.decoder) for p in module.parameters()):
             if parameter.dim() > 1:
@@ -170,7 +176,7 @@ class Transformer(nn.Module):
             x_BLD: adapted (in training jittered) tokens.
             queries: one query for each decoder layer, (B, L, D) or (L, D).
         """
-        position_LD = self.position()
+        position_LD = F.pad(self.position(), (0, 0, self.extra_tokens, 0))
         for layer in self.encoder:
             x_BLD = layer(x_BLD, position_LD, self.mask_LL)
         memory_BLD, previous_BLD = x_BLD, x_BLD

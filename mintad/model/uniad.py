@@ -9,17 +9,27 @@ from mintad.config import ModelConfig
 from mintad.model.reconstruction import Output, ReconstructionModel
 
 
+def default_mask(grid: tuple[int, int]) -> int:
+    """Side of UniAD's neighbour mask: the odd half of the grid, its 7 on 14x14."""
+    half = min(grid) // 2
+    return half if half % 2 else half - 1
+
+
 class UniAD(ReconstructionModel):
     """Reconstruction transformer with class-agnostic queries and a neighbour mask (7x7 on UniAD's 14x14 grid)."""
 
-    def __init__(self, config: ModelConfig, channels: int, grid: tuple[int, int]) -> None:
-        half = min(grid) // 2
-        super().__init__(config, channels, grid, default_mask=half if half % 2 else half - 1)
-        tokens = grid[0] * grid[1]
-        self.queries = nn.ParameterList(torch.randn(tokens, config.width) for _ in range(config.decoder_layers))
+    def __init__(self, config: ModelConfig, channels: int, grid: tuple[int, int], classes: int) -> None:
+        super().__init__(config, channels, grid, default_mask=default_mask(grid))
+        self.queries = nn.ParameterList(torch.randn(self.tokens, config.width) for _ in range(config.decoder_layers))
 
-    def forward(self, feat_BLF: Tensor, noise: Tensor | None = None) -> Output:
-        """Reconstruct features (B, L, F); `noise` feeds the jitter in training (see `FeatureJitter`)."""
+    def forward(self, feat_BLF: Tensor, noise: Tensor | None = None, labels_B: Tensor | None = None) -> Output:
+        """Reconstruct features (B, L, F).
+
+        Args:
+            feat_BLF: of the backbone.
+            noise: for the jitter in training, see `FeatureJitter`.
+            labels_B: not used.
+        """
         feat_BLF = self.standardise(feat_BLF)
         adapted_BLD = self.adapter(feat_BLF)
         reconstruction_BLF = self.reconstruct(feat_BLF, adapted_BLD, list(self.queries), noise)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mintad.errors import DataError, nearest
 from mintad.features.table import FeatureTable
-from mintad.scoring import Detector
+from mintad.scoring import Detector, Told
 
 
 class Peer(Detector, Protocol):
@@ -64,18 +64,4 @@ class PerCategory:
 
         It is what `mintad.evaluation.evaluate` needs, which passes features without categories.
         """
-        return _Told(self, self.categories[rows])
-
-
-class _Told:
-    squared = False
-
-    def __init__(self, peer: PerCategory, categories: np.ndarray) -> None:
-        self.peer, self.categories, self.seen = peer, categories, 0
-
-    def anomaly_map(self, feat_BLF: Tensor) -> Tensor:
-        names = self.categories[self.seen : self.seen + len(feat_BLF)]
-        if len(names) < len(feat_BLF):
-            raise ValueError("more images than the rows this detector was told of; call told() again to start over")
-        self.seen += len(feat_BLF)
-        return self.peer.anomaly_map(feat_BLF, names)
+        return Told(self, self.categories[rows])

@@ -188,8 +188,8 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, steps, config)
 
-            output = wrapped(feat_BLF, noise)
             labels_B = labels_all[rows_B]
+            output = wrapped(feat_BLF, noise, labels_B)
             losses = compute_losses(output, labels_B, config)
             optimizer.zero_grad()
             accelerator.backward(losses.total)
@@ -258,9 +258,9 @@ def _refuse(broken: list[str], step: int, folder: Path, config: TrainConfig, mod
         return
     good = latest_checkpoint(folder)
     kept = f"the last good checkpoint, {good.path}, is kept" if good else "there is no checkpoint yet"
-    floor = model.config.min_log_variance
+    floor = model.config.min_log_variance if hasattr(model, "distribution_decoder") else 0
     settings = [f"train.lr={config.lr / 4:g}"]
-    settings += [f"model.min_log_variance={floor / 2:g}"] if floor < 0 and model.config.variant == "mint_ad" else []
+    settings += [f"model.min_log_variance={floor / 2:g}"] if floor < 0 else []
     settings += ["train.precision=no"] if config.precision != "no" else []
     raise TrainingError(
         f"{', '.join(broken[:5])} not finite at step {step}; {kept}. Resuming would end here again. Train anew, with "
