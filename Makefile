@@ -5,17 +5,21 @@ BIN    := $(VENV)/bin
 JOBS   ?= 2
 
 .DEFAULT_GOAL := demo
-.PHONY: demo test lint setup lab pages bench clean help
+.PHONY: demo test lint setup train lab pages bench clean help
 
 demo: setup  ## train and evaluate on real solar cells (ELPV), leave a results page
 	$(BIN)/mintad train --preset fast --data elpv --peers padim,patchcore --out runs/elpv
 
 test: setup lint  ## lint, all tests, then every notebook
 	$(BIN)/python -m pytest -n $(JOBS)
+	$(BIN)/python -m mintad.lessons --jobs $(JOBS)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --nbval-lax --nbval-cell-timeout 600 notebooks
 
 lint: setup
 	$(BIN)/ruff check .
+
+train: setup  ## train what the notebooks share, so that they only load it (about 3 minutes)
+	$(BIN)/python -m mintad.lessons --jobs $(JOBS)
 
 lab: setup  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import ipywidgets
 import nbformat
@@ -11,7 +12,7 @@ import plotly.graph_objects as go
 import pytest
 import torch
 
-from mintad import notebook, pages, plots
+from mintad import lessons, notebook, pages, plots
 from mintad.config import preset
 from mintad.errors import ConfigError, MintadError
 from mintad.widgets import panel
@@ -57,6 +58,24 @@ def test_run_directories_differ_by_configuration_alone(tmp_path, monkeypatch):
     lesson = preset("lesson")
     assert notebook.lesson_dir(lesson) == notebook.lesson_dir(preset("lesson"))
     assert notebook.lesson_dir(lesson) != notebook.lesson_dir(lesson.override(**{"train.seed": 1}))
+
+
+def test_lessons_are_trained_once_and_a_failure_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MINTAD_RUNS", str(tmp_path))
+    monkeypatch.setattr(lessons, "_train", fake_training)
+    monkeypatch.setattr(lessons, "ProcessPoolExecutor", lambda jobs, mp_context: ThreadPoolExecutor(jobs))
+    assert lessons.main(["uniad", "mint_ad"]) == 0
+    assert sorted(capsys.readouterr().out.splitlines()) == ["mint_ad trained", "uniad trained"]
+    assert lessons.main(["query_pool", "uniad"]) == 1
+    assert "failed: query_pool: no weights" in capsys.readouterr().err
+    assert lessons.main(["unaid"]) == 2
+    assert "Did you mean 'uniad'" in capsys.readouterr().err
+
+
+def fake_training(variant, name, threads):
+    if variant == "query_pool":
+        raise MintadError("no weights")
+    return f"{variant} trained"
 
 
 def test_a_panel_draws_when_a_control_moves():
