@@ -67,6 +67,8 @@ VARIANTS = {
 }
 """The paper's name of a method -> `model.variant` that builds it. The other methods are peers."""
 
+_SHARE = "share/mintad/paper"
+
 SWITCHES = ("adapter", "class_loss", "prior_loss", "class_query")
 """Table 5's columns Adapter, L_CE, L_Prior, Query, by their names in `mintad.config.ModelConfig`."""
 
@@ -205,8 +207,7 @@ def folder() -> Path:
         DataError: in none of them.
     """
     given = os.environ.get(FOLDER)
-    repository = Path(mintad.__file__).resolve().parent.parent
-    looked = [Path(given).expanduser().resolve()] if given else [repository / "data" / "paper", *_installed()]
+    looked = [Path(given).expanduser().resolve()] if given else [_beside_package() / "data" / "paper", *_installed()]
     for path in looked:
         if all((path / _file(table)).is_file() for table in _TITLES):
             return path
@@ -217,10 +218,16 @@ def folder() -> Path:
     )
 
 
+def _beside_package() -> Path:
+    """The repository, or where pip installed to."""
+    return Path(mintad.__file__).resolve().parent.parent
+
+
 def _installed() -> list[Path]:
-    """Where a wheel put them: pip's own list of files knows, whatever the prefix (environment, --user)."""
+    """Where pip put the wheel's tables: its list of files knows for any prefix, but is wrong after `--target`."""
     try:
         files = metadata.files("mintad") or []
     except metadata.PackageNotFoundError:
-        return []
-    return [Path(str(file.locate())).resolve().parent for file in files if file.match(f"share/mintad/paper/{_file(1)}")]
+        files = []
+    recorded = [Path(str(file.locate())).resolve().parent for file in files if file.match(f"{_SHARE}/{_file(1)}")]
+    return [*recorded, _beside_package() / _SHARE]

@@ -287,6 +287,8 @@ def test_tables_installed_by_a_wheel_are_found(tmp_path, monkeypatch):
     monkeypatch.setattr(paper.metadata, "files", lambda name: recorded[:1])
     with pytest.raises(DataError, match="data/paper"):
         paper.folder()
+    monkeypatch.setattr(paper.mintad, "__file__", str(tmp_path / "mintad" / "__init__.py"))
+    assert paper.folder() == share, "after pip install --target"
 
 
 def test_a_file_with_other_columns_is_refused(tmp_path, monkeypatch):
