@@ -1,0 +1,146 @@
+"""The environment check: what is found, what is missing with its cure, and nothing is made by looking."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from mintad import environment
+from mintad.config import preset
+from mintad.data.sources import SOURCES
+from mintad.environment import Item
+from mintad.errors import DataError
+from mintad.notebook import lesson_dir
+
+NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """Caches and runs of nobody else."""
+    monkeypatch.setenv("MINTAD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("MINTAD_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setattr(environment, "in_hub_cache", lambda name: False)
+
+
+def named(items: list[Item], name: str) -> Item:
+    return next(item for item in items if item.name == name)
+
+
+def test_looking_makes_nothing_and_every_missing_thing_has_a_cure(tmp_path):
+    items = environment.check(tmp_path / "data")
+    assert {item.part for item in items} == {"device", "package", "weights", "data", "folder", "model"}
+    assert all(item.found or item.cure for item in items)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_tables_show_a_cure_only_where_something_is_missing():
+    items = [
+        Item(part="data", name="a", found=True, detail="here", cure="get a"),
+        Item(part="data", name="b", found=False, detail="gone", cure="get b"),
+        Item(part="data", name="c", found=False, detail="gone", cure="get c", needed=True),
+    ]
+    shown = environment.table(items)
+    assert shown[""].tolist() == ["✓", "–", "✗"] and shown["cure"].tolist() == ["", "get b", "get c"]
+    assert environment.verdict(items) == "✗ data c: gone. Cure: get c"
+    assert environment.verdict(items[:2]).startswith("✓") and environment.verdict(items[:2]).endswith("optional: b")
+
+
+@pytest.mark.parametrize(
+    ("requirement", "state", "words"),
+    [
+        ("numpy>=1", None, ""),
+        ("numpy>=99", "✗", "pip install 'numpy>=99'"),
+        ("no-such-package>=2", "✗", "not installed"),
+        ('no-such-package>=2 ; extra == "offline"', "–", r"pip install -e '.\[offline\]'"),
+        ('no-such-package>=2 ; extra == "dev"', None, ""),
+        ('no-such-package>=2 ; python_version < "3"', None, ""),
+    ],
+)
+def test_packages_are_held_against_what_the_distribution_requires(monkeypatch, requirement, state, words):
+    monkeypatch.setattr(importlib.metadata, "requires", lambda name: ["torch>=1", requirement])
+    first, *rest = environment.packages()
+    assert first.found and "torch" in first.detail
+    assert [item.state for item in rest] == ([state] if state else [])
+    assert all(re.search(words, f"{item.detail} {item.cure}") for item in rest)
+
+
+def test_a_package_that_is_not_installed_says_how(monkeypatch):
+    def unknown(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "requires", unknown)
+    (item,) = environment.packages()
+    assert item.state == "✗" and "pip install -e '.'" in item.cure
+
+
+@pytest.mark.parametrize("name", sorted(SOURCES))
+@pytest.mark.parametrize("nested", [False, True])
+def test_public_sets_are_found_below_the_data_root(tmp_path, name, nested):
+    source = SOURCES[name]
+    place = tmp_path / name / (source.folder if nested else "")
+    (place / source.expects[0]).mkdir(parents=True)
+    item = named(environment.data_sets(tmp_path), source.title)
+    assert item.found and item.detail.startswith(f"1 of {len(source.expects)} ")
+    others = [named(environment.data_sets(tmp_path), other.title) for other in SOURCES.values() if other is not source]
+    assert all(not other.found and "mintad data get" in other.cure for other in others)
+
+
+def test_weights_are_looked_for_in_package_and_hub_cache(monkeypatch):
+    monkeypatch.setattr(environment, "lite0_file", lambda: None)
+    missing = named(environment.weights(), "EfficientNet-Lite0")
+    assert missing.state == "✗" and "[offline]" in missing.cure
+    monkeypatch.setattr(environment, "in_hub_cache", lambda name: name == "tf_efficientnet_lite0")
+    assert named(environment.weights(), "EfficientNet-Lite0").found
+    assert not named(environment.weights(), "tf_efficientnet_b4").found
+
+
+def test_a_folder_that_cannot_be_made_is_missing(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MINTAD_RUNS", str(tmp_path / "file" / "runs"))
+    features, runs = environment.folders()
+    assert features.found and not runs.found and "MINTAD_RUNS" in runs.cure
+
+
+def test_a_lesson_model_counts_once_its_run_is_finished():
+    assert not any(item.found for item in environment.lessons())
+    run = lesson_dir(preset("lesson"))
+    run.mkdir(parents=True)
+    for name in ("metrics.json", "report.html"):
+        (run / name).write_text("{}")
+    assert [item.found for item in environment.lessons()] == [True, False]
+
+
+def test_a_data_set_that_is_not_there_is_skipped_with_its_cure(monkeypatch, tmp_path, capsys):
+    assert environment.load_if_there("mvtec", tmp_path) is None
+    assert "skipped" in capsys.readouterr().out
+
+    def missing(name, root=None):
+        raise DataError("install elpv-dataset")
+
+    monkeypatch.setattr(environment, "load", missing)
+    assert environment.load_if_there("elpv") is None and "install elpv-dataset" in capsys.readouterr().out
+    assert not named(environment.data_sets(tmp_path), "ELPV").found
+
+
+def test_a_data_set_that_is_there_is_loaded(tmp_path):
+    for name in ("train/good/0.png", "test/good/0.png", "test/bad/0.png", "ground_truth/bad/0_mask.png"):
+        image = tmp_path / "mvtec/screw" / name
+        image.parent.mkdir(parents=True)
+        image.write_bytes(b"never opened")
+    records = environment.load_if_there("mvtec", tmp_path)
+    assert records["category"].tolist() == ["screw"] * 3
+
+
+def test_the_map_of_the_series_holds_every_notebook_with_its_own_minutes():
+    words = nbformat.read(NOTEBOOKS / "00_start_here.ipynb", as_version=4)
+    words = "\n".join(cell.source for cell in words.cells if cell.cell_type == "markdown")
+    listed = dict(re.findall(r"^\| \[\d\d · [^\]]+\]\((\d\d_\w+\.ipynb)\) \|.*?\| (\d+) \|", words, re.MULTILINE))
+    for path in sorted(NOTEBOOKS.glob("*.ipynb"))[1:]:
+        opening = nbformat.read(path, as_version=4).cells[0].source
+        assert path.name in listed, f"{path.name} is not in the map of notebook 00"
+        assert f"reading {listed[path.name]} min" in opening, f"notebook 00 says {listed[path.name]} min of {path.name}"
