@@ -113,7 +113,7 @@ def install(extra: str = "") -> str:
 
 def devices() -> list[Item]:
     """Processor and GPU."""
-    cpu = f"{os.cpu_count()} cores, {torch.get_num_threads()} threads in use, {platform.machine()}"
+    cpu = f"{os.cpu_count()} cores, of which PyTorch uses {torch.get_num_threads()}, {platform.machine()}"
     found = torch.cuda.is_available()
     gpu = torch.cuda.get_device_name() if found else "none that PyTorch can use; the notebooks need none"
     cure = "for the paper preset: a CUDA build of PyTorch, see pytorch.org"

@@ -136,9 +136,21 @@ def test_a_data_set_that_is_there_is_loaded(tmp_path):
     assert records["category"].tolist() == ["screw"] * 3
 
 
-def test_the_map_of_the_series_holds_every_notebook_with_its_own_minutes():
-    words = nbformat.read(NOTEBOOKS / "00_start_here.ipynb", as_version=4)
-    words = "\n".join(cell.source for cell in words.cells if cell.cell_type == "markdown")
+@pytest.fixture
+def words():
+    """The text of notebook 00."""
+    cells = nbformat.read(NOTEBOOKS / "00_start_here.ipynb", as_version=4).cells
+    return "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+
+
+def test_the_modules_that_notebook_00_names_exist(words):
+    named = set(re.findall(r"`((?:mintad|toy)/[\w/.]*)`", words))
+    assert len(named) > 10
+    for path in named:
+        assert (NOTEBOOKS.parent / path).exists(), path
+
+
+def test_the_map_of_the_series_holds_every_notebook_with_its_own_minutes(words):
     listed = dict(re.findall(r"^\| \[\d\d · [^\]]+\]\((\d\d_\w+\.ipynb)\) \|.*?\| (\d+) \|", words, re.MULTILINE))
     for path in sorted(NOTEBOOKS.glob("*.ipynb"))[1:]:
         opening = nbformat.read(path, as_version=4).cells[0].source
