@@ -22,7 +22,7 @@ from mintad.config import preset
 from mintad.data import load
 from mintad.data.mini import MiniParameters
 from mintad.data.mini.factory import default_root
-from mintad.data.sources import SOURCES, Source
+from mintad.data.sources import SOURCES, Source, source_of
 from mintad.data.tree import absolute
 from mintad.errors import DataError, MintadError
 from mintad.features.backbone import timm_model
@@ -90,10 +90,13 @@ def load_if_there(name: str, data_root: str | Path | None = None) -> pd.DataFram
     Args:
         name: elpv or a key of `SOURCES`.
         data_root: see `check`.
+
+    Raises:
+        DataError: no such data set.
     """
+    source = None if name == "elpv" else source_of(name)
     try:
-        root = None if name == "elpv" else _place(SOURCES[name], absolute(data_root or default_data_root()))
-        return load(name, root)
+        return load(name, source and _place(source, absolute(data_root or default_data_root())))
     except MintadError as error:
         print(f"{name} is skipped: {error}")
         return None

@@ -118,6 +118,8 @@ def test_a_lesson_model_counts_once_its_run_is_finished():
 def test_a_data_set_that_is_not_there_is_skipped_with_its_cure(monkeypatch, tmp_path, capsys):
     assert environment.load_if_there("mvtec", tmp_path) is None
     assert "skipped" in capsys.readouterr().out
+    with pytest.raises(DataError, match="mvtec"):
+        environment.load_if_there("mvtek", tmp_path)
 
     def missing(name, root=None):
         raise DataError("install elpv-dataset")
