@@ -47,6 +47,8 @@ FILES = (
 """What a run directory holds beside checkpoints/ and the lock; the configuration last, so that removing can be
 repeated."""
 LOCK = ".lock"
+EXECUTED = "notebook.ipynb"
+"""The executed notebook, where papermill writes it into the run directory; it does so before the run is made."""
 VERSIONED = ("mintad", "torch", "torchvision", "timm", "numpy", "pandas", "scikit-learn", "accelerate")
 
 
@@ -228,7 +230,7 @@ def _refuse_foreign(run: Run, overwrite: bool) -> None:
                 text = f"{run.path} exists and is no run directory; choose another --out ({error})"
                 raise TrainingError(text) from error
         return
-    leftovers = {".config.json.tmp", LOCK}  # of a process killed just before
+    leftovers = {".config.json.tmp", LOCK, EXECUTED}  # of a process killed just before, or of papermill
     if run.path.exists() and {file.name for file in run.path.iterdir()} - leftovers:
         raise TrainingError(f"{run.path} exists and is no run directory; choose another --out")
 

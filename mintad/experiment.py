@@ -1,0 +1,162 @@
+"""One training described by plain values: what notebook 10 is parameterised by, and what a sweep hands to it.
+
+Names and texts go in; a configuration, a run directory and a finished run in either of Table 1's settings come out.
+Relative paths never depend on the working directory alone, which differs between JupyterLab, papermill and nbval.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import mintad
+from mintad.config import Config
+from mintad.config import preset as named
+from mintad.errors import ConfigError, TrainingError, nearest
+from mintad.notebook import Lesson, lesson, lesson_dir, runs_dir
+from mintad.pipeline import prepare, train_run, trained_model
+from mintad.run import Run
+from mintad.separate import FOLDER, train_separate
+from mintad.training.loop import pick_device
+
+SETTINGS = ("unified", "separate")
+"""Table 1: one model for all categories, or one a category."""
+OWN_PARAMETER = {
+    "data.name": "data",
+    "data.root": "root",
+    "data.categories": "categories",
+    "model.variant": "variant",
+    "train.seed": "seed",
+    "train.device": "device",
+}
+"""Keys that `overrides` must leave alone, and the parameter that sets each."""
+
+
+def configure(
+    *,
+    preset: str = "lesson",
+    data: str = "mini",
+    root: str = "",
+    categories: str | Sequence[str] = "",
+    variant: str = "mint_ad",
+    overrides: str | Mapping[str, Any] = "",
+    seed: int = 0,
+    device: str = "auto",
+) -> Config:
+    """The configuration that a notebook's parameters describe.
+
+    Args:
+        preset: of `mintad.config.PRESETS`.
+        data: name of the data set.
+        root: its folder, see `place`; '' for sets that bring their own.
+        categories: comma-separated, or a sequence; '' for all.
+        variant: of `mintad.model.VARIANTS`.
+        overrides: dotted keys and values, as a mapping or as YAML or JSON text.
+        seed: of initialisation, order, jitter, dropout and hold-out.
+        device: 'auto', 'cpu' or 'cuda'.
+
+    Raises:
+        ConfigError: an unknown name, key or value, or a key that has a parameter of its own.
+    """
+    changes = {"data.name": data, "model.variant": variant, "train.seed": seed, "train.device": device}
+    if root:
+        changes["data.root"] = str(place(root))
+    if categories:
+        changes["data.categories"] = categories
+    more = read_overrides(overrides)
+    for key in more:
+        if key in OWN_PARAMETER:
+            raise ConfigError(f"overrides must not set {key}; the parameter {OWN_PARAMETER[key]} does")
+    return named(preset).override(**changes, **more)
+
+
+def read_overrides(overrides: str | Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys and values of a mapping, or of YAML or JSON text: ``{train.steps: 100, model.width: 64}``.
+
+    Raises:
+        ConfigError: the text is no mapping.
+    """
+    import yaml
+
+    if isinstance(overrides, Mapping):
+        return dict(overrides)
+    try:
+        values = yaml.safe_load(overrides) or {}
+    except (yaml.YAMLError, ValueError) as error:
+        problem = " ".join(str(error).split())
+        raise ConfigError(f"overrides = {overrides!r} cannot be read: {problem}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"overrides must be a mapping such as {{train.steps: 100}}, not {overrides!r}")
+    return {str(key): value for key, value in values.items()}
+
+
+def place(path: str | Path) -> Path:
+    """A folder to read from, absolute. A relative one is taken from the working directory if it is there, else from
+    the repository that the package lies in."""
+    given = Path(path).expanduser()
+    here, there = given.absolute(), Path(mintad.__file__).resolve().parent.parent / given
+    return there if there.exists() and not here.exists() else here
+
+
+def run_folder(config: Config, setting: str = "unified", out_dir: str | Path = "") -> Path:
+    """Where a training goes, absolute: `out_dir`, a relative one below `runs_dir`; '' names it by variant, data and
+    fingerprint of the configuration, so that the same parameters find their run again.
+
+    Raises:
+        ConfigError: an unknown setting.
+    """
+    if setting not in SETTINGS:
+        raise ConfigError(f"unknown setting '{setting}'." + nearest(setting, SETTINGS))
+    if str(out_dir):
+        return runs_dir() / Path(out_dir).expanduser()
+    folder = lesson_dir(config)
+    return folder if setting == "unified" else folder.with_name(f"{folder.name}-separate")
+
+
+def train_setting(
+    config: Config, setting: str = "unified", out_dir: str | Path = "", *, peers: str | Sequence[str] = ()
+) -> Run:
+    """Train in one of `SETTINGS`; a run that was interrupted is resumed, a finished one loaded.
+
+    Args:
+        config: the whole configuration.
+        setting: 'unified' or 'separate'.
+        out_dir: see `run_folder`.
+        peers: comma-separated, or a sequence, of `mintad.peers.PEERS`.
+
+    Raises:
+        TrainingError: the folder holds a run of the other setting.
+        MintadError: see `mintad.pipeline.train_run`.
+    """
+    names = tuple(re.findall(r"[\w.-]+", peers)) if isinstance(peers, str) else tuple(peers)
+    out = run_folder(config, setting, out_dir)
+    found = setting_of(out)
+    if found not in (None, setting):
+        raise TrainingError(f"{out} holds a {found} training, not a {setting} one; choose another out_dir")
+    if setting == "separate":
+        return train_separate(config, out, peer_names=names, progress=False)
+    if not str(out_dir):
+        lesson(config)  # waits where another notebook trains the same
+    return train_run(config, out, peer_names=names, progress=False)
+
+
+def setting_of(folder: Path) -> str | None:
+    """Which setting a run directory was trained in; None before anything was."""
+    if (folder / FOLDER).exists():
+        return "separate"
+    return "unified" if (folder / "checkpoints").exists() else None
+
+
+def open_run(run: Run) -> Lesson:
+    """A finished unified run with its data and its model, which stands on the CPU in evaluation mode.
+
+    Raises:
+        MintadError: the run is not finished, or is a separate one.
+    """
+    if setting_of(run.path) == "separate":
+        raise TrainingError(f"{run.path} holds one model a category; open one of its folders in {FOLDER}/")
+    config = run.config()
+    prepared = prepare(config, progress=False)
+    return Lesson(run, config, prepared, trained_model(run, prepared.backbone, pick_device("cpu")))
