@@ -1,0 +1,151 @@
+"""Which test images to look at (Figs 8 to 10): a fair example of every category, and the worst cases."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from PIL import Image
+from sklearn.manifold import TSNE
+from threadpoolctl import threadpool_limits
+
+from mintad import plots
+from mintad.data.images import read_image, read_mask, resize_mask
+from mintad.data.records import category_keys
+from mintad.plots.series import before_after, case_grid
+
+SIDE = 160
+"""Pixels of an image, a mask or a map in a figure of cases."""
+
+
+def examples(scores: pd.DataFrame) -> list[int]:
+    """One anomalous test image a category, of median score: neither the best nor the worst; positions in `scores`.
+
+    Args:
+        scores: test rows with dataset, category, label, pred_score.
+    """
+    chosen = []
+    keys, label, score = category_keys(scores).to_numpy(), scores["label"].to_numpy(), scores["pred_score"].to_numpy()
+    for key in sorted(set(keys)):
+        anomalous = np.flatnonzero((keys == key) & (label == 1))
+        if len(anomalous):
+            order = anomalous[np.argsort(score[anomalous], kind="stable")]
+            chosen.append(int(order[len(order) // 2]))
+    return chosen
+
+
+def wrong_pairs(scores: pd.DataFrame) -> np.ndarray:
+    """For each test image the share of its category's images of the *other* kind that it is ranked wrongly against;
+    a tie counts half. The mean over a category's anomalous images, and over its normal ones, is 1 - AUROC.
+
+    Args:
+        scores: test rows with dataset, category, label, pred_score.
+
+    Returns:
+        (n,), NaN where a category has no images of the other kind.
+    """
+    shares = np.full(len(scores), np.nan)
+    keys, label, score = category_keys(scores).to_numpy(), scores["label"].to_numpy(), scores["pred_score"].to_numpy()
+    for key in set(keys):
+        normal, anomalous = (np.flatnonzero((keys == key) & (label == kind)) for kind in (0, 1))
+        if not len(normal) or not len(anomalous):
+            continue
+        gap = score[anomalous][:, None] - score[normal]
+        wrong = (gap < 0) + 0.5 * (gap == 0)
+        shares[anomalous], shares[normal] = wrong.mean(axis=1), wrong.mean(axis=0)
+    return shares
+
+
+def worst(scores: pd.DataFrame, n: int) -> list[int]:
+    """Positions of the n images with the most `wrong_pairs`, the worst first; those with none are left out."""
+    shares = np.nan_to_num(wrong_pairs(scores))
+    order = np.argsort(-shares, kind="stable")[:n]
+    return [int(row) for row in order if shares[row] > 0]
+
+
+def case_figure(
+    scores: pd.DataFrame,
+    maps_nHW: np.ndarray,
+    rows: Sequence[int],
+    *,
+    title: str,
+    per_row: int = 2,
+    value_range: tuple[float, float] | None = None,
+) -> go.Figure:
+    """Image, ground truth and anomaly map of some test images, as in Figs 8 to 10.
+
+    Args:
+        scores: test rows with category, defect, label, image, masks, pred_score.
+        maps_nHW: grid maps in the same order.
+        rows: positions in both.
+        title: states what is to be seen.
+        per_row: cases side by side.
+        value_range: of the colours; None for the `score_range` of *all* maps, so that figures compare.
+    """
+    colours = value_range or plots.score_range(maps_nHW)
+    cases = {}
+    for row in rows:
+        one = scores.iloc[row]
+        image = np.asarray(read_image(one["image"]).resize((SIDE, SIDE), Image.Resampling.BILINEAR))
+        mask = resize_mask(read_mask(one["masks"]), (SIDE, SIDE)) if one["masks"] else None
+        heat = plots.overlay(image, plots.resize_map(maps_nHW[row], (SIDE, SIDE)), colours)
+        name = f"{one['category']} · {one['defect']} · score {one['pred_score']:.3g}"
+        cases[f"{name} · no. {row}"] = (image, mask if one["label"] else np.zeros((SIDE, SIDE), dtype=bool), heat)
+    return case_grid(cases, title=title, per_row=per_row)
+
+
+def reconstruction_figure(
+    before_nF: np.ndarray, after_nF: np.ndarray, classes: Sequence[str], labels: Sequence[int], *, seed: int = 0
+) -> go.Figure:
+    """t-SNE of image features before and after reconstruction (Fig. 4a, b), both in one embedding, so that places and
+    distances of the two panels compare. The title says, measured in feature space, how far classes stand apart and how
+    far out anomalous images lie.
+
+    Args:
+        before_nF: features of n images, each the mean over its tokens.
+        after_nF: of their reconstructions.
+        classes, labels: of the images; label 1 is anomalous.
+        seed: of the embedding.
+    """
+    joint = np.concatenate([before_nF, after_nF])
+    perplexity = min(30.0, (len(joint) - 1) / 3)
+    with threadpool_limits(1):  # so few points: threads would only wait for each other
+        points = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(joint)
+    parts = (before_nF, after_nF)
+    apart, out = ([fn(part, classes, labels) for part in parts] for fn in (class_separation, distance_ratio))
+    title = (
+        f"Classes stand {apart[0]:.1f} spreads apart before and {apart[1]:.1f} after; "
+        f"anomalous images lie {out[0]:.2f} and {out[1]:.2f} times as far out as normal ones"
+    )
+    return before_after(*np.split(points, 2), classes, labels, title=title)
+
+
+def class_separation(features_nF: np.ndarray, classes: Sequence[str], labels: Sequence[int]) -> float:
+    """Mean distance between the classes' normal means, in units of the mean distance of a normal image from its own
+    class's mean; NaN for a single class."""
+    names = np.where(np.asarray(labels) == 0, np.asarray(classes, dtype=object), "")
+    groups = [features_nF[names == name] for name in sorted(set(names) - {""})]
+    means = np.stack([group.mean(axis=0) for group in groups])
+    if len(means) < 2:
+        return float("nan")
+    pairs = [np.linalg.norm(a - b) for a, b in itertools.combinations(means, 2)]
+    spread = np.mean([np.linalg.norm(group - group.mean(axis=0), axis=1).mean() for group in groups])
+    return float(np.mean(pairs) / max(spread, 1e-12))
+
+
+def distance_ratio(features_nF: np.ndarray, classes: Sequence[str], labels: Sequence[int]) -> float:
+    """Median distance of anomalous images from the mean of their class's normal ones, over that of the normal ones;
+    the mean over classes that have both kinds. 1: anomalies lie where normal images lie."""
+    names, kinds, ratios = np.asarray(classes), np.asarray(labels), []
+    for name in sorted(set(names)):
+        normal, anomalous = (features_nF[(names == name) & (kinds == kind)] for kind in (0, 1))
+        if len(normal) < 2 or not len(anomalous):
+            continue
+        # a normal image is measured from the mean of the others: its own part in the mean would draw the mean near
+        others = (normal.sum(axis=0) - normal) / (len(normal) - 1)
+        own = np.median(np.linalg.norm(normal - others, axis=1))
+        ratios.append(np.median(np.linalg.norm(anomalous - normal.mean(axis=0), axis=1)) / max(own, 1e-12))
+    return float(np.mean(ratios)) if ratios else float("nan")

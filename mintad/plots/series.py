@@ -1,0 +1,97 @@
+"""Figures of the paper in the closing notebooks: cases (Figs 8 to 10), features before and after (Fig. 4a, b)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import ArrayLike
+from plotly.subplots import make_subplots
+
+from mintad.plots.images import data_uri
+from mintad.plots.theme import OKABE_ITO, SYMBOLS, template, text
+
+SEAM = 6
+"""Pixels between image, mask and map of a case."""
+LINE = 22
+"""Height of a case's caption, pixels."""
+
+Case = tuple[np.ndarray, np.ndarray | None, np.ndarray]
+"""Image (H, W, 3), mask (H, W) bool or None where there is none, map as colours (H, W, 3); uint8."""
+
+
+def case_grid(cases: Mapping[str, Case], *, title: str, per_row: int = 2) -> go.Figure:
+    """Image | ground truth | map of every case, a caption above each. A grey ground truth: there is no mask.
+
+    Args:
+        cases: distinct caption -> case; all of one size.
+        title: states what is to be seen.
+        per_row: cases side by side.
+
+    Raises:
+        ValueError: no case.
+    """
+    if not cases:
+        raise ValueError("nothing to draw")
+    strips = [_strip(*case) for case in cases.values()]
+    height, width = strips[0].shape[:2]
+    columns, rows = min(per_row, len(strips)), -(-len(strips) // per_row)
+    plotted, across = rows * (height + LINE) - LINE, columns * (width + 20) - 20
+    figure = make_subplots(
+        rows,
+        columns,
+        subplot_titles=[text(caption) for caption in cases],
+        vertical_spacing=LINE / plotted if rows > 1 else 0,
+        horizontal_spacing=20 / across if columns > 1 else 0,
+    )
+    figure.update_annotations(font_size=12)
+    for n, strip in enumerate(strips):
+        place = {"row": n // columns + 1, "col": n % columns + 1}
+        figure.add_trace(go.Image(source=data_uri(strip), hoverinfo="skip"), **place)
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False)
+    margin = {"l": 10, "r": 10, "t": 72, "b": 10}
+    size = {"width": max(560, across + 20), "height": plotted + margin["t"] + margin["b"]}
+    return figure.update_layout(template=template(), title=title, margin=margin, **size)
+
+
+def _strip(image: np.ndarray, mask: np.ndarray | None, heat: np.ndarray) -> np.ndarray:
+    shown = np.full(image.shape, 128, np.uint8) if mask is None else np.where(mask, 255, 30).astype(np.uint8)
+    shown = shown if shown.ndim == 3 else np.repeat(shown[..., None], 3, axis=2)
+    seam = np.full((image.shape[0], SEAM, 3), 255, np.uint8)
+    return np.concatenate([image, seam, shown, seam, heat], axis=1)
+
+
+def before_after(
+    before_nP: ArrayLike, after_nP: ArrayLike, classes: Sequence[str], labels: Sequence[int], *, title: str
+) -> go.Figure:
+    """Two embeddings (n, 2) of the same images side by side on the same axes: class = hue, normal = triangle,
+    anomalous = circle (Fig. 4a, b)."""
+    names, kinds = np.asarray(classes), np.asarray(labels)
+    figure = make_subplots(
+        1, 2, subplot_titles=("before: features", "after: reconstruction"), horizontal_spacing=0.03,
+        shared_xaxes="all", shared_yaxes="all",
+    )  # fmt: skip
+    for column, points in enumerate(map(np.asarray, (before_nP, after_nP)), start=1):
+        for n, name in enumerate(sorted(set(names))):
+            for kind in (0, 1):
+                chosen = (names == name) & (kinds == kind)
+                if not chosen.any():
+                    continue
+                look = {"color": OKABE_ITO[n % len(OKABE_ITO)], "symbol": SYMBOLS[kind], "size": 7, "opacity": 0.75}
+                figure.add_scatter(
+                    x=points[chosen, 0].astype(float).round(2),
+                    y=points[chosen, 1].astype(float).round(2),
+                    mode="markers",
+                    marker=look,
+                    name=f"{text(name)}, {'anomalous' if kind else 'normal'}",
+                    legendgroup=f"{name}{kind}",
+                    showlegend=column == 1,
+                    row=1,
+                    col=column,
+                )
+    figure.update_xaxes(title="embedding axis 1 (no unit)", showticklabels=False)
+    figure.update_yaxes(showticklabels=False)
+    figure.update_yaxes(title="embedding axis 2", col=1)
+    return figure.update_layout(template=template(), title=title, height=460)
