@@ -1,0 +1,42 @@
+"""Notebook 08."""
+
+import math
+
+import torch
+
+
+def reduce_all_channels_last(elements, how):
+    if how == "element":
+        return elements.mean()
+    return elements.sum(-1).mean() if how == "token" else elements.sum()
+
+
+def reduce_without_images(elements, how):
+    return {"element": elements.mean(), "token": elements.sum(1).mean(), "sum": elements.sum((1, 2)).mean()}[how]
+
+
+WRONG = {
+    "prior.gaussian_nll": [
+        lambda value, mean, log_variance: 0.5 * (log_variance + (value - mean) ** 2 * torch.exp(-log_variance)),
+        lambda value, mean, log_variance: (
+            0.5 * (math.log(2 * math.pi) + log_variance + (value - mean) ** 2 / log_variance)
+        ),
+        lambda value, mean, log_variance: (
+            0.5 * (math.log(2 * math.pi) + (value - mean) ** 2 * torch.exp(-log_variance)) + log_variance
+        ),
+        lambda value, mean, log_variance: torch.distributions.Normal(mean, log_variance.exp()).log_prob(value),
+    ],
+    "prior.best_log_variance": [
+        lambda values, mean: values.var(dim=0, correction=0).log(),
+        lambda values, mean: (values - mean).square().mean(dim=0),
+        lambda values, mean: (values - mean).abs().mean(dim=0).log(),
+        lambda values, mean: (values - mean).square().mean().log(),
+    ],
+    "prior.reduce": [reduce_all_channels_last, reduce_without_images],
+    "prior.variance_lost": [
+        lambda before, after: float(1 - after.std(0).mean() / before.std(0).mean()),
+        lambda before, after: float(1 - after.square().mean() / before.square().mean()),
+        lambda before, after: float(1 - after.var() / before.var()),
+        lambda before, after: float((1 - after.var(0) / before.var(0)).mean()),
+    ],
+}
