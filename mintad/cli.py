@@ -1,5 +1,5 @@
-"""The command line: ``mintad train | evaluate | predict | describe | data | cache`` (``python -m mintad`` is the
-same)."""
+"""The command line: ``mintad train | evaluate | predict | describe | sweep | data | cache`` (``python -m mintad`` is
+the same)."""
 
 from __future__ import annotations
 
@@ -174,6 +174,59 @@ def describe_command(
     for name, count in counts.items():
         table.add_row(name, f"{count:,}", f"{macs[name]:,}")
     console.print(table)
+
+
+@app.command("sweep")
+def sweep_command(
+    spec: Annotated[Path, typer.Argument(help="YAML file; benchmarks/sweeps has examples.", metavar="SPEC.yaml")],
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, help="Runs at a time on this machine; they share its cores.")
+    ] = 1,
+    scheduler: Annotated[
+        str | None, typer.Option("--scheduler", metavar="ADDRESS", help="Run on this Dask cluster instead.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the runs, instead of the file's.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the runs and where they stand; start none.")] = False,
+) -> None:
+    """Run a notebook over a grid of parameters. The same command runs what is left.
+
+    \b
+    SPEC.yaml, for example:
+      out: runs/query            # one folder a run, below the file's folder
+      fixed:                     # for all runs
+        preset: lesson
+      grid:                      # every combination: 3 x 2 runs
+        seed: [0, 1, 2]
+        overrides:               # values may have labels
+          with_query: {model.class_query: true}
+          without: {model.class_query: false}
+      runs:                      # these besides
+        - {variant: uniad, seed: 0}
+
+    \b
+    Further keys: name; notebook (default: 10_unified_training); timeout
+    (seconds a cell); threads (of a run); gpu (true: on a cluster, a run takes
+    one Dask resource GPU). All names are checked before anything starts.
+
+    \b
+    A run's folder has notebook.ipynb (executed), parameters.json, status.json
+    and what the training writes. Finished runs are skipped; failed and
+    interrupted ones are run again.
+
+    \b
+    On a cluster with a common file system (pip install "mintad\\[cluster]"):
+      dask scheduler                      # prints its ADDRESS
+      dask worker ADDRESS --nthreads 1 --resources GPU=1     # one a GPU
+      mintad sweep SPEC.yaml --scheduler ADDRESS
+
+    \b
+    Exit code: 0 all runs are finished; 1 some failed, a table says which and
+    why; 2 the file is wrong, nothing was started; 130 after Ctrl-C.
+    """
+    from mintad.sweep.command import run_command
+
+    code = run_command(spec, out=out, workers=workers, scheduler=scheduler, dry_run=dry_run, console=console)
+    raise typer.Exit(code)
 
 
 @data_app.command("check")

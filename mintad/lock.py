@@ -6,6 +6,7 @@ import contextlib
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from mintad.errors import MintadError
 
@@ -13,12 +14,15 @@ log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def only_one(lock: Path, busy: MintadError) -> Iterator[None]:
+def only_one(lock: Path, busy: MintadError) -> Iterator[BinaryIO]:
     """Hold `lock` while the block runs; the empty file stays, since only the lock on it counts.
 
     Args:
         lock: a file, made if missing, in a folder that exists.
         busy: raised if another process holds the lock.
+
+    Yields:
+        The open file; a child process that inherits it holds the lock, too, until both have ended (not on Windows).
     """
     with lock.open("a+b") as file:
         try:
@@ -27,7 +31,7 @@ def only_one(lock: Path, busy: MintadError) -> Iterator[None]:
             raise busy from None
         except OSError as error:
             log.warning("%s: this file system has no locks (%s); do not start the same command twice", lock, error)
-        yield
+        yield file
 
 
 def _take(file) -> None:

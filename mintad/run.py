@@ -49,6 +49,8 @@ repeated."""
 LOCK = ".lock"
 EXECUTED = "notebook.ipynb"
 """The executed notebook, where papermill writes it into the run directory; it does so before the run is made."""
+SWEPT = ("parameters.json", "status.json")
+"""What `mintad.sweep` keeps beside it, from before the run is made."""
 VERSIONED = ("mintad", "torch", "torchvision", "timm", "numpy", "pandas", "scikit-learn", "accelerate")
 
 
@@ -230,7 +232,7 @@ def _refuse_foreign(run: Run, overwrite: bool) -> None:
                 text = f"{run.path} exists and is no run directory; choose another --out ({error})"
                 raise TrainingError(text) from error
         return
-    leftovers = {".config.json.tmp", LOCK, EXECUTED}  # of a process killed just before, or of papermill
+    leftovers = {".config.json.tmp", LOCK, EXECUTED, *SWEPT}  # of a process killed just before, papermill, a sweep
     if run.path.exists() and {file.name for file in run.path.iterdir()} - leftovers:
         raise TrainingError(f"{run.path} exists and is no run directory; choose another --out")
 

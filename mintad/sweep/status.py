@@ -1,0 +1,130 @@
+"""What is on record about a run: ``status.json`` in its folder, written only by the process that holds its lock."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+from mintad.errors import MintadError
+from mintad.lock import only_one
+
+STATUS, PARAMETERS = "status.json", "parameters.json"
+"""Files of a run's folder beside its executed notebook."""
+EXECUTED = "notebook.ipynb"
+"""The executed notebook; `mintad.run.EXECUTED`, without importing PyTorch into every worker."""
+WORK = ".sweep"
+"""Folder inside the sweep's: plan, locks, logs, a copy of the notebook."""
+PLAN = "plan.json"
+"""In `WORK`: name -> labels of every run that the folder's sweeps have had."""
+
+State = Literal["waiting", "running", "finished", "failed", "interrupted"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """Where a run stands."""
+
+    state: State = "waiting"
+    """'interrupted' was stopped from outside; it, 'running' by a dead process and 'failed' run at the next start."""
+    started: str | None = None
+    """Of the last attempt, UTC."""
+    seconds: float | None = None
+    """Of the last attempt."""
+    attempts: int = 0
+    """Executions begun, over all starts of the sweep."""
+    error: str | None = None
+    """What went wrong, for a run that failed."""
+    host: str | None = None
+    """Machine of the last attempt."""
+    notebook: str | None = None
+    """SHA-256 of the notebook that was run."""
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ("finished", "failed")
+
+
+class Busy(MintadError):
+    """Another attempt at the run holds its lock."""
+
+
+def read_status(folder: Path) -> Status:
+    """The run's status; 'waiting' where none can be read."""
+    try:
+        values = json.loads((folder / STATUS).read_text(encoding="utf-8"))
+        return Status(**{entry.name: values[entry.name] for entry in fields(Status) if entry.name in values})
+    except (OSError, ValueError, TypeError):  # none yet, or damaged: what cannot be read is run again
+        return Status()
+
+
+def write_json(file: Path, value: Any) -> None:
+    """Write atomically: a reader, or a crash, meets the old content or the new. `file`'s folder is a run's or `WORK`
+    itself; the temporary file lies in `WORK`, for a training refuses a folder with foreign files."""
+    work = file.parent if file.parent.name == WORK else file.parent.parent / WORK
+    temporary = work / f"{file.parent.name}-{file.name}-{os.getpid()}.tmp"
+    temporary.write_text(json.dumps(value, indent=1, sort_keys=True), encoding="utf-8")
+    os.replace(temporary, file)
+
+
+def read_plan(out: Path) -> dict[str, dict[str, str]]:
+    """Name -> labels of the runs of a sweep's folder; empty where no sweep has begun."""
+    try:
+        return json.loads((out / WORK / PLAN).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def write_plan(out: Path, labels: dict[str, dict[str, str]]) -> None:
+    """Add runs to the plan of a sweep's folder, or give them new labels."""
+    write_json(out / WORK / PLAN, read_plan(out) | labels)
+
+
+def begin(folder: Path, notebook: str) -> Status:
+    """Put on record that an attempt starts now, here. The caller holds the lock."""
+    status = Status(
+        state="running",
+        started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        attempts=read_status(folder).attempts + 1,
+        host=socket.gethostname(),
+        notebook=notebook,
+    )
+    write_json(folder / STATUS, asdict(status))
+    return status
+
+
+def end(folder: Path, state: State, *, error: str | None = None, seconds: float | None = None) -> Status:
+    """Put on record how an attempt ended. The caller holds the lock."""
+    status = replace(read_status(folder), state=state, error=error, seconds=seconds and round(seconds, 2))
+    write_json(folder / STATUS, asdict(status))
+    return status
+
+
+@contextlib.contextmanager
+def held(folder: Path, *, waiting: Callable[[], None] = lambda: None) -> Iterator[BinaryIO]:
+    """Hold the run's lock while the block runs; wait while another attempt holds it.
+
+    An attempt that lost its worker may live on for a moment, or for long if only the connection was lost; the next one
+    waits and then finds what the first has done.
+
+    Args:
+        folder: of the run; its parent has a folder `WORK`.
+        waiting: called about once a second meanwhile; may raise.
+    """
+    lock = folder.parent / WORK / f"{folder.name}.lock"
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                file = stack.enter_context(only_one(lock, Busy(f"{folder.name} is being run")))
+                break
+            except Busy:
+                waiting()
+                time.sleep(0.5)
+        yield file
