@@ -13,7 +13,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -122,6 +122,7 @@ def train(
     *,
     accelerator: Accelerator | None = None,
     progress: bool = True,
+    after_step: Callable[[int], None] | None = None,
 ) -> pd.DataFrame:
     """Train `model` in place; resume from the newest checkpoint in `folder` if there is one.
 
@@ -134,6 +135,8 @@ def train(
         folder: checkpoints go to `folder/checkpoints`, the history to `folder/history.csv`.
         accelerator: device, precision and processes; made from `config` if not given.
         progress: show a bar (on a terminal only; otherwise a log line now and then).
+        after_step: called with the number of steps done after each of them; whatever it does must leave the model in
+            training mode.
 
     Returns:
         The history: one row every `log_every` steps with step, epoch, loss, mse, ce, prior, accuracy, lr, seconds.
@@ -198,6 +201,8 @@ def train(
             optimizer.step()
 
             done = step + 1
+            if after_step is not None:
+                after_step(done)
             if done % config.log_every == 0 or done == steps or step == start:
                 values = losses.as_floats()
                 if output.class_logits is not None:
