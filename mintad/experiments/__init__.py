@@ -1,0 +1,4 @@
+"""Small experiments that notebooks run and discuss: each isolates one mechanism of the model.
+
+`copying` measures how much of a defect a reconstruction repeats, `collapse` trains an adapter under the prior loss.
+"""
