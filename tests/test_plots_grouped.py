@@ -1,0 +1,12 @@
+"""Grouped bars show every value, and none where there is none."""
+
+from mintad.plots.grouped import grouped_bars
+
+
+def test_groups_are_rows_and_names_are_hues():
+    figure = grouped_bars({"a": {"x": 0.5, "y": 0.25}, "<b>": {"y": 1.0}}, title="found", unit="share")
+    assert [trace.name for trace in figure.data] == ["x", "y"]
+    assert list(figure.data[0].x) == [0.5, None] and list(figure.data[1].x) == [0.25, 1.0]
+    assert list(figure.data[0].y) == ["a", "&lt;b&gt;"] and figure.data[0].text == ("0.500", "")
+    assert figure.data[0].marker.color != figure.data[1].marker.color
+    assert figure.layout.title.text == "found" and figure.layout.xaxis.title.text == "share"
