@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -66,6 +66,33 @@ def worst(scores: pd.DataFrame, n: int) -> list[int]:
     return [int(row) for row in order if shares[row] > 0]
 
 
+def peaks_on_mask(scores: pd.DataFrame, maps_nHW: np.ndarray) -> np.ndarray:
+    """Whether the highest value of each image's map, interpolated, lies on its ground truth; False without a mask.
+
+    Args:
+        scores: test rows with `masks`.
+        maps_nHW: grid maps in the same order.
+    """
+    hits = np.zeros(len(scores), dtype=bool)
+    for row, mask in _masks(scores):
+        hits[row] = mask.flat[plots.resize_map(maps_nHW[row], mask.shape).argmax()]
+    return hits
+
+
+def mask_share(scores: pd.DataFrame) -> np.ndarray:
+    """Share of each image that its ground truth covers, 0 without a mask: how often a random place would hit it."""
+    shares = np.zeros(len(scores))
+    for row, mask in _masks(scores):
+        shares[row] = mask.mean()
+    return shares
+
+
+def _masks(scores: pd.DataFrame) -> Iterator[tuple[int, np.ndarray]]:
+    for row, files in enumerate(scores["masks"]):
+        if files:
+            yield row, resize_mask(read_mask(files), (SIDE, SIDE))
+
+
 def case_figure(
     scores: pd.DataFrame,
     maps_nHW: np.ndarray,
@@ -83,9 +110,11 @@ def case_figure(
         rows: positions in both.
         title: states what is to be seen.
         per_row: cases side by side.
-        value_range: of the colours; None for the `score_range` of *all* maps, so that figures compare.
+        value_range: of the colours; None for the 1st and 99th percentile of *all* maps, so that figures compare. (A
+            few glaring defects score far above the rest and would leave it dark.)
     """
-    colours = value_range or plots.score_range(maps_nHW)
+    low, high = np.percentile(maps_nHW, (1, 99))
+    colours = value_range or (float(low), float(high))
     cases = {}
     for row in rows:
         one = scores.iloc[row]

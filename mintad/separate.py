@@ -20,6 +20,8 @@ from mintad.errors import TrainingError
 from mintad.evaluation import pixels
 from mintad.features.table import FeatureTable
 from mintad.metrics import class_accuracy, summarise
+from mintad.metrics.tables import image_metrics
+from mintad.peers import PaDiM, PerCategory
 from mintad.pipeline import Prepared, load_records, prepare, require_peers, resolve_paths, train_run, trained_model
 from mintad.report import write_report
 from mintad.run import Run, open_run, versions
@@ -68,6 +70,27 @@ def train_separate(
         if not run.finished or not set(peer_names) <= set(run.peers().index):
             _finish(run, runs, prepare(config, records, progress=progress), config)
     return run
+
+
+def padim_settings(prepared: Prepared, config: Config) -> dict[str, dict[str, float]]:
+    """Image AUROC per category of PaDiM, which is fitted in seconds, in three settings: one model for all, one a
+    category with the category told, and one a category with the nearest class mean choosing (App. A.1)."""
+    keys = category_keys(prepared.records).to_numpy()
+    rows = np.flatnonzero((prepared.records["split"] == "test").to_numpy())
+    train_rows, features = prepared.train_rows, prepared.features
+    grid = prepared.backbone.grid
+    alone = PerCategory(lambda: PaDiM(grid), keys).fit(features, train_rows)
+    detectors = {
+        "unified": PaDiM(grid).fit(features, train_rows),
+        "separate, told": alone.told(rows),
+        "separate, chosen": Told(alone, nearest_mean(features, train_rows, keys[train_rows], rows)),
+    }
+    scores, found = prepared.records.iloc[rows].reset_index(drop=True), {}
+    for name, detector in detectors.items():
+        maps_nHW = grid_maps(detector, features, rows, config.scoring)
+        scores["pred_score"] = image_scores(maps_nHW, config.features.image_size, config.scoring)
+        found[name] = image_metrics(scores)["auroc"]["per_category"]
+    return found
 
 
 def nearest_mean(features: FeatureTable, train_rows: np.ndarray, names: Sequence[str], rows: np.ndarray) -> list[str]:

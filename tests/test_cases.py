@@ -55,6 +55,17 @@ def test_examples_are_median_and_worst_are_worst(scores):
     assert cases.worst(perfect, 5) == []
 
 
+def test_peaks_are_on_a_mask_or_beside_it(scores, tmp_path):
+    left = np.zeros((20, 20), np.uint8)
+    left[:, :10] = 255
+    Image.fromarray(left).save(tmp_path / "left.png")
+    scores["masks"] = [(str(tmp_path / "left.png"),) * label for label in scores["label"]]
+    maps = np.zeros((len(scores), 4, 4))
+    maps[:12, 1, 0], maps[12:, 1, 3] = 1, 1
+    np.testing.assert_array_equal(cases.peaks_on_mask(scores, maps), (scores["label"] == 1) & (scores.index < 12))
+    np.testing.assert_allclose(cases.mask_share(scores), 0.5 * scores["label"])
+
+
 def test_a_figure_of_cases_is_small_and_captioned(scores):
     maps = np.random.default_rng(0).random((len(scores), 4, 4))
     figure = cases.case_figure(scores, maps, [0, 1, 3], title="t")
@@ -75,13 +86,14 @@ def test_distances_measure_what_they_say():
     assert cases.class_separation(shifted, classes, labels) == pytest.approx(30 * 6**0.5 / 2.35, rel=0.1)
     assert np.isnan(cases.class_separation(base[:60], classes[:60], labels[:60]))
     figure = cases.reconstruction_figure(base, shifted, classes, labels)
-    assert isinstance(figure, go.Figure) and "spreads apart" in figure.layout.title.text and len(figure.data) == 8
+    assert isinstance(figure, go.Figure) and "spreads apart" in figure.layout.title.text and len(figure.data) == 8 + 4
 
 
 def test_two_panels_share_axes_and_name_each_group_once():
     figure = before_after(np.zeros((4, 2)), np.ones((4, 2)), ["a", "a", "b", "b"], [0, 1, 0, 1], title="t")
-    assert sum(trace.showlegend for trace in figure.data) == 4
-    assert {trace.marker.symbol for trace in figure.data} == {"triangle-up", "circle"}
+    assert [trace.name for trace in figure.data if trace.showlegend is None] == ["a", "b", "normal", "anomalous"]
+    drawn = [trace for trace in figure.data if trace.showlegend is False]
+    assert len(drawn) == 8 and {trace.marker.symbol for trace in drawn} == {"triangle-up", "circle"}
     assert figure.layout.xaxis2.matches == "x" and figure.layout.yaxis2.matches == "y"
 
 

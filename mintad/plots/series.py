@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 from plotly.subplots import make_subplots
 
+from mintad.plots.arrays import curves
+from mintad.plots.figures import learning_curves
 from mintad.plots.images import data_uri
-from mintad.plots.theme import OKABE_ITO, SYMBOLS, template, text
+from mintad.plots.theme import INK, OKABE_ITO, SYMBOLS, template, text
 
 SEAM = 6
 """Pixels between image, mask and map of a case."""
@@ -63,35 +66,54 @@ def _strip(image: np.ndarray, mask: np.ndarray | None, heat: np.ndarray) -> np.n
     return np.concatenate([image, seam, shown, seam, heat], axis=1)
 
 
+def histories(parts: Mapping[str, pd.DataFrame]) -> go.Figure:
+    """Learning curves of a training: all losses of its only model, or the reconstruction of each of several models.
+
+    Args:
+        parts: name -> history, see `learning_curves`.
+    """
+    if len(parts) == 1:
+        return learning_curves(next(iter(parts.values())))
+    steps = {name: history["step"] for name, history in parts.items()}
+    last = {name: history["mse"].iloc[-1] for name, history in parts.items()}
+    highest = max(last, key=last.__getitem__)
+    title = f"{len(parts)} models; {text(highest)} ends highest, at {last[highest]:.3g}"
+    errors = {name: history["mse"] for name, history in parts.items()}
+    return curves(steps, errors, title=title, x_title="training step", y_title="reconstruction, MSE")
+
+
 def before_after(
     before_nP: ArrayLike, after_nP: ArrayLike, classes: Sequence[str], labels: Sequence[int], *, title: str
 ) -> go.Figure:
     """Two embeddings (n, 2) of the same images side by side on the same axes: class = hue, normal = triangle,
     anomalous = circle (Fig. 4a, b)."""
     names, kinds = np.asarray(classes), np.asarray(labels)
+    hues = {name: OKABE_ITO[n % len(OKABE_ITO)] for n, name in enumerate(sorted(set(names)))}
     figure = make_subplots(
         1, 2, subplot_titles=("before: features", "after: reconstruction"), horizontal_spacing=0.03,
         shared_xaxes="all", shared_yaxes="all",
     )  # fmt: skip
     for column, points in enumerate(map(np.asarray, (before_nP, after_nP)), start=1):
-        for n, name in enumerate(sorted(set(names))):
+        for name, hue in hues.items():
             for kind in (0, 1):
                 chosen = (names == name) & (kinds == kind)
-                if not chosen.any():
-                    continue
-                look = {"color": OKABE_ITO[n % len(OKABE_ITO)], "symbol": SYMBOLS[kind], "size": 7, "opacity": 0.75}
                 figure.add_scatter(
                     x=points[chosen, 0].astype(float).round(2),
                     y=points[chosen, 1].astype(float).round(2),
                     mode="markers",
-                    marker=look,
-                    name=f"{text(name)}, {'anomalous' if kind else 'normal'}",
-                    legendgroup=f"{name}{kind}",
-                    showlegend=column == 1,
+                    marker={"color": hue, "symbol": SYMBOLS[kind], "size": 8, "opacity": 0.7},
+                    name=text(name),
+                    legendgroup=text(name),
+                    showlegend=False,
                     row=1,
                     col=column,
                 )
-    figure.update_xaxes(title="embedding axis 1 (no unit)", showticklabels=False)
-    figure.update_yaxes(showticklabels=False)
+    keys = [(text(name), hue, "square") for name, hue in hues.items()]
+    keys += [(kind, INK, SYMBOLS[label]) for label, kind in ((0, "normal"), (1, "anomalous"))]
+    for name, hue, symbol in keys:  # the legend: a hue a class, a symbol a kind
+        look = {"color": hue, "symbol": symbol, "size": 9}
+        figure.add_scatter(x=[None], y=[None], mode="markers", marker=look, name=name, legendgroup=name)
+    figure.update_xaxes(title="embedding axis 1 (no unit)", showticklabels=False, ticks="")
+    figure.update_yaxes(showticklabels=False, ticks="")
     figure.update_yaxes(title="embedding axis 2", col=1)
     return figure.update_layout(template=template(), title=title, height=460)

@@ -1,0 +1,79 @@
+"""The instructor's path: notebook 10 through papermill, from another working directory, with other parameters."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from mintad.data.mini import MiniParameters, make_mini
+from mintad.run import Run
+
+NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks" / "10_unified_training.ipynb"
+TINY = {
+    "data.holdout": 0.3,
+    "features.image_size": 64,
+    "features.grid": 4,
+    "model.width": 16,
+    "model.heads": 2,
+    "model.ffn": 32,
+    "model.inr_width": 16,
+    "train.steps": 30,
+    "train.batch_size": 4,
+    "train.log_every": 5,
+}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A working directory with the data in it, and the environment of a kernel that leaves the user's folders alone."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    wanted = MiniParameters(categories=("mesh", "capsule"), n_train=8, n_test_good=3, n_test_defect=1, size=64)
+    make_mini(folder / "parts", wanted)
+    variables = {"MINTAD_RUNS": str(folder / "runs"), "MINTAD_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
+    return folder, {**os.environ, **variables}
+
+
+def papermill(place, output: Path, **parameters) -> subprocess.CompletedProcess:
+    folder, environment = place
+    output.parent.mkdir(parents=True, exist_ok=True)
+    options = [part for name, value in parameters.items() for part in ("-p", name, str(value))]
+    command = [sys.executable, "-m", "papermill", str(NOTEBOOK), str(output), "--no-progress-bar", *options]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def printed(path: Path) -> str:
+    cells = nbformat.read(path, as_version=4).cells
+    return "".join(output.get("text", "") for cell in cells for output in cell.get("outputs", []))
+
+
+@pytest.mark.parametrize(("setting", "models"), [("unified", 1), ("separate", 2)])
+def test_metrics_and_executed_notebook_meet_in_the_run_directory(place, setting, models):
+    out = place[0] / "runs" / f"{setting}-run"
+    given = {"preset": "fast", "data": "folder", "root": "parts", "variant": "uniad" if models == 1 else "mint_ad"}
+    done = papermill(
+        place, out / "notebook.ipynb", **given, setting=setting, overrides=json.dumps(TINY), seed=1, out_dir=out.name
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    run = Run(out)
+    config = run.config()
+    assert run.finished and run.read("metrics")["image"]["auroc"]["mean"] is not None
+    assert (config.train.seed, config.train.steps, config.model.variant) == (1, 30, given["variant"])
+    assert Path(config.data.root) == place[0] / "parts", "a relative root is found from the working directory"
+    said = printed(out / "notebook.ipynb")
+    assert f"{out.name}: {models} model(s), 16 test images" in said and said.count("✓") >= 4
+    others = [path.name for path in (place[0] / "runs").iterdir() if path.is_dir() and not path.name.endswith("-run")]
+    assert others == [], "everything of the run lies in the directory asked for"
+
+
+def test_a_misspelt_parameter_is_refused_before_anything_is_trained(place):
+    out = place[0] / "refused.ipynb"
+    done = papermill(place, out, sed=1, out_dir="refused")
+    assert done.returncode != 0
+    assert "no parameter 'sed'" in done.stderr and "Did you mean 'seed'" in done.stderr
+    assert not (place[0] / "runs" / "refused").exists()
