@@ -1,0 +1,115 @@
+"""What the prior loss alone would pay for: the smallest model that has an adapter and a prior (notebook 08; §3.4).
+
+Letters: n images, L tokens, F channels of the features, D of the adapted features, N classes.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from mintad.config import TrainConfig
+from mintad.model.losses import compute_losses
+from mintad.model.prior import DistributionDecoder
+from mintad.model.reconstruction import Output
+
+
+class AdapterAndPrior(nn.Module):
+    """MINT-AD without everything between adapter and output: a linear adapter, a linear reconstruction of each token by
+    itself, and the paper's distribution decoder over a query that is learned freely for each class and position.
+
+    Args:
+        classes: N.
+        tokens: L.
+        channels: F.
+        width: D.
+        min_log_variance: floor of the predicted log-variance.
+    """
+
+    def __init__(self, classes: int, tokens: int, channels: int, *, width: int = 32, min_log_variance: float = -10.0):
+        super().__init__()
+        self.adapter = nn.Linear(channels, width)
+        self.query_NLD = nn.Parameter(torch.randn(classes, tokens, width))
+        self.distribution_decoder = DistributionDecoder(width, min_log_variance=min_log_variance)
+        self.output = nn.Linear(width, channels)
+
+    def forward(self, feat_BLF: Tensor, labels_B: Tensor) -> Output:
+        """Reconstruction, adapted features and their predicted distribution, of features (B, L, F)."""
+        adapted_BLD = self.adapter(feat_BLF)
+        mean_BLD, log_variance_BLD = self.distribution_decoder(self.query_NLD[labels_B])
+        return Output(
+            target=feat_BLF,
+            reconstruction=self.output(adapted_BLD),
+            adapted=adapted_BLD,
+            mean=mean_BLD,
+            log_variance=log_variance_BLD,
+        )
+
+
+def fit_prior(
+    model: AdapterAndPrior,
+    feat_nLF: Tensor,
+    labels_n: Tensor,
+    config: TrainConfig,
+    *,
+    reconstruct: bool = True,
+    record_every: int = 20,
+) -> pd.DataFrame:
+    """Train in place with the losses of `config`, and record what becomes of the adapted features.
+
+    Args:
+        model: freshly made.
+        feat_nLF: standardised features of normal images.
+        labels_n: class index of each.
+        config: steps, batch size, lr, weights and reductions; `clip_norm` and `seed`, too. Nothing else is used.
+        reconstruct: False leaves L_MSE out, so that only the prior counts.
+        record_every: steps between lines.
+
+    Returns:
+        Columns step, kept (variance of the adapted features between images of a class, over what it was at the start),
+        mse (mean over elements), prior (mean NLL of an element), log_variance (mean).
+    """
+    generator = torch.Generator().manual_seed(config.seed)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    at_start, rows = spread(model, feat_nLF, labels_n), []
+    for step in range(config.steps + 1):
+        if step % record_every == 0 or step == config.steps:
+            rows.append({"step": step, **_state(model, feat_nLF, labels_n, at_start)})
+        if step == config.steps:
+            break
+        chosen = torch.randint(len(feat_nLF), (config.batch_size,), generator=generator)
+        losses = compute_losses(model(feat_nLF[chosen], labels_n[chosen]), labels_n[chosen], config)
+        optimiser.zero_grad()
+        (losses.total if reconstruct else config.weight_prior * losses.prior).backward()
+        if config.clip_norm:
+            nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+        optimiser.step()
+    return pd.DataFrame(rows)
+
+
+@torch.no_grad()
+def spread(model: AdapterAndPrior, feat_nLF: Tensor, labels_n: Tensor) -> float:
+    """Variance of the adapted features between the images of a class, mean over positions, channels and classes."""
+    return spread_within(model.adapter(feat_nLF), labels_n)
+
+
+def spread_within(adapted_nLD: Tensor, labels_n: Tensor) -> float:
+    """Variance of adapted features (n, L, D) between images of the same class, mean over all else.
+
+    This is what the prior pays to remove: differences between classes and between positions cost it nothing, since its
+    mean knows both.
+    """
+    return float(torch.stack([adapted_nLD[labels_n == k].var(dim=0).mean() for k in labels_n.unique()]).mean())
+
+
+@torch.no_grad()
+def _state(model: AdapterAndPrior, feat_nLF: Tensor, labels_n: Tensor, at_start: float) -> dict[str, float]:
+    output = model(feat_nLF, labels_n)
+    losses = compute_losses(output, labels_n, TrainConfig(mse_reduction="element", prior_reduction="element"))
+    return {
+        "kept": spread_within(output.adapted, labels_n) / at_start,
+        "mse": losses.mse.item(),
+        "prior": losses.prior.item(),
+        "log_variance": output.log_variance.mean().item(),
+    }
