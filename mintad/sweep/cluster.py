@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 STOP = "stop-"
 """Beginning of the file in `WORK` that interrupts the runs of one start of the sweep: a running task cannot be
 cancelled through Dask."""
-STOP_SECONDS = 15
+CONNECT_SECONDS, STOP_SECONDS = 20, 15
 
 
 def run_on_cluster(jobs: Sequence[Job], scheduler: str, *, gpu: bool = False) -> Iterator[tuple[Job, Status]]:
@@ -46,7 +46,7 @@ def run_on_cluster(jobs: Sequence[Job], scheduler: str, *, gpu: bool = False) ->
         old.unlink(missing_ok=True)
     stop = work / f"{STOP}{uuid4().hex[:8]}"
     try:
-        client = Client(scheduler, timeout=20, set_as_default=False, name="mintad sweep")
+        client = Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False, name="mintad sweep")
     except (OSError, ValueError, TimeoutError) as error:
         raise MintadError(f"cannot reach a Dask scheduler at {scheduler}: {error}") from error
     complete = False
@@ -57,7 +57,7 @@ def run_on_cluster(jobs: Sequence[Job], scheduler: str, *, gpu: bool = False) ->
             key = f"{job.path.name}-{stop.name.removeprefix(STOP)}"
             resources = {"GPU": 1} if gpu else None
             futures[client.submit(task, job, str(stop), key=key, pure=False, resources=resources)] = job
-        for done in as_completed(futures):
+        for done in as_completed(futures, loop=client.loop):
             yield futures[done], _outcome(done, futures[done])
         complete = True
     finally:

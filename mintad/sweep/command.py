@@ -22,7 +22,7 @@ def run_command(
     """What the command does.
 
     Returns:
-        The exit code: 1 if a run failed, else 0.
+        The exit code: 1 if a run failed, 130 after ctrl-C, else 0.
 
     Raises:
         MintadError: see `mintad.sweep.engine.sweep`.
@@ -31,7 +31,11 @@ def run_command(
     if dry_run:
         show_plan(spec, console)
         return 0
-    statuses = sweep(spec, workers=workers, scheduler=scheduler, console=console)
+    try:
+        statuses = sweep(spec, workers=workers, scheduler=scheduler, console=console)
+    except KeyboardInterrupt:
+        console.print("interrupted; run the same command again to resume", style="yellow")
+        return 130
     failed = {name: status for name, status in statuses.items() if status.state != "finished"}
     if failed:
         console.print(failures(failed))

@@ -1,0 +1,102 @@
+"""A sweep on a real Dask cluster: a scheduler and two workers in processes of their own, one of them killed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from sweep_builders import alive, executions, finish, results, running, until, write_notebook, write_spec
+
+from mintad.sweep import load_spec, plan, read_status
+
+pytest.importorskip("distributed")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """The address, and the two worker processes; nothing is left of them."""
+    folder = tmp_path_factory.mktemp("cluster")
+    file, port = folder / "scheduler.json", ("--dashboard-address", "127.0.0.1:0")
+    with contextlib.ExitStack() as stack:
+        options = ("--host", "127.0.0.1", "--port", 0, "--scheduler-file", file)
+        scheduler = stack.enter_context(running("-m", "distributed.cli.dask_scheduler", *options, *port))
+        until(file.exists, "the scheduler", scheduler)
+        address = json.loads(file.read_text())["address"]
+        options = ("--no-nanny", "--nthreads", 1, "--memory-limit", 0, "--resources", "GPU=1", "--host", "127.0.0.1")
+        workers = []
+        for name in ("one", "two"):
+            command = ("-m", "distributed.cli.dask_worker", address, "--name", name, "--local-directory", folder / name)
+            workers.append(stack.enter_context(running(*command, *options, *port)))
+        yield address, workers
+
+
+def parents(pid: int) -> list[int]:
+    """A process and its ancestors."""
+    found = [pid]
+    while found[-1] > 1:
+        found.append(int(Path(f"/proc/{found[-1]}/stat").read_text().rpartition(")")[2].split()[1]))
+    return found
+
+
+def test_ctrl_c_stops_the_runs_on_the_workers(tmp_path, cluster):
+    write_notebook(tmp_path)
+    path = write_spec(tmp_path, fixed={"behave": "wait"}, grid={"seed": [0, 1, 2]})
+    with running("-m", "mintad", "sweep", path, "--scheduler", cluster[0]) as process:
+        until(lambda: len(executions(tmp_path)) == 2, "two runs at a time", process)
+        process.send_signal(signal.SIGINT)
+        text = process.communicate(timeout=30)[0]
+        assert process.returncode == 130 and "again to resume" in text and "Traceback" not in text, text
+    out, kernels = load_spec(path).out, executions(tmp_path)
+    until(lambda: not any(alive(pid) for pids in kernels.values() for pid in pids), "the end of the kernels")
+    until(lambda: all(read_status(out / name).state == "interrupted" for name in kernels), "the record", seconds=10)
+    assert results(out) == {} and executions(tmp_path) == kernels
+
+
+def test_a_killed_worker_loses_nothing(tmp_path, cluster):
+    """Both workers are in the middle of a run when one is killed; the other one does all that is left."""
+    address, workers = cluster
+    write_notebook(tmp_path)
+    values = {"fixed": {"behave": "wait", "rate": 0.5}, "grid": {"seed": [0, 1], "variant": ["a", "bb"]}}
+    path = write_spec(tmp_path, gpu=True, **values)
+    out, names = load_spec(path).out, {run.name for run in plan(load_spec(path))}
+    command = ("-m", "mintad", "sweep", path)
+    with running(*command, "--scheduler", address) as process:
+        until(lambda: len(executions(tmp_path)) == 2, "two runs at a time", process)
+        kernels = {name: pids[0] for name, pids in executions(tmp_path).items()}
+        lost = next(name for name, pid in kernels.items() if workers[0].pid in parents(pid))
+        workers[0].kill()
+        until(lambda: not alive(kernels[lost]), "the end of the lost run's kernel")
+        assert read_status(out / lost).state in ("running", "interrupted") and results(out) == {}
+        (tmp_path / "go").touch()
+        text = process.communicate(timeout=90)[0]
+        assert process.returncode == 0 and "4 of 4 runs finished" in text, text
+    assert {name: read_status(out / name).attempts for name in names} == {n: 1 + (n == lost) for n in names}
+    assert {name: len(pids) for name, pids in executions(tmp_path).items()} == {n: 1 + (n == lost) for n in names}
+
+    calm = tmp_path / "calm" / "out"
+    calm.parent.mkdir()
+    (calm.parent / "go").touch()
+    assert finish(*command, "--workers", 2, "--out", calm)[0] == 0
+    assert results(out) == results(calm) and set(results(out)) == names
+
+    before = {name: (out / name / "status.json").read_bytes() for name in names}
+    code, text = finish(*command, "--scheduler", address)
+    assert code == 0 and "4 of 4 runs finished" in text
+    assert before == {name: (out / name / "status.json").read_bytes() for name in names}
+
+
+def test_no_scheduler_is_said(tmp_path, monkeypatch):
+    from mintad.errors import MintadError
+    from mintad.sweep import cluster as module
+    from mintad.sweep import sweep
+
+    monkeypatch.setattr(module, "CONNECT_SECONDS", 1)
+    write_notebook(tmp_path)
+    spec = load_spec(write_spec(tmp_path, runs=[{"seed": 0}]))
+    with pytest.raises(MintadError, match="cannot reach a Dask scheduler at tcp://127.0.0.1:1"):
+        sweep(spec, scheduler="tcp://127.0.0.1:1")
