@@ -49,7 +49,7 @@ def collect(folder: str | Path) -> pd.DataFrame:
             continue
         known = _columns(labels.get(path.name, {}), _json(path / PARAMETERS))
         seconds = read_status(path).seconds
-        for category, metric, value in _values(_json(path / METRICS)):
+        for category, metric, value in values_of(_json(path / METRICS)):
             own = {"category": category, "metric": metric, "value": value, "seconds": seconds}
             rows.append({"run": path.name, **known, **own})
     return pd.DataFrame(rows) if rows else pd.DataFrame(columns=list(OWN))
@@ -69,7 +69,7 @@ def _cell(value: Any) -> Any:
     return json.dumps(value, sort_keys=True) if isinstance(value, dict | list) else value
 
 
-def _values(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str, float]]:
+def values_of(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str, float]]:
     """(category, metric, value) of a run's metrics; what is not defined is left out."""
     parts = {IMAGE: metrics["image"]["auroc"]}
     if metrics.get("pixel"):
