@@ -1,0 +1,139 @@
+"""Figures of notebook 05: annotated tables of classes against classes, growth with N, intervals of two kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import ArrayLike
+from plotly.subplots import make_subplots
+
+from mintad.plots.theme import OKABE_ITO, template, text
+
+CELL, GAP = 42, 58
+"""Pixels of a cell and between tables."""
+SHADES = [[0, "#f7fbff"], [0.5, "#6baed6"], [1, "#08306b"]]
+
+
+def class_tables(
+    tables: Mapping[str, ArrayLike],
+    names: Sequence[str],
+    *,
+    title: str,
+    rows: str,
+    columns: str,
+    unit: str,
+    value_range: tuple[float, float] | None = None,
+    per_row: int = 3,
+    digits: int = 2,
+) -> go.Figure:
+    """Square tables (N, N) side by side, the value written in each cell, on one scale of shades.
+
+    Args:
+        tables: caption -> values (N, N).
+        names: of the classes.
+        title: states what is to be seen.
+        rows, columns: what rows and columns are.
+        unit: of the values.
+        value_range: of the shades; None for the smallest and largest value. Values beyond it keep the last shade.
+        per_row: tables in a row.
+        digits: behind the decimal point.
+    """
+    arrays = [np.asarray(one, dtype=float) for one in tables.values()]
+    low, high = value_range or (min(one.min() for one in arrays), max(one.max() for one in arrays))
+    across, down = min(per_row, len(arrays)), -(-len(arrays) // per_row)
+    side = CELL * len(names)
+    figure = make_subplots(
+        down,
+        across,
+        subplot_titles=[text(name) for name in tables],
+        shared_yaxes="rows",
+        horizontal_spacing=24 / (across * side + (across - 1) * 24) if across > 1 else 0,
+        vertical_spacing=GAP / (down * side + (down - 1) * GAP) if down > 1 else 0,
+        shared_xaxes=True,
+    )
+    labels = [text(name) for name in names]
+    for n, array in enumerate(arrays):
+        figure.add_heatmap(
+            z=array.round(digits + 2),
+            x=labels,
+            y=labels,
+            coloraxis="coloraxis",
+            texttemplate=f"%{{z:.{digits}f}}",
+            textfont={"size": 11},
+            hovertemplate=f"{rows} %{{y}}<br>{columns} %{{x}}<br>%{{z:.{digits + 1}f}} {unit}<extra></extra>",
+            xgap=1,
+            ygap=1,
+            row=n // across + 1,
+            col=n % across + 1,
+        )
+    figure.update_xaxes(showgrid=False, tickangle=-40)
+    figure.update_yaxes(showgrid=False, autorange="reversed")
+    for n in range(max(0, len(arrays) - across), len(arrays)):
+        place = {"row": n // across + 1, "col": n % across + 1}
+        figure.update_xaxes(title=columns, showticklabels=True, **place)
+    for row in range(1, down + 1):
+        figure.update_yaxes(title=rows, row=row, col=1)
+    bar = {"title": {"text": text(unit), "side": "right"}, "thickness": 12}
+    scale = {"colorscale": SHADES, "cmin": low, "cmax": high, "colorbar": bar}
+    margin = {"l": 110, "r": 20, "t": 84, "b": 90}
+    width = across * side + (across - 1) * 24 + margin["l"] + 110
+    height = down * side + (down - 1) * GAP + margin["t"] + margin["b"]
+    return figure.update_layout(
+        template=template(), title=title, margin=margin, coloraxis=scale, width=max(480, width), height=height
+    )
+
+
+def growth(classes: Sequence[int], counts: Mapping[str, Sequence[float]], *, title: str, unit: str) -> go.Figure:
+    """Lines over the number of classes, both axes logarithmic, each line with its name at its end."""
+    figure = go.Figure()
+    for n, (name, values) in enumerate(counts.items()):
+        look = {"color": OKABE_ITO[n % len(OKABE_ITO)]}
+        figure.add_scatter(
+            x=list(classes), y=[float(value) for value in values], name=text(name), mode="lines+markers", line=look
+        )
+    figure.update_xaxes(title="classes N", type="log", tickvals=list(classes), ticktext=[str(n) for n in classes])
+    figure.update_yaxes(title=unit, type="log", dtick=1, exponentformat="SI")
+    return figure.update_layout(template=template(), title=title, height=380, showlegend=True)
+
+
+def dots(
+    kinds: Mapping[str, Mapping[str, tuple[float, float, float]]],
+    *,
+    title: str,
+    unit: str,
+    value_range: tuple[float, float] | None = None,
+    line: float | None = None,
+) -> go.Figure:
+    """Dots with intervals, a row a name, the kinds beside each other in hues of their own.
+
+    Args:
+        kinds: kind -> name -> (value, low, high).
+        title: states what is to be seen.
+        unit: of the values.
+        value_range: of the axis.
+        line: a value to be marked by a dotted line.
+    """
+    names = list(dict.fromkeys(name for rows in kinds.values() for name in rows))
+    figure = go.Figure()
+    for n, (kind, rows) in enumerate(kinds.items()):
+        shift = (n - (len(kinds) - 1) / 2) * 0.22
+        points = [(names.index(name) + shift, *triple) for name, triple in rows.items()]
+        place, middle, low, high = np.array(points, dtype=float).T
+        figure.add_scatter(
+            x=middle.round(4),
+            y=place,
+            name=text(kind),
+            mode="markers",
+            marker={"color": OKABE_ITO[n % len(OKABE_ITO)], "size": 9},
+            error_x={"array": (high - middle).round(4), "arrayminus": (middle - low).round(4), "thickness": 1.5},
+            text=[text(name) for name in rows],
+            hovertemplate="%{text}: %{x:.3f}<extra></extra>",
+        )
+    if line is not None:
+        figure.add_vline(x=line, line={"dash": "dot", "width": 1.5, "color": "#777"})
+    figure.update_xaxes(title=unit, range=value_range)
+    ticks = {"tickvals": list(range(len(names))), "ticktext": [text(name) for name in names], "ticksuffix": " "}
+    figure.update_yaxes(range=[len(names) - 0.5, -0.5], **ticks)
+    return figure.update_layout(template=template(), title=title, height=140 + 40 * len(names), showlegend=True)

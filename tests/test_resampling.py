@@ -1,0 +1,53 @@
+"""Bootstrap of AUROCs over test images."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mintad.metrics import MetricError, auroc, image_metrics
+from mintad.metrics.resampling import interval, resampled_aurocs
+
+
+def some(n=40, seed=0, shift=1.0):
+    rng = np.random.default_rng(seed)
+    labels, groups = np.tile([0, 1], n), np.repeat(["a", "b"], n)
+    return np.round(rng.normal(size=2 * n) + shift * labels, 1), labels, groups
+
+
+def test_the_value_is_the_mean_over_categories_with_ties():
+    scores, labels, groups = some()
+    value, _ = resampled_aurocs({"x": scores}, labels, groups, draws=1)
+    table = pd.DataFrame({"dataset": "d", "category": groups, "label": labels, "pred_score": scores})
+    assert value["x"] == pytest.approx(image_metrics(table)["auroc"]["mean"])
+
+
+def test_draws_spread_as_the_theory_says():
+    scores, labels, groups = some(n=200, shift=0.0)
+    _, draws = resampled_aurocs({"x": scores}, labels, groups, draws=400, seed=1)
+    n = 100  # of each kind and group; without a shift the AUROC's variance is (2 n + 1) / (12 n²), halved by two groups
+    assert draws["x"].std() == pytest.approx(((2 * n + 1) / (12 * n * n) / 2) ** 0.5, rel=0.2)
+    low, high = interval(draws["x"])
+    assert low < 0.5 < high and np.mean((draws["x"] > low) & (draws["x"] < high)) == pytest.approx(0.95, abs=0.01)
+
+
+def test_detectors_are_resampled_together():
+    scores, labels, groups = some()
+    value, draws = resampled_aurocs({"x": scores, "same": scores + 1, "worse": -scores}, labels, groups, draws=50)
+    np.testing.assert_allclose(draws["x"], draws["same"])
+    np.testing.assert_allclose(draws["x"] + draws["worse"], 1)
+    assert value["worse"] == pytest.approx(1 - value["x"]) and draws["x"].std() > 0
+    again = resampled_aurocs({"x": scores}, labels, groups, draws=50)[1]
+    np.testing.assert_array_equal(draws["x"], again["x"])
+
+
+def test_few_images_are_resampled_within_their_kind():
+    value, draws = resampled_aurocs({"x": [0, 1, 2, 5]}, [0, 1, 0, 1], ["a"] * 4, draws=200)
+    assert value["x"] == auroc([0, 1, 2, 5], [0, 1, 0, 1]) == 0.75
+    assert set(draws["x"]) <= {0.0, 0.25, 0.5, 0.75, 1.0} and len(set(draws["x"])) > 2
+
+
+def test_a_category_without_both_kinds_is_refused():
+    with pytest.raises(MetricError, match="b: .* here 2, 0"):
+        resampled_aurocs({"x": [1, 2, 3, 4]}, [0, 1, 0, 0], ["a", "a", "b", "b"])

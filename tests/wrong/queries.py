@@ -1,0 +1,47 @@
+"""Notebook 05."""
+
+import torch
+import torch.nn.functional as F
+
+
+def every_image_alone(tokens_BLD, token_BD, transform):
+    return torch.cat(
+        [transform(torch.cat([c[None], x])[None])[:, 1:] for x, c in zip(tokens_BLD, token_BD, strict=True)]
+    )
+
+
+WRONG = {
+    "queries.pick_query": [
+        lambda pool_NLD, labels_B: pool_NLD[: len(labels_B)],
+        lambda pool_NLD, labels_B: pool_NLD[labels_B.sort().values],
+        lambda pool_NLD, labels_B: torch.einsum("bn,nld->bld", F.one_hot(labels_B, 3).float().softmax(1), pool_NLD),
+        lambda pool_NLD, labels_B: pool_NLD[:, labels_B],
+        lambda pool_NLD, labels_B: pool_NLD.detach()[labels_B],
+    ],
+    "queries.with_class_token": [
+        lambda x, c, transform: transform(torch.cat([x, c[:, None]], dim=1))[:, :-1],
+        lambda x, c, transform: transform(torch.cat([c[:, None], x], dim=1))[:, :-1],
+        lambda x, c, transform: transform(torch.cat([c[:, None], x], dim=1)),
+        lambda x, c, transform: transform(x + c[:, None]),
+        every_image_alone,
+    ],
+    "queries.pool_parameters": [
+        lambda classes, layers, tokens, width: classes * tokens * width,
+        lambda classes, layers, tokens, width: classes * layers * (tokens * width + width),
+        lambda classes, layers, tokens, width: 3_010_560,
+        lambda classes, layers, tokens, width: classes * layers * width,
+    ],
+    "queries.pull": [
+        lambda told, own, mean_told, mean_own: float((told - own).norm() / (mean_told - mean_own).norm()),
+        lambda told, own, mean_told, mean_own: float(
+            ((told - own) * (mean_own - mean_told)).sum() / (mean_told - mean_own).square().sum()
+        ),
+        lambda told, own, mean_told, mean_own: float(
+            F.cosine_similarity((told - own).flatten(), (mean_told - mean_own).flatten(), dim=0)
+        ),
+        lambda told, own, mean_told, mean_own: float(((told - own) * (mean_told - mean_own)).sum()),
+        lambda told, own, mean_told, mean_own: float(
+            ((told - mean_own) * (mean_told - mean_own)).sum() / (mean_told - mean_own).square().sum()
+        ),
+    ],
+}
