@@ -30,6 +30,12 @@ def test_copied_share_of_a_copy_a_projection_and_half_of_each(twins):
     assert copied_share(lambda x: 0.5 * x + 3, twins) == pytest.approx(0.5)
 
 
+def test_transformed_twins_keep_their_masks(twins):
+    half = twins.transformed(lambda x: x / 2)
+    assert torch.equal(half.spoiled, twins.spoiled / 2) and torch.equal(half.clean, twins.clean / 2)
+    assert half.under is twins.under and half.names == twins.names
+
+
 def test_copied_share_ignores_tokens_beside_the_defect_and_other_directions(twins):
     def elsewhere(x):
         return torch.where(twins.under[..., None], 0.0, 100 * x)

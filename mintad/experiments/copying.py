@@ -10,6 +10,7 @@ Letters: n images, L tokens, F channels.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
@@ -46,6 +47,10 @@ class Twins:
     def under_defect(self, tokens_nLF: Tensor) -> Tensor:
         """Tokens (N, F) under the defects."""
         return tokens_nLF[self.under]
+
+    def transformed(self, transform: Callable[[Tensor], Tensor]) -> Twins:
+        """The same pairs with other features, such as standardised ones."""
+        return dataclasses.replace(self, spoiled=transform(self.spoiled), clean=transform(self.clean))
 
 
 def make_twins(config: Config, backbone: Backbone, *, index: int = 0) -> Twins:
