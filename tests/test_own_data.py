@@ -1,0 +1,69 @@
+"""From a folder of images to a detector: the example, its faults, made defects, and what a threshold promises."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mintad import notebook, own_data
+from mintad.data.check import check
+from mintad.data.folders import load_folder
+from mintad.scoring import fit_threshold
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory):
+    return own_data.example_folder(tmp_path_factory.mktemp("own") / "images", n_train=3, n_good=2, n_defect=1)
+
+
+def test_the_example_is_a_data_set_with_images_of_its_own(example):
+    report = check(example / "parts", "folder", progress=False)
+    assert report.ok and report.of("warning") == [] and report.counts["masks"].sum() == 0
+    records = load_folder(example / "parts")
+    assert set(records["category"]) == set(own_data.PRODUCTS) and (records["split"] == "train").sum() == 6
+    assert len(list((example / "new").iterdir())) == 10
+    known = {path.read_bytes() for path in (example / "parts").rglob("*.png")}
+    assert not known & {path.read_bytes() for path in (example / "new").iterdir()}, "new images must be new"
+    assert own_data.example_folder(example) == example
+
+
+def test_both_faults_are_found_and_cured(example):
+    faults = own_data.spoil(example / "parts")
+    report = check(example / "parts", "folder", progress=False)
+    assert [problem.path for problem in report.of("error")] == [str(faults[0])]
+    assert [problem.path for problem in report.of("warning")] == [str(faults[1])]
+    for path in faults:
+        path.unlink()
+    assert check(example / "parts", "folder", progress=False).problems == []
+
+
+def test_folders_of_the_user_are_taken_from_there(example, tmp_path, monkeypatch):
+    monkeypatch.setenv(notebook.RUNS, str(tmp_path))
+    root, new = own_data.folders(str(example / "parts"))
+    assert root == example / "parts" and new == [root / name / "test" for name in sorted(own_data.PRODUCTS)]
+    assert own_data.folders(str(example / "parts"), str(example / "new"))[1] == [example / "new"]
+    assert not (tmp_path / "own_images").exists()
+
+
+def test_pasting_changes_the_marked_square_alone():
+    rng = np.random.default_rng(0)
+    image, source = (np.full((40, 30, 3), value, np.uint8) for value in (10, 200))
+    made, mask = own_data.paste(image, source, 8, rng)
+    assert mask.sum() == 64 and (made[mask] == 200).all() and (made[~mask] == 10).all() and (image == 10).all()
+    unchanged, none = own_data.paste(image, source, 0, rng)
+    assert (unchanged == image).all() and not none.any()
+
+
+def test_the_band_of_false_alarms_is_what_thresholds_do():
+    rng = np.random.default_rng(0)
+    for n in (10, 40):
+        rates = []
+        for _ in range(4000):
+            value = fit_threshold(rng.random(n), 0.95)["value"]
+            rates.append(1 - value)  # uniform scores: the share above the value
+        low, mean, high = own_data.false_alarms(n, 0.95)
+        assert np.mean(rates) == pytest.approx(mean, rel=0.06)
+        assert np.quantile(rates, 0.95) == pytest.approx(high, rel=0.06)
+        assert np.quantile(rates, 0.05) == pytest.approx(low, rel=0.15, abs=1e-3)
+    title = own_data.false_alarm_figure(0.95, 20).layout.title.text
+    assert title.startswith("20 held-out images: 4.8% false alarms on average")
