@@ -11,7 +11,17 @@ import time
 
 import nbformat
 import pytest
-from sweep_builders import alive, executions, finish, results, running, until, write_notebook, write_spec
+from sweep_builders import (
+    alive,
+    executions,
+    finish,
+    quick_imports,
+    results,
+    running,
+    until,
+    write_notebook,
+    write_spec,
+)
 
 from mintad.errors import TrainingError
 from mintad.lock import only_one
@@ -21,6 +31,11 @@ from mintad.sweep.engine import jobs_of
 from mintad.sweep.local import run_locally
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+
+
+@pytest.fixture(autouse=True)
+def quick(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", quick_imports(tmp_path / "quick"))
 
 
 def test_the_run_directory_knows_the_sweeps_files():

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import itertools
 import json
+from pathlib import Path
 
 import pytest
 from sweep_builders import write_notebook, write_spec
 
+from mintad import paper
 from mintad.cli import app
 from mintad.errors import ConfigError
+from mintad.model import VARIANTS
 from mintad.sweep import load_spec, plan
 from mintad.sweep.engine import existing_names
 
@@ -148,3 +151,35 @@ def test_parameters_travel_as_they_are(folder):
     (spec.out / WORK).mkdir(parents=True, exist_ok=True)
     job = jobs_of(spec, plan(spec))[0]
     assert Job(**json.loads(job.to_json())) == job
+
+
+EXAMPLES = sorted((Path(__file__).parents[1] / "benchmarks" / "sweeps").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_the_examples_are_runnable(path):
+    """Against notebook 10 and the configuration; and the file says how many trainings it means."""
+    runs = plan(load_spec(path))
+    assert f"# {len(runs)} trainings" in path.read_text()
+    assert "/runs/" in load_spec(path).out.as_posix()
+
+
+def test_table_5_turns_on_what_its_labels_say():
+    path = next(path for path in EXAMPLES if path.stem == "table5")
+    runs = plan(load_spec(path))
+    for run in runs:
+        on = paper.switches(run.labels["overrides"])
+        assert run.given["overrides"] == {f"model.{name}": value for name, value in on.items()}
+    assert {run.labels["overrides"] for run in runs} == set(paper.load(5)["setting"])
+
+
+def test_table_4_has_all_its_models():
+    path = next(path for path in EXAMPLES if path.stem == "table4")
+    assert {run.labels["variant"] for run in plan(load_spec(path))} == set(VARIANTS)
+
+
+def test_the_growing_sets_lie_inside_each_other():
+    path = next(path for path in EXAMPLES if path.stem == "class_growth")
+    sets = {int(run.labels["categories"]): run.given["categories"].split(", ") for run in plan(load_spec(path))}
+    assert sorted(sets) == [1, 2, 5, 10] == sorted(len(set(names)) for names in sets.values())
+    assert all(sets[10][:n] == names for n, names in sets.items())

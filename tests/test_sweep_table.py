@@ -1,0 +1,99 @@
+"""A sweep's results as a table, from folders as `mintad train` and the sweep leave them."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mintad.errors import MintadError
+from mintad.metrics import summarise
+from mintad.paper import MEAN
+from mintad.paper import load as paper_table
+from mintad.sweep import collect, status, table
+
+
+def scored(seed: int) -> pd.DataFrame:
+    """Test rows of two categories, one of which has "swap" defects."""
+    rng = np.random.default_rng(seed)
+    rows = [("gear", "good", 8), ("gear", "swap", 4), ("gear", "scratch", 4), ("mesh", "good", 6), ("mesh", "hole", 6)]
+    parts = [
+        {"category": name, "defect": defect, "label": int(defect != "good")}
+        for name, defect, n in rows
+        for _ in range(n)
+    ]
+    scores = pd.DataFrame(parts).assign(dataset="mini")
+    return scores.assign(pred_score=rng.normal(scores["label"], 1.0))
+
+
+def pixels():
+    mask = np.zeros((8, 8), dtype=bool)
+    mask[2:4, 2:4] = True
+    noise = np.random.default_rng(0).random((8, 8)).astype("float32")
+    return [("mini/mesh", noise + mask, mask), ("mini/mesh", noise, np.zeros_like(mask))]
+
+
+def record(out, name, parameters, labels, metrics, state="finished"):
+    folder = out / name
+    folder.mkdir(parents=True)
+    (out / status.WORK).mkdir(exist_ok=True)
+    status.write_plan(out, {name: labels})
+    status.write_json(folder / status.PARAMETERS, parameters)
+    status.begin(folder, "digest")
+    status.end(folder, state, seconds=12.5)
+    if metrics is not None:
+        (folder / table.METRICS).write_text(json.dumps(metrics))
+
+
+@pytest.fixture
+def out(tmp_path):
+    off = {"variant": "mint_ad", "seed": 0, "overrides": {"model.adapter": False}}
+    labels = {"seed": "0", "overrides": "no adapter", "growth": "one"}
+    record(tmp_path, "a", off, labels, summarise(scored(0), pixels()))
+    plain = {"variant": "uniad", "seed": 1, "overrides": ""}
+    record(tmp_path, "b", plain, {"seed": "1"}, summarise(scored(1)))
+    record(tmp_path, "c", plain, {"seed": "1"}, summarise(scored(2)), state="failed")
+    record(tmp_path, "d", plain, {"seed": "1"}, None)
+    return tmp_path
+
+
+def test_a_row_a_run_category_and_metric(out):
+    found = collect(out)
+    assert set(found["run"]) == {"a", "b"}  # what failed, and what trained nothing, has no results
+    for run, seed in ("a", 0), ("b", 1):
+        metrics, part = summarise(scored(seed), pixels()), found[found["run"] == run].set_index(["category", "metric"])
+        auroc = metrics["image"]["auroc"]
+        for key in ("mini/gear", "mini/mesh"):
+            assert part.loc[(key, table.IMAGE), "value"] == auroc["per_category"][key]
+        assert part.loc[(MEAN, table.IMAGE), "value"] == auroc["mean"]
+        swap = metrics["defects"]["mini/gear"]["swap"]["auroc"]
+        assert part.loc[("mini/gear", table.SWAP), "value"] == part.loc[(MEAN, table.SWAP), "value"] == swap
+        assert (part["seconds"] == 12.5).all() and part.index.is_unique
+    precision = summarise(scored(0), pixels())["pixel"]["average_precision"]
+    ours = found[(found["run"] == "a") & (found["metric"] == table.PIXEL)].set_index("category")["value"]
+    assert ours.to_dict() == {**precision["per_category"], MEAN: precision["mean"]}
+    assert not ((found["run"] == "b") & (found["metric"] == table.PIXEL)).any()
+
+
+def test_parameters_keep_their_types_and_labels_stand_for_mappings(out):
+    first = collect(out).groupby("run").first()
+    assert first.loc["a", "seed"] == 0 and first["seed"].dtype.kind == "i"
+    assert first.loc["a", "overrides"] == "no adapter" and first.loc["a", "growth"] == "one"
+    assert json.loads(first.loc["a", "overrides.value"]) == {"model.adapter": False}
+    assert first.loc["b", "overrides"] == "" and first.loc["b", "variant"] == "uniad"
+
+
+def test_the_terms_are_those_of_the_papers_tables(out):
+    assert {table.IMAGE, table.PIXEL} <= set(paper_table(4)["metric"]) and table.MEAN == MEAN
+
+
+def test_no_sweep_and_no_result(tmp_path, out):
+    with pytest.raises(MintadError, match="is no sweep's folder"):
+        collect(tmp_path / "none")
+    (out / "empty" / status.WORK).mkdir(parents=True)
+    assert collect(out / "empty").empty and list(collect(out / "empty")) == list(table.OWN)
+    (out / "a" / table.METRICS).write_text("{")
+    with pytest.raises(MintadError, match="cannot read"):
+        collect(out)
