@@ -1,5 +1,5 @@
-"""The command line: ``mintad train | evaluate | predict | describe | sweep | data | cache`` (``python -m mintad`` is
-the same)."""
+"""The command line: ``mintad train | evaluate | predict | describe | sweep | report | data | cache`` (``python -m
+mintad`` is the same)."""
 
 from __future__ import annotations
 
@@ -227,6 +227,35 @@ def sweep_command(
 
     code = run_command(spec, out=out, workers=workers, scheduler=scheduler, dry_run=dry_run, console=console)
     raise typer.Exit(code)
+
+
+@app.command("report")
+def report_command(
+    runs: Annotated[
+        list[Path], typer.Argument(help="Run directories, folders of them, tables of benchmarks/.", metavar="RUNS...")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the page and the tables.")] = Path("report"),
+    tables: Annotated[
+        list[int] | None, typer.Option("--table", metavar="N", help="Only this table of the paper; may be repeated.")
+    ] = None,
+    conditions: Annotated[
+        list[str] | None,
+        typer.Option("--where", metavar="KEY=VALUE", help="Only runs with this value, e.g. data.name=mini."),
+    ] = None,
+) -> None:
+    """Set measured numbers beside the paper's, Tables 1 to 10: a page, and CSV and LaTeX of every table.
+
+    Means and deviations over seeds, paired tests between methods, figures. Unfinished runs are listed and skipped.
+    """
+    from mintad.comparison.build import report
+
+    made = report(runs, out, tables=tables or (), conditions=conditions or ())
+    for name, reason in made.runs.skipped.items():
+        errors.print(f"skipped: {name}: {reason}", style="yellow", markup=False)
+    filled = [str(one.number) for one in made.sheets if one.measured]
+    count = f"{len(made.runs.configs)} runs, {len(made.runs.skipped)} skipped"
+    console.print(f"{count}; measured numbers in table {', '.join(filled) or 'none'}", markup=False)
+    console.print(f"report: {made.page.resolve().as_uri()}", soft_wrap=True)
 
 
 @data_app.command("check")

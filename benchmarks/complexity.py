@@ -1,0 +1,220 @@
+"""Table 6 measured here: parameters, MACs, seconds a batch and peak memory of MINT-AD, UniAD, PaDiM and PatchCore.
+
+Timed is what a line would wait for: images (B, 3, 224, 224) in memory -> backbone -> map -> map at 224 x 224. All four
+have the same backbone (EfficientNet-b4 up to reduction 16, random weights: time does not depend on them), the models
+are the `paper` preset's. The methods take turns, so that a drift of the machine meets all alike. On a CPU, seconds are
+those of the process on one thread: what other programs take meanwhile does not count. Memory is measured in a process
+of its own for each method.
+
+    python benchmarks/complexity.py data/results/complexity_cpu.csv
+
+The paper's numbers stand beside in the column `paper`. They were measured on other hardware, with PaDiM and PatchCore
+on backbones of their own and a training set that grew with the batch (data/paper/README.md): compare ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import multiprocessing
+import platform
+import re
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from mintad import paper
+from mintad.config import Config, preset
+from mintad.features.backbone import Backbone
+from mintad.features.table import FeatureTable
+from mintad.model import build_model
+from mintad.model.complexity import describe, parameters
+from mintad.peers import PaDiM, PatchCore
+from mintad.pipeline import configured_backbone
+from mintad.run import versions
+from mintad.scoring import upsample
+
+CLASSES = 15
+"""N of MVTec AD."""
+REPEATS = {1: 5, 8: 3, 16: 2, 32: 2, 64: 2}
+"""Batch size -> turns; the first batch is taken once more before. Given is the fastest turn."""
+BANK = 5_000
+"""Tokens in PatchCore's memory: the limit of `mintad.peers.PatchCore`."""
+PUBLISHED_BANK = 71_128
+"""A tenth, as published, of the tokens of MVTec AD's 3,629 normal training images; a second, coarser measurement."""
+FITTED_ON = 64
+"""Images of noise that the peers are fitted on."""
+METHODS = {"MINT-AD": "mint_ad", "UniAD": "uniad"}
+
+Row = tuple[str, int, str, float]
+"""Method, batch, metric, value."""
+
+
+def build(method: str, config: Config, device: str) -> tuple[Backbone, object, dict[str, float]]:
+    """Backbone, detector, and its counts (parameters or stored numbers, MACs; backbone included)."""
+    torch.manual_seed(0)
+    backbone = configured_backbone(config.features, weights="random").to(device).eval()
+    shape = {"channels": backbone.channels, "grid": backbone.grid, "classes": CLASSES}
+    variant = METHODS.get(method, "uniad")
+    model = build_model(config.override(**{"model.variant": variant}).model, **shape).to(device).eval()
+    counts = describe(backbone, model)
+    if method in METHODS:
+        return backbone, model, _counted(counts["total_with_backbone"], counts["macs"]["total_with_backbone"])
+    tokens, channels = backbone.grid[0] * backbone.grid[1], backbone.channels
+    noise = FeatureTable.from_tensor(torch.rand(FITTED_ON, tokens, channels)).to(device)
+    rows = np.arange(FITTED_ON)
+    if method == "PaDiM":
+        peer = PaDiM(backbone.grid).fit(noise, rows)
+        stored, macs = peer.mean_L1d.numel() + peer.whiten_Ldd.numel(), peer.whiten_Ldd.numel()
+    else:
+        peer = PatchCore(backbone.grid, share=1.0, limit=BANK).fit(noise, rows)
+        if str(PUBLISHED_BANK) in method:  # its tokens' values do not matter for the time
+            peer.memory_MF = torch.rand(PUBLISHED_BANK, channels, device=device)
+        stored, macs = peer.memory_MF.numel(), tokens * peer.memory_MF.numel()
+    return backbone, peer, _counted(stored + parameters(backbone), macs + counts["macs"]["backbone"])
+
+
+def _counted(numbers: int, macs: int) -> dict[str, float]:
+    return {"Params (M)": round(numbers / 1e6, 3), "MACs (G)": round(macs / 1e9, 3)}
+
+
+@torch.inference_mode()
+def infer(images: torch.Tensor, backbone: Backbone, detector: object) -> np.ndarray:
+    """Maps (B, 224, 224) of images (B, 3, 224, 224)."""
+    return upsample(detector.anomaly_map(backbone(images)).float().cpu().numpy(), backbone.image_size)
+
+
+def time_all(methods: list[str], device: str, threads: int, batches: list[int]) -> list[Row]:
+    """Counts and seconds of all methods, taking turns within each batch size."""
+    torch.set_num_threads(threads)
+    config, rows, built = preset("paper"), [], {}
+    for method in methods:
+        backbone, detector, counts = build(method, config, device)
+        built[method] = (backbone, detector)
+        rows += [(method, 1, name, value) for name, value in counts.items()]
+    for batch in batches:
+        images = random_images(batch, config, device)
+        jobs = {name: functools.partial(infer, images, *parts) for name, parts in built.items()}
+        if batch == batches[0]:
+            [job() for job in jobs.values()]
+        turns = [{name: seconds(job, device) for name, job in jobs.items()} for _ in range(REPEATS.get(batch, 2))]
+        for name in jobs:
+            rows.append((name, batch, "Inference Time (s)", round(min(turn[name] for turn in turns), 4)))
+            rows.append((name, batch, "Inference Time (s), slowest", round(max(turn[name] for turn in turns), 4)))
+        print(f"batch {batch}:", {name: round(min(turn[name] for turn in turns), 3) for name in jobs}, flush=True)
+    return rows
+
+
+def measure_memory(method: str, device: str, threads: int, batches: list[int]) -> list[Row]:
+    """Peak memory of one method; runs in a process of its own."""
+    torch.set_num_threads(threads)
+    config, rows = preset("paper"), []
+    backbone, detector, _ = build(method, config, device)
+    infer(random_images(1, config, device), backbone, detector)
+    for batch in batches:
+        images = random_images(batch, config, device)
+        before = reset_peak(device)
+        if before is None:
+            return []
+        infer(images, backbone, detector)
+        rows.append((method, batch, "Peak memory above the start (MiB)", round(peak(device) - before, 1)))
+        rows.append((method, batch, "Peak memory, whole (MiB)", round(peak(device), 1)))
+    return rows
+
+
+def random_images(batch: int, config: Config, device: str) -> torch.Tensor:
+    side = config.features.image_size
+    return torch.rand(batch, 3, side, side).to(device)
+
+
+def seconds(job: Callable[[], object], device: str) -> float:
+    """Of one call. On a CPU of this process alone; on a GPU by the clock, its result is on the CPU, so it is done."""
+    clock = time.process_time if device == "cpu" else time.perf_counter
+    began = clock()
+    job()
+    return clock() - began
+
+
+def reset_peak(device: str) -> float | None:
+    """Set the peak to what is in use, in MiB; None where that cannot be done (no Linux)."""
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.memory_allocated() / 2**20
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+        return peak(device)
+    except OSError:
+        return None
+
+
+def peak(device: str) -> float:
+    """Most memory in use since `reset_peak`, MiB: PyTorch's on the GPU, else of the whole process."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) / 2**10
+
+
+def with_ratios(rows: list[Row]) -> pd.DataFrame:
+    """The rows as a table with the paper's numbers beside, and the ratios of seconds that Table 6 is about."""
+    table = pd.DataFrame(rows, columns=["method", "batch", "metric", "value"])
+    table["paper"] = [_printed(*row[:3]) for row in rows]
+    time_of = table[table["metric"] == "Inference Time (s)"].set_index(["method", "batch"])
+    ratios = []
+    for batch in sorted(set(table["batch"])):
+        for one, other in (("MINT-AD", "UniAD"), ("MINT-AD", "PatchCore"), ("UniAD", "PatchCore")):
+            both = [(name, batch) for name in (one, other)]
+            if all(key in time_of.index for key in both):
+                mine, theirs = (time_of.loc[key] for key in both)
+                ratio = mine[["value", "paper"]] / theirs[["value", "paper"]]
+                ratios.append((f"{one} / {other}", batch, "Inference Time, ratio", *ratio.astype(float).round(4)))
+    return pd.concat([table, pd.DataFrame(ratios, columns=table.columns)], ignore_index=True)
+
+
+def _printed(method: str, batch: int, metric: str) -> float | None:
+    metric = {"MACs (G)": "FLOPs (G)"}.get(metric, metric)
+    rows = paper.load(6)
+    found = rows[(rows["method"] == method) & (rows["setting"] == f"batch {batch}") & (rows["metric"] == metric)]
+    return float(found["value"].iloc[0]) if len(found) else None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("csv", type=Path)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--threads", type=int, default=1, help="of the CPU")
+    parser.add_argument("--batches", default=",".join(map(str, REPEATS)))
+    arguments = parser.parse_args()
+    batches = [int(text) for text in arguments.batches.split(",")]
+    methods = ["MINT-AD", "UniAD", "PaDiM", "PatchCore"]
+    published = f"PatchCore, {PUBLISHED_BANK} tokens"
+    rows = time_all(methods, arguments.device, arguments.threads, batches)
+    rows += time_all([published], arguments.device, arguments.threads, [1])
+    for method in methods:
+        with multiprocessing.get_context("spawn").Pool(1) as alone:
+            extremes = sorted({min(batches), max(batches)})
+            rows += alone.apply(measure_memory, (method, arguments.device, arguments.threads, extremes))
+    table, found = with_ratios(rows), versions()
+    head = [
+        f"# command: python {shlex.join(sys.argv)}",
+        f"# versions: python {found['python']}, " + ", ".join(f"{n} {found[n]}" for n in ("torch", "timm", "numpy")),
+        f"# machine: {platform.machine()}, {found['cores']} cores{', ' + found['gpu'] if 'gpu' in found else ''}, "
+        f"{arguments.threads} thread(s); {arguments.device}, float32",
+        f"# seconds: {'CPU seconds of the process' if arguments.device == 'cpu' else 'by the clock'}, fastest of "
+        f"{', '.join(f'{n} (batch {b})' for b, n in REPEATS.items())} turns, from images in memory to maps",
+        f"# N = {CLASSES}; PatchCore remembers {BANK:,} tokens, or {PUBLISHED_BANK:,} (a tenth of MVTec AD's) where it "
+        "says so; Params of the peers are the numbers they store, with the backbone's parameters",
+        "# paper: the paper's number, on its own hardware, backbones and training sets; its FLOPs beside our MACs",
+    ]
+    arguments.csv.parent.mkdir(parents=True, exist_ok=True)
+    arguments.csv.write_text("\n".join(head) + "\n" + table.to_csv(index=False), encoding="utf-8")
+    print(table[table["metric"].str.contains("ratio")].to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""The tables in the paper's layout: categories by methods (Tables 1, 2, 3, 7, 10), methods by metrics (4, 5, 8, 9), or
+methods by batch size (6)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from mintad import paper
+from mintad.comparison.choose import Chosen, measured_with
+from mintad.comparison.methods import DATA, HOME
+from mintad.comparison.statistics import mean_std
+from mintad.paper import MEAN
+
+WIDE = (1, 2, 3, 7, 10)
+"""Tables with a column a method."""
+GROUPS = {
+    "objects": "bottle cable capsule hazelnut metal_nut pill screw toothbrush transistor zipper".split(),
+    "textures": "carpet grid leather tile wood".split(),
+    "single instance": "cashew chewinggum fryum pipe_fryum".split(),
+    "multiple instances": "candle capsules macaroni1 macaroni2".split(),
+    "complex structure": "pcb1 pcb2 pcb3 pcb4".split(),
+}
+"""The paper's groups of categories in Tables 1, 2 and 10, in its order."""
+_SWITCH_HEADS = ("adapter", "L_CE", "L_Prior", "query")
+DASH = "–"
+
+
+@dataclass
+class Sheet:
+    """A table as it is shown; all cells are text, a line break parts the measured number from the paper's."""
+
+    number: int
+    title: str
+    head: list[str]
+    rows: list[list[str]]
+    texts: int = 1
+    """Leading columns of words."""
+    foot: list[list[str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    missing: list[list[str]] = field(default_factory=list)
+    """Method, setting and reason of everything the paper compares that has no measured number."""
+    measured: bool = False
+    """Whether there is any measured number."""
+
+
+def sheet(chosen: Chosen, cells: pd.DataFrame) -> Sheet:
+    """The table as it is shown.
+
+    Args:
+        chosen: its runs.
+        cells: as `mintad.comparison.cells.cells` gives.
+    """
+    builder = _wide if chosen.table in WIDE else _batches if chosen.table == 6 else _long
+    shown = builder(chosen, cells)
+    shown.measured = bool(cells["measured"].notna().any())
+    shown.notes = [note for note in (*_about(chosen, cells), *chosen.notes) if note]
+    missing = cells[cells["measured"].isna()]
+    done = set(map(tuple, cells.loc[cells["measured"].notna(), ["method", "setting"]].to_numpy()))
+    pairs = dict.fromkeys(map(tuple, missing[["method", "setting"]].to_numpy()))
+    settings: dict[str, list[str]] = {}
+    for method, setting in pairs:
+        if (method, setting) not in done:
+            settings.setdefault(method, []).append(setting)
+    status = missing.drop_duplicates("method").set_index("method")["status"]
+    shown.missing = [[method, ", ".join(which), status[method]] for method, which in settings.items()]
+    return shown
+
+
+def _about(chosen: Chosen, cells: pd.DataFrame) -> Iterable[str]:
+    if chosen.table == 6:
+        yield (
+            "Seconds for one batch; the paper's on its own hardware, with backbones of their own for the peers and a "
+            "training set that grows with the batch. Compare ratios. Its FLOPs stand beside our multiply-accumulates."
+        )
+        return
+    if not chosen.data:
+        yield "Nothing was run. All numbers are the paper's."
+        return
+    yield measured_with(chosen)
+    seeds = sorted(set(cells.loc[cells["measured"].notna(), "seeds"].astype(int)))
+    runs = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    yield f"Measured: mean ± standard deviation over {runs} seed(s); one seed has no deviation and decides nothing."
+    if not chosen.at_home:
+        yield (
+            f"The paper's numbers are for {DATA[HOME[chosen.table]]}, another data set than "
+            f"{DATA.get(chosen.data, chosen.data)}: they stand here for the order of methods only, and there is no "
+            "difference to take."
+        )
+    if set(cells["method"]) & {"PaDiM", "PatchCore"} & set(cells.loc[cells["measured"].notna(), "method"]):
+        yield "PaDiM and PatchCore see our features here; the paper ran them with backbones of their own."
+
+
+def _both(row: pd.Series, home: str) -> str:
+    """A cell of a wide table: what was measured, and below it the paper's number with the difference or its data."""
+    measured = mean_std(row["measured"], row["std"]) if _there(row["measured"]) else DASH
+    if not _there(row["paper"]):
+        return measured
+    if _there(row["difference"]):
+        return f"{measured}\npaper {row['paper']:.3f}, {row['difference']:+.3f}"
+    where = "" if not row["data"] or row["data"] == home else f" on {row['paper_data']}"
+    return f"{measured}\npaper {row['paper']:.3f}{where}"
+
+
+def _wide(chosen: Chosen, cells: pd.DataFrame) -> Sheet:
+    home = DATA[HOME[chosen.table]]
+    metrics = list(dict.fromkeys(cells["metric"]))
+    columns = list(dict.fromkeys(map(tuple, cells[["method", "setting", "metric"]].to_numpy())))
+    settings = set(cells["setting"])
+    index = {tuple(row[["method", "setting", "metric", "category"]]): row for _, row in cells.iterrows()}
+    head = ["data set" if chosen.table == 3 else "normal classes" if chosen.table == 7 else "category"]
+    for method, setting, metric in columns:
+        words = [method, *([setting] if len(settings) > 1 else []), *([metric] if len(metrics) > 1 else [])]
+        head.append("\n".join(words))
+    rows, foot = [], []
+    for category in _ordered(dict.fromkeys(cells["category"])):
+        found = [index.get((*column, category)) for column in columns]
+        line = [DASH if row is None else _both(row, home) for row in found]
+        (foot if category == MEAN else rows).append([category, *line])
+    title = f"Table {chosen.table}. {paper.tables()[chosen.table]}"
+    if len(metrics) == 1:
+        title += f" ({metrics[0]})"
+    return Sheet(chosen.table, title, head, rows, foot=foot)
+
+
+def _ordered(names: Iterable[str]) -> list[str]:
+    """The paper's groups in its order; other names as they come."""
+    known = {name: n for n, name in enumerate(name for group in GROUPS.values() for name in group)}
+    names = list(names)
+    return sorted(names, key=lambda name: known[name]) if set(names) - {MEAN} <= set(known) and MEAN not in names else (
+        sorted((n for n in names if n != MEAN), key=lambda n: known.get(n, len(known))) + [MEAN] * (MEAN in names)
+    )
+
+
+def _long(chosen: Chosen, cells: pd.DataFrame) -> Sheet:
+    other = chosen.data and not chosen.at_home
+    printed = "paper" + (f", {DATA[HOME[chosen.table]]}" if other else "")
+    metrics = list(dict.fromkeys(cells["metric"]))
+    in_print = set(cells.loc[cells["paper"].notna(), "metric"])
+    part = {metric: [metric, printed, "difference"] if metric in in_print else [metric] for metric in metrics}
+    head = {4: ["method", "labels"], 5: list(_SWITCH_HEADS), 8: ["method", "backbone"], 9: ["query"]}[chosen.table]
+    head = [*head, *(name for metric in metrics for name in part[metric]), "seeds"]
+    rows = []
+    for (method, setting), group in cells.groupby(["method", "setting"], sort=False):
+        of = group.set_index("metric")
+        values = [text for metric in metrics for text in _three(of, metric)[: len(part[metric])]]
+        seeds = of["seeds"].max()
+        rows.append([*_names(chosen.table, method, setting), *values, f"{seeds:.0f}" if _there(seeds) else "not run"])
+    title = f"Table {chosen.table}. {paper.tables()[chosen.table]}"
+    return Sheet(chosen.table, title, head, rows, texts=len(_names(chosen.table, "", "none")))
+
+
+def _names(table: int, method: str, setting: str) -> list[str]:
+    if table == 5:
+        return ["✓" if on else DASH for on in paper.switches(setting).values()]
+    return [method] if table == 9 else [method, setting]
+
+
+def _three(of: pd.DataFrame, metric: str) -> tuple[str, str, str]:
+    if metric not in of.index:
+        return DASH, DASH, DASH
+    row = of.loc[metric]
+    measured = mean_std(row["measured"], row["std"]) if _there(row["measured"]) else DASH
+    printed = f"{row['paper']:.3f}" if _there(row["paper"]) else DASH
+    return measured, printed, f"{row['difference']:+.3f}" if _there(row["difference"]) else DASH
+
+
+def _batches(chosen: Chosen, cells: pd.DataFrame) -> Sheet:
+    settings = sorted(set(cells["setting"]), key=lambda text: int(text.split()[1]))
+    columns = [(metric, "batch 1") for metric in ("Params (M)", "FLOPs (G)")]
+    columns += [("Inference Time (s)", setting) for setting in settings]
+    index = {tuple(row[["method", "metric", "setting"]]): row for _, row in cells.iterrows()}
+    rows = []
+    for method in dict.fromkeys(cells["method"]):
+        found = [index.get((method, *column)) for column in columns]
+        rows.append([method, *(DASH if row is None else _measured_over_paper(row) for row in found)])
+    head = ["method", "parameters, 10⁶", "MACs, 10⁹\n(paper: FLOPs)", *(f"{setting}, s" for setting in settings)]
+    return Sheet(6, f"Table 6. {paper.tables()[6]}", head, rows)
+
+
+def _measured_over_paper(row: pd.Series) -> str:
+    measured = f"{row['measured']:.3g}" if _there(row["measured"]) else DASH
+    return f"{measured}\npaper {row['paper']:.3g}" if _there(row["paper"]) else measured
+
+
+def _there(value: object) -> bool:
+    return value is not None and not (isinstance(value, float) and math.isnan(value)) and not pd.isna(value)

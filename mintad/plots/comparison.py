@@ -1,0 +1,92 @@
+"""Figures of many runs: a dot plot with intervals, and how a value changes with the number of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from mintad.plots.theme import INK, OKABE_ITO, template, text
+
+Dots = Mapping[str, tuple[Sequence[float], float, float]]
+"""Name -> (single values, low, high); low and high are NaN where there is no interval."""
+
+
+def dot_plot(
+    panels: Mapping[str, Dots], *, title: str, unit: str = "", marks: Mapping[str, Mapping[str, float]] | None = None,
+    mark_name: str = "",
+) -> go.Figure:
+    """A row for each name, the first on top, a panel for each measure: small dots are runs, the large one their mean,
+    the line its interval.
+
+    Args:
+        panels: measure -> name -> dots.
+        title: states what is to be seen.
+        unit: added to each panel's axis.
+        marks: measure -> name -> one more value, an open diamond.
+        mark_name: of these in the legend.
+    """
+    names = list(dict.fromkeys(name for dots in panels.values() for name in dots))
+    figure = make_subplots(1, len(panels), shared_yaxes=True, horizontal_spacing=0.04)
+    for column, (measure, dots) in enumerate(panels.items(), start=1):
+        shown = {"row": 1, "col": column, "showlegend": column == 1}
+        _runs(figure, dots, **shown)
+        _means(figure, dots, **shown)
+        extra = (marks or {}).get(measure, {})
+        if extra:
+            look = {"symbol": "diamond-open", "size": 11, "color": OKABE_ITO[3], "line": {"width": 2}}
+            y = [text(name) for name in extra]
+            figure.add_scatter(x=list(extra.values()), y=y, mode="markers", marker=look, name=mark_name, **shown)
+        figure.update_xaxes(title=f"{measure}{', ' + unit if unit else ''}", row=1, col=column)
+    order = [text(name) for name in names]
+    figure.update_yaxes(autorange="reversed", ticksuffix=" ", categoryorder="array", categoryarray=order)
+    legend = {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom"}
+    layout = {"height": 170 + 34 * len(names), "margin": {"t": 84}, "legend": legend}
+    return figure.update_layout(template=template(), title=title, **layout)
+
+
+def _runs(figure: go.Figure, dots: Dots, **place: object) -> None:
+    x = [value for values, _, _ in dots.values() for value in values]
+    y = [text(name) for name, (values, _, _) in dots.items() for _ in values]
+    look = {"size": 7, "color": OKABE_ITO[5], "opacity": 0.8}
+    figure.add_scatter(x=x, y=y, mode="markers", marker=look, name="a run", **place)
+
+
+def _means(figure: go.Figure, dots: Dots, **place: object) -> None:
+    means = [sum(values) / len(values) for values, _, _ in dots.values()]
+    above = [max(high - mean, 0) for mean, (_, _, high) in zip(means, dots.values(), strict=True)]
+    below = [max(mean - low, 0) for mean, (_, low, _) in zip(means, dots.values(), strict=True)]
+    error = {"array": above, "arrayminus": below, "color": OKABE_ITO[0], "thickness": 2}
+    figure.add_scatter(
+        x=means, y=[text(name) for name in dots], mode="markers", name="mean and interval", error_x=error,
+        marker={"size": 11, "color": OKABE_ITO[0]}, **place,
+    )  # fmt: skip
+
+
+def growth_curves(
+    panels: Mapping[str, Mapping[str, Mapping[int, tuple[float, float, float]]]], *, title: str, unit: str
+) -> go.Figure:
+    """Values over the number of classes, a curve a method, a panel for each way to average.
+
+    Args:
+        panels: panel -> method -> number of classes -> (mean, low, high); NaN where there is no interval.
+        title: states what is to be seen.
+        unit: of the values.
+    """
+    figure = make_subplots(1, len(panels), subplot_titles=[text(name) for name in panels], shared_yaxes=True)
+    names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
+    for column, curves in enumerate(panels.values(), start=1):
+        for name, curve in curves.items():
+            hue, ordered = OKABE_ITO[names.index(name) % len(OKABE_ITO)], sorted(curve.items())
+            middle = [triple[0] for _, triple in ordered]
+            above = [max(high - mean, 0) for _, (mean, _, high) in ordered]
+            below = [max(mean - low, 0) for _, (mean, low, _) in ordered]
+            figure.add_scatter(
+                x=[n for n, _ in ordered], y=middle, mode="lines+markers", name=text(name), legendgroup=text(name),
+                line={"color": hue}, showlegend=column == 1, row=1, col=column,
+                error_y={"array": above, "arrayminus": below, "color": INK, "thickness": 1.2},
+            )  # fmt: skip
+        figure.update_xaxes(title="classes in one model", row=1, col=column)
+    figure.update_yaxes(title=unit, row=1, col=1)
+    return figure.update_layout(template=template(), title=title, height=400, showlegend=True)

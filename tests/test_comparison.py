@@ -1,0 +1,284 @@
+"""`mintad report`: what is found, what goes into which table, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pandas as pd
+import pytest
+from comparison_builders import MVTEC, mvtec, write_run
+from typer.testing import CliRunner
+
+from mintad import paper
+from mintad.cli import app
+from mintad.comparison.build import report
+from mintad.comparison.cells import cells
+from mintad.comparison.choose import choose, where
+from mintad.comparison.figures import growth_table
+from mintad.comparison.layout import sheet
+from mintad.comparison.pairs import pairs
+from mintad.comparison.runs import read_runs
+from mintad.errors import ConfigError, DataError
+
+
+def one(table: pd.DataFrame, **wanted: object) -> pd.Series:
+    for column, value in wanted.items():
+        table = table[table[column] == value]
+    assert len(table) == 1, table
+    return table.iloc[0]
+
+
+def table_of(path, number: int) -> pd.DataFrame:
+    return cells(choose(read_runs([path]), number))
+
+
+@pytest.fixture
+def three_seeds(tmp_path):
+    """MINT-AD and UniAD on all of MVTec AD, three seeds, with a peer."""
+    for seed, shift in enumerate((-0.01, 0.0, 0.01)):
+        peers = {"padim": mvtec(0.8)}
+        write_run(tmp_path / f"mint-{seed}", mvtec(0.95 + shift), train__seed=seed, peers=peers)
+        write_run(tmp_path / f"uniad-{seed}", mvtec(0.9 + shift, 0.001), train__seed=seed, model__variant="uniad")
+    return tmp_path
+
+
+def test_runs_are_found_at_any_depth_and_unfinished_ones_are_named(tmp_path):
+    done = write_run(tmp_path / "a" / "b" / "run", mvtec(0.9), peers={"padim": mvtec(0.8)})
+    write_run(done / "categories" / "mvtec__bottle", {"bottle": 0.1}, train__seed=7)  # a part of its run, none itself
+    half = write_run(tmp_path / "a" / "half", {}, finished=False)
+    bad = write_run(tmp_path / "bad", mvtec(0.9), train__seed=1)
+    (bad / "metrics.json").write_text("{")
+    copy = write_run(tmp_path / "z", mvtec(0.9))
+    failed = write_run(tmp_path / "failed", mvtec(0.9), train__seed=2)
+    (failed / "status.json").write_text(json.dumps({"state": "failed", "error": "KeyError: x\nmore"}))
+    (copy / "config.json").write_text((done / "config.json").read_text())
+    found = read_runs([tmp_path])
+    assert set(found.configs) == {str(done), str(copy)}  # one is separate, so they are two results
+    assert found.rows.loc[found.rows["run"] == str(done), "setting"].unique() == ["separate"]
+    assert found.skipped[str(half)] == "unfinished" and "damaged" in found.skipped[str(bad)]
+    assert found.skipped[str(failed)] == "failed: KeyError: x"
+    again = write_run(tmp_path / "zz", mvtec(0.9))
+    assert read_runs([tmp_path]).skipped[str(again)] == f"the same configuration and seed as {copy}"
+
+
+def test_planned_runs_without_a_folder_are_named(tmp_path):
+    write_run(tmp_path / "one", mvtec(0.9))
+    (tmp_path / ".sweep").mkdir()
+    (tmp_path / ".sweep" / "plan.json").write_text(json.dumps({"one": {}, "two": {"seed": "1"}}))
+    assert read_runs([tmp_path]).skipped == {str(tmp_path / "two"): "not started"}
+
+
+def test_nothing_found_is_an_error_that_says_what_was_there(tmp_path):
+    with pytest.raises(DataError, match="does not exist"):
+        read_runs([tmp_path / "none"])
+    write_run(tmp_path / "half", {}, finished=False)
+    with pytest.raises(DataError, match="no finished run in .*half: unfinished"):
+        read_runs([tmp_path])
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(DataError, match="no table of benchmarks/compare.py"):
+        read_runs([tmp_path / "other.csv"])
+
+
+def test_the_tables_of_the_benchmarks_are_read(tmp_path):
+    file = tmp_path / "compare.csv"
+    rows = ["# command: x", "method,seed,category,metric,value", "mint_ad,0,all,seconds_training,3.5"]
+    for seed in (0, 1):
+        rows += [f"mint_ad,{seed},mini/gear,image_auroc,0.{8 + seed}", f"mint_ad,{seed},mean,image_auroc,0.{8 + seed}"]
+    rows += ["padim_separate,0,mini/gear,image_auroc,0.7", "padim_separate,0,mean,image_auroc,0.7"]
+    file.write_text("\n".join(rows) + "\n")
+    found = read_runs([file])
+    assert set(found.rows["data"]) == {"mini"} and len(found.configs) == 3
+    table = cells(choose(found, 1))
+    row = one(table, method="MINT-AD", setting="unified", category="mean")
+    assert row.measured == pytest.approx(0.85) and row.seeds == 2 and row.paper_data == "MVTec AD"
+    assert one(table, method="PaDiM", setting="separate", category="gear").measured == 0.7
+    assert choose(where(found, ["data.name=mini"]), 1).data == "mini"
+    with pytest.raises(DataError, match="none of 3 runs"):
+        where(found, ["train.steps=5"])
+
+
+def test_means_spreads_and_differences_by_hand(three_seeds):
+    table = table_of(three_seeds, 1)
+    row = one(table, method="MINT-AD", setting="unified", category="bottle")
+    assert (row.measured, row["std"], row.seeds) == (pytest.approx(0.95), pytest.approx(0.01), 3)
+    assert row.paper == paper.value(1, "MINT-AD", "bottle", "I-AUROC", "unified")
+    assert row.difference == pytest.approx(0.95 - row.paper)
+    mean = one(table, method="UniAD", setting="unified", category="mean")
+    assert mean.measured == pytest.approx(0.9 + 7 * 0.001) and mean.paper == 0.965
+    peer = one(table, method="PaDiM", setting="unified", category="mean")
+    assert peer.measured == pytest.approx(0.8) and peer["std"] == pytest.approx(0, abs=1e-12)
+
+
+def test_every_number_of_the_paper_keeps_its_place(three_seeds):
+    runs = read_runs([three_seeds])
+    for number in paper.tables():
+        table = cells(choose(runs, number))
+        printed = paper.load(number)
+        keys = ["method", "setting", "category", "metric"]
+        ours = table.dropna(subset=["paper"]).set_index(keys)["paper"].sort_index()
+        assert ours.equals(printed.set_index(keys)["value"].rename("paper").sort_index())
+        assert list(dict.fromkeys(table["method"])) == list(dict.fromkeys(printed["method"]))
+        assert table["status"].ne("").all() and (table["status"] == "measured").eq(table["measured"].notna()).all()
+
+
+def test_why_a_method_has_no_number(three_seeds):
+    status = table_of(three_seeds, 1).groupby("method")["status"].first()
+    assert status["CutPaste"].startswith("cannot be run here") and status["DRAEM"].count("anomalib") == 1
+    status = table_of(three_seeds, 4).groupby("method")["status"].first()
+    assert status["Query Pool"] == "not run (model.variant=query_pool)"
+    everybody = {name for n in paper.tables() for name in paper.load(n)["method"]}
+    from mintad.comparison.methods import reason
+
+    assert all(reason(name) != "not run" for name in everybody)
+
+
+def test_another_data_set_is_never_subtracted(tmp_path):
+    values = {"gear": 0.9, "weave": 0.8}
+    write_run(tmp_path / "run", values, data="mini", name="fast", swap={"gear": 0.7})
+    for number in (1, 4, 10):
+        table = table_of(tmp_path, number)
+        assert table["difference"].isna().all()
+        assert set(table.loc[table["paper"].notna(), "paper_data"]) == {"MVTec AD"}
+        assert set(table.loc[table["paper"].notna(), "category"]) <= {"mean"}
+        chosen = choose(read_runs([tmp_path]), number)
+        assert any("another data set" in note for note in sheet(chosen, table).notes)
+    four = table_of(tmp_path, 4)
+    assert one(four, method="Feature Prompt", metric="swap I-AUROC").measured == 0.7
+    assert not table_of(tmp_path, 2)["measured"].notna().any()
+    wide = sheet(choose(read_runs([tmp_path]), 1), table_of(tmp_path, 1))
+    cell = wide.foot[0][wide.head.index("MINT-AD\nunified")]
+    assert cell == "0.850\npaper 0.986 on MVTec AD"
+
+
+def test_some_of_the_papers_categories(tmp_path):
+    write_run(tmp_path / "run", {"bottle": 0.9, "wood": 0.8})
+    mean = one(table_of(tmp_path, 1), method="MINT-AD", setting="unified", category="mean")
+    wanted = [paper.value(1, "MINT-AD", name, "I-AUROC", "unified") for name in ("bottle", "wood")]
+    assert mean.paper == pytest.approx(sum(wanted) / 2) and mean.difference == pytest.approx(0.85 - mean.paper)
+    four = one(table_of(tmp_path, 4), method="Feature Prompt", metric="I-AUROC")
+    assert four.paper == 0.986 and pd.isna(four.difference)  # its rows are not printed: all 15 or nothing
+
+
+def test_submodules_backbones_queries_merged_and_splits(tmp_path):
+    write_run(tmp_path / "a", mvtec(0.9), model__prior_loss=False)
+    write_run(tmp_path / "b", mvtec(0.8), features__backbone="resnet18")
+    write_run(tmp_path / "c", mvtec(0.7), model__variant="mlp_query")
+    merged = {f"mvtec/{n}": 0.9 for n in MVTEC} | {f"visa/{n}": 0.6 for n in range(12)}
+    write_run(tmp_path / "d", merged | {f"btad/{n}": 0.3 for n in range(3)}, data="merged")
+    for n, split in enumerate(("01234", "56789", "02468", "13579")):
+        options = {"split": split}
+        write_run(tmp_path / split, {f"{{{split}}}": 0.9 + n / 100}, data="cifar10", pixel=None, data__options=options)
+    five = table_of(tmp_path, 5)
+    assert one(five, setting="adapter+class_loss+class_query", metric="I-AUROC").measured == pytest.approx(0.9)
+    eight = table_of(tmp_path, 8)
+    assert one(eight, method="MINT-AD", setting="resnet18").measured == pytest.approx(0.8)
+    nine = table_of(tmp_path, 9)
+    assert one(nine, method="MLP-Query", metric="I-AUROC").measured == pytest.approx(0.7)
+    assert one(nine, method="MLP-Query", metric="Params (M)").measured == pytest.approx(12.9, abs=0.1)
+    three = table_of(tmp_path, 3)
+    assert one(three, method="MINT-AD", category="visa", metric="I-AUROC").measured == pytest.approx(0.6)
+    mean = one(three, method="MINT-AD", category="mean", metric="I-AUROC")
+    assert mean.measured == pytest.approx((15 * 0.9 + 12 * 0.6 + 3 * 0.3) / 30)
+    seven = table_of(tmp_path, 7)
+    assert one(seven, method="MINT-AD", category="mean").measured == pytest.approx(0.915)
+
+
+def test_mixtures_are_refused_and_can_be_told_apart(tmp_path):
+    write_run(tmp_path / "mini", {"gear": 0.9}, data="mini", name="fast")
+    write_run(tmp_path / "elpv", {"mono": 0.9}, data="elpv", name="fast")
+    runs = read_runs([tmp_path])
+    with pytest.raises(DataError, match=r"different data sets \(elpv, mini\).*--where data.name="):
+        choose(runs, 4)
+    assert choose(where(runs, ["data.name=elpv"]), 4).data == "elpv"
+    with pytest.raises(ConfigError, match="unknown configuration key"):
+        where(runs, ["data.nam=elpv"])
+    write_run(tmp_path / "short", {"gear": 0.8}, data="mini", name="fast", train__steps=10, train__seed=1)
+    runs = where(read_runs([tmp_path]), ["data.name=mini"])
+    with pytest.raises(DataError, match=r"trained differently.*train.steps: 10, 1600.*--where train.steps=10"):
+        choose(runs, 4)
+    assert len(choose(where(runs, ["train.steps=10"]), 4).configs) == 1
+    again = {"train__seed": 1, "train__steps": 10, "train__device": "cpu"}
+    write_run(tmp_path / "again", {"gear": 0.7}, data="mini", name="fast", **again)
+    with pytest.raises(DataError, match="seed 1 more than once"):
+        choose(where(read_runs([tmp_path]), ["train.steps=10"]), 4)
+
+
+def test_methods_trained_differently_are_told(tmp_path):
+    write_run(tmp_path / "a", mvtec(0.9))
+    write_run(tmp_path / "b", mvtec(0.9), model__variant="uniad", train__batch_size=8)
+    assert choose(read_runs([tmp_path]), 1).notes == ["The methods were not trained alike: train.batch_size: 32, 8."]
+
+
+def test_fewer_categories_are_for_the_growth_alone(tmp_path):
+    for seed in (0, 1):
+        for k in (1, 2, 4):
+            values = dict(list(mvtec(0.9 - k / 100).items())[:k])
+            categories = tuple(values)
+            write_run(tmp_path / f"{k}-{seed}", values, data__categories=categories, train__seed=seed)
+    runs = read_runs([tmp_path])
+    chosen = choose(runs, 1)
+    assert len(chosen.configs) == 2 and "4 runs on fewer than 4 categories" in chosen.notes[0]
+    table = growth_table(runs)
+    common = table[(table["over"] == "the 1 in common") & (table["seed"] == 1)]
+    assert dict(zip(common["classes"], common["value"].round(3), strict=True)) == {1: 0.89, 2: 0.88, 4: 0.86}
+
+
+def test_pairs_are_of_categories_with_the_seeds_together(three_seeds):
+    found = one(pairs(choose(read_runs([three_seeds]), 1)), other="UniAD, unified", metric="I-AUROC")
+    assert (found.one, found.categories, found.won, found.lost) == ("MINT-AD, unified", 15, 15, 0)
+    assert found.same_seeds and found.difference == pytest.approx(0.05 - 0.007)
+    assert found.p_value == pytest.approx(2**-14) and found.low < found.difference < found.high
+    assert found.high - found.low < 0.01  # the seeds' common shift cancels
+
+
+def test_the_report_of_the_command_line(three_seeds, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out") / "report"
+    write_run(three_seeds / "half", {}, finished=False)
+    result = CliRunner().invoke(app, ["report", str(three_seeds), "--out", str(out), "--table", "1", "--table", "4"])
+    assert result.exit_code == 0, result.output
+    assert "6 runs, 1 skipped; measured numbers in table 1, 4" in result.output
+    page = (out / "index.html").read_text()
+    assert "http" not in re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL) and "half" in page
+    assert "Table 4" in page and "Table 5" not in page and "Wilcoxon" in page
+    assert sorted(p.name for p in out.iterdir()) == [
+        "index.html", "paired_tests.csv", "table_01.csv", "table_01.tex", "table_04.csv", "table_04.tex",
+    ]  # fmt: skip
+    assert len(pd.read_csv(out / "table_01.csv")) == len(paper.load(1))
+
+
+def test_latex_is_balanced_and_escaped(three_seeds, tmp_path_factory):
+    made = report([three_seeds], tmp_path_factory.mktemp("out"))
+    for file in made.page.parent.glob("*.tex"):
+        text = file.read_text()
+        begins, ends = re.findall(r"\\begin\{(\w+)\}", text), re.findall(r"\\end\{(\w+)\}", text)
+        assert sorted(begins) == sorted(ends) and text.count("{") == text.count("}")
+        assert text.isascii() and not re.search(r"(?<!\\)[_%#]", text)
+        columns = len(re.search(r"\\begin\{tabular\}\{(\w+)\}", text)[1])
+        body = text.split(r"\midrule")[1].strip().splitlines()
+        assert all(line.count(" & ") == columns - 1 for line in body)
+
+
+def test_an_unknown_table_is_refused(three_seeds, tmp_path):
+    with pytest.raises(ConfigError, match="no table 11"):
+        report([three_seeds], tmp_path / "out", tables=[11])
+
+
+def test_names_of_runs_are_no_markup(tmp_path):
+    write_run(tmp_path / "runs" / "<b>x", mvtec(0.9))
+    write_run(tmp_path / "runs" / "<i>y", {}, finished=False)
+    page = report([tmp_path / "runs"], tmp_path / "out", tables=[1]).page.read_text()
+    assert "&lt;b&gt;x" in page and "&lt;i&gt;y" in page and "<b>x" not in page and "<i>y" not in page
+
+
+def test_complexity_beside_the_paper(tmp_path):
+    file = tmp_path / "complexity.csv"
+    rows = ["method,batch,metric,value,paper", "MINT-AD,64,Inference Time (s),9.5,0.194", "UniAD,1,MACs (G),2.6,0.92"]
+    file.write_text("\n".join(rows) + "\n")
+    found = read_runs([file])
+    table = cells(choose(found, 6), found.complexity)
+    row = one(table, method="MINT-AD", setting="batch 64", metric="Inference Time (s)")
+    assert (row.measured, row.paper) == (9.5, 0.194) and pd.isna(row.difference)
+    assert one(table, method="UniAD", setting="batch 1", metric="FLOPs (G)").measured == 2.6
+    shown = sheet(choose(found, 6), table)
+    assert shown.rows[-1][0] == "MINT-AD" and shown.rows[-1][-1] == "9.5\npaper 0.194"
