@@ -14,7 +14,7 @@ from toy.context import CONTEXT, context_detector
 from toy.decisions import Detector, decide
 from toy.experiment import decisions_at, draw_data, sweep
 from toy.geometry import lattice
-from toy.measures import disagreement, interval, measure, projection_index
+from toy.measures import Plane, disagreement, interval, measure, projection_index
 from toy.models import Autoencoder, INRUnlabelled, ModulatedSiren
 from toy.train import Job, train
 
@@ -91,8 +91,8 @@ def test_every_model_runs_on_one_two_and_four_classes(shape):
     )
 
 
-def identity_detector(told=False):
-    return Detector("copy", lambda p: np.zeros((1, len(p), 1)), told, lambda p: p[None, :, None].copy())
+def identity_detector():
+    return Detector("copy", lambda p: np.zeros((1, len(p), 1)), False, lambda p: p[None, :, None].copy())
 
 
 def projecting_detector(shape):
@@ -108,25 +108,23 @@ def projecting_detector(shape):
 
 def test_projection_index_of_a_copy_and_of_a_projection():
     shape = make_shape("rings")
-    held_out = draw_data(shape, 0, TINY).held_out
-    copy, ideal = (decide(d, held_out, 0.95) for d in (identity_detector(), projecting_detector(shape)))
-    assert projection_index(shape, copy, lattice(31)) == pytest.approx(0)
-    assert projection_index(shape, ideal, lattice(31)) == pytest.approx(1)
+    copy, ideal = identity_detector(), projecting_detector(shape)
+    assert projection_index(Plane.of(shape, 31), copy) == pytest.approx(0)
+    assert projection_index(Plane.of(shape, 31), ideal) == pytest.approx(1)
 
 
 def test_projection_index_of_a_told_model_is_by_class():
     shape = make_shape("moons")
     by_class = lambda points: np.stack([region.project(points) for region in shape.regions], axis=1)[None]  # noqa: E731
     raw = lambda points: np.linalg.norm(by_class(points) - points[None, :, None], axis=-1)  # noqa: E731
-    told = decide(Detector("told", raw, True, by_class), draw_data(shape, 0, TINY).held_out, 0.95)
-    assert projection_index(shape, told, lattice(31)) == pytest.approx(1)
+    assert projection_index(Plane.of(shape, 31), Detector("told", raw, True, by_class)) == pytest.approx(1)
 
 
 def test_measures_of_an_ideal_detector():
     shape = make_shape("nested")
     data = draw_data(shape, 0, dataclasses.replace(TINY, held_out=50))
     ideal = decide(projecting_detector(shape), data.held_out, 0.95)
-    values = measure(shape, ideal, np.concatenate(data.test), grid=101)
+    values = measure(Plane.of(shape, 101), ideal, np.concatenate(data.test))
     assert values["area_ratio"] == pytest.approx(1, abs=0.01) and values["interclass_accepted"] == 0
     assert values["auroc_uniform"] == values["auroc_interclass"] == 1
 

@@ -8,6 +8,7 @@ for the inter-class region the one that says most. Each view has its own thresho
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -36,11 +37,16 @@ class Decisions:
     zero_SV: np.ndarray
     """Raw score that counts as 0: 0 for distances, the normals' median for scikit-learn's scores."""
     threshold_SV: np.ndarray
+    of_classes: tuple[Decisions, ...] = ()
+    """The decisions for one class alone: its view if the detector is told, its threshold in any case."""
+
+    def scores_of(self, raw_SPV: np.ndarray) -> np.ndarray:
+        """Scores (S, P) for the detector's raw ones: the smallest over the views."""
+        return self._standardised(raw_SPV).min(axis=2)
 
     def view_scores(self, points_P2: np.ndarray) -> np.ndarray:
         """Scores (S, P, V) under every view; 1 or less is accepted."""
-        raw = self.detector.raw(points_P2)
-        return (raw - self.zero_SV[:, None]) / (self.threshold_SV - self.zero_SV)[:, None]
+        return self._standardised(self.detector.raw(points_P2))
 
     def scores(self, points_P2: np.ndarray) -> np.ndarray:
         """Scores (S, P): the smallest over the views."""
@@ -50,9 +56,24 @@ class Decisions:
         """Whether each point is called normal, (S, P)."""
         return self.scores(points_P2) <= 1
 
+    def of_class(self, k: int | None) -> Decisions:
+        """The decisions for class k: a threshold that its own held-out normals fix; None for all classes together.
+
+        Raises:
+            ToyError: no such class.
+        """
+        if k is None:
+            return self
+        if k not in range(len(self.of_classes)):
+            raise ToyError(f"no class {k}. Allowed: 0 to {len(self.of_classes) - 1}, or None for all.")
+        return self.of_classes[k]
+
+    def _standardised(self, raw_SPV: np.ndarray) -> np.ndarray:
+        return (raw_SPV - self.zero_SV[:, None]) / (self.threshold_SV - self.zero_SV)[:, None]
+
 
 def decide(detector: Detector, held_out: Sequence[np.ndarray], tpr: float) -> Decisions:
-    """Fit the thresholds.
+    """Fit the thresholds, for all classes together and for each alone.
 
     Args:
         detector: to be thresholded.
@@ -64,15 +85,31 @@ def decide(detector: Detector, held_out: Sequence[np.ndarray], tpr: float) -> De
     """
     check_tpr(tpr)
     raw = [detector.raw(points) for points in held_out]
-    if detector.told:
-        views = [scores[:, :, k] for k, scores in enumerate(raw)]
-    else:
-        views = [np.concatenate([scores[:, :, 0] for scores in raw], axis=1)]
-    threshold = np.stack([np.quantile(view, tpr, axis=1, method="higher") for view in views], axis=1)
+    own = [scores[:, :, [k if detector.told else 0]] for k, scores in enumerate(raw)]
+    alone = tuple(_fit(_view(detector, k), [scores], tpr) for k, scores in enumerate(own))
+    together = _fit(detector, own if detector.told else [np.concatenate(own, axis=1)], tpr)
+    return dataclasses.replace(together, of_classes=alone)
+
+
+def _fit(detector: Detector, views: Sequence[np.ndarray], tpr: float) -> Decisions:
+    """Thresholds from the raw scores (S, n, 1) of the normals that each view answers for."""
+    threshold = np.concatenate([np.quantile(view, tpr, axis=1, method="higher") for view in views], axis=1)
     zero = np.zeros_like(threshold)
     if detector.reconstruct is None:
-        zero = np.stack([np.median(view, axis=1) for view in views], axis=1)
+        zero = np.concatenate([np.median(view, axis=1) for view in views], axis=1)
     return Decisions(detector, zero, np.maximum(threshold, zero + 1e-9))
+
+
+def _view(detector: Detector, k: int) -> Detector:
+    """The detector seen as class k alone."""
+    if not detector.told:
+        return detector
+    reconstruct = detector.reconstruct
+    return dataclasses.replace(
+        detector,
+        raw=lambda points: detector.raw(points)[:, :, [k]],
+        reconstruct=None if reconstruct is None else lambda points: reconstruct(points)[:, :, [k]],
+    )
 
 
 def check_tpr(tpr: float) -> None:

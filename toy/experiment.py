@@ -15,11 +15,12 @@ import pandas as pd
 from mintad.errors import nearest
 from toy.context import CONTEXT, context_detector
 from toy.decisions import Decisions, Detector, check_tpr, decide
-from toy.measures import interval, measure
+from toy.measures import Plane, interval, measure
 from toy.models import ModelKind, find_models
+from toy.parallel import side_by_side
 from toy.settings import Settings, ToyError
 from toy.shapes import Shape, make_shape
-from toy.train import Job, Stack, train
+from toy.train import Job, Stack, train_all
 
 
 @dataclass(frozen=True)
@@ -103,12 +104,17 @@ def compare(
         pairs = [(name, separate) for name in CONTEXT for separate in (False, True)]
         fit_on = [(one.points, one.labels) for one in data]
         detectors += [context_detector(n, fit_on, shape.classes, separate=s) for n, s in pairs]
-    held_out = pooled_held_out(data)
+    held_out, plane = pooled_held_out(data), Plane.of(shape, settings.grid)
     test = np.concatenate([points for one in data for points in one.test])
+
+    def judge(detector: Detector) -> tuple[Decisions, dict[str, np.ndarray]]:
+        decisions = decide(detector, held_out, tpr)
+        return decisions, measure(plane, decisions, test)
+
     rows, decisions = [], {}
-    for detector in detectors:
-        decisions[detector.name] = decide(detector, held_out, tpr)
-        for name, values in measure(shape, decisions[detector.name], test, grid=settings.grid).items():
+    for detector, (decided, found) in zip(detectors, side_by_side(judge, detectors), strict=True):
+        decisions[detector.name] = decided
+        for name, values in found.items():
             rows += [(shape.name, detector.name, seed, name, float(value)) for seed, value in enumerate(values)]
     table = pd.DataFrame(rows, columns=["shape", "model", "seed", "measure", "value"])
     return Comparison(shape, settings, tpr, seeds, table, decisions, data)
@@ -184,7 +190,7 @@ def train_models(
             parts = [one.labels == k for k in range(shape.classes)] if kind.separate else [slice(None)]
             queue += [Job(one.points[part], one.labels[part], sigma, seed) for part in parts]
         places[name] = slice(begin, len(queue))
-    stacks = {build: train(build, queue, shape.classes, settings, record=record) for build, queue in jobs.items()}
+    stacks = train_all(jobs, shape.classes, settings, record=record)
     return [as_detector(name, kind, stacks[kind.build], places[name], shape.classes) for name, kind in kinds.items()]
 
 
@@ -193,10 +199,10 @@ def as_detector(name: str, kind: ModelKind, stack: Stack, place: slice, classes:
 
     def reconstruct(points_P2: np.ndarray, step: int | None = None) -> np.ndarray:
         if kind.separate:
-            found = stack.reconstruct(points_P2, step=step)[place]
+            found = stack.reconstruct(points_P2, None, step, place)
             return found.reshape(-1, classes, *found.shape[1:]).swapaxes(1, 2)
         labels = range(classes) if kind.told else [None]
-        return np.stack([stack.reconstruct(points_P2, label, step)[place] for label in labels], axis=2)
+        return np.stack([stack.reconstruct(points_P2, label, step, place) for label in labels], axis=2)
 
     def raw(points_P2: np.ndarray, step: int | None = None) -> np.ndarray:
         return np.linalg.norm(reconstruct(points_P2, step) - points_P2[None, :, None], axis=-1)

@@ -4,12 +4,13 @@ nothing here is drawn at random; the spread is that of the seeds (data, weights,
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from toy.decisions import Decisions
+from toy.decisions import Decisions, Detector
 from toy.geometry import WINDOW, lattice
 from toy.shapes import Shape
 
@@ -30,23 +31,48 @@ PRICES = {
 """Measured beside them, where a larger network pays for what it gains."""
 
 
-def projection_index(shape: Shape, decisions: Decisions, points_P2: np.ndarray) -> np.ndarray:
+@dataclass(frozen=True)
+class Plane:
+    """A shape seen on a lattice over the window; made once, used for every detector."""
+
+    grid: int
+    """Lattice points along each axis."""
+    points_P2: np.ndarray
+    distance_PK: np.ndarray
+    """To the support of every class."""
+    off_P: np.ndarray
+    """Farther than MARGIN from every support."""
+    between_P: np.ndarray
+    """Off every support, and between classes (`Shape.between`)."""
+
+    @classmethod
+    def of(cls, shape: Shape, grid: int) -> Plane:
+        """The plane of a shape, with `grid` points along each axis."""
+        points = lattice(grid)
+        distance = shape.distances(points)
+        off = distance.min(axis=1) > MARGIN
+        return cls(grid, points, distance, off, shape.between(points) & off)
+
+
+def projection_index(plane: Plane, detector: Detector) -> np.ndarray:
     """Mean of ‖x̂ − x‖ / d(x) over the points with d(x) > MARGIN, one value per seed (S,).
 
     d is the distance to the nearest support. For a model that is told the class, x̂ and d are those of the class it is
     told, and the mean is also over the classes: its projection of any point onto class k is judged as that.
     A network that copies has 0, one that projects onto the support 1, one that overshoots more. No threshold enters.
     """
-    moved_SPV = np.linalg.norm(decisions.detector.reconstruct(points_P2) - points_P2[None, :, None], axis=-1)
-    distance_PK = shape.distances(points_P2)
-    distance_PV = distance_PK if decisions.detector.told else distance_PK.min(axis=1, keepdims=True)
+    return _index(plane, detector.raw(plane.points_P2), detector.told)
+
+
+def _index(plane: Plane, moved_SPV: np.ndarray, told: bool) -> np.ndarray:
+    distance_PV = plane.distance_PK if told else plane.distance_PK.min(axis=1, keepdims=True)
     off = distance_PV > MARGIN
     ratio = np.where(off, moved_SPV / np.where(off, distance_PV, 1), 0)
     return (ratio.sum(axis=1) / off.sum(axis=0)).mean(axis=1)
 
 
 def measure(
-    shape: Shape, decisions: Decisions, normals_P2: np.ndarray, *, grid: int, prices: bool = True
+    plane: Plane, decisions: Decisions, normals_P2: np.ndarray, *, prices: bool = True
 ) -> dict[str, np.ndarray]:
     """All measures, one value per seed (S,); those that a shape or detector does not have are NaN.
 
@@ -57,32 +83,28 @@ def measure(
       than MARGIN from every support, and against those of them between the classes.
 
     Args:
-        shape: knows its support.
+        plane: of a shape.
         decisions: of S seeds.
         normals_P2: test normals, seen by neither training nor thresholds.
-        grid: lattice points along each axis.
         prices: also `raggedness` and `disagreement`.
     """
-    points = lattice(grid)
-    nearest = shape.distances(points).min(axis=1)
-    support, off = nearest == 0, nearest > MARGIN
-    between = shape.between(points) & off
-    scores, normal = decisions.scores(points), decisions.scores(normals_P2)
-    accepted = scores <= 1
+    raw = decisions.detector.raw(plane.points_P2)
+    scores, normal = decisions.scores_of(raw), decisions.scores(normals_P2)
+    support = (plane.distance_PK.min(axis=1) == 0).sum()
+    accepted, between = scores <= 1, plane.between_P
     nothing = np.full(len(scores), np.nan)
+    network = decisions.detector.reconstruct is not None  # then the raw score is the length of x̂ − x
     values = {
-        "projection_index": nothing,
+        "projection_index": _index(plane, raw, decisions.detector.told) if network else nothing,
         "interclass_accepted": accepted[:, between].mean(axis=1) if between.any() else nothing,
-        "area_ratio": accepted.sum(axis=1) / support.sum(),
-        "auroc_uniform": _auroc(normal, scores[:, off]),
+        "area_ratio": accepted.sum(axis=1) / support,
+        "auroc_uniform": _auroc(normal, scores[:, plane.off_P]),
         "auroc_interclass": _auroc(normal, scores[:, between]) if between.any() else nothing,
     }
-    if decisions.detector.reconstruct is not None:
-        values["projection_index"] = projection_index(shape, decisions, points)
     if prices:
-        fields = accepted.reshape(-1, grid, grid)
+        fields = accepted.reshape(-1, plane.grid, plane.grid)
         values["raggedness"] = np.array([raggedness(field) for field in fields])
-        values["disagreement"] = disagreement(accepted) / support.sum()
+        values["disagreement"] = disagreement(accepted) / support
     return values
 
 

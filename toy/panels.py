@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from toy.decisions import decide
 from toy.experiment import Comparison, as_detector, draw_data
 from toy.figures import boundaries
-from toy.measures import measure
+from toy.measures import Plane, measure
 from toy.models import find_models
 from toy.settings import Settings
 from toy.shapes import make_shape
@@ -47,6 +47,7 @@ def precompute(
     figures = {}
     for count in classes or [make_shape(shape).classes]:
         made = make_shape(shape, count)
+        plane = Plane.of(made, 61)
         for units in width:
             base = dataclasses.replace(settings or Settings(), width=units)
             each = [dataclasses.replace(base, sigma=sigma) for sigma in noise]
@@ -55,7 +56,7 @@ def precompute(
             stack = train(kind.build, jobs, count, base)
             for n, one in enumerate(each):
                 decisions = decide(as_detector(model, kind, stack, slice(n, n + 1), count), data.held_out, 0.95)
-                found = measure(made, decisions, np.concatenate(data.test), grid=61, prices=False)
+                found = measure(plane, decisions, np.concatenate(data.test), prices=False)
                 said = ", ".join(f"{name.replace('_', ' ')} {found[name][0]:.2f}" for name in SHOWN[made.classes > 1])
                 held = Comparison(made, one, 0.95, 1, None, {model: decisions}, [data])
                 figures[one.sigma, units, count] = boundaries(held, [model], title=said)

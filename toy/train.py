@@ -1,13 +1,15 @@
-"""Many small networks of one kind trained at once: their weights are stacked, and `torch.func.vmap` runs them together.
+"""Many small networks of one kind trained at once: their weights are stacked, and each layer is one batched product.
 
 Every network has its own weights, data, jitter and random stream, so that the result for one network is the same
-(up to rounding) whether it is trained alone or beside others.
+(up to rounding) whether it is trained alone or beside others. `benchmarks/toy_speed.py` measures what it saves.
 """
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -17,11 +19,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
+from toy.parallel import side_by_side
 from toy.settings import Settings
 
 Weights = dict[str, Tensor]
 CHUNK = 64
 """Steps whose random numbers are drawn together."""
+POINTS = 1024
+"""Points reconstructed together: what a processor's cache holds."""
+_RANDOM_STATE = threading.Lock()  # the global random state, borrowed for initial weights
 
 
 @dataclass(frozen=True)
@@ -42,25 +48,34 @@ class Stack:
     """One network, whose own weights are not used."""
     weights: Weights
     classes: int
+    direct: bool
+    """Whether `module` runs on stacked weights as it stands, see `runs_on_stacks`; else vmap runs it."""
     history: dict[int, Weights] = field(default_factory=dict)
     """Step -> weights at that step, for those that were to be recorded."""
 
     @torch.no_grad()
-    def reconstruct(self, points_P2: np.ndarray, label: int | None = None, step: int | None = None) -> np.ndarray:
+    def reconstruct(
+        self, points_P2: np.ndarray, label: int | None = None, step: int | None = None, networks: slice = slice(None)
+    ) -> np.ndarray:
         """Reconstructions (M, P, 2) of the points by every network.
 
         Args:
             points_P2: points (P, 2).
             label: class told to the network; None for models that are not told (they get zeros).
             step: of the recorded steps; None for the trained networks.
+            networks: which of them.
         """
-        points = torch.as_tensor(points_P2, dtype=torch.float32)
-        labels = torch.zeros(len(points), self.classes)
-        if label is not None:
-            labels[:, label] = 1
         weights = self.weights if step is None else self.history[step]
-        run = vmap(lambda w: _first(functional_call(self.module, w, (points, labels))))
-        return run(weights).numpy()
+        weights = {name: value[networks] for name, value in weights.items()}
+        count, found = len(next(iter(weights.values()))), []
+        module = copy.deepcopy(self.module)  # functional_call swaps its weights: not to be shared between threads
+        for points in torch.as_tensor(points_P2, dtype=torch.float32).split(POINTS):
+            labels = torch.zeros(count, len(points), self.classes)
+            if label is not None:
+                labels[..., label] = 1
+            points = points.expand(count, -1, -1)
+            found.append(_first(_run(module, self.direct, weights, points, labels)))
+        return torch.cat(found, dim=1).numpy()
 
 
 def train(
@@ -81,41 +96,70 @@ def train(
         record: steps whose weights are kept (0: before training).
     """
     networks = [_seeded(build, classes, settings, job.seed) for job in jobs]
-    with torch.random.fork_rng(devices=[]):
-        module = build(classes, settings)
+    module = _seeded(build, classes, settings, 0)
     weights, _ = stack_module_state(networks)
     optimiser = torch.optim.Adam(weights.values(), lr=settings.lr, fused=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda n: 0.5 * (1 + math.cos(math.pi * n / settings.steps))
-    )
-    losses = vmap(_loss_of(module, settings))
-    stack = Stack(module, weights, classes)
-    for step, batch in enumerate(_batches(jobs, classes, settings)):
+    stack = Stack(module, weights, classes, runs_on_stacks(module, classes))
+    reads_clean = "clean" in inspect.signature(module.forward).parameters
+    for step, (noisy, clean, label) in enumerate(_batches(jobs, classes, settings)):
         if step in record:
             stack.history[step] = _copy(weights)
+        optimiser.param_groups[0]["lr"] = settings.lr * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
         optimiser.zero_grad()
-        losses(weights, *batch).sum().backward()
+        result = _run(module, stack.direct, weights, noisy, label, *([clean] if reads_clean else []))
+        _loss(result, clean, label, settings).backward()
         optimiser.step()
-        schedule.step()
     stack.weights = _copy(weights)
     if settings.steps in record:
         stack.history[settings.steps] = stack.weights
     return stack
 
 
-def _loss_of(module: nn.Module, settings: Settings) -> Callable[..., Tensor]:
-    """Loss of one network on a batch: squared distance to the clean point, plus the classifier's cross-entropy."""
-    reads_clean = "clean" in inspect.signature(module.forward).parameters
+def train_all(
+    queues: dict[Callable[[int, Settings], nn.Module], Sequence[Job]],
+    classes: int,
+    settings: Settings,
+    *,
+    record: Sequence[int] = (),
+) -> dict[Callable[[int, Settings], nn.Module], Stack]:
+    """`train` for several kinds, side by side."""
+    stacks = side_by_side(lambda one: train(*one, classes, settings, record=record), queues.items())
+    return dict(zip(queues, stacks, strict=True))
 
-    def loss(weights: Weights, noisy: Tensor, clean: Tensor, label: Tensor) -> Tensor:
-        extra = {"clean": clean} if reads_clean else {}
-        result = functional_call(module, weights, (noisy, label), extra)
-        distance = (_first(result) - clean).square().sum(-1).mean()
-        if not isinstance(result, tuple):
-            return distance
-        return distance + settings.weight_ce * -(F.log_softmax(result[1], -1) * label).sum(-1).mean()
 
-    return loss
+def runs_on_stacks(module: nn.Module, classes: int) -> bool:
+    """Whether the forward, given stacked weights, does for each network what it does for one; tried on random numbers.
+
+    Such a model runs without `vmap`, whose bookkeeping costs as much time as the arithmetic of networks this small.
+    """
+    generator = torch.Generator().manual_seed(0)
+    networks, points = 3, 5  # unlike each other, so that a wrong broadcast fails
+    draw = lambda *shape: torch.randn(*shape, generator=generator)  # noqa: E731
+    weights = {name: draw(networks, *value.shape) for name, value in module.named_parameters()}
+    inputs = draw(networks, points, 2), draw(networks, points, classes)
+    with torch.no_grad():
+        wanted = _run(module, False, weights, *inputs)
+        try:
+            found = _run(module, True, weights, *inputs)
+        except (RuntimeError, IndexError, ValueError):  # shapes that do not fit: it was written for one network
+            return False
+    pairs = zip(*(one if isinstance(one, tuple) else (one,) for one in (wanted, found)), strict=True)
+    return all(a.shape == b.shape and torch.allclose(a, b, rtol=1e-3, atol=1e-3) for a, b in pairs)
+
+
+def _run(module: nn.Module, direct: bool, weights: Weights, *inputs: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+    """Results (M, B, ...) of all networks, for inputs (M, B, ...)."""
+    if direct:
+        return functional_call(module, weights, inputs)
+    return vmap(lambda one, *own: functional_call(module, one, own))(weights, *inputs)
+
+
+def _loss(result: Tensor | tuple[Tensor, Tensor], clean: Tensor, label: Tensor, settings: Settings) -> Tensor:
+    """Squared distance to the clean point plus the classifier's cross-entropy: mean over a batch, sum over networks."""
+    loss = (_first(result) - clean).square().sum()
+    if isinstance(result, tuple):
+        loss = loss - settings.weight_ce * (F.log_softmax(result[1], -1) * label).sum()
+    return loss / clean.shape[1]
 
 
 def _batches(jobs: Sequence[Job], classes: int, settings: Settings):
@@ -136,7 +180,7 @@ def _batches(jobs: Sequence[Job], classes: int, settings: Settings):
 
 
 def _seeded(build: Callable[[int, Settings], nn.Module], classes: int, settings: Settings, seed: int) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
+    with _RANDOM_STATE, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build(classes, settings)
 
