@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ import time
 
 import nbformat
 import pytest
+from rich.console import Console
 from sweep_builders import (
     alive,
     executions,
@@ -29,6 +31,7 @@ from mintad.run import EXECUTED, SWEPT
 from mintad.sweep import load_spec, plan, read_status, status, sweep, worker
 from mintad.sweep.engine import jobs_of
 from mintad.sweep.local import run_locally
+from mintad.sweep.progress import Progress
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
@@ -47,7 +50,7 @@ def test_failures_are_recorded_and_finished_runs_are_skipped(tmp_path, monkeypat
     write_notebook(tmp_path)
     monkeypatch.chdir(tmp_path)  # papermill resolves against it
     listed = [{"behave": "well", "overrides": {"a.b": 1}, "rate": 1}, {"behave": "fail", "seed": 3}, {"behave": "kill"}]
-    spec = load_spec(write_spec(tmp_path, runs=listed))
+    spec = load_spec(write_spec(tmp_path, out="out {seed}", runs=listed))  # papermill fills in braces
     done = sweep(spec, workers=2)
     by_kind = {name.partition(",")[0].partition("-")[0].removeprefix("behave="): name for name in done}
     well, fail, kill = (by_kind[kind] for kind in ("well", "fail", "kill"))
@@ -148,3 +151,29 @@ def test_a_second_attempt_waits_and_then_finds_the_first_ones_result(tmp_path):
         first = status.end(job.path, "finished", seconds=1.0)
     second.join(30)
     assert not second.is_alive() and read_status(job.path) == first and executions(tmp_path) == {}
+
+
+def test_the_live_view_reads_the_folders(tmp_path):
+    write_notebook(tmp_path)
+    spec = load_spec(write_spec(tmp_path, grid={"seed": [0, 1, 2, 3]}))
+    (spec.out / status.WORK).mkdir(parents=True)
+    jobs = jobs_of(spec, plan(spec))
+    console = Console(force_terminal=True, width=150, record=True, file=io.StringIO())
+    progress = Progress(jobs[1:], total=4, console=console)
+    jobs[1].path.mkdir()
+    status.begin(jobs[1].path, "digest")
+    progress.ended(
+        jobs[2].path.name, status.Status(state="failed", error="\nValueError: no [red]luck[/red]", attempts=2)
+    )
+    console.print(progress.view())
+    text = console.export_text()
+    assert "2 of 4 ended (1 failed), 1 running, 1 waiting" in text and f"{jobs[1].path.name}  since" in text
+    assert f"2/4 {jobs[2].path.name} failed at attempt 2: ValueError: no [red]luck[/red]" in text
+
+
+def test_what_a_cell_may_take_is_limited(tmp_path):
+    write_notebook(tmp_path)
+    spec = load_spec(write_spec(tmp_path, runs=[{"behave": "wait"}], timeout=1))
+    ((name, done),) = sweep(spec).items()
+    assert done.state == "failed" and "longer than the sweep's timeout" in done.error and done.attempts == 1
+    assert not alive(executions(tmp_path)[name][0])

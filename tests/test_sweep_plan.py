@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -156,17 +157,20 @@ def test_parameters_travel_as_they_are(folder):
 EXAMPLES = sorted((Path(__file__).parents[1] / "benchmarks" / "sweeps").glob("*.yaml"))
 
 
+@lru_cache
+def example(name):
+    return plan(load_spec(next(path for path in EXAMPLES if path.stem == name)))
+
+
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_the_examples_are_runnable(path):
     """Against notebook 10 and the configuration; and the file says how many trainings it means."""
-    runs = plan(load_spec(path))
-    assert f"# {len(runs)} trainings" in path.read_text()
+    assert f"# {len(example(path.stem))} trainings" in path.read_text()
     assert "/runs/" in load_spec(path).out.as_posix()
 
 
 def test_table_5_turns_on_what_its_labels_say():
-    path = next(path for path in EXAMPLES if path.stem == "table5")
-    runs = plan(load_spec(path))
+    runs = example("table5")
     for run in runs:
         on = paper.switches(run.labels["overrides"])
         assert run.given["overrides"] == {f"model.{name}": value for name, value in on.items()}
@@ -174,12 +178,12 @@ def test_table_5_turns_on_what_its_labels_say():
 
 
 def test_table_4_has_all_its_models():
-    path = next(path for path in EXAMPLES if path.stem == "table4")
-    assert {run.labels["variant"] for run in plan(load_spec(path))} == set(VARIANTS)
+    runs = example("table4")
+    assert {run.labels["variant"] for run in runs} == set(VARIANTS)
 
 
 def test_the_growing_sets_lie_inside_each_other():
-    path = next(path for path in EXAMPLES if path.stem == "class_growth")
-    sets = {int(run.labels["categories"]): run.given["categories"].split(", ") for run in plan(load_spec(path))}
+    runs = example("class_growth")
+    sets = {int(run.labels["categories"]): run.given["categories"].split(", ") for run in runs}
     assert sorted(sets) == [1, 2, 5, 10] == sorted(len(set(names)) for names in sets.values())
     assert all(sets[10][:n] == names for n, names in sets.items())

@@ -49,10 +49,9 @@ def run_on_cluster(jobs: Sequence[Job], scheduler: str, *, gpu: bool = False) ->
         client = Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False, name="mintad sweep")
     except (OSError, ValueError, TimeoutError) as error:
         raise MintadError(f"cannot reach a Dask scheduler at {scheduler}: {error}") from error
-    complete = False
+    futures, complete = {}, False
     try:
         _say_workers(client, gpu)
-        futures = {}
         for job in jobs:
             key = f"{job.path.name}-{stop.name.removeprefix(STOP)}"
             resources = {"GPU": 1} if gpu else None

@@ -200,13 +200,19 @@ def _clean(text: str) -> str:
 def _check_configurations(runs: Iterable[PlannedRun]) -> None:
     """Where the parameters describe a training, their names and values are refused now, not in the middle of the
     night: variants, presets, keys of overrides."""
-    names = ("preset", "data", "root", "categories", "variant", "overrides", "seed", "device")
+    names = ("preset", "data", "root", "categories", "variant", "overrides", "device")
+    checked = set()
     for run in runs:
-        if not set(names) <= set(run.parameters):
+        if not {*names, "seed"} <= set(run.parameters):
             return
+        values = {name: run.parameters[name] for name in names}
+        text = json.dumps(values, sort_keys=True)
+        if text in checked:  # another seed
+            continue
+        checked.add(text)
         from mintad.experiment import configure
 
         try:
-            configure(**{name: run.parameters[name] for name in names})
+            configure(**values)
         except ConfigError as error:
             raise ConfigError(f"{run.name}: {error}") from error
