@@ -58,7 +58,7 @@ def by_seed(chosen: Chosen) -> pd.DataFrame:
         rows = _data_sets(rows)
     rows = rows.groupby([*KEY, "seed"], sort=False, as_index=False)["value"].mean()
     if chosen.table == 7:
-        rows = _splits(rows[rows["category"] != MEAN])
+        rows = _splits(rows)
     if chosen.table not in (3,):
         rows["category"] = [_category(chosen, name) for name in rows["category"]]
     return rows
@@ -141,7 +141,7 @@ def _finish(chosen: Chosen, measured: pd.DataFrame, printed: pd.DataFrame) -> pd
     comparable = same & (table["category"].ne(MEAN) | complete | table["paper"].notna())
     if chosen.table in (4, 5, 8, 9):
         comparable &= complete
-    comparable &= table["metric"] != "Params (M)"
+    comparable &= (table["metric"] != "Params (M)") & (chosen.table != 6)
     table["paper_data"] = np.where(table["paper"].notna(), home, "")
     table["difference"] = (table["measured"] - table["paper"]).where(comparable)
     table["status"] = [

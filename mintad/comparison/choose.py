@@ -13,7 +13,7 @@ from mintad.comparison.methods import DATA, HOME, OPEN, place
 from mintad.comparison.runs import Runs
 from mintad.config import Config
 from mintad.errors import ConfigError, DataError
-from mintad.paper import SWITCHES
+from mintad.paper import MEAN, SWITCHES
 
 _FREE = {
     "data.root",
@@ -94,6 +94,8 @@ def choose(runs: Runs, table: int) -> Chosen:
     places = [place(table, r.method, r.setting, runs.configs[r.run]) for r in rows.itertuples()]
     rows[["paper_method", "paper_setting"]] = [found or (None, None) for found in places] if places else None
     rows = rows.dropna(subset=["paper_method"])
+    if table == 7:  # a run is one split: its mean is that split again
+        rows = rows[rows["category"] != MEAN]
     data = _data(table, rows)
     rows, notes = rows[rows["data"] == data], []
     if len(rows) and table != 7:

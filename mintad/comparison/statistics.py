@@ -120,26 +120,37 @@ def t_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
     return float(values.mean() - half), float(values.mean() + half)
 
 
-def seeds_needed(deviation: float, difference: float, *, power: float = 0.8, level: float = 0.05) -> int | None:
-    """Seeds of each of two methods so that a true difference is found with this probability.
+def power(deviation: float, difference: float, seeds: int, *, level: float = 0.05) -> float:
+    """Probability that a true difference of two methods is found with so many seeds of each.
 
-    From the noncentral t distribution of the two-sample test with equal deviations; at least 2, None if more than
-    1,000.
+    From the noncentral t distribution of the two-sample test with equal deviations; without a deviation 1, or the
+    level for no difference.
 
     Args:
         deviation: standard deviation over seeds of one method's mean.
         difference: true difference of the means.
-        power: probability to find it.
+        seeds: of each method, at least 2.
         level: of the two-sided test.
     """
-    for n in range(2, 1001):
-        degrees, shift = 2 * n - 2, abs(difference) / (deviation * math.sqrt(2 / n)) if deviation > 0 else math.inf
-        if math.isinf(shift):
-            return 2 if difference else None
-        critical = stats.t.ppf(1 - level / 2, degrees)
-        if stats.nct.sf(critical, degrees, shift) >= power:
-            return n
-    return None
+    if deviation == 0:
+        return 1.0 if difference else level
+    degrees, shift = 2 * seeds - 2, abs(difference) / (deviation * math.sqrt(2 / seeds))
+    critical = stats.t.ppf(1 - level / 2, degrees)
+    if shift > critical + 10:  # 1 to all digits, and scipy's noncentral t is not reliable far out
+        return 1.0
+    return float(stats.nct.sf(critical, degrees, shift) + stats.nct.cdf(-critical, degrees, shift))
+
+
+def seeds_needed(deviation: float, difference: float, *, wanted: float = 0.8, most: int = 1000) -> int | None:
+    """Least number of seeds of each of two methods, at least 2, that finds a true difference with the `wanted`
+    probability, see `power`; None if more than `most`."""
+    low, high = 2, most
+    if power(deviation, difference, high) < wanted:
+        return None
+    while low < high:  # more seeds, more power
+        middle = (low + high) // 2
+        low, high = (low, middle) if power(deviation, difference, middle) >= wanted else (middle + 1, high)
+    return low
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import plotly.graph_objects as go
+from numpy.typing import ArrayLike
 from plotly.subplots import make_subplots
 
 from mintad.plots.theme import INK, OKABE_ITO, template, text
@@ -90,3 +92,21 @@ def growth_curves(
         figure.update_xaxes(title="classes in one model", row=1, col=column)
     figure.update_yaxes(title=unit, row=1, col=1)
     return figure.update_layout(template=template(), title=title, height=400, showlegend=True)
+
+
+def null_histogram(values: ArrayLike, observed: float, *, title: str, unit: str) -> go.Figure:
+    """How often each value of a statistic occurs if nothing but chance is at work; the observed one is a line.
+
+    Args:
+        values: of the statistic, one a possible case; whole or half numbers.
+        observed: the statistic of the data.
+        title: states what is to be seen.
+        unit: of the values.
+    """
+    found, counts = np.unique(np.asarray(values, dtype=float), return_counts=True)
+    figure = go.Figure(go.Bar(x=found.tolist(), y=(counts / counts.sum()).tolist(), marker_color=OKABE_ITO[5]))
+    line = {"color": OKABE_ITO[3], "width": 3}
+    figure.add_vline(x=observed, line=line, annotation_text="observed", annotation_position="top")
+    figure.update_xaxes(title=unit)
+    figure.update_yaxes(title="share of the cases")
+    return figure.update_layout(template=template(), title=title, height=340, showlegend=False)
