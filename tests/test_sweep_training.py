@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+
 import nbformat
 import pytest
 from sweep_builders import quick_imports, write_spec
 
-from mintad.data.mini import MiniParameters, make_mini
+from mintad.data.mini import MiniParameters, factory, make_mini
 from mintad.run import Run
 from mintad.sweep import collect, load_spec, sweep
 from mintad.sweep.table import IMAGE, MEAN
@@ -49,6 +51,20 @@ def folder(tmp_path, monkeypatch):
     metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), tmp_path / "tiny.ipynb")
     return tmp_path
+
+
+def test_two_runs_that_start_together_may_draw_the_same_set(tmp_path, monkeypatch):
+    """The other one is done when ours has drawn its last image."""
+    wanted = MiniParameters(categories=("mesh",), n_train=1, n_test_good=1, n_test_defect=1, size=64)
+    other, root = make_mini(tmp_path / "other", wanted), tmp_path / "set"
+
+    def track(work, *_, **__):
+        yield from work
+        shutil.copytree(other, root)
+
+    monkeypatch.setattr(factory, "track", track)
+    assert make_mini(root, wanted) == root and (root / "mini.json").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "set"]
 
 
 def test_the_runs_folder_is_the_trainings(folder):

@@ -22,7 +22,7 @@ def run_locally(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Status
         jobs: without `threads`, they share the cores.
         workers: processes at a time.
     """
-    share = max(1, (os.cpu_count() or 1) // workers)
+    share = max(1, _cores() // workers)
     stop = threading.Event()
     with ThreadPoolExecutor(workers, thread_name_prefix="run") as pool:
         waiting = {}
@@ -36,3 +36,8 @@ def run_locally(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Status
             stop.set()
             for future in waiting:
                 future.cancel()
+
+
+def _cores() -> int:
+    """Cores that this process may use, which a batch system limits."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

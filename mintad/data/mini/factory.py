@@ -137,9 +137,9 @@ def make_mini(root: str | Path, parameters: MiniParameters | None = None, *, pro
         for _ in track(work, "mini: drawing", len(jobs), console=console, disable=not show):
             pass
     (temporary / "mini.json").write_text(parameters.as_json(), encoding="utf-8")
-    if root.exists():
-        root.rmdir()
     try:
+        if root.exists():
+            root.rmdir()
         temporary.rename(root)
     except OSError:  # another process was faster
         shutil.rmtree(temporary, ignore_errors=True)
