@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from numpy.typing import ArrayLike
 from scipy.spatial.distance import cdist
 from sklearn.cluster import KMeans
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.metrics import adjusted_rand_score
-from sklearn.model_selection import StratifiedKFold, cross_val_score
+from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
@@ -45,6 +45,26 @@ def linear_probe(values_nC: ArrayLike, names: ArrayLike, *, seed: int = 0, folds
     reader = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
     parts = StratifiedKFold(folds, shuffle=True, random_state=seed)
     return float(cross_val_score(reader, values, names, cv=parts).mean())
+
+
+def angle_probe(values_nC: ArrayLike, degrees: ArrayLike, symmetry: int, *, seed: int = 0, folds: int = 4) -> float:
+    """Share of the variance of the angle that ridge regression reads off values it was not fitted on (R squared; 0 or
+    less: nothing).
+
+    Args:
+        values_nC: values, each channel standardised first.
+        degrees: angles of a product that looks the same after a turn by 360 / `symmetry` degrees; its cosine and sine
+            times `symmetry` are what is predicted.
+        symmetry: 1 for none.
+        seed: of the folds.
+        folds: of the cross-validation.
+    """
+    turn = symmetry * np.radians(np.asarray(degrees, dtype=float))
+    wanted = np.stack([np.cos(turn), np.sin(turn)], axis=1)
+    reader = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-2, 5, 15)))
+    parts = KFold(folds, shuffle=True, random_state=seed)
+    found = cross_val_predict(reader, np.asarray(values_nC, dtype=float), wanted, cv=parts)
+    return float(1 - ((wanted - found) ** 2).sum() / ((wanted - wanted.mean(axis=0)) ** 2).sum())
 
 
 def largest_share(names: ArrayLike) -> float:

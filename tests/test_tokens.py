@@ -10,6 +10,7 @@ from mintad.config import Config
 from mintad.pipeline import Prepared
 from mintad.plots.tokens import token_tables
 from mintad.tokens import (
+    angle_probe,
     cluster_agreement,
     evenness,
     largest_share,
@@ -39,6 +40,14 @@ def test_probe_finds_a_small_direction_and_invents_none():
     assert linear_probe(values, names) < 0.65 and largest_share(names) == 0.5
     hidden = np.column_stack([values * 100, 1e-4 * (names == "b") + 1e-5 * np.random.default_rng(1).normal(size=200)])
     assert cluster_agreement(hidden, names) < 0.1 and linear_probe(hidden, names) > 0.95
+
+
+def test_angle_probe_knows_the_symmetry():
+    rng = np.random.default_rng(0)
+    degrees = rng.uniform(-180, 180, 120)
+    values = np.column_stack([np.cos(4 * np.radians(degrees)), np.sin(4 * np.radians(degrees)), rng.normal(size=120)])
+    assert angle_probe(values, degrees, 4) > 0.95 and angle_probe(values, degrees, 1) < 0.1
+    assert angle_probe(rng.normal(size=(120, 5)), degrees, 4) < 0.1
 
 
 def test_evenness_is_one_for_uniform_and_none_for_one_hot():
