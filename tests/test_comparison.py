@@ -147,8 +147,9 @@ def test_another_data_set_is_never_subtracted(tmp_path):
     assert one(four, method="Feature Prompt", metric="swap I-AUROC").measured == 0.7
     assert not table_of(tmp_path, 2)["measured"].notna().any()
     wide = sheet(choose(read_runs([tmp_path]), 1), table_of(tmp_path, 1))
-    cell = wide.foot[0][wide.head.index("MINT-AD\nunified")]
-    assert cell == "0.850\npaper 0.986 on MVTec AD"
+    assert wide.head[1] == "MINT-AD\nunified"  # what was measured comes first
+    assert [line[:2] for line in wide.foot] == [["mean", "0.850"], ["the paper's mean, MVTec AD", "0.986"]]
+    assert "difference" not in sheet(choose(read_runs([tmp_path]), 4), four).head
 
 
 def test_some_of_the_papers_categories(tmp_path):

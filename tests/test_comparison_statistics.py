@@ -71,8 +71,10 @@ def test_seeds_needed_gives_the_power_it_promises():
 
     assert power(n) > 0.77 and power(n - 1) < 0.82
     assert seeds_needed(0.0, 0.1) == 2 and seeds_needed(0.01, 0.0) is None
-    found = [seeds_needed(1.0, gap) for gap in (0.1, 0.5, 1.0, 2.0, 3.0, 30.0)]
-    assert found == sorted(found, reverse=True) and found[2:4] == [17, 6]  # tables of the two-sample t-test
+    assert seeds_needed(0.01, 0.0001) is None
+    found = [seeds_needed(1.0, float(gap)) for gap in np.geomspace(0.15, 30, 60)]
+    assert found == sorted(found, reverse=True)
+    assert [seeds_needed(1.0, gap) for gap in (0.5, 1.0, 2.0)] == [64, 17, 6]  # as in tables of the two-sample test
 
 
 def test_holm_by_hand_and_in_any_order():

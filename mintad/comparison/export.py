@@ -13,7 +13,7 @@ from plotly.offline import get_plotlyjs
 from mintad.comparison.layout import DASH, Sheet
 from mintad.report.markup import SORT, STYLE, escape, interactive, table, tag
 
-_STYLE = "td,th{white-space:pre-line}tbody th,td{vertical-align:top}.reason td{text-align:left}"
+_STYLE = "td,th{white-space:pre}tbody th,td{vertical-align:top}"
 """Over the results page's: cells of two lines."""
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",

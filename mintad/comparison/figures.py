@@ -31,12 +31,11 @@ def dots(chosen: Chosen, cells: pd.DataFrame) -> go.Figure | None:
     for metric, group in values.groupby("metric", sort=False):
         if metric not in set(cells["metric"]):
             continue
-        panels[metric] = {
-            _label(chosen, *key): (list(one["value"]), *t_interval(one["value"]))
-            for key, one in group.groupby(["method", "setting"], sort=False)
-        }
-        found = cells[(cells["metric"] == metric) & (cells["category"] == MEAN) & cells["difference"].notna()]
-        marks[metric] = {_label(chosen, r.method, r.setting): r.paper for r in found.itertuples()}
+        found = {key: one["value"] for key, one in group.groupby(["method", "setting"], sort=False)}
+        ordered = [key for key in dict.fromkeys(map(tuple, cells[["method", "setting"]].to_numpy())) if key in found]
+        panels[metric] = {_label(chosen, *key): (list(found[key]), *t_interval(found[key])) for key in ordered}
+        printed = cells[(cells["metric"] == metric) & (cells["category"] == MEAN) & cells["difference"].notna()]
+        marks[metric] = {_label(chosen, r.method, r.setting): r.paper for r in printed.itertuples()}
     if not panels:
         return None
     metric, first = next(iter(panels.items()))

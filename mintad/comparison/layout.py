@@ -94,21 +94,24 @@ def _about(chosen: Chosen, cells: pd.DataFrame) -> Iterable[str]:
         yield "PaDiM and PatchCore see our features here; the paper ran them with backbones of their own."
 
 
-def _both(row: pd.Series, home: str) -> str:
-    """A cell of a wide table: what was measured, and below it the paper's number with the difference or its data."""
+def _both(row: pd.Series | None, at_home: bool) -> str:
+    """A cell of a wide table: what was measured, and on the paper's data its number below, with the difference."""
+    if row is None:
+        return DASH
     measured = mean_std(row["measured"], row["std"]) if _there(row["measured"]) else DASH
-    if not _there(row["paper"]):
+    if not at_home or not _there(row["paper"]):
         return measured
-    if _there(row["difference"]):
-        return f"{measured}\npaper {row['paper']:.3f}, {row['difference']:+.3f}"
-    where = "" if not row["data"] or row["data"] == home else f" on {row['paper_data']}"
-    return f"{measured}\npaper {row['paper']:.3f}{where}"
+    difference = f", {row['difference']:+.3f}" if _there(row["difference"]) else ""
+    return f"{measured}\npaper {row['paper']:.3f}{difference}"
 
 
 def _wide(chosen: Chosen, cells: pd.DataFrame) -> Sheet:
-    home = DATA[HOME[chosen.table]]
+    at_home = chosen.at_home or not chosen.data
     metrics = list(dict.fromkeys(cells["metric"]))
     columns = list(dict.fromkeys(map(tuple, cells[["method", "setting", "metric"]].to_numpy())))
+    if not at_home:  # not the paper's table: what was measured comes first
+        done = set(map(tuple, cells.loc[cells["measured"].notna(), ["method", "setting", "metric"]].to_numpy()))
+        columns.sort(key=lambda column: column not in done)
     settings = set(cells["setting"])
     index = {tuple(row[["method", "setting", "metric", "category"]]): row for _, row in cells.iterrows()}
     head = ["data set" if chosen.table == 3 else "normal classes" if chosen.table == 7 else "category"]
@@ -117,9 +120,13 @@ def _wide(chosen: Chosen, cells: pd.DataFrame) -> Sheet:
         head.append("\n".join(words))
     rows, foot = [], []
     for category in _ordered(dict.fromkeys(cells["category"])):
-        found = [index.get((*column, category)) for column in columns]
-        line = [DASH if row is None else _both(row, home) for row in found]
+        line = [_both(index.get((*column, category)), at_home) for column in columns]
         (foot if category == MEAN else rows).append([category, *line])
+    if not at_home:
+        printed = [index.get((*column, MEAN)) for column in columns]
+        there = [row is not None and _there(row["paper"]) for row in printed]
+        line = [f"{row['paper']:.3f}" if ok else DASH for row, ok in zip(printed, there, strict=True)]
+        foot.append([f"the paper's mean, {DATA[HOME[chosen.table]]}", *line])
     title = f"Table {chosen.table}. {paper.tables()[chosen.table]}"
     if len(metrics) == 1:
         title += f" ({metrics[0]})"
@@ -127,12 +134,10 @@ def _wide(chosen: Chosen, cells: pd.DataFrame) -> Sheet:
 
 
 def _ordered(names: Iterable[str]) -> list[str]:
-    """The paper's groups in its order; other names as they come."""
+    """The paper's groups in its order, if all names are in them; else as they come. The mean is last."""
     known = {name: n for n, name in enumerate(name for group in GROUPS.values() for name in group)}
-    names = list(names)
-    return sorted(names, key=lambda name: known[name]) if set(names) - {MEAN} <= set(known) and MEAN not in names else (
-        sorted((n for n in names if n != MEAN), key=lambda n: known.get(n, len(known))) + [MEAN] * (MEAN in names)
-    )
+    names = sorted(names, key=lambda name: name == MEAN)
+    return sorted(names, key=lambda name: known.get(name, len(known))) if set(names) - {MEAN} <= set(known) else names
 
 
 def _long(chosen: Chosen, cells: pd.DataFrame) -> Sheet:
@@ -140,7 +145,8 @@ def _long(chosen: Chosen, cells: pd.DataFrame) -> Sheet:
     printed = "paper" + (f", {DATA[HOME[chosen.table]]}" if other else "")
     metrics = list(dict.fromkeys(cells["metric"]))
     in_print = set(cells.loc[cells["paper"].notna(), "metric"])
-    part = {metric: [metric, printed, "difference"] if metric in in_print else [metric] for metric in metrics}
+    beside = [printed] if other else [printed, "difference"]
+    part = {metric: [metric, *beside] if metric in in_print else [metric] for metric in metrics}
     head = {4: ["method", "labels"], 5: list(_SWITCH_HEADS), 8: ["method", "backbone"], 9: ["query"]}[chosen.table]
     head = [*head, *(name for metric in metrics for name in part[metric]), "seeds"]
     rows = []

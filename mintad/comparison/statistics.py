@@ -138,7 +138,8 @@ def power(deviation: float, difference: float, seeds: int, *, level: float = 0.0
     critical = stats.t.ppf(1 - level / 2, degrees)
     if shift > critical + 10:  # 1 to all digits, and scipy's noncentral t is not reliable far out
         return 1.0
-    return float(stats.nct.sf(critical, degrees, shift) + stats.nct.cdf(-critical, degrees, shift))
+    wrong_sign = stats.nct.cdf(-critical, degrees, shift) if shift < 3 else 0.0  # else below 1e-6; scipy may say NaN
+    return float(stats.nct.sf(critical, degrees, shift) + wrong_sign)
 
 
 def seeds_needed(deviation: float, difference: float, *, wanted: float = 0.8, most: int = 1000) -> int | None:
