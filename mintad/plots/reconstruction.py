@@ -55,5 +55,7 @@ def measures(
             figure.add_vline(x=references[name], line=line, row=1, col=column)
     figure.update_yaxes(ticksuffix=" ", row=1, col=1)
     figure.update_yaxes(autorange="reversed")
+    for column in range(2, len(names) + 1):
+        figure.update_yaxes(ticks="", row=1, col=column)
     height = 120 + 30 * len(values)
     return figure.update_layout(template=template(), title=title, height=height, showlegend=False, bargap=0.25)
