@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import ArrayLike
-from scipy.spatial.distance import cdist
+from scipy.spatial.distance import cdist, pdist
 from sklearn.cluster import KMeans
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.metrics import adjusted_rand_score
@@ -29,6 +29,12 @@ def within_and_between(tokens_nT: ArrayLike, names: ArrayLike) -> tuple[float, f
     distance, same = cdist(tokens, tokens), names[:, None] == names
     within = same & ~np.eye(len(names), dtype=bool)
     return float(distance[within].mean()), float(distance[~same].mean())
+
+
+def closest_means(tokens_nT: ArrayLike, names: ArrayLike) -> float:
+    """Smallest distance between the mean tokens of two names; of softmax tokens between 0 and the root of 2."""
+    tokens, names = np.asarray(tokens_nT), np.asarray(names)
+    return float(pdist(np.stack([tokens[names == name].mean(axis=0) for name in np.unique(names)])).min())
 
 
 def cluster_agreement(values_nC: ArrayLike, names: ArrayLike, *, seed: int = 0) -> float:

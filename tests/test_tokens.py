@@ -11,6 +11,7 @@ from mintad.pipeline import Prepared
 from mintad.plots.tokens import token_tables
 from mintad.tokens import (
     angle_probe,
+    closest_means,
     cluster_agreement,
     evenness,
     largest_share,
@@ -29,6 +30,11 @@ def clouds(gap, n=40, seed=0):
 def test_distances_leave_out_the_token_itself():
     within, between = within_and_between([[0.0], [2.0], [10.0], [12.0]], ["x", "x", "y", "y"])
     assert within == 2 and between == 10
+
+
+def test_closest_means_takes_the_closest_pair():
+    tokens, names = [[0, 0], [2, 0], [1, 3], [1, 3], [50, 0]], ["a", "a", "b", "b", "c"]
+    assert closest_means(tokens, names) == 3
 
 
 def test_clusters_agree_where_there_are_some():
