@@ -67,8 +67,7 @@ def html_page(
 
 
 def _section(sheet: Sheet, tests: pd.DataFrame | None, figure: go.Figure | None) -> str:
-    parts = [tag("h2", escape(sheet.title))]
-    parts.append(table(sheet.head, sheet.rows, " ".join(sheet.notes), foot=sheet.foot, texts=sheet.texts))
+    parts = [tag("h2", escape(sheet.title)), _shown(sheet)]
     parts.append(interactive(figure) if figure is not None else "")
     if tests is not None and len(tests):
         parts.append(_tests(tests))
@@ -77,8 +76,14 @@ def _section(sheet: Sheet, tests: pd.DataFrame | None, figure: go.Figure | None)
 
 
 def _folded(sheet: Sheet) -> str:
-    shown = table(sheet.head, sheet.rows, " ".join(sheet.notes), foot=sheet.foot, texts=sheet.texts)
-    return tag("details", tag("summary", escape(sheet.title)) + shown + _missing(sheet))
+    return tag("details", tag("summary", escape(sheet.title)) + _shown(sheet) + _missing(sheet))
+
+
+def _shown(sheet: Sheet) -> str:
+    """The notes stand above the table, not in its caption: a wide table is scrolled, they must not be."""
+    return tag("p", escape(" ".join(sheet.notes)), class_="note") + table(
+        sheet.head, sheet.rows, sheet.caption, foot=sheet.foot, texts=sheet.texts
+    )
 
 
 def _missing(sheet: Sheet) -> str:

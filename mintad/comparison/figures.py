@@ -71,7 +71,7 @@ def growth(runs: Runs) -> go.Figure | None:
 
 
 def growth_table(runs: Runs) -> pd.DataFrame:
-    """Columns over ('all categories' or 'the n in common'), data, method, classes, seed, value; empty unless there are
+    """Columns over ('all categories' or 'the n categories in common'), data, method, classes, seed, value; empty unless there are
     runs, trained alike, on several sets of categories with some in common. Of several such families the largest."""
     columns = ["over", "data", "method", "classes", "seed", "value"]
     sets, families = runs.categories(), {}
@@ -85,7 +85,8 @@ def growth_table(runs: Runs) -> pd.DataFrame:
     common = frozenset.intersection(*(sets[name] for name in names)) if names else frozenset()
     if not common or sizes[family] < 2:
         return pd.DataFrame(columns=columns)
-    ways = {"all categories": None, f"the {len(common)} in common": common}
+    shared = "the category in common" if len(common) == 1 else f"the {len(common)} categories in common"
+    ways = {"all categories": None, shared: common}
     rows = [
         {"over": over, "data": family[0], **row}
         for over, wanted in ways.items()

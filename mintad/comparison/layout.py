@@ -46,6 +46,13 @@ class Sheet:
     measured: bool = False
     """Whether there is any measured number."""
 
+    @property
+    def caption(self) -> str:
+        """How to read a cell."""
+        lines = any("\n" in cell for row in self.rows for cell in row)
+        below = "Measured, and below it the paper's" if lines else "Measured; columns headed 'paper' are the paper's"
+        return f"{below}. A dash: no number."
+
 
 def sheet(chosen: Chosen, cells: pd.DataFrame) -> Sheet:
     """The table as it is shown.
@@ -82,8 +89,11 @@ def _about(chosen: Chosen, cells: pd.DataFrame) -> Iterable[str]:
         return
     yield measured_with(chosen)
     seeds = sorted(set(cells.loc[cells["measured"].notna(), "seeds"].astype(int)))
-    runs = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-    yield f"Measured: mean ± standard deviation over {runs} seed(s); one seed has no deviation and decides nothing."
+    if seeds == [1]:
+        yield "One run of each method: no deviation, and nothing is decided."
+    else:
+        runs = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+        yield f"Measured: mean ± standard deviation over {runs} seeds; without ± there was one."
     if not chosen.at_home:
         yield (
             f"The paper's numbers are for {DATA[HOME[chosen.table]]}, another data set than "

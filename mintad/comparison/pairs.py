@@ -7,10 +7,12 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from mintad import paper
 from mintad.comparison.cells import by_seed
 from mintad.comparison.choose import Chosen
 from mintad.comparison.statistics import compare, holm
 from mintad.paper import MEAN
+from mintad.sweep.table import SWAP
 
 COLUMNS = (
     "table", "data", "metric", "one", "other", "categories", "seeds_one", "seeds_other", "same_seeds", "difference",
@@ -35,7 +37,8 @@ def pairs(chosen: Chosen) -> pd.DataFrame:
 
 def _rows(chosen: Chosen) -> Iterator[dict[str, object]]:
     values = by_seed(chosen)
-    values = values[values["category"] != MEAN]
+    printed = {*paper.load(chosen.table)["metric"], SWAP}
+    values = values[(values["category"] != MEAN) & values["metric"].isin(printed)]
     for metric, of_metric in values.groupby("metric", sort=False):
         tables = {
             key: group.pivot(index="category", columns="seed", values="value")

@@ -19,8 +19,8 @@ def dot_plot(
     panels: Mapping[str, Dots], *, title: str, unit: str = "", marks: Mapping[str, Mapping[str, float]] | None = None,
     mark_name: str = "",
 ) -> go.Figure:
-    """A row for each name, the first on top, a panel for each measure: small dots are runs, the large one their mean,
-    the line its interval.
+    """A row for each name, the first on top, a panel for each measure: small dots are runs (where there are several),
+    the large one their mean, the line its interval.
 
     Args:
         panels: measure -> name -> dots.
@@ -49,8 +49,11 @@ def dot_plot(
 
 
 def _runs(figure: go.Figure, dots: Dots, **place: object) -> None:
-    x = [value for values, _, _ in dots.values() for value in values]
-    y = [text(name) for name, (values, _, _) in dots.items() for _ in values]
+    several = {name: values for name, (values, _, _) in dots.items() if len(values) > 1}
+    if not several:
+        return
+    x = [value for values in several.values() for value in values]
+    y = [text(name) for name, values in several.items() for _ in values]
     look = {"size": 7, "color": OKABE_ITO[5], "opacity": 0.8}
     figure.add_scatter(x=x, y=y, mode="markers", marker=look, name="a run", **place)
 
