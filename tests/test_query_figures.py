@@ -37,6 +37,8 @@ def test_growth_is_logarithmic_with_the_classes_as_ticks():
     assert figure.layout.xaxis.type == figure.layout.yaxis.type == "log"
     assert list(figure.layout.xaxis.ticktext) == ["1", "10"]
     assert [list(line.y) for line in figure.data] == [[5, 50], [5, 6]]
+    large = growth([1], {"pool": [5_000_000]}, title="t", unit="parameters").layout.yaxis
+    assert dict(zip(large.ticktext, large.tickvals, strict=True))["5 M"] == 5_000_000 and "20 k" in large.ticktext
 
 
 def test_dots_stand_in_the_row_of_their_name_with_their_interval():

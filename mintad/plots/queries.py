@@ -94,7 +94,9 @@ def growth(classes: Sequence[int], counts: Mapping[str, Sequence[float]], *, tit
             x=list(classes), y=[float(value) for value in values], name=text(name), mode="lines+markers", line=look
         )
     figure.update_xaxes(title="classes N", type="log", tickvals=list(classes), ticktext=[str(n) for n in classes])
-    figure.update_yaxes(title=unit, type="log", dtick=1, exponentformat="SI")
+    most = max(max(values) for values in counts.values())
+    ticks = [mantissa * 10**power for power in range(12) for mantissa in (1, 2, 5) if mantissa * 10**power <= 2 * most]
+    figure.update_yaxes(title=unit, type="log", tickvals=ticks, ticktext=[_short(tick) for tick in ticks])
     return figure.update_layout(template=template(), title=title, height=380, showlegend=True)
 
 
@@ -137,3 +139,11 @@ def dots(
     ticks = {"tickvals": list(range(len(names))), "ticktext": [text(name) for name in names], "ticksuffix": " "}
     figure.update_yaxes(range=[len(names) - 0.5, -0.5], **ticks)
     return figure.update_layout(template=template(), title=title, height=140 + 40 * len(names), showlegend=True)
+
+
+def _short(number: int) -> str:
+    """5000000 -> "5 M"."""
+    for size, letter in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if number >= size:
+            return f"{number / size:g} {letter}"
+    return f"{number:g}"
