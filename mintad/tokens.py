@@ -80,6 +80,7 @@ def largest_share(names: ArrayLike) -> float:
 
 def evenness(distribution_C: Tensor) -> float:
     """Mean entropy of distributions over the last axis, in shares of the largest: 1 uniform, 0 one-hot."""
+    distribution_C = distribution_C.detach()
     entropy = -(distribution_C * distribution_C.clamp(min=1e-30).log()).sum(-1)
     return float(entropy.mean() / np.log(distribution_C.shape[-1]))
 

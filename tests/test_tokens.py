@@ -79,4 +79,4 @@ def test_tables_name_rows_once_and_keep_values():
     figure = token_tables({"one": (np.eye(3), ["x", "x", "y"]), "<two>": (np.ones((2, 4)), ["a", "b"])}, title="found")
     assert list(figure.layout.yaxis.ticktext) == ["x", "y"] and list(figure.layout.yaxis.tickvals) == [0, 2]
     assert figure.data[0].z.tolist() == np.eye(3).tolist() and figure.data[1].z.shape == (2, 4)
-    assert "&lt;two&gt; (1 to 1)" in [note.text for note in figure.layout.annotations]
+    assert "&lt;two&gt; (1.00 to 1.00)" in [note.text for note in figure.layout.annotations]

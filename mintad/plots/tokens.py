@@ -28,7 +28,7 @@ def token_tables(tokens: Mapping[str, tuple[ArrayLike, Sequence[str]]], *, title
     arrays = {name: np.asarray(values, dtype=float) for name, (values, _) in tokens.items()}
     heights = [len(array) * ROW for array in arrays.values()]
     plotted = sum(heights) + GAP * (len(heights) - 1)
-    headings = [f"{text(name)} ({array.min():.2g} to {array.max():.2g})" for name, array in arrays.items()]
+    headings = [f"{text(name)} ({array.min():.2f} to {array.max():.2f})" for name, array in arrays.items()]
     figure = make_subplots(
         len(arrays),
         1,
