@@ -12,10 +12,12 @@ import pytest
 
 import toy
 from toy import charts, compare, figures
-from toy.experiment import sweep
+from toy.paper import FIGURES
+from toy.sweeps import sweep
 
 SEVERAL = ("moons", "blobs", "nested", "rings")
 SEEDS = 5
+SHAPES, MODELS = list(toy.SHAPES), list(toy.MODELS)  # as imported: a notebook's exercise registers more
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -84,7 +86,7 @@ def test_figures_show_what_was_computed(several):
         figures.three_panels(found),
         figures.error_maps(found, ["ae", "dae"]),
         figures.vector_field(found, ["ae", "dae"]),
-        figures.shapes_gallery(list(toy.SHAPES)),
+        figures.shapes_gallery(SHAPES),
         charts.measure_bars(found),
     ):
         assert isinstance(figure, go.Figure) and figure.layout.title.text
@@ -103,6 +105,21 @@ def test_animation_and_sweep_figures():
     assert list(figure.data[0].x) == [4, 64]
 
 
+def test_the_papers_figures_are_drawn_from_what_they_train():
+    small = toy.Settings(width=16, steps=30, grid=41, held_out=50, train_points=200)
+    drawn = {name: draw(settings=small) for name, draw in FIGURES.items()}
+    panels = {name: sum(isinstance(trace, go.Contour) for trace in figure.data) for name, figure in drawn.items()}
+    assert panels == {"figure_1": 3, "figure_5": 4, "figure_6": 2, "figure_7": 3}
+    assert all("%" in figure.layout.title.text or "index" in figure.layout.title.text for figure in drawn.values())
+
+
+def test_a_class_alone_can_be_drawn(several):
+    whole, alone = (figures.boundaries(several["moons"], ["inr"], of_class=k) for k in (None, 0))
+    areas = [(figure.data[0].z <= 1).sum() for figure in (whole, alone)]
+    assert areas[1] < 0.7 * areas[0] and "class 0" in alone.layout.title.text
+    assert (figures.error_maps(several["moons"], ["dae"], of_class=1).data[0].z >= 0).all()
+
+
 def cli(*arguments):
     done = subprocess.run([sys.executable, "-m", "toy", *arguments], capture_output=True, text=True, cwd=ROOT)
     return done.returncode, done.stdout, done.stderr
@@ -112,7 +129,7 @@ def test_command_line_prints_the_contract(tmp_path):
     code, out, _ = cli("run", "--shape", "moons", "--seeds", "2", "--steps", "20", "--json", "--out", str(tmp_path))
     found = json.loads(out)
     assert code == 0 and found["shape"] == "moons"
-    assert list(found["models"]) == list(toy.MODELS)
+    assert list(found["models"]) == MODELS
     for measures in found["models"].values():
         assert list(measures) == [
             "projection_index",
@@ -141,6 +158,9 @@ def test_one_class_has_no_inter_class_measures():
         (("grid", "--vary", "width"), "NAME=VALUE"),
         (("grid", "--vary", "widht=3"), "Did you mean 'width'"),
         (("grid", "--vary", "width=x"), "no number"),
+        (("grid", "--vary", "width=nan"), "whole number"),
+        (("grid", "--vary", "classes=2.5"), "2 to 8"),
+        (("run", "--models", "dae", "--seeds", "1", "--steps", "2", "--out", "pyproject.toml"), "pyproject.toml"),
     ],
 )
 def test_mistakes_end_with_code_2_and_one_line(arguments, message):
@@ -149,7 +169,7 @@ def test_mistakes_end_with_code_2_and_one_line(arguments, message):
 
 
 def test_list_and_grid():
-    assert set(json.loads(cli("list", "--json")[1])["shapes"]) == set(toy.SHAPES)
+    assert set(json.loads(cli("list", "--json")[1])["shapes"]) == set(SHAPES)
     code, out, _ = cli("grid", "--vary", "classes=2,3", "--models", "dae", "--seeds", "1", "--steps", "5", "--json")
     rows = json.loads(out)["rows"]
     assert code == 0 and {row["classes"] for row in rows} == {2, 3}

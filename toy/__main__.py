@@ -1,4 +1,4 @@
-"""Command line: ``python -m toy list | run | grid``."""
+"""Command line: ``python -m toy list | run | grid | figures``."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import torch
 import typer
 
 from mintad.errors import MintadError
-from toy.experiment import Comparison, compare, sweep
+from toy.experiment import Comparison, compare
 from toy.measures import MEASURES, PRICES, interval
 from toy.models import MODELS
 from toy.settings import Settings, ToyError
 from toy.shapes import SHAPES
+from toy.sweeps import sweep
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="2-D experiments: identical shortcut, interference.")
 DEFAULT = Settings()
@@ -88,6 +89,11 @@ def grid(
     models: Names = None,
     seeds: Seeds = 5,
     tpr: Tpr = 0.95,
+    classes: Classes = None,
+    sigma: Sigma = DEFAULT.sigma,
+    width: Width = DEFAULT.width,
+    depth: Depth = DEFAULT.depth,
+    activation: Activation = DEFAULT.activation,
     steps: Steps = DEFAULT.steps,
     out: Annotated[Path | None, typer.Option(help="CSV for the tidy table")] = None,
     as_json: Json = False,
@@ -97,7 +103,8 @@ def grid(
     if not equals or not values:
         raise ToyError(f"--vary {vary}: write NAME=VALUE,VALUE, for example width=8,32,128")
     tried = [_value(name, value) for value in values.split(",")]
-    table = sweep(shape, name, tried, _names(models), seeds=seeds, tpr=tpr, settings=Settings(steps=steps))
+    settings = Settings(sigma=sigma, width=width, depth=depth, activation=activation, steps=steps)
+    table = sweep(shape, name, tried, _names(models), classes=classes, seeds=seeds, tpr=tpr, settings=settings)
     groups = table.groupby(["setting_value", "model", "measure"], sort=False)["value"]
     rows = [dict(zip((name, "model", "measure"), key, strict=True)) | interval(part) for key, part in groups]
     if out is not None:
@@ -107,6 +114,20 @@ def grid(
     else:
         means = pd.DataFrame(rows).pivot_table(index=[name, "model"], columns="measure", values="mean", sort=False)
         print(means.round(3).to_string())
+
+
+@app.command("figures")
+def paper_figures(
+    out: Annotated[Path, typer.Option(help="folder for figure_1.html, figure_5.html, figure_6.html and figure_7.html")],
+    steps: Steps = DEFAULT.steps,
+) -> None:
+    """Draw the paper's figures 1, 5, 6 and 7 anew."""
+    from toy.paper import FIGURES
+
+    out.mkdir(parents=True, exist_ok=True)
+    for name, draw in FIGURES.items():
+        draw(settings=Settings(steps=steps)).write_html(out / f"{name}.html")
+        print(out / f"{name}.html")
 
 
 def _public(found: Comparison) -> dict:
@@ -140,21 +161,21 @@ def _names(text: str | None) -> list[str] | None:
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _value(name: str, text: str) -> float | int | str:
+def _value(name: str, text: str) -> float | str:
     if name == "activation":
         return text.strip()
     try:
         number = float(text)
     except ValueError:
         raise ToyError(f"--vary {name}: '{text}' is no number") from None
-    return int(number) if number == int(number) and name != "sigma" else number
+    return int(number) if number.is_integer() else number
 
 
 def main() -> None:
     torch.set_num_threads(min(2, torch.get_num_threads()))  # the networks are small: more threads only wait
     try:
         app()
-    except MintadError as error:
+    except (MintadError, OSError) as error:  # OSError: --out cannot be written
         print(f"toy: {error}", file=sys.stderr)
         sys.exit(2)
 

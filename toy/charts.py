@@ -44,7 +44,7 @@ def what_a_setting_buys(
     """Fig. 7 with its price: a measure and what it costs over the values of a setting, a line a model, 95 % intervals.
 
     Args:
-        table: of `toy.experiment.sweep`.
+        table: of `toy.sweeps.sweep`.
         gain, price: measures.
     """
     setting = table["setting"].iloc[0]

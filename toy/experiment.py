@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -18,7 +16,7 @@ from toy.decisions import Decisions, Detector, check_tpr, decide
 from toy.measures import Plane, interval, measure
 from toy.models import ModelKind, find_models
 from toy.parallel import side_by_side
-from toy.settings import Settings, ToyError
+from toy.settings import Settings, ToyError, whole_number
 from toy.shapes import Shape, make_shape
 from toy.train import Job, Stack, train_all
 
@@ -96,8 +94,7 @@ def compare(
     shape = make_shape(shape, classes) if isinstance(shape, str) else shape
     kinds = find_models(models)
     check_tpr(tpr)
-    if not isinstance(seeds, int) or seeds < 1:
-        raise ToyError(f"seeds must be a whole number of at least 1, not {seeds}")
+    seeds = whole_number("seeds", seeds, 1)
     data = [draw_data(shape, seed, settings) for seed in range(seeds)]
     detectors = train_models(kinds, shape, data, settings, record=record)
     if context:
@@ -135,7 +132,7 @@ def decisions_at(comparison: Comparison, model: str, step: int) -> Decisions:
         raise ToyError(f"unknown model '{model}'." + nearest(model, comparison.decisions))
     detector = comparison.decisions[model].detector
     try:
-        then = dataclasses.replace(
+        then = replace(
             detector,
             raw=functools.partial(detector.raw, step=step),
             reconstruct=functools.partial(detector.reconstruct, step=step),
@@ -143,32 +140,6 @@ def decisions_at(comparison: Comparison, model: str, step: int) -> Decisions:
         return decide(then, pooled_held_out(comparison.data), comparison.tpr)
     except KeyError:
         raise ToyError(f"step {step} was not recorded; give it to compare(record=...)") from None
-
-
-def sweep(
-    shape: str, vary: str, values: Sequence[Any], models: Sequence[str] | None = None, **arguments: Any
-) -> pd.DataFrame:
-    """`compare` for several values of one setting: its table with the columns `setting` and `setting_value`.
-
-    Args:
-        shape: see `compare`.
-        vary: a field of `Settings`, or 'classes'.
-        values: to be tried.
-        models, arguments: see `compare`.
-
-    Raises:
-        ToyError: no such setting, or a value out of range.
-    """
-    allowed = ["classes", *(field.name for field in dataclasses.fields(Settings))]
-    if vary not in allowed:
-        raise ToyError(f"unknown setting '{vary}'." + nearest(vary, allowed))
-    settings = arguments.pop("settings", None) or Settings()
-    tables = []
-    for value in values:
-        one = {"classes": value} if vary == "classes" else {"settings": dataclasses.replace(settings, **{vary: value})}
-        found = compare(shape, models, **({"settings": settings} | arguments | one)).table
-        tables.append(found.assign(setting=vary, setting_value=value))
-    return pd.concat(tables, ignore_index=True)
 
 
 def train_models(

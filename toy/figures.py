@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
-from mintad.plots.theme import ANOMALOUS, INK, OKABE_ITO, SCORE_COLOURS, template
+from mintad.plots.theme import ANOMALOUS, INK, SCORE_COLOURS
+from toy.canvas import dots, panels, place, scatter, square
 from toy.decisions import Decisions
 from toy.experiment import Comparison, decisions_at
 from toy.geometry import WINDOW, lattice
@@ -23,7 +23,6 @@ TITLES = {
     "inr": "INR query, label known",
     "inr_unlabelled": "INR query, no label",
 }
-SIDE = 260
 ACCEPTED = "rgba(128,128,128,0.28)"
 GRID = 81
 """Points of a drawn field along each axis."""
@@ -31,25 +30,54 @@ GRID = 81
 
 def shapes_gallery(names: Sequence[str], *, points: int = 400, seed: int = 0, columns: int = 4) -> go.Figure:
     """Samples of named shapes; class = hue."""
-    figure = _panels(list(names), columns)
+    figure = panels(list(names), columns)
     for n, name in enumerate(names):
         shape = make_shape(name)
         drawn, labels = shape.sample(points, np.random.default_rng(seed))
-        _scatter(figure, drawn, labels, n, columns)
-    return _square(figure, len(names), columns, f"{len(names)} shapes whose support is known exactly")
+        scatter(figure, drawn, labels, n, columns)
+    return square(figure, len(names), columns, f"{len(names)} shapes whose support is known exactly")
 
 
 def boundaries(
-    comparison: Comparison, models: Sequence[str] | None = None, *, seed: int = 0, columns: int = 4, title: str = ""
+    comparison: Comparison,
+    models: Sequence[str] | None = None,
+    *,
+    seed: int = 0,
+    of_class: int | None = None,
+    columns: int = 4,
+    title: str = "",
 ) -> go.Figure:
-    """What each model accepts (shaded) at the threshold, over the training points of a seed (Figs 1 and 5)."""
+    """What each model accepts (shaded) at the threshold, over the training points of a seed (Figs 1 and 5).
+
+    Args:
+        comparison: of all models drawn.
+        models: names; all if None.
+        seed: whose networks.
+        of_class: for this class alone, see `Decisions.of_class`; None for all classes.
+        columns: panels in a row.
+        title: of the figure; empty for one that says what is shaded.
+    """
     names = list(models or comparison.decisions)
-    figure = _panels([TITLES.get(name, name) for name in names], columns)
-    for n, name in enumerate(names):
-        figure.add_trace(accepted_area(comparison.decisions[name], seed), **_place(n, columns))
-        _scatter(figure, comparison.data[seed].points[::3], comparison.data[seed].labels[::3], n, columns)
-    title = title or f"Shaded: accepted when {comparison.tpr:.0%} of held-out normals are (seed {seed})"
-    return _square(figure, len(names), columns, title)
+    who = "" if of_class is None else f" of class {of_class}"
+    title = title or f"Shaded: accepted when {comparison.tpr:.0%} of held-out normals{who} are (seed {seed})"
+    drawn = [(TITLES.get(name, name), comparison, name) for name in names]
+    return boundary_panels(drawn, seed=seed, of_class=of_class, columns=columns, title=title)
+
+
+def boundary_panels(
+    drawn: Sequence[tuple[str, Comparison, str]],
+    *,
+    title: str,
+    seed: int = 0,
+    of_class: int | None = None,
+    columns: int = 4,
+) -> go.Figure:
+    """A panel for each (title, comparison, model): shapes, models or settings side by side (Figs 5, 6 and 7)."""
+    figure = panels([heading for heading, _, _ in drawn], columns)
+    for n, (_, comparison, model) in enumerate(drawn):
+        figure.add_trace(accepted_area(comparison.decisions[model].of_class(of_class), seed), **place(n, columns))
+        scatter(figure, comparison.data[seed].points[::3], comparison.data[seed].labels[::3], n, columns)
+    return square(figure, len(drawn), columns, title)
 
 
 def three_panels(comparison: Comparison, *, seed: int = 0) -> go.Figure:
@@ -77,37 +105,40 @@ def accepted_area(decisions: Decisions, seed: int) -> go.Contour:
     )
 
 
-def error_maps(comparison: Comparison, models: Sequence[str], *, seed: int = 0, columns: int = 4) -> go.Figure:
-    """Score over the plane on one scale, 1 at the threshold; above 3 all is drawn alike."""
-    figure = _panels([TITLES.get(name, name) for name in models], columns)
+def error_maps(
+    comparison: Comparison, models: Sequence[str], *, seed: int = 0, of_class: int | None = None, columns: int = 4
+) -> go.Figure:
+    """Score over the plane on one scale, 1 at the threshold; above 3 all is drawn alike. For a class or for all."""
+    figure = panels([TITLES.get(name, name) for name in models], columns)
     axis = np.linspace(-WINDOW, WINDOW, GRID).round(4)
     for n, name in enumerate(models):
-        field = comparison.decisions[name].scores(lattice(GRID))[seed].clip(0, 3).reshape(GRID, GRID)
+        decisions = comparison.decisions[name].of_class(of_class)
+        field = decisions.scores(lattice(GRID))[seed].clip(0, 3).reshape(GRID, GRID)
         heat = go.Heatmap(x=axis, y=axis, z=field.astype(np.float32), coloraxis="coloraxis", hoverinfo="z")
-        figure.add_trace(heat, **_place(n, columns))
-        line = accepted_area(comparison.decisions[name], seed)
+        figure.add_trace(heat, **place(n, columns))
+        line = accepted_area(decisions, seed)
         figure.add_trace(
-            line.update(fillcolor="rgba(0,0,0,0)", line={"color": "white", "width": 2}), **_place(n, columns)
+            line.update(fillcolor="rgba(0,0,0,0)", line={"color": "white", "width": 2}), **place(n, columns)
         )
     scale = {"colorscale": SCORE_COLOURS, "cmin": 0, "cmax": 3, "colorbar": {"title": "score", "thickness": 12}}
     title = "Score over the plane; the white line is the threshold"
-    return _square(figure, len(models), columns, title).update_layout(coloraxis=scale)
+    return square(figure, len(models), columns, title).update_layout(coloraxis=scale)
 
 
 def vector_field(
     comparison: Comparison, models: Sequence[str], *, seed: int = 0, columns: int = 3, arrows: int = 19
 ) -> go.Figure:
     """Arrows from x to its reconstruction; for a model that is told the class, to the class it fits best."""
-    figure = _panels([TITLES.get(name, name) for name in models], columns)
+    figure = panels([TITLES.get(name, name) for name in models], columns)
     points = lattice(arrows)
     for n, name in enumerate(models):
-        _scatter(figure, comparison.data[seed].points[::6], comparison.data[seed].labels[::6], n, columns)
+        scatter(figure, comparison.data[seed].points[::6], comparison.data[seed].labels[::6], n, columns)
         decisions = comparison.decisions[name]
         view = decisions.view_scores(points)[seed].argmin(axis=1)
         target = decisions.detector.reconstruct(points)[seed][np.arange(len(points)), view]
         x, y = (np.stack([points[:, k], target[:, k], np.full(len(points), np.nan)], 1).ravel() for k in (0, 1))
         line = {"color": INK, "width": 1}
-        figure.add_scatter(x=x, y=y, mode="lines", line=line, showlegend=False, hoverinfo="skip", **_place(n, columns))
+        figure.add_scatter(x=x, y=y, mode="lines", line=line, showlegend=False, hoverinfo="skip", **place(n, columns))
         tip = {"color": ANOMALOUS, "size": 3}
         figure.add_scatter(
             x=target[:, 0],
@@ -116,12 +147,12 @@ def vector_field(
             marker=tip,
             showlegend=False,
             hoverinfo="skip",
-            **_place(n, columns),
+            **place(n, columns),
         )
     summary = comparison.summary()
     values = ", ".join(f"{summary[name]['projection_index']['mean']:.2f}" for name in models)
     title = f"From a point to its reconstruction (orange tips); projection index {values}"
-    return _square(figure, len(models), columns, title)
+    return square(figure, len(models), columns, title)
 
 
 def training_animation(comparison: Comparison, model: str, steps: Sequence[int], *, seed: int = 0) -> go.Figure:
@@ -130,7 +161,7 @@ def training_animation(comparison: Comparison, model: str, steps: Sequence[int],
     figure = go.Figure(areas[steps[-1]])
     for k in range(comparison.shape.classes):
         chosen = comparison.data[seed].points[comparison.data[seed].labels == k][::2]
-        figure.add_scatter(**_dots(chosen, k))
+        figure.add_scatter(**dots(chosen, k))
     figure.frames = [go.Frame(data=[area], traces=[0], name=str(step)) for step, area in areas.items()]
     jump = {"frame": {"duration": 0, "redraw": True}, "mode": "immediate"}
     marks = [{"label": str(step), "method": "animate", "args": [[str(step)], jump]} for step in steps]
@@ -142,51 +173,5 @@ def training_animation(comparison: Comparison, model: str, steps: Sequence[int],
         ],
         updatemenus=[{"type": "buttons", "buttons": [button], "x": 1.0, "y": 1.12, "xanchor": "right"}],
     )
-    _square(figure, 1, 1, f"{TITLES.get(model, model)}: what is accepted, step by step")
+    square(figure, 1, 1, f"{TITLES.get(model, model)}: what is accepted, step by step")
     return figure.update_layout(width=560, height=640, showlegend=comparison.shape.classes > 1)
-
-
-def _panels(titles: list[str], columns: int) -> go.Figure:
-    width, rows = min(columns, len(titles)), -(-len(titles) // columns)
-    gap = 40 / (rows * SIDE + (rows - 1) * 40)
-    figure = make_subplots(
-        rows,
-        width,
-        subplot_titles=titles,
-        horizontal_spacing=0.03 if width > 1 else 0,
-        vertical_spacing=gap if rows > 1 else 0,
-    )
-    return figure.update_annotations(font_size=12)
-
-
-def _place(n: int, columns: int) -> dict[str, int]:
-    return {"row": n // columns + 1, "col": n % columns + 1}
-
-
-def _dots(points: np.ndarray, k: int) -> dict:
-    marker = {"color": OKABE_ITO[k % len(OKABE_ITO)], "size": 3, "opacity": 0.7}
-    shown = points.astype(np.float32)
-    return {
-        "x": shown[:, 0],
-        "y": shown[:, 1],
-        "mode": "markers",
-        "marker": marker,
-        "name": f"class {k}",
-        "hoverinfo": "name",
-    }
-
-
-def _scatter(figure: go.Figure, points: np.ndarray, labels: np.ndarray, n: int, columns: int) -> None:
-    for k in np.unique(labels):
-        dots = _dots(points[labels == k], int(k))
-        figure.add_scatter(**dots, legendgroup=f"{k}", showlegend=False, **_place(n, columns))
-
-
-def _square(figure: go.Figure, count: int, columns: int, title: str) -> go.Figure:
-    width, rows = min(columns, count), -(-count // columns)
-    figure.update_xaxes(range=[-WINDOW, WINDOW], showgrid=False, tickvals=[-1, 0, 1], constrain="domain")
-    figure.update_yaxes(range=[-WINDOW, WINDOW], showgrid=False, tickvals=[-1, 0, 1])
-    for n in range(count):
-        figure.update_yaxes(scaleanchor=f"x{n + 1 if n else ''}", **(_place(n, columns) if count > 1 else {}))
-    size = {"width": max(480, width * (SIDE + 20) + 90), "height": rows * SIDE + (rows - 1) * 40 + 110}
-    return figure.update_layout(template=template(), title=title, margin={"l": 40, "r": 20, "t": 70, "b": 30}, **size)

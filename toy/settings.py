@@ -54,15 +54,30 @@ class Settings:
             if field.name == "activation":
                 if value not in ACTIVATIONS:
                     raise ToyError(f"unknown activation '{value}'." + nearest(str(value), ACTIVATIONS))
-            elif not math.isfinite(value):
-                raise ToyError(f"{field.name} must be a finite number, not {value}")
-            elif field.name in ("sigma", "weight_ce"):
-                if value < 0:
-                    raise ToyError(f"{field.name} must be 0 or more, not {value}")
-            elif value <= 0 or (field.type == "int" and value != int(value)):
-                kind = "a whole number of at least 1" if field.type == "int" else "above 0"
-                raise ToyError(f"{field.name} must be {kind}, not {value}")
-        if self.grid < 21:
-            raise ToyError(f"grid must be at least 21, not {self.grid}")
-        if self.held_out < 20:
-            raise ToyError(f"held_out must be at least 20, not {self.held_out}: a threshold needs points")
+            elif field.type == "int":
+                object.__setattr__(self, field.name, whole_number(field.name, value, LEAST.get(field.name, 1)))
+            else:
+                _check_real(field.name, value, zero_allowed=field.name in ("sigma", "weight_ce"))
+
+
+LEAST = {"grid": 21, "held_out": 20}
+"""Smallest values of those settings that need more than 1: a field needs resolution, a threshold needs points."""
+
+
+def whole_number(name: str, value: object, least: int) -> int:
+    """The value as an int; 64.0 counts as 64 (papermill passes numbers so).
+
+    Raises:
+        ToyError: no whole number, or less than `least`.
+    """
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    if not math.isfinite(number) or number != int(number) or number < least:
+        raise ToyError(f"{name} must be a whole number of at least {least}, not {value}")
+    return int(number)
+
+
+def _check_real(name: str, value: object, *, zero_allowed: bool) -> None:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        raise ToyError(f"{name} must be a finite number, not {value}")
+    if value < 0 or (value == 0 and not zero_allowed):
+        raise ToyError(f"{name} must be {'0 or more' if zero_allowed else 'above 0'}, not {value}")

@@ -95,10 +95,10 @@ def make_shape(name: str, classes: int | None = None) -> Shape:
         raise ToyError(f"unknown shape '{name}'." + nearest(str(name), SHAPES))
     entry = SHAPES[name]
     count = entry.usual if classes is None else classes
-    if not entry.least <= count <= entry.most:
+    if count not in range(entry.least, entry.most + 1):
         allowed = str(entry.least) if entry.least == entry.most else f"{entry.least} to {entry.most}"
         raise ToyError(f"shape '{name}' has {allowed} class(es), not {count}")
-    return Shape(name, entry.make(count))
+    return Shape(name, entry.make(int(count)))
 
 
 @shape("blob", least=1, most=1)
