@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from mintad.comparison.methods import DATA, HOME, OPEN, place
+from mintad.comparison.methods import DATA, HOME, OPEN, PEERS, place
 from mintad.comparison.runs import Runs
 from mintad.config import Config
 from mintad.errors import ConfigError, DataError
@@ -162,7 +162,7 @@ def _refuse_mixture(chosen: Chosen) -> None:
 
 def _refuse_twice(chosen: Chosen) -> None:
     rows = chosen.rows
-    own = rows[~rows["method"].isin(["padim", "patchcore"])]
+    own = rows[~rows["method"].isin(list(PEERS))]  # they may have been run along with every variant
     keys = ["paper_method", "paper_setting", "seed", "category", "metric"]
     twice = own[own.duplicated(keys, keep=False)]
     if len(twice):

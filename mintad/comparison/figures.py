@@ -9,14 +9,13 @@ import plotly.graph_objects as go
 from mintad.comparison.cells import by_seed
 from mintad.comparison.choose import Chosen, protocol
 from mintad.comparison.methods import DATA
+from mintad.comparison.one_run import METHODS
 from mintad.comparison.runs import Runs
 from mintad.comparison.statistics import t_interval
 from mintad.paper import MEAN, SWITCHES
 from mintad.plots.comparison import dot_plot, growth_curves
 from mintad.sweep.table import IMAGE
 
-FULL = {"mint_ad": "MINT-AD", "uniad": "UniAD"}
-"""Variants whose growth is drawn."""
 _SHORT = {"adapter": "adapter", "class_loss": "L_CE", "prior_loss": "L_Prior", "class_query": "query"}
 
 
@@ -71,13 +70,14 @@ def growth(runs: Runs) -> go.Figure | None:
 
 
 def growth_table(runs: Runs) -> pd.DataFrame:
-    """Columns over ('all categories' or 'the n categories in common'), data, method, classes, seed, value; empty unless there are
-    runs, trained alike, on several sets of categories with some in common. Of several such families the largest."""
+    """Columns over ('all categories' or 'the n categories in common'), data, method, classes, seed, value; empty unless
+    there are runs, trained alike, on several sets of categories with some in common. Of several such families the
+    largest."""
     columns = ["over", "data", "method", "classes", "seed", "value"]
     sets, families = runs.categories(), {}
     for name, config in runs.configs.items():
         full = config is not None and all(getattr(config.model, switch) for switch in SWITCHES)
-        if full and name in sets and config.model.variant in FULL:
+        if full and name in sets and config.model.variant in METHODS:
             families.setdefault((config.data.name, str(protocol(config, 4))), []).append(name)
     sizes = {family: len({sets[name] for name in names}) for family, names in families.items()}
     family = max(sizes, key=sizes.__getitem__, default=None)
@@ -103,5 +103,5 @@ def _mean_of(runs: Runs, name: str, wanted: frozenset[str] | None) -> list[dict[
     taken = own if wanted is None else own[own["category"].isin(wanted)]
     if taken.empty:
         return []
-    method, seed = FULL[config.model.variant], config.train.seed
+    method, seed = METHODS[config.model.variant], config.train.seed
     return [{"method": method, "classes": len(own), "seed": seed, "value": taken["value"].mean()}]

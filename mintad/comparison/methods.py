@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mintad import paper
+from mintad.comparison.one_run import METHODS
 from mintad.config import Config
 from mintad.paper import SWITCHES, VARIANTS
 
@@ -63,7 +64,7 @@ def place(table: int, method: str, setting: str, config: Config | None) -> tuple
         if setting != "unified" or not plain or not names:
             return None
         return names[0], printed.set_index("method").loc[names[0], "setting"]
-    name = PEERS.get(method) or {"mint_ad": "MINT-AD", "uniad": "UniAD"}.get(method)
+    name = PEERS.get(method) or METHODS.get(method)
     if table == 5:
         if config is None or method != "mint_ad" or setting != "unified":
             return None
