@@ -12,7 +12,7 @@ import math
 import os
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -27,13 +27,19 @@ def _require(condition: bool, message: str) -> None:
         raise ConfigError(message)
 
 
+def _require_one_of(value: Any, options: Iterable[Any], what: str) -> None:
+    """Refuse a value that is none of the options, and name the nearest, which takes a while to find."""
+    if value not in options:
+        raise ConfigError(what + nearest(str(value), options))
+
+
 def _check_fields(part: Any, prefix: str) -> None:
     """What holds for every part: numbers are finite, and a choice is one of its options."""
     for name, hint in typing.get_type_hints(type(part)).items():
         value = getattr(part, name)
         if typing.get_origin(hint) is Literal:
             options = typing.get_args(hint)
-            _require(value in options, f"{prefix}.{name} = {value!r} is not allowed." + nearest(str(value), options))
+            _require_one_of(value, options, f"{prefix}.{name} = {value!r} is not allowed.")
         finite = not isinstance(value, float) or math.isfinite(value)
         _require(finite, f"{prefix}.{name} must be a finite number, not {value}")
 
@@ -310,7 +316,7 @@ class Config:
         if changes.get("data.name", self.data.name) != self.data.name:
             changes = {"data.root": None, "data.categories": (), "data.options": {}, **changes}
         for key, value in changes.items():
-            _require(key in flat_keys(), f"unknown configuration key '{key}'." + nearest(key, flat_keys()))
+            _require_one_of(key, flat_keys(), f"unknown configuration key '{key}'.")
             part, name = key.split(".")
             hint = typing.get_type_hints(typing.get_type_hints(Config)[part])[name]
             tree[part][name] = _parse(hint, value, key) if isinstance(value, str) else value
@@ -327,7 +333,7 @@ def _build(kind: type, values: Any, prefix: str) -> Any:
     _require(isinstance(values, Mapping), f"'{prefix or 'configuration'}' must be a mapping of keys to values")
     hints = typing.get_type_hints(kind)
     for key in values:
-        _require(key in hints, f"unknown configuration key '{prefix}{key}'." + nearest(str(key), hints))
+        _require_one_of(key, hints, f"unknown configuration key '{prefix}{key}'.")
     arguments = {}
     for key, value in values.items():
         hint = hints[key]
@@ -369,7 +375,7 @@ def _convert(hint: Any, value: Any, key: str) -> Any:
         return _convert(next(option for option in options if option is not type(None)), value, key)
     if origin is Literal:
         value = {False: "no"}.get(value, value) if isinstance(value, bool) else value  # YAML reads a bare `no` as false
-        _require(value in options, f"{key} = {value!r} is not allowed." + nearest(str(value), options))
+        _require_one_of(value, options, f"{key} = {value!r} is not allowed.")
         return value
     if origin is tuple:
         _require(isinstance(value, list | tuple), f"{key} must be a list, not {value!r}")
@@ -418,7 +424,7 @@ def load_config(path: str | Path, base: Config | None = None) -> Config:
     dotted = {}
     for part, changes in values.items():
         known = typing.get_type_hints(Config)
-        _require(part in known, f"{path}: unknown configuration key '{part}'." + nearest(part, known))
+        _require_one_of(part, known, f"{path}: unknown configuration key '{part}'.")
         _require(isinstance(changes, dict), f"{path}: '{part}' must be a mapping of keys to values")
         dotted.update({f"{part}.{key}": value for key, value in changes.items()})
     return base.override(**dotted)
