@@ -167,11 +167,9 @@ def training_animation(comparison: Comparison, model: str, steps: Sequence[int],
     marks = [{"label": str(step), "method": "animate", "args": [[str(step)], jump]} for step in steps]
     play = {"frame": {"duration": 400, "redraw": True}, "fromcurrent": False}
     button = {"label": "▶ play", "method": "animate", "args": [[str(step) for step in steps], play]}
-    figure.update_layout(
-        sliders=[
-            {"steps": marks, "active": len(steps) - 1, "currentvalue": {"prefix": "training step "}, "pad": {"t": 40}}
-        ],
-        updatemenus=[{"type": "buttons", "buttons": [button], "x": 1.0, "y": 1.12, "xanchor": "right"}],
-    )
+    shown = {"prefix": "training step "}
+    slider = {"steps": marks, "active": len(steps) - 1, "currentvalue": shown, "pad": {"t": 30}, "x": 0.16, "len": 0.84}
+    below = {"x": 0, "xanchor": "left", "y": -0.12, "yanchor": "top"}  # beside the slider, clear of the title
+    figure.update_layout(sliders=[slider], updatemenus=[{"type": "buttons", "buttons": [button], **below}])
     square(figure, 1, 1, f"{TITLES.get(model, model)}: what is accepted, step by step")
     return figure.update_layout(width=560, height=640, showlegend=comparison.shape.classes > 1)
