@@ -24,6 +24,7 @@ from mintad.notebook import runs_dir
 from mintad.peers import PaDiM
 from mintad.pipeline import Prepared
 from mintad.plots.series import case_grid
+from mintad.plots.theme import INK
 from mintad.predict import Predictor
 from mintad.scoring import grid_maps, image_scores
 
@@ -171,10 +172,11 @@ def false_alarm_figure(quantile: float, ours: int) -> go.Figure:
         {"95th percentile": band[:, 2], "mean": band[:, 1], "5th percentile": band[:, 0]},
         title=f"{ours} held-out images: {mean:.1%} false alarms on average, but anything from {low:.1%} to {high:.1%}",
         x_title="held-out normal images",
-        y_title="share of new normal images flagged",
+        y_title="new normal images flagged",
     )
-    figure.add_vline(x=ours, line={"dash": "dot"})
-    return figure.add_hline(y=1 - quantile, line={"dash": "dash"}).update_yaxes(tickformat=".0%", rangemode="tozero")
+    figure.add_vline(x=ours, line={"dash": "dot", "color": INK})
+    figure.update_xaxes(type="log", tickvals=[3, 5, 10, 20, 50, 100, 200, 300])
+    return figure.add_hline(y=1 - quantile, line={"dash": "dash", "color": INK}).update_yaxes(tickformat=".0%", rangemode="tozero")
 
 
 def auroc_by_size(prepared: Prepared, config: Config, counts: Sequence[int], *, seed: int = 0) -> dict[int, float]:
