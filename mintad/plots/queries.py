@@ -77,7 +77,7 @@ def class_tables(
         figure.update_yaxes(title=rows, row=row, col=1)
     bar = {"title": {"text": text(unit), "side": "right"}, "thickness": 12}
     scale = {"colorscale": SHADES, "cmin": low, "cmax": high, "colorbar": bar}
-    margin = {"l": 110, "r": 20, "t": 84, "b": 90}
+    margin = {"l": 110, "r": 20, "t": 70, "b": 90}
     width = across * side + (across - 1) * 24 + margin["l"] + 110
     height = down * side + (down - 1) * GAP + margin["t"] + margin["b"]
     return figure.update_layout(
