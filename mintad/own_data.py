@@ -176,7 +176,8 @@ def false_alarm_figure(quantile: float, ours: int) -> go.Figure:
     )
     figure.add_vline(x=ours, line={"dash": "dot", "color": INK})
     figure.update_xaxes(type="log", tickvals=[3, 5, 10, 20, 50, 100, 200, 300])
-    return figure.add_hline(y=1 - quantile, line={"dash": "dash", "color": INK}).update_yaxes(tickformat=".0%", rangemode="tozero")
+    figure.add_hline(y=1 - quantile, line={"dash": "dash", "color": INK})
+    return figure.update_yaxes(tickformat=".0%", rangemode="tozero")
 
 
 def auroc_by_size(prepared: Prepared, config: Config, counts: Sequence[int], *, seed: int = 0) -> dict[int, float]:
@@ -194,3 +195,11 @@ def auroc_by_size(prepared: Prepared, config: Config, counts: Sequence[int], *, 
         scores["pred_score"] = image_scores(maps_nHW, config.features.image_size, config.scoring)
         found[count] = image_metrics(scores)["auroc"]["mean"]
     return found
+
+
+def size_figure(by_size: Mapping[int, float]) -> go.Figure:
+    """What `auroc_by_size` found, as bars; the title compares the fewest images with the most."""
+    least, most = min(by_size), max(by_size)
+    title = f"PaDiM: {by_size[least]:.3f} from {least} images a category, {by_size[most]:.3f} from {most}"
+    named = {f"{count} images a category": value for count, value in by_size.items()}
+    return plots.bars(named, title=title, unit="image AUROC, mean over categories", value_range=(0, 1))

@@ -67,3 +67,8 @@ def test_the_band_of_false_alarms_is_what_thresholds_do():
         assert np.quantile(rates, 0.05) == pytest.approx(low, rel=0.15, abs=1e-3)
     title = own_data.false_alarm_figure(0.95, 20).layout.title.text
     assert title.startswith("20 held-out images: 4.8% false alarms on average")
+
+
+def test_the_title_compares_the_fewest_images_with_the_most():
+    title = own_data.size_figure({5: 0.75, 2: 0.5, 30: 0.9}).layout.title.text
+    assert title == "PaDiM: 0.500 from 2 images a category, 0.900 from 30"
