@@ -283,3 +283,6 @@ def test_complexity_beside_the_paper(tmp_path):
     assert one(table, method="UniAD", setting="batch 1", metric="FLOPs (G)").measured == 2.6
     shown = sheet(choose(found, 6), table)
     assert shown.rows[-1][0] == "MINT-AD" and shown.rows[-1][-1] == "9.5\npaper 0.194"
+    file.write_text("# command: x\n# machine: y, 2 cores\n" + "\n".join(rows) + "\n")
+    made = report([file], tmp_path / "out", tables=[6])
+    assert "machine: y, 2 cores." in made.sheets[0].notes and "command" not in " ".join(made.sheets[0].notes)

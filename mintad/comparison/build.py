@@ -59,6 +59,8 @@ def report(
         chosen = choose(runs, number)
         values[number] = cells(chosen, runs.complexity)
         sheets.append(sheet(chosen, values[number]))
+        if number == 6 and runs.complexity is not None:
+            sheets[-1].notes += runs.complexity.attrs["notes"]
         tests[number] = pairs(chosen)
         figure = dots(chosen, values[number])
         if figure is not None:

@@ -41,7 +41,7 @@ class Runs:
     skipped: dict[str, str] = field(default_factory=dict)
     """Run -> why it is not among the rows: unfinished, failed, damaged, twice."""
     complexity: pd.DataFrame | None = None
-    """The table of benchmarks/complexity.py, if there was one."""
+    """The table of benchmarks/complexity.py, if there was one; attrs["notes"]: how it was measured, line by line."""
 
     def only(self, names: Iterable[str]) -> Runs:
         """These runs alone."""
@@ -147,6 +147,8 @@ def _read_table(path: Path, found: Runs) -> list[dict[str, Any]]:
     except (ValueError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {path}: {error}") from error
     if {"method", BATCH, "metric", "value", "paper"} <= set(table.columns):
+        head = [line[1:].strip() for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
+        table.attrs["notes"] = [f"{line}." for line in head if not line.startswith(("command", "versions", "paper"))]
         found.complexity = table
         return []
     if not {"method", "seed", "category", "metric", "value"} <= set(table.columns):
