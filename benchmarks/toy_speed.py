@@ -18,6 +18,7 @@ from compare import write
 
 from toy import MODELS, Settings, compare, make_shape
 from toy.experiment import draw_data
+from toy.parallel import one_thread_each
 from toy.train import Job, train_all
 
 
@@ -59,9 +60,10 @@ def main() -> None:
     share = settings.steps / arguments.loop_steps
 
     def loop() -> None:
-        for build, jobs in queues.items():
-            for job in jobs:
-                one_by_one(build, job, shape.classes, settings, arguments.loop_steps)
+        with one_thread_each():  # two threads make so small a network slower
+            for build, jobs in queues.items():
+                for job in jobs:
+                    one_by_one(build, job, shape.classes, settings, arguments.loop_steps)
 
     train_all(queues, shape.classes, Settings(steps=5))  # warm-up
     together = seconds(lambda: train_all(queues, shape.classes, settings))

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from pathlib import Path
-
 import plotly.graph_objects as go
 import pytest
 
@@ -17,8 +12,7 @@ from toy.sweeps import sweep
 
 SEVERAL = ("moons", "blobs", "nested", "rings")
 SEEDS = 5
-SHAPES, MODELS = list(toy.SHAPES), list(toy.MODELS)  # as imported: a notebook's exercise registers more
-ROOT = Path(__file__).resolve().parents[1]
+SHAPES = list(toy.SHAPES)  # as imported: a notebook's exercise registers more
 
 
 @pytest.fixture(scope="module")
@@ -118,58 +112,3 @@ def test_a_class_alone_can_be_drawn(several):
     areas = [(figure.data[0].z <= 1).sum() for figure in (whole, alone)]
     assert areas[1] < 0.7 * areas[0] and "class 0" in alone.layout.title.text
     assert (figures.error_maps(several["moons"], ["dae"], of_class=1).data[0].z >= 0).all()
-
-
-def cli(*arguments):
-    done = subprocess.run([sys.executable, "-m", "toy", *arguments], capture_output=True, text=True, cwd=ROOT)
-    return done.returncode, done.stdout, done.stderr
-
-
-def test_command_line_prints_the_contract(tmp_path):
-    code, out, _ = cli("run", "--shape", "moons", "--seeds", "2", "--steps", "20", "--json", "--out", str(tmp_path))
-    found = json.loads(out)
-    assert code == 0 and found["shape"] == "moons"
-    assert list(found["models"]) == MODELS
-    for measures in found["models"].values():
-        assert list(measures) == [
-            "projection_index",
-            "interclass_accepted",
-            "area_ratio",
-            "auroc_uniform",
-            "auroc_interclass",
-        ]
-        assert all(set(one) == {"mean", "low", "high"} for one in measures.values())
-    assert (tmp_path / "figures.html").exists() and (tmp_path / "measures.csv").exists()
-
-
-def test_one_class_has_no_inter_class_measures():
-    found = json.loads(cli("run", "--shape", "blob", "--models", "dae", "--seeds", "2", "--steps", "5", "--json")[1])
-    assert found["models"]["dae"]["auroc_interclass"] == {"mean": None, "low": None, "high": None}
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("run", "--shape", "moonz"), "Did you mean 'moons'"),
-        (("run", "--sigma", "-1"), "sigma must be 0 or more"),
-        (("run", "--shape", "blobs", "--classes", "1"), "2 to 8"),
-        (("run", "--tpr", "1.5"), "between 0 and 1"),
-        (("run", "--models", "ae,nope"), "unknown model 'nope'"),
-        (("grid", "--vary", "width"), "NAME=VALUE"),
-        (("grid", "--vary", "widht=3"), "Did you mean 'width'"),
-        (("grid", "--vary", "width=x"), "no number"),
-        (("grid", "--vary", "width=nan"), "whole number"),
-        (("grid", "--vary", "classes=2.5"), "2 to 8"),
-        (("run", "--models", "dae", "--seeds", "1", "--steps", "2", "--out", "pyproject.toml"), "pyproject.toml"),
-    ],
-)
-def test_mistakes_end_with_code_2_and_one_line(arguments, message):
-    code, out, err = cli(*arguments)
-    assert code == 2 and out == "" and message in err and len(err.strip().splitlines()) == 1
-
-
-def test_list_and_grid():
-    assert set(json.loads(cli("list", "--json")[1])["shapes"]) == set(SHAPES)
-    code, out, _ = cli("grid", "--vary", "classes=2,3", "--models", "dae", "--seeds", "1", "--steps", "5", "--json")
-    rows = json.loads(out)["rows"]
-    assert code == 0 and {row["classes"] for row in rows} == {2, 3}

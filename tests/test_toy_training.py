@@ -19,7 +19,8 @@ from toy.experiment import draw_data, train_models
 from toy.geometry import lattice, polyline
 from toy.models import Autoencoder, INRQuery, find_models, mlp
 from toy.parallel import side_by_side
-from toy.train import Job, runs_on_stacks, train
+from toy.stacking import runs_on_stacks
+from toy.train import Job, train
 
 TINY = Settings(width=8, steps=30, batch=16, train_points=80, held_out=40, grid=21)
 ROOT = Path(toy.__file__).resolve().parent

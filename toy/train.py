@@ -17,12 +17,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call, stack_module_state, vmap
+from torch.func import stack_module_state
 
-from toy.parallel import side_by_side
+from toy.parallel import one_thread_each, side_by_side
 from toy.settings import Settings
+from toy.stacking import Result, Weights, first, run_stacked, runs_on_stacks
 
-Weights = dict[str, Tensor]
+Build = Callable[[int, Settings], nn.Module]
+"""Makes a network from (classes, settings)."""
 CHUNK = 64
 """Steps whose random numbers are drawn together."""
 POINTS = 1024
@@ -74,12 +76,13 @@ class Stack:
             if label is not None:
                 labels[..., label] = 1
             points = points.expand(count, -1, -1)
-            found.append(_first(_run(module, self.direct, weights, points, labels)))
+            with one_thread_each():
+                found.append(first(run_stacked(module, self.direct, weights, points, labels)))
         return torch.cat(found, dim=1).numpy()
 
 
 def train(
-    build: Callable[[int, Settings], nn.Module],
+    build: Build,
     jobs: Sequence[Job],
     classes: int,
     settings: Settings,
@@ -95,6 +98,11 @@ def train(
         settings: of all.
         record: steps whose weights are kept (0: before training).
     """
+    with one_thread_each():
+        return _train(build, jobs, classes, settings, record)
+
+
+def _train(build: Build, jobs: Sequence[Job], classes: int, settings: Settings, record: Sequence[int]) -> Stack:
     networks = [_seeded(build, classes, settings, job.seed) for job in jobs]
     module = _seeded(build, classes, settings, 0)
     weights, _ = stack_module_state(networks)
@@ -106,7 +114,7 @@ def train(
             stack.history[step] = _copy(weights)
         optimiser.param_groups[0]["lr"] = settings.lr * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
         optimiser.zero_grad()
-        result = _run(module, stack.direct, weights, noisy, label, *([clean] if reads_clean else []))
+        result = run_stacked(module, stack.direct, weights, noisy, label, *([clean] if reads_clean else []))
         _loss(result, clean, label, settings).backward()
         optimiser.step()
     stack.weights = _copy(weights)
@@ -116,47 +124,20 @@ def train(
 
 
 def train_all(
-    queues: dict[Callable[[int, Settings], nn.Module], Sequence[Job]],
+    queues: dict[Build, Sequence[Job]],
     classes: int,
     settings: Settings,
     *,
     record: Sequence[int] = (),
-) -> dict[Callable[[int, Settings], nn.Module], Stack]:
+) -> dict[Build, Stack]:
     """`train` for several kinds, side by side."""
     stacks = side_by_side(lambda one: train(*one, classes, settings, record=record), queues.items())
     return dict(zip(queues, stacks, strict=True))
 
 
-def runs_on_stacks(module: nn.Module, classes: int) -> bool:
-    """Whether the forward, given stacked weights, does for each network what it does for one; tried on random numbers.
-
-    Such a model runs without `vmap`, whose bookkeeping costs as much time as the arithmetic of networks this small.
-    """
-    generator = torch.Generator().manual_seed(0)
-    networks, points = 3, 5  # unlike each other, so that a wrong broadcast fails
-    draw = lambda *shape: torch.randn(*shape, generator=generator)  # noqa: E731
-    weights = {name: draw(networks, *value.shape) for name, value in module.named_parameters()}
-    inputs = draw(networks, points, 2), draw(networks, points, classes)
-    with torch.no_grad():
-        wanted = _run(module, False, weights, *inputs)
-        try:
-            found = _run(module, True, weights, *inputs)
-        except (RuntimeError, IndexError, ValueError):  # shapes that do not fit: it was written for one network
-            return False
-    pairs = zip(*(one if isinstance(one, tuple) else (one,) for one in (wanted, found)), strict=True)
-    return all(a.shape == b.shape and torch.allclose(a, b, rtol=1e-3, atol=1e-3) for a, b in pairs)
-
-
-def _run(module: nn.Module, direct: bool, weights: Weights, *inputs: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-    """Results (M, B, ...) of all networks, for inputs (M, B, ...)."""
-    if direct:
-        return functional_call(module, weights, inputs)
-    return vmap(lambda one, *own: functional_call(module, one, own))(weights, *inputs)
-
-
-def _loss(result: Tensor | tuple[Tensor, Tensor], clean: Tensor, label: Tensor, settings: Settings) -> Tensor:
+def _loss(result: Result, clean: Tensor, label: Tensor, settings: Settings) -> Tensor:
     """Squared distance to the clean point plus the classifier's cross-entropy: mean over a batch, sum over networks."""
-    loss = (_first(result) - clean).square().sum()
+    loss = (first(result) - clean).square().sum()
     if isinstance(result, tuple):
         loss = loss - settings.weight_ce * (F.log_softmax(result[1], -1) * label).sum()
     return loss / clean.shape[1]
@@ -179,14 +160,10 @@ def _batches(jobs: Sequence[Job], classes: int, settings: Settings):
         yield from zip(torch.stack(noisy, 1), torch.stack(clean, 1), torch.stack(label, 1), strict=True)
 
 
-def _seeded(build: Callable[[int, Settings], nn.Module], classes: int, settings: Settings, seed: int) -> nn.Module:
+def _seeded(build: Build, classes: int, settings: Settings, seed: int) -> nn.Module:
     with _RANDOM_STATE, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build(classes, settings)
-
-
-def _first(result: Tensor | tuple[Tensor, Tensor]) -> Tensor:
-    return result[0] if isinstance(result, tuple) else result
 
 
 def _copy(weights: Weights) -> Weights:
