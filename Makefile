@@ -18,7 +18,7 @@ test: setup lint  ## lint, all tests, then every notebook
 lint: setup
 	$(BIN)/ruff check .
 
-train: setup  ## train what the notebooks share, so that they only load it (about 3 minutes)
+train: setup  ## train what the notebooks share, so that they only load it (about 5 minutes)
 	$(BIN)/python -m mintad.lessons --jobs $(JOBS)
 
 lab: setup  ## open the notebooks in JupyterLab

@@ -12,42 +12,53 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from typing import Any
 
 import torch
 
 from mintad.config import Config, preset
 from mintad.errors import ConfigError, MintadError, nearest
 from mintad.model import VARIANTS
-from mintad.notebook import lesson, lesson_dir
+from mintad.notebook import lesson
+
+LESSONS: dict[str, dict[str, Any]] = {variant: {"model.variant": variant} for variant in VARIANTS} | {
+    "uniad_unmasked": {"model.variant": "uniad", "model.neighbour_mask": 0},  # notebook 05
+    "no_prior": {"model.prior_loss": False},  # notebook 08
+    "summed_prior": {"train.prior_reduction": "sum"},  # notebook 08
+}
+"""Name of a lesson -> what it changes in the preset: every variant, and what single notebooks compare with."""
 
 
-def lesson_config(variant: str, name: str = "lesson") -> Config:
-    """The configuration that notebooks take for a variant.
+def lesson_config(lesson_name: str, preset_name: str = "lesson") -> Config:
+    """The configuration that notebooks take for one of `LESSONS`.
 
     Raises:
-        ConfigError: no such variant or preset.
+        ConfigError: no such preset.
     """
-    return preset(name).override(**{"model.variant": variant})
+    return preset(preset_name).override(**LESSONS[lesson_name])
 
 
-def train_lessons(variants: Sequence[str] = tuple(VARIANTS), *, name: str = "lesson", jobs: int = 2) -> list[str]:
+def train_lessons(names: Sequence[str] = tuple(LESSONS), *, preset_name: str = "lesson", jobs: int = 2) -> list[str]:
     """Train the lessons that are missing, several at a time; print a line for each.
 
     Args:
-        variants: of `mintad.model.VARIANTS`.
-        name: of the preset.
+        names: of `LESSONS`.
+        preset_name: what they are based on.
         jobs: processes; they share the cores. Networks this small use one core better than two.
 
     Returns:
-        What failed, one text a variant.
+        What failed, one text a lesson.
+
+    Raises:
+        ConfigError: no such lesson or preset.
     """
-    for variant in variants:
-        if variant not in VARIANTS:
-            raise ConfigError(f"unknown variant '{variant}'." + nearest(variant, VARIANTS))
+    for name in names:
+        if name not in LESSONS:
+            raise ConfigError(f"unknown lesson '{name}'." + nearest(name, LESSONS))
     threads = max(1, (os.cpu_count() or 1) // jobs)
     context, failed = multiprocessing.get_context("spawn"), []
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        waiting = {pool.submit(_train, variant, name, threads): variant for variant in variants}
+        waiting = {pool.submit(_train, name, preset_name, threads): name for name in names}
         for done in as_completed(waiting):
             try:
                 print(done.result(), flush=True)
@@ -57,23 +68,23 @@ def train_lessons(variants: Sequence[str] = tuple(VARIANTS), *, name: str = "les
     return failed
 
 
-def _train(variant: str, name: str, threads: int) -> str:
+def _train(name: str, preset_name: str, threads: int) -> str:
     torch.set_num_threads(threads)
     began = time.perf_counter()
-    run = lesson(lesson_config(variant, name)).run
+    run = lesson(lesson_config(name, preset_name)).run
     auroc = run.read("metrics")["image"]["auroc"]["mean"]
     seconds = time.perf_counter() - began
-    return f"{variant:<13} image AUROC {auroc:.3f}  {seconds:4.0f} s  {lesson_dir(lesson_config(variant, name)).name}"
+    return f"{name:<14} image AUROC {auroc:.3f}  {seconds:4.0f} s  {run.path.name}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m mintad.lessons", description=__doc__.splitlines()[0])
-    parser.add_argument("variants", nargs="*", help=f"of {', '.join(VARIANTS)}; all if none")
+    parser.add_argument("names", nargs="*", help=f"of {', '.join(LESSONS)}; all if none")
     parser.add_argument("--preset", default="lesson", help="preset that the notebooks will be given")
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time")
     options = parser.parse_args(arguments)
     try:
-        failed = train_lessons(options.variants or tuple(VARIANTS), name=options.preset, jobs=options.jobs)
+        failed = train_lessons(options.names or tuple(LESSONS), preset_name=options.preset, jobs=options.jobs)
     except MintadError as error:
         print(f"mintad.lessons: {error}", file=sys.stderr)
         return 2

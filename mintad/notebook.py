@@ -152,12 +152,18 @@ class _Busy(MintadError):
 
 def lesson(config: Config, *, peers: Iterable[str] = ()) -> Lesson:
     """The run of this configuration: loaded if a notebook or `mintad train` has finished it in `runs_dir`, else trained
-    now (a line says so).
+    now (a line says so). PyTorch's random numbers go on as if nothing had happened, so that the rest of a notebook does
+    not depend on which of the two it was.
 
     Args:
         config: the whole configuration; its fingerprint names the run directory.
         peers: of `mintad.peers.PEERS`, evaluated with it.
     """
+    with torch.random.fork_rng():
+        return _lesson(config, tuple(peers))
+
+
+def _lesson(config: Config, peers: tuple[str, ...]) -> Lesson:
     run = Run(lesson_dir(config))
     run.path.parent.mkdir(parents=True, exist_ok=True)
     while not run.finished:
@@ -165,7 +171,7 @@ def lesson(config: Config, *, peers: Iterable[str] = ()) -> Lesson:
             with only_one(run.path.with_suffix(".lock"), _Busy(f"{run.path} is being trained")):
                 if not run.finished:
                     print(f"training {config.model.variant} on {config.data.name} once; kept in runs/{run.path.name}")
-                    train_run(config, run.path, peer_names=tuple(peers), progress=False)
+                    train_run(config, run.path, peer_names=peers, progress=False)
         except _Busy:  # another notebook trains it: wait
             time.sleep(1)
     prepared = prepare(config, progress=False)

@@ -15,6 +15,7 @@ import torch
 from mintad import lessons, notebook, pages, plots
 from mintad.config import preset
 from mintad.errors import ConfigError, MintadError
+from mintad.model import VARIANTS
 from mintad.widgets import panel
 
 PARAMETERS = 'seed: int = 0  # of weights\npreset: str = "lesson"  # configuration'
@@ -64,6 +65,7 @@ def test_lessons_are_trained_once_and_a_failure_is_named(tmp_path, monkeypatch, 
     monkeypatch.setenv("MINTAD_RUNS", str(tmp_path))
     monkeypatch.setattr(lessons, "_train", fake_training)
     monkeypatch.setattr(lessons, "ProcessPoolExecutor", lambda jobs, mp_context: ThreadPoolExecutor(jobs))
+    assert set(lessons.LESSONS) > set(VARIANTS) and all(map(lessons.lesson_config, lessons.LESSONS))
     assert lessons.main(["uniad", "mint_ad"]) == 0
     assert sorted(capsys.readouterr().out.splitlines()) == ["mint_ad trained", "uniad trained"]
     assert lessons.main(["query_pool", "uniad"]) == 1
@@ -72,10 +74,19 @@ def test_lessons_are_trained_once_and_a_failure_is_named(tmp_path, monkeypatch, 
     assert "Did you mean 'uniad'" in capsys.readouterr().err
 
 
-def fake_training(variant, name, threads):
+def fake_training(variant, preset_name, threads):
     if variant == "query_pool":
         raise MintadError("no weights")
     return f"{variant} trained"
+
+
+def test_a_lesson_leaves_random_numbers_alone_whether_it_is_trained_or_loaded(monkeypatch):
+    monkeypatch.setattr(notebook, "_lesson", lambda config, peers: torch.manual_seed(3))
+    torch.manual_seed(5)
+    wanted = torch.rand(2)
+    torch.manual_seed(5)
+    notebook.lesson(preset("lesson"))
+    assert torch.equal(torch.rand(2), wanted)
 
 
 def test_a_panel_draws_when_a_control_moves():
