@@ -10,6 +10,8 @@ JOBS   ?= 2
 demo: setup  ## train and evaluate on real solar cells (ELPV), leave a results page
 	$(BIN)/mintad train --preset fast --data elpv --peers padim,patchcore --out runs/elpv
 
+# Workers share the cores: two whose PyTorch each takes all of them wait for each other most of the time.
+test: export OMP_NUM_THREADS = 1
 test: setup lint  ## lint, all tests, then every notebook
 	$(BIN)/python -m pytest -n $(JOBS)
 	$(BIN)/python -m mintad.lessons --jobs $(JOBS)
