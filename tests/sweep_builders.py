@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -72,12 +73,23 @@ def quick_imports(folder: Path) -> str:
     return str(folder)
 
 
+def hear_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextlib.contextmanager
 def running(*arguments: object) -> Iterator[subprocess.Popen]:
-    """A Python process, whose output is text; it does not outlive the block."""
+    """A Python process, whose output is text; it does not outlive the block. It hears ctrl-C also where the tests run
+    in the background of a shell, which lets its jobs ignore it."""
     environment = os.environ | {"COLUMNS": "200", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, *map(str, arguments)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    process = subprocess.Popen(
+        [sys.executable, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+        preexec_fn=hear_ctrl_c if os.name == "posix" else None,
+    )
     try:
         yield process
     finally:

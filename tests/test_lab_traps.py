@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from mintad.metrics import auroc
-from mintad.traps import (
+from mintad.lab.traps import (
     SHRINK,
     choose_on_test,
     coarse,
@@ -14,6 +13,7 @@ from mintad.traps import (
     ties_either_way,
     vanished_share,
 )
+from mintad.metrics import auroc
 
 
 def test_flipping_makes_random_scores_look_better_than_chance():

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mintad import notebook, own_data
+from mintad import notebook
 from mintad.data.check import check
 from mintad.data.folders import load_folder
+from mintad.lab import own_data
 from mintad.scoring import fit_threshold
 
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from synthetic import CHANNELS, GRID, MODEL, TRAIN, fresh_model, two_categories
 
-from mintad import told
 from mintad.checks import queries as checks
 from mintad.errors import ConfigError
+from mintad.lab import told
 from mintad.training import train
 
 TOKENS = GRID[0] * GRID[1]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from mintad.config import preset
+from mintad.lab.watching import watch
 from mintad.notebook import lesson
-from mintad.watching import watch
 
 DATA = {"categories": ["gear", "button"], "n_train": 6, "n_test_good": 2, "n_test_defect": 1, "size": 64}
 SMALL = preset("lesson").override(

@@ -10,8 +10,8 @@ from torch import nn
 from mintad.config import preset
 from mintad.data.mini import DEFECTS
 from mintad.errors import ConfigError
-from mintad.experiments.copying import Twins, copied_share, guests_noticed, influence, make_twins, token_errors
 from mintad.features.backbone import build_backbone
+from mintad.lab.copying import Twins, copied_share, guests_noticed, influence, make_twins, token_errors
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mintad.experiments.bare_attention import BareAttention
-from mintad.experiments.copying import influence
+from mintad.lab.bare_attention import BareAttention
+from mintad.lab.copying import influence
 from mintad.model.transformer import neighbour_mask
 
 GRID, CENTRE = (5, 5), 12

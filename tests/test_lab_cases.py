@@ -8,8 +8,9 @@ import plotly.graph_objects as go
 import pytest
 from PIL import Image
 
-from mintad import cases, paper
+from mintad import paper
 from mintad.comparison import results_table
+from mintad.lab import cases
 from mintad.metrics import auroc
 from mintad.plots.series import before_after, case_grid
 

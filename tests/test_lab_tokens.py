@@ -7,9 +7,7 @@ import torch
 from synthetic import MODEL, TRAIN, fresh_model, two_categories
 
 from mintad.config import Config
-from mintad.pipeline import Prepared
-from mintad.plots.tokens import token_tables
-from mintad.tokens import (
+from mintad.lab.tokens import (
     angle_probe,
     closest_means,
     cluster_agreement,
@@ -19,6 +17,8 @@ from mintad.tokens import (
     train_mapper,
     within_and_between,
 )
+from mintad.pipeline import Prepared
+from mintad.plots.tokens import token_tables
 
 
 def clouds(gap, n=40, seed=0):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mintad.guests import insert, noticed
+from mintad.lab.guests import insert, noticed
 
 GRID = (4, 5)
 
