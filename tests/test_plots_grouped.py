@@ -1,5 +1,6 @@
-"""Grouped bars show every value, and none where there is none."""
+"""Bars show every value, readable, and none where there is none."""
 
+from mintad.plots import bars
 from mintad.plots.grouped import grouped_bars
 
 
@@ -10,3 +11,8 @@ def test_groups_are_rows_and_names_are_hues():
     assert list(figure.data[0].y) == ["a", "&lt;b&gt;"] and figure.data[0].text == ("0.500", "")
     assert figure.data[0].marker.color != figure.data[1].marker.color
     assert figure.layout.title.text == "found" and figure.layout.xaxis.title.text == "share"
+
+
+def test_counts_are_written_in_full():
+    figure = bars({"INR": 602368, "share": 0.12345}, title="found", unit="parameters")
+    assert list(figure.data[0].y) == ["INR  <b>602,368</b>", "share  <b>0.1235</b>"]

@@ -79,6 +79,11 @@ def curves(
     return figure.update_layout(template=template(), title=title, height=360, showlegend=True)
 
 
+def number(value: float) -> str:
+    """Four digits, and thousands in full: 0.1235, 12.35, 383,500,000."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
 def bars(
     values: Mapping[str, float | tuple[float, float, float]],
     *,
@@ -92,7 +97,7 @@ def bars(
     spread = bool((high > low).any())
     figure = go.Figure(
         go.Bar(
-            y=[f"{text(name)}  <b>{value:,.4g}</b>" for name, value in zip(triples, middle, strict=True)],
+            y=[f"{text(name)}  <b>{number(value)}</b>" for name, value in zip(triples, middle, strict=True)],
             x=middle,
             orientation="h",
             marker_color=OKABE_ITO[0],
