@@ -11,7 +11,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -21,6 +21,7 @@ import pandas as pd
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from threadpoolctl import threadpool_limits
 
 from mintad.data.images import read_image
 from mintad.errors import ConfigError, DataError, MintadError
@@ -76,7 +77,7 @@ def extract(
     paths = [str(path) for path in records["image"]]
     device = torch.device(device)
     workers = workers or (torch.get_num_threads() if device.type == "cpu" else min(8, os.cpu_count() or 1))
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(workers, initializer=None if _pays_off_in_batches(device) else _one_thread) as pool:
         hash_of, problems = _hash_all(paths, pool)
         run = _Extraction(backbone.to(device), device, batch_size, progress, pool, 2 * workers)
         try:
@@ -139,7 +140,7 @@ class _Extraction:
         shard_images = max(1, min(SHARD_IMAGES, SHARD_BYTES // (shape[0] * shape[1] * cache.dtype.itemsize)))
         unreadable: dict[str, str] = {}
         done: dict[str, np.ndarray] = {}
-        arithmetic = full_precision() if self.batched else _one_thread_each()
+        arithmetic = full_precision() if self.batched else nullcontext()
         results = closing(self._compute(path_of, unreadable))
         with arithmetic, _bar(len(path_of), self.progress) as advance, results as images:
             try:
@@ -223,15 +224,11 @@ def _stored(feat_LF: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return feat_LF.astype(dtype)
 
 
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Threads that each compute an image must not start threads of their own."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+def _one_thread() -> None:
+    """A thread that computes an image on its own must not start threads for it. (`torch.set_num_threads` would do, but
+    once it has been called with more than one, PyTorch's inverse of a batch of matrices hangs: pytorch/pytorch#141358.)
+    """
+    threadpool_limits(1, user_api="openmp")
 
 
 @contextmanager

@@ -1,0 +1,38 @@
+"""What limits PyTorch's threads must not leave it in the state in which the inverse of a batch of matrices hangs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+INVERT = """
+import torch
+normal = torch.randn(49, 250, 192, dtype=torch.float64)
+covariance = normal.mT @ normal
+assert torch.get_num_threads() == 2
+error = torch.linalg.inv(covariance) @ covariance - torch.eye(192)
+assert error.abs().max() < 1e-6
+"""
+TOY = "from toy import Settings, compare; compare('moons', ['dae', 'inr'], seeds=2, settings=Settings(steps=5))"
+EXTRACT = """
+import numpy as np, pandas as pd, sys
+from PIL import Image
+from mintad.features.backbone import build_backbone
+from mintad.features.extract import extract
+files = [f"{sys.argv[1]}/{n}.png" for n in range(4)]
+for n, file in enumerate(files):
+    Image.fromarray(np.full((32, 32, 3), 50 * n, dtype=np.uint8)).save(file)
+backbone = build_backbone("resnet18", image_size=32, grid=2, weights="random")
+extract(pd.DataFrame({"image": files}), backbone, cache_dir=sys.argv[1], progress=False)
+"""
+
+
+@pytest.mark.parametrize("work", [TOY, EXTRACT], ids=["toy", "extract"])
+def test_matrices_can_be_inverted_afterwards(work, tmp_path):
+    environment = os.environ | {"OMP_NUM_THREADS": "2"}
+    command = [sys.executable, "-c", work + "\n" + INVERT, str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0 and "MKL ERROR" not in done.stderr, done.stderr
