@@ -104,8 +104,8 @@ def place(path: str | Path) -> Path:
 
 
 def run_folder(config: Config, setting: str = "unified", out_dir: str | Path = "") -> Path:
-    """Where a training goes, absolute: `out_dir`, a relative one below `runs_dir`; '' names it by variant, data and
-    fingerprint of the configuration, so that the same parameters find their run again.
+    """Where a training goes, absolute: `out_dir`, a relative one below `runs_dir`, with or without a leading runs/; ''
+    names it by variant, data and fingerprint of the configuration, so that the same parameters find their run again.
 
     Raises:
         ConfigError: an unknown setting.
@@ -113,7 +113,8 @@ def run_folder(config: Config, setting: str = "unified", out_dir: str | Path = "
     if setting not in SETTINGS:
         raise ConfigError(f"unknown setting '{setting}'." + nearest(setting, SETTINGS))
     if str(out_dir):
-        return runs_dir() / Path(out_dir).expanduser()
+        first, *rest = Path(out_dir).expanduser().parts
+        return runs_dir().joinpath(*rest if first == "runs" and rest else (first, *rest))
     folder = lesson_dir(config)
     return folder if setting == "unified" else folder.with_name(f"{folder.name}-separate")
 
