@@ -1,13 +1,13 @@
 """Judge a setting without any test image: held-out normal images against the same images with a made defect.
 
-    python benchmarks/made_defects.py data/results/four_real_made.csv jitter_40 --data merged
+    python benchmarks/made_defects.py data/results/four_real_made.csv "jitter 40" --data merged
     --set 'data.options={roots: {folder: ../shared/data/real, elpv: null}}' --set features.grid=14
     --set train.steps=750 --set model.jitter_scale=40
 
-One setting a call, whose rows are added to the CSV (or replace those of the same name); a name of
-`mintad.peers.PEERS` is that peer. Each held-out image is judged as it is and with one defect: in turn a rectangle from
+One setting a call, whose rows are added to the CSV (or replace those of the same name), with the changes it was made
+by. Each held-out image is judged as it is and with one defect: in turn a rectangle from
 another image of its category, a scar (a long thin one), or a darkened rectangle. Made defects are easier than real
-ones and of other kinds: they rank settings, and promise nothing.
+ones and of other kinds, and some cannot be seen (background on background): they rank settings, and promise nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from mintad.data.records import category_keys
 from mintad.metrics import auroc, average_precision
 from mintad.peers import PEERS
 from mintad.pipeline import Prepared, new_model, prepare
-from mintad.scoring import Detector, grid_maps, image_scores, upsample
+from mintad.scoring import Detector, Told, as_distance, grid_maps, image_scores, upsample
 from mintad.training import train
 from mintad.training.loop import total_steps
 
@@ -75,7 +75,8 @@ def judge(detector: Detector, prepared: Prepared, config: Config, feat_nLF: torc
     """(category, metric) -> value."""
     rows, keys = prepared.holdout_rows, category_keys(prepared.records).to_numpy()[prepared.holdout_rows]
     good = grid_maps(detector, prepared.features, rows, config.scoring)
-    bad = np.concatenate([detector.anomaly_map(part).numpy() for part in feat_nLF.split(64)])
+    parts = [detector.anomaly_map(part) for part in feat_nLF.split(64)]
+    bad = np.concatenate([as_distance(part, config.scoring, squared=detector.squared) for part in parts])
     found, size = {}, config.features.image_size
     for category in sorted(set(keys)):
         own = keys == category
@@ -84,7 +85,7 @@ def judge(detector: Detector, prepared: Prepared, config: Config, feat_nLF: torc
             scoring = dataclasses.replace(config.scoring, image_score=how, pool=pool)
             scores = np.concatenate([image_scores(maps[own], size, scoring) for maps in (good, bad)])
             found[category, f"image_auroc_{name}"] = auroc(scores, labels)
-        found[category, "pixel_average_precision"] = average_precision(
+        found[category, "pixel_average_precision_spoiled"] = average_precision(
             upsample(bad[own], size).ravel(), masks[own].ravel().astype(int)
         )
     means = pd.Series(found).groupby(level=1).mean()
@@ -94,7 +95,8 @@ def judge(detector: Detector, prepared: Prepared, config: Config, feat_nLF: torc
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("csv", type=Path)
-    parser.add_argument("setting", help="a name for the rows; padim or patchcore for the peer")
+    parser.add_argument("setting", help="a name for the rows")
+    parser.add_argument("--peer", choices=sorted(PEERS), help="judge a peer, and no model")
     parser.add_argument("--preset")
     parser.add_argument("--data", default="elpv")
     parser.add_argument("--root", type=Path)
@@ -102,27 +104,31 @@ def main() -> None:
     arguments = parser.parse_args()
     config = resolve_config(arguments.preset, None, arguments.set, arguments.data, arguments.root)
     prepared = prepare(config, progress=False)
+    counts = category_keys(prepared.records.iloc[prepared.holdout_rows]).value_counts()
+    if counts.min() < 2 or len(counts) < len(prepared.classes):
+        parser.error("every category needs two held-out images at least; raise data.holdout")
     size, kept_back = config.features.image_size, prepared.records.iloc[prepared.holdout_rows]
     images = [read_image(path).resize((size, size), Image.Resampling.BILINEAR) for path in kept_back["image"]]
     spoiled, masks = spoil([np.asarray(image) for image in images], category_keys(kept_back).to_numpy())
     feat_nLF = features_of(spoiled, prepared)
-    rows = []
+    rows, changes = [], "; ".join(arguments.set)
 
     def look(done: int, detector: Detector) -> None:
         for (category, metric), value in judge(detector, prepared, config, feat_nLF, masks).items():
-            rows.append({"setting": arguments.setting, "steps": done, "category": category, "metric": metric})
-            rows[-1]["value"] = round(float(value), 4)
+            row = {"setting": arguments.setting, "changes": changes, "steps": done, "category": category}
+            rows.append({**row, "metric": metric, "value": round(float(value), 4)})
 
-    if arguments.setting in PEERS:
-        look(0, PEERS[arguments.setting](prepared.backbone.grid).fit(prepared.features, prepared.train_rows))
+    if arguments.peer:
+        look(0, PEERS[arguments.peer](prepared.backbone.grid).fit(prepared.features, prepared.train_rows))
     else:
         model = new_model(config, prepared)
         last = total_steps(len(prepared.train_rows), config.train)
+        told = np.tile(prepared.labels(prepared.holdout_rows), 2)  # as they are, then spoiled
 
         def after(done: int) -> None:
             if done in (last // 2, last):
                 model.eval()
-                look(done, model)
+                look(done, Told(model, told) if model.needs_labels else model)
                 model.train()
 
         with tempfile.TemporaryDirectory() as folder:

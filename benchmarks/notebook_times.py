@@ -3,7 +3,7 @@
     python benchmarks/notebook_times.py data/results/notebook_times.csv
 
 Runs are kept in an empty folder; the shared lessons are trained first, and timed. What only one notebook needs is not
-there when it runs: the times are those of a first run after `make train`.
+there when it runs: the times are those of a first run after `make train`. Features that `MINTAD_CACHE` holds are read.
 """
 
 from __future__ import annotations

@@ -16,9 +16,9 @@ from pathlib import Path
 import torch
 from compare import write
 
+from mintad.threads import limit_threads
 from toy import MODELS, Settings, compare, make_shape
 from toy.experiment import draw_data
-from toy.parallel import one_thread_each
 from toy.train import Job, train_all
 
 
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--loop-steps", type=int, default=50)
     arguments = parser.parse_args()
-    torch.set_num_threads(min(2, torch.get_num_threads()))
+    limit_threads(2)
     settings, shape = Settings(), make_shape(arguments.shape)
     data = [draw_data(shape, seed, settings) for seed in range(arguments.seeds)]
     queues: dict[type, list[Job]] = {}
@@ -60,7 +60,7 @@ def main() -> None:
     share = settings.steps / arguments.loop_steps
 
     def loop() -> None:
-        with one_thread_each():  # two threads make so small a network slower
+        with limit_threads():  # two threads make so small a network slower
             for build, jobs in queues.items():
                 for job in jobs:
                     one_by_one(build, job, shape.classes, settings, arguments.loop_steps)

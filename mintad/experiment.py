@@ -113,8 +113,8 @@ def run_folder(config: Config, setting: str = "unified", out_dir: str | Path = "
     if setting not in SETTINGS:
         raise ConfigError(f"unknown setting '{setting}'." + nearest(setting, SETTINGS))
     if str(out_dir):
-        first, *rest = Path(out_dir).expanduser().parts
-        return runs_dir().joinpath(*rest if first == "runs" and rest else (first, *rest))
+        parts = Path(out_dir).expanduser().parts
+        return runs_dir().joinpath(*parts[1:] if len(parts) > 1 and parts[0] == "runs" else parts)
     folder = lesson_dir(config)
     return folder if setting == "unified" else folder.with_name(f"{folder.name}-separate")
 

@@ -14,12 +14,11 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import Any
 
-import torch
-
 from mintad.config import Config, preset
 from mintad.errors import ConfigError, MintadError, nearest
 from mintad.model import VARIANTS
 from mintad.notebook import lesson
+from mintad.threads import limit_threads
 
 LESSONS: dict[str, dict[str, Any]] = {variant: {"model.variant": variant} for variant in VARIANTS} | {
     "uniad_unmasked": {"model.variant": "uniad", "model.neighbour_mask": 0},  # notebook 05
@@ -69,7 +68,7 @@ def train_lessons(names: Sequence[str] = tuple(LESSONS), *, preset_name: str = "
 
 
 def _train(name: str, preset_name: str, threads: int) -> str:
-    torch.set_num_threads(threads)
+    limit_threads(threads)
     began = time.perf_counter()
     run = lesson(lesson_config(name, preset_name)).run
     auroc = run.read("metrics")["image"]["auroc"]["mean"]

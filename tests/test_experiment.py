@@ -103,6 +103,7 @@ def test_relative_paths_do_not_depend_on_the_working_directory(runs, tmp_path, m
     assert run_folder(preset("lesson"), out_dir="a/b") == runs / "a/b"
     assert run_folder(preset("lesson"), out_dir="runs/a") == runs / "a"
     assert run_folder(preset("lesson"), out_dir="runs") == runs / "runs"
+    assert run_folder(preset("lesson"), out_dir=".") == runs
     assert run_folder(preset("lesson"), out_dir=tmp_path / "c") == tmp_path / "c"
 
 

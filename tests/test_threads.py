@@ -36,3 +36,19 @@ def test_matrices_can_be_inverted_afterwards(work, tmp_path):
     command = [sys.executable, "-c", work + "\n" + INVERT, str(tmp_path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0 and "MKL ERROR" not in done.stderr, done.stderr
+
+
+def test_workers_keep_to_one_thread_and_the_caller_to_his_own():
+    code = """
+import torch
+from toy.parallel import side_by_side
+torch.set_num_threads(2)
+def threads(_):
+    torch.ones(300, 300) @ torch.ones(300, 300)
+    return torch.get_num_threads()
+assert side_by_side(threads, range(4)) == [1] * 4
+assert torch.get_num_threads() == 2
+"""
+    environment = os.environ | {"OMP_NUM_THREADS": "2"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr

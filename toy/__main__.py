@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Annotated
 
 import pandas as pd
-import torch
 import typer
 
 from mintad.errors import MintadError
+from mintad.threads import limit_threads
 from toy.experiment import Comparison, compare
 from toy.measures import MEASURES, PRICES, interval
 from toy.models import MODELS
@@ -172,7 +172,7 @@ def _value(name: str, text: str) -> float | str:
 
 
 def main() -> None:
-    torch.set_num_threads(min(2, torch.get_num_threads()))  # the networks are small: more threads only wait
+    limit_threads(2)  # the networks are small: more threads only wait
     try:
         app()
     except (MintadError, OSError) as error:  # OSError: --out cannot be written

@@ -19,7 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import stack_module_state
 
-from toy.parallel import one_thread_each, side_by_side
+from mintad.threads import limit_threads
+from toy.parallel import side_by_side
 from toy.settings import Settings
 from toy.stacking import Result, Weights, first, run_stacked, runs_on_stacks
 
@@ -76,7 +77,7 @@ class Stack:
             if label is not None:
                 labels[..., label] = 1
             points = points.expand(count, -1, -1)
-            with one_thread_each():
+            with limit_threads():
                 found.append(first(run_stacked(module, self.direct, weights, points, labels)))
         return torch.cat(found, dim=1).numpy()
 
@@ -98,7 +99,7 @@ def train(
         settings: of all.
         record: steps whose weights are kept (0: before training).
     """
-    with one_thread_each():
+    with limit_threads():
         return _train(build, jobs, classes, settings, record)
 
 

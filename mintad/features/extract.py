@@ -21,13 +21,13 @@ import pandas as pd
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from threadpoolctl import threadpool_limits
 
 from mintad.data.images import read_image
 from mintad.errors import ConfigError, DataError, MintadError
 from mintad.features.backbone import Backbone, to_pixels
 from mintad.features.cache import FeatureCache, cache_root, describe_key, hash_file
 from mintad.features.table import FeatureTable
+from mintad.threads import limit_threads
 
 SHARD_IMAGES = 256
 SHARD_BYTES = 128 << 20
@@ -77,7 +77,7 @@ def extract(
     paths = [str(path) for path in records["image"]]
     device = torch.device(device)
     workers = workers or (torch.get_num_threads() if device.type == "cpu" else min(8, os.cpu_count() or 1))
-    with ThreadPoolExecutor(workers, initializer=None if _pays_off_in_batches(device) else _one_thread) as pool:
+    with ThreadPoolExecutor(workers, initializer=None if _pays_off_in_batches(device) else limit_threads) as pool:
         hash_of, problems = _hash_all(paths, pool)
         run = _Extraction(backbone.to(device), device, batch_size, progress, pool, 2 * workers)
         try:
@@ -222,13 +222,6 @@ def _stored(feat_LF: np.ndarray, dtype: np.dtype) -> np.ndarray:
     if dtype == np.float16 and np.abs(feat_LF).max() > np.finfo(np.float16).max:
         raise _BeyondFloat16
     return feat_LF.astype(dtype)
-
-
-def _one_thread() -> None:
-    """A thread that computes an image on its own must not start threads for it. (`torch.set_num_threads` would do, but
-    once it has been called with more than one, PyTorch's inverse of a batch of matrices hangs: pytorch/pytorch#141358.)
-    """
-    threadpool_limits(1, user_api="openmp")
 
 
 @contextmanager
