@@ -1,6 +1,8 @@
 """Bars show every value, readable, and none where there is none."""
 
-from mintad.plots import bars
+import numpy as np
+
+from mintad.plots import bars, gallery
 from mintad.plots.grouped import grouped_bars
 
 
@@ -16,3 +18,9 @@ def test_groups_are_rows_and_names_are_hues():
 def test_counts_are_written_in_full():
     figure = bars({"INR": 602368, "share": 0.12345}, title="found", unit="parameters")
     assert list(figure.data[0].y) == ["INR  <b>602,368</b>", "share  <b>0.1235</b>"]
+
+
+def test_many_pictures_in_a_row_fit_a_column():
+    picture = np.zeros((8, 8), dtype=np.uint8)
+    few, many = (gallery({str(n): picture for n in range(count)}, columns=count) for count in (3, 8))
+    assert few.layout.width < many.layout.width <= 1000

@@ -12,8 +12,8 @@ from plotly.subplots import make_subplots
 from mintad.plots.images import data_uri
 from mintad.plots.theme import INK, OKABE_ITO, SCORE_COLOURS, SYMBOLS, template, text, thin
 
-SIDE, GAP = 170, 34
-"""Pixels of a panel and between panels."""
+SIDE, GAP, WIDEST = 170, 34, 1000
+"""Pixels of a panel, between panels, and of the widest figure, which must fit a notebook's column."""
 
 
 def gallery(pictures: Mapping[str, ArrayLike], *, title: str = "", columns: int = 6) -> go.Figure:
@@ -136,7 +136,7 @@ def _panels(captions: Mapping[str, object], columns: int) -> tuple[go.Figure, li
         raise ValueError("nothing to draw")
     count = len(captions)
     width, rows = min(columns, count), -(-count // columns)
-    plotted = rows * SIDE + (rows - 1) * GAP
+    plotted = rows * _side(width) + (rows - 1) * GAP
     figure = make_subplots(
         rows,
         width,
@@ -148,9 +148,13 @@ def _panels(captions: Mapping[str, object], columns: int) -> tuple[go.Figure, li
     return figure, [{"row": n // columns + 1, "col": n % columns + 1} for n in range(count)]
 
 
+def _side(columns: int) -> int:
+    return min(SIDE, (WIDEST - 110) // columns - 6)
+
+
 def _sized(figure: go.Figure, count: int, columns: int, title: str) -> go.Figure:
     width, rows = min(columns, count), -(-count // columns)
-    top = 72 if title else 34
-    size = {"width": max(420, width * (SIDE + 6) + 110), "height": rows * SIDE + (rows - 1) * GAP + top + 12}
+    side, top = _side(width), 72 if title else 34
+    size = {"width": max(420, width * (side + 6) + 110), "height": rows * side + (rows - 1) * GAP + top + 12}
     margin = {"l": 10, "r": 10, "t": top, "b": 12}
     return figure.update_layout(template=template(), title=title, margin=margin, **size)
