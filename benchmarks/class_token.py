@@ -18,14 +18,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from compare import write
 
 from mintad.cli import resolve_config
-from mintad.config import Config
+from mintad.lab.tokens import closest_means, train_mapper
 from mintad.model import MintAD
-from mintad.pipeline import Prepared, new_model, prepare
-from mintad.training.loop import batch_rows
+from mintad.pipeline import new_model
+from mintad.preparation import Prepared, prepare
 
 FORMS = {
     "printed": {},
@@ -33,20 +32,6 @@ FORMS = {
     "no inner softmax": {"model.class_encoder_softmax": False},
     "no outer softmax": {"model.token_softmax": False},
 }
-
-
-def train_mapper(model: MintAD, prepared: Prepared, config: Config) -> None:
-    """Cross-entropy alone, through adapter and prompt mapper."""
-    parameters = [*model.adapter.parameters(), *model.prompt_mapper.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=config.train.lr, weight_decay=config.train.weight_decay, fused=True)
-    labels = torch.tensor(prepared.train_labels)
-    for step in range(config.train.steps):
-        rows = batch_rows(step, len(labels), config.train)
-        feat_BLF = model.standardise(prepared.features.gather(prepared.train_rows[rows]))
-        _, logits = model.prompt_mapper(model.adapter(feat_BLF))
-        optimizer.zero_grad()
-        F.cross_entropy(logits, labels[rows]).backward()
-        optimizer.step()
 
 
 @torch.no_grad()
@@ -60,8 +45,7 @@ def measure(model: MintAD, prepared: Prepared) -> tuple[float, float]:
     ]
     token, logits = (torch.cat(values) for values in zip(*parts, strict=True))
     predicted = np.array(prepared.classes)[logits.argmax(-1).numpy()]
-    means = torch.stack([token[torch.from_numpy(names == name)].mean(0) for name in prepared.classes])
-    return float((predicted == names).mean()), float(torch.pdist(means).min())
+    return float((predicted == names).mean()), closest_means(token, names)
 
 
 def main() -> None:
@@ -73,17 +57,17 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2)
     arguments = parser.parse_args()
 
-    base = resolve_config(None, None, [*arguments.set, f"train.steps={arguments.steps}"], arguments.data)
+    base = resolve_config(None, None, arguments.set, arguments.data)
     prepared = prepare(base, progress=False)
     rows = []
-    choices = itertools.product(FORMS, (1.0, 4.0, 16.0), (False, True), (1e-4, 2e-3), range(arguments.seeds))
+    choices = itertools.product(FORMS, (1.0, 4.0, 16.0, 32.0), (False, True), (1e-4, 2e-3), range(arguments.seeds))
     for form, gain, standardise, lr, seed in choices:
         if gain != 1 and form == "no outer softmax":
             continue  # the gain is for softmaxes
         changes = {"model.prompt_mapper_gain": gain, "features.standardise": standardise}
         config = base.override(**changes, **{"train.lr": lr, "train.seed": seed}, **FORMS[form])
         model = new_model(config, prepared)
-        train_mapper(model, prepared, config)
+        train_mapper(model, prepared, config, arguments.steps)
         accuracy, distance = measure(model, prepared)
         row = {
             "form": form,

@@ -25,7 +25,8 @@ from mintad.config import Config
 from mintad.data.records import category_keys
 from mintad.evaluation import evaluate
 from mintad.peers import PEERS, PerCategory
-from mintad.pipeline import Prepared, prepare, train_run
+from mintad.pipeline import train_run
+from mintad.preparation import Prepared, prepare
 from mintad.run import versions
 
 SEPARATE = "_separate"

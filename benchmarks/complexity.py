@@ -36,7 +36,7 @@ from mintad.features.table import FeatureTable
 from mintad.model import build_model
 from mintad.model.complexity import describe, parameters
 from mintad.peers import PaDiM, PatchCore
-from mintad.pipeline import configured_backbone
+from mintad.preparation import configured_backbone
 from mintad.run import versions
 from mintad.scoring import upsample
 

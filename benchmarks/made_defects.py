@@ -5,9 +5,9 @@
     --set train.steps=750 --set model.jitter_scale=40
 
 One setting a call, whose rows are added to the CSV (or replace those of the same name), with the changes it was made
-by. Each held-out image is judged as it is and with one defect: in turn a rectangle from
-another image of its category, a scar (a long thin one), or a darkened rectangle. Made defects are easier than real
-ones and of other kinds, and some cannot be seen (background on background): they rank settings, and promise nothing.
+by. Each held-out image is judged as it is and with one defect: in turn a rectangle from another image of its category,
+a scar (a long thin one), or a darkened rectangle. Made defects are easier than real ones and of other kinds, and some
+cannot be seen (background on background): they rank settings, and promise nothing.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ import numpy as np
 import pandas as pd
 import torch
 from compare import write
-from PIL import Image
 
 from mintad.cli import resolve_config
 from mintad.config import Config
 from mintad.data.images import read_image
 from mintad.data.records import category_keys
+from mintad.features.backbone import to_pixels
 from mintad.metrics import auroc, average_precision
 from mintad.peers import PEERS
-from mintad.pipeline import Prepared, new_model, prepare
+from mintad.pipeline import new_model
+from mintad.preparation import Prepared, prepare
 from mintad.scoring import Detector, Told, as_distance, grid_maps, image_scores, upsample
 from mintad.training import train
 from mintad.training.loop import total_steps
@@ -66,9 +67,9 @@ def spoil(images: list[np.ndarray], keys: np.ndarray, seed: int = 0) -> tuple[li
 
 @torch.no_grad()
 def features_of(images: list[np.ndarray], prepared: Prepared) -> torch.Tensor:
-    batches = [images[k : k + 16] for k in range(0, len(images), 16)]
-    backbone = prepared.backbone
-    return torch.cat([backbone(backbone.prepare([Image.fromarray(one) for one in batch])) for batch in batches])
+    """Features (n, L, F) of pixels that no file holds."""
+    batches, backbone = np.array_split(np.stack(images), max(1, len(images) // 16)), prepared.backbone
+    return torch.cat([backbone(backbone.normalise(batch)) for batch in batches])
 
 
 def judge(detector: Detector, prepared: Prepared, config: Config, feat_nLF: torch.Tensor, masks: np.ndarray) -> dict:
@@ -108,8 +109,8 @@ def main() -> None:
     if counts.min() < 2 or len(counts) < len(prepared.classes):
         parser.error("every category needs two held-out images at least; raise data.holdout")
     size, kept_back = config.features.image_size, prepared.records.iloc[prepared.holdout_rows]
-    images = [read_image(path).resize((size, size), Image.Resampling.BILINEAR) for path in kept_back["image"]]
-    spoiled, masks = spoil([np.asarray(image) for image in images], category_keys(kept_back).to_numpy())
+    images = [to_pixels(read_image(path), size) for path in kept_back["image"]]
+    spoiled, masks = spoil(images, category_keys(kept_back).to_numpy())
     feat_nLF = features_of(spoiled, prepared)
     rows, changes = [], "; ".join(arguments.set)
 

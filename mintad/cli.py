@@ -156,7 +156,7 @@ def describe_command(
     """Parameters and MACs of every part, for one image. No weights and no data are needed."""
     from mintad.model import build_model
     from mintad.model.complexity import describe
-    from mintad.pipeline import configured_backbone
+    from mintad.preparation import configured_backbone
 
     resolved = resolve_config(preset_name, config, settings)
     backbone = configured_backbone(resolved.features, weights="random")

@@ -8,11 +8,8 @@ by name.
 from __future__ import annotations
 
 import dataclasses
-import math
-import os
-import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -20,28 +17,7 @@ from typing import Any, Literal
 import yaml
 
 from mintad.errors import ConfigError, nearest
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ConfigError(message)
-
-
-def _require_one_of(value: Any, options: Iterable[Any], what: str) -> None:
-    """Refuse a value that is none of the options, and name the nearest, which takes a while to find."""
-    if value not in options:
-        raise ConfigError(what + nearest(str(value), options))
-
-
-def _check_fields(part: Any, prefix: str) -> None:
-    """What holds for every part: numbers are finite, and a choice is one of its options."""
-    for name, hint in typing.get_type_hints(type(part)).items():
-        value = getattr(part, name)
-        if typing.get_origin(hint) is Literal:
-            options = typing.get_args(hint)
-            _require_one_of(value, options, f"{prefix}.{name} = {value!r} is not allowed.")
-        finite = not isinstance(value, float) or math.isfinite(value)
-        _require(finite, f"{prefix}.{name} must be a finite number, not {value}")
+from mintad.typed import build, check_fields, parse, require, require_one_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +34,8 @@ class DataConfig:
     """Share of the normal training images kept out of training to fit the threshold (0: no threshold)."""
 
     def __post_init__(self) -> None:
-        _check_fields(self, "data")
-        _require(0 <= self.holdout < 0.9, f"data.holdout must be in [0, 0.9), not {self.holdout}")
+        check_fields(self, "data")
+        require(0 <= self.holdout < 0.9, f"data.holdout must be in [0, 0.9), not {self.holdout}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,14 +58,14 @@ class FeatureConfig:
     """Scale each channel to zero mean and unit variance over the training tokens (not in the paper)."""
 
     def __post_init__(self) -> None:
-        _check_fields(self, "features")
+        check_fields(self, "features")
         rising = list(self.reductions) == sorted({n for n in self.reductions if n > 0})
-        _require(
+        require(
             rising and len(self.reductions) > 0,
             f"features.reductions must be positive numbers in rising order, not {list(self.reductions)}",
         )
-        _require(self.image_size >= 32, f"features.image_size must be at least 32, not {self.image_size}")
-        _require(1 <= self.grid <= self.image_size, f"features.grid must be in 1..image_size, not {self.grid}")
+        require(self.image_size >= 32, f"features.image_size must be at least 32, not {self.image_size}")
+        require(1 <= self.grid <= self.image_size, f"features.grid must be in 1..image_size, not {self.grid}")
 
 
 Variant = Literal[
@@ -175,7 +151,7 @@ class ModelConfig:
     """Floor of the predicted log-variance: the prior's likelihood has no upper bound."""
 
     def __post_init__(self) -> None:
-        _check_fields(self, "model")
+        check_fields(self, "model")
         sizes = (
             "width",
             "heads",
@@ -188,22 +164,22 @@ class ModelConfig:
             "mlp_hidden",
         )
         for name in sizes:
-            _require(getattr(self, name) >= 1, f"model.{name} must be at least 1, not {getattr(self, name)}")
+            require(getattr(self, name) >= 1, f"model.{name} must be at least 1, not {getattr(self, name)}")
         softmax = self.token_softmax or self.class_encoder_softmax
-        _require(
+        require(
             self.token_width >= 2 or not softmax,
             "model.token_width must be at least 2: a softmax over one value is always 1",
         )
-        _require(self.inr_layers >= 0, f"model.inr_layers must not be negative, not {self.inr_layers}")
+        require(self.inr_layers >= 0, f"model.inr_layers must not be negative, not {self.inr_layers}")
         for name in ("inr_omega", "prompt_mapper_gain"):
-            _require(getattr(self, name) > 0, f"model.{name} must be positive, not {getattr(self, name)}")
-        _require(self.width % self.heads == 0, f"model.width ({self.width}) must be a multiple of heads ({self.heads})")
-        _require(self.width % 2 == 0, f"model.width must be even (row and column embeddings), not {self.width}")
+            require(getattr(self, name) > 0, f"model.{name} must be positive, not {getattr(self, name)}")
+        require(self.width % self.heads == 0, f"model.width ({self.width}) must be a multiple of heads ({self.heads})")
+        require(self.width % 2 == 0, f"model.width must be even (row and column embeddings), not {self.width}")
         for name in ("dropout", "attention_dropout"):
-            _require(0 <= getattr(self, name) < 1, f"model.{name} must be in [0, 1), not {getattr(self, name)}")
-        _require(self.jitter_scale >= 0, f"model.jitter_scale must not be negative, not {self.jitter_scale}")
-        _require(0 <= self.jitter_prob <= 1, f"model.jitter_prob must be in [0, 1], not {self.jitter_prob}")
-        _require(
+            require(0 <= getattr(self, name) < 1, f"model.{name} must be in [0, 1), not {getattr(self, name)}")
+        require(self.jitter_scale >= 0, f"model.jitter_scale must not be negative, not {self.jitter_scale}")
+        require(0 <= self.jitter_prob <= 1, f"model.jitter_prob must be in [0, 1], not {self.jitter_prob}")
+        require(
             not self.neighbour_mask or self.neighbour_mask % 2 == 1,
             f"model.neighbour_mask must be null, 0 or odd, not {self.neighbour_mask}",
         )
@@ -248,16 +224,16 @@ class TrainConfig:
     """Steps between lines of the history, and between checks for non-finite losses."""
 
     def __post_init__(self) -> None:
-        _check_fields(self, "train")
-        _require(
+        check_fields(self, "train")
+        require(
             (self.epochs is None) != (self.steps is None),
             f"give train.epochs or train.steps, and null for the other (epochs={self.epochs}, steps={self.steps})",
         )
         for name in ("epochs", "steps", "batch_size", "lr", "checkpoint_every", "log_every"):
             value = getattr(self, name)
-            _require(value is None or value > 0, f"train.{name} must be positive, not {value}")
+            require(value is None or value > 0, f"train.{name} must be positive, not {value}")
         for name in ("weight_decay", "clip_norm", "weight_ce", "weight_prior", "seed"):
-            _require(getattr(self, name) >= 0, f"train.{name} must not be negative, not {getattr(self, name)}")
+            require(getattr(self, name) >= 0, f"train.{name} must not be negative, not {getattr(self, name)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -273,9 +249,9 @@ class ScoringConfig:
     conformal rank, see `mintad.scoring.fit_threshold`."""
 
     def __post_init__(self) -> None:
-        _check_fields(self, "scoring")
-        _require(self.pool >= 1, f"scoring.pool must be at least 1, not {self.pool}")
-        _require(0 < self.threshold_quantile < 1, "scoring.threshold_quantile must be in (0, 1)")
+        check_fields(self, "scoring")
+        require(self.pool >= 1, f"scoring.pool must be at least 1, not {self.pool}")
+        require(0 < self.threshold_quantile < 1, "scoring.threshold_quantile must be in (0, 1)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -297,7 +273,7 @@ class Config:
         Raises:
             ConfigError: an unknown key (the nearest valid one is named) or a value of a wrong type.
         """
-        return _build(cls, values, "")
+        return build(cls, values, "")
 
     def override(self, **changes: Any) -> Config:
         """A copy with single values changed, keys dotted: ``config.override(**{"model.width": 128})``.
@@ -316,10 +292,10 @@ class Config:
         if changes.get("data.name", self.data.name) != self.data.name:
             changes = {"data.root": None, "data.categories": (), "data.options": {}, **changes}
         for key, value in changes.items():
-            _require_one_of(key, flat_keys(), f"unknown configuration key '{key}'.")
+            require_one_of(key, flat_keys(), f"unknown configuration key '{key}'.")
             part, name = key.split(".")
             hint = typing.get_type_hints(typing.get_type_hints(Config)[part])[name]
-            tree[part][name] = _parse(hint, value, key) if isinstance(value, str) else value
+            tree[part][name] = parse(hint, value, key) if isinstance(value, str) else value
         return Config.from_dict(tree)
 
 
@@ -327,75 +303,6 @@ def flat_keys() -> list[str]:
     """All dotted keys of a `Config`, in order."""
     parts = typing.get_type_hints(Config)
     return [f"{part}.{f.name}" for part, kind in parts.items() for f in dataclasses.fields(kind)]
-
-
-def _build(kind: type, values: Any, prefix: str) -> Any:
-    _require(isinstance(values, Mapping), f"'{prefix or 'configuration'}' must be a mapping of keys to values")
-    hints = typing.get_type_hints(kind)
-    for key in values:
-        _require_one_of(key, hints, f"unknown configuration key '{prefix}{key}'.")
-    arguments = {}
-    for key, value in values.items():
-        hint = hints[key]
-        nested = dataclasses.is_dataclass(hint)
-        arguments[key] = _build(hint, value, f"{prefix}{key}.") if nested else _convert(hint, value, prefix + key)
-    return kind(**arguments)
-
-
-def _parse(hint: Any, text: str, key: str) -> Any:
-    """A value written as text. The type decides how it is read: names stay as they are written ('01' is not 1, 'no'
-    not false), lists are ``a, b`` or ``[a, b]``, everything else is YAML."""
-    origin, options = typing.get_origin(hint), typing.get_args(hint)
-    text = text.strip()
-    if origin is tuple:
-        items = _yaml(text, key, yaml.BaseLoader) if text.startswith("[") else text.split(",") if text else []
-        items = [item.strip() if isinstance(item, str) else item for item in items]
-        return [_parse(options[0], item, key) if isinstance(item, str) else item for item in items]
-    _require(text != "", f"{key} must not be empty")
-    if origin in (typing.Union, types.UnionType):
-        kind = next(option for option in options if option is not type(None))
-        return None if text in ("null", "~") else _parse(kind, text, key)
-    return text if hint is str or origin is Literal else _yaml(text, key, yaml.SafeLoader)
-
-
-def _yaml(text: str, key: str, loader: type) -> Any:
-    try:
-        return yaml.load(text, loader)  # a safe loader in every case: BaseLoader or SafeLoader
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: what looks like a date and is none
-        problem = " ".join(str(error).split())
-        raise ConfigError(f"{key} = {text!r} cannot be read: {problem}") from error
-
-
-def _convert(hint: Any, value: Any, key: str) -> Any:
-    """`value` as the annotated type: lossless conversions only (1 -> 1.0, list -> tuple, '1e-4' -> 0.0001)."""
-    origin, options = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        if value is None:
-            return None
-        return _convert(next(option for option in options if option is not type(None)), value, key)
-    if origin is Literal:
-        value = {False: "no"}.get(value, value) if isinstance(value, bool) else value  # YAML reads a bare `no` as false
-        _require_one_of(value, options, f"{key} = {value!r} is not allowed.")
-        return value
-    if origin is tuple:
-        _require(isinstance(value, list | tuple), f"{key} must be a list, not {value!r}")
-        return tuple(_convert(options[0], item, key) for item in value)
-    if origin is dict:
-        _require(isinstance(value, Mapping), f"{key} must be a mapping, not {value!r}")
-        return dict(value)
-    wanted = {bool: "true or false", int: "a whole number", float: "a number", str: "text (in quotes)"}[hint]
-    try:
-        if hint is float and not isinstance(value, bool):
-            return float(value)
-        if hint is str and isinstance(value, os.PathLike):
-            return os.fspath(value)
-        if hint is int and isinstance(value, float) and value.is_integer():
-            return int(value)
-    except (TypeError, ValueError):
-        pass
-    good = isinstance(value, hint) and not (hint is int and isinstance(value, bool))
-    _require(good, f"{key} must be {wanted}, not {value!r}")
-    return value
 
 
 def preset(name: str) -> Config:
@@ -419,13 +326,13 @@ def load_config(path: str | Path, base: Config | None = None) -> Config:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
     except (OSError, yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"cannot read configuration {path}: {error}") from error
-    _require(isinstance(values, dict), f"{path}: the file must hold a mapping of keys to values")
+    require(isinstance(values, dict), f"{path}: the file must hold a mapping of keys to values")
     base = preset(values.pop("preset")) if "preset" in values else base or preset("fast")
     dotted = {}
     for part, changes in values.items():
         known = typing.get_type_hints(Config)
-        _require_one_of(part, known, f"{path}: unknown configuration key '{part}'.")
-        _require(isinstance(changes, dict), f"{path}: '{part}' must be a mapping of keys to values")
+        require_one_of(part, known, f"{path}: unknown configuration key '{part}'.")
+        require(isinstance(changes, dict), f"{path}: '{part}' must be a mapping of keys to values")
         dotted.update({f"{part}.{key}": value for key, value in changes.items()})
     return base.override(**dotted)
 

@@ -21,7 +21,8 @@ from mintad.config import preset as named
 from mintad.data.records import category_keys
 from mintad.errors import ConfigError, TrainingError, nearest
 from mintad.notebook import Lesson, lesson, lesson_dir, runs_dir
-from mintad.pipeline import prepare, train_run, trained_model
+from mintad.pipeline import train_run, trained_model
+from mintad.preparation import prepare
 from mintad.run import Run
 from mintad.separate import FOLDER, train_separate
 from mintad.training.loop import pick_device

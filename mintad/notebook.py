@@ -25,8 +25,9 @@ from mintad.errors import ConfigError, MintadError, nearest
 from mintad.features.table import FeatureTable
 from mintad.lock import only_one
 from mintad.model import ReconstructionModel
-from mintad.pipeline import Prepared, new_model, prepare, train_run
+from mintad.pipeline import new_model, train_run
 from mintad.plots import template
+from mintad.preparation import Prepared, prepare
 from mintad.run import Run
 from mintad.training import load_weights
 from mintad.training.loop import make_accelerator

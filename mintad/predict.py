@@ -19,8 +19,9 @@ from mintad.errors import ConfigError, DataError, nearest
 from mintad.features.backbone import Backbone
 from mintad.features.extract import full_precision
 from mintad.model import ReconstructionModel
-from mintad.pipeline import configured_backbone, trained_model
+from mintad.pipeline import trained_model
 from mintad.plots import overlay
+from mintad.preparation import configured_backbone
 from mintad.run import Run
 from mintad.scoring import as_distance, image_scores, upsample
 from mintad.training.loop import pick_device

@@ -22,7 +22,8 @@ from mintad.features.table import FeatureTable
 from mintad.metrics import class_accuracy, summarise
 from mintad.metrics.tables import image_metrics
 from mintad.peers import PaDiM, PerCategory
-from mintad.pipeline import Prepared, load_records, prepare, require_peers, resolve_paths, train_run, trained_model
+from mintad.pipeline import require_peers, train_run, trained_model
+from mintad.preparation import Prepared, load_records, prepare, resolve_paths
 from mintad.report import write_report
 from mintad.run import Run, open_run, versions
 from mintad.scoring import Told, grid_maps, image_scores

@@ -17,8 +17,8 @@ from mintad.lab.tokens import (
     train_mapper,
     within_and_between,
 )
-from mintad.pipeline import Prepared
 from mintad.plots.tokens import token_tables
+from mintad.preparation import Prepared
 
 
 def clouds(gap, n=40, seed=0):

@@ -13,17 +13,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mintad import pipeline
+from mintad import pipeline, preparation
 from mintad.config import preset
 from mintad.data.mini import MiniParameters, make_mini
 from mintad.errors import ConfigError, DataError, MintadError, TrainingError
-from mintad.features.table import FeatureTable
-from mintad.model import build_model
-from mintad.peers import PEERS, PaDiM
-from mintad.pipeline import evaluate_run, load_records, resolve_paths, split_holdout, train_run
+from mintad.peers import PaDiM
+from mintad.pipeline import evaluate_run, train_run
 from mintad.predict import Predictor, find_images, predict_files
+from mintad.preparation import load_records, resolve_paths, split_holdout
 from mintad.run import Run, open_run
-from mintad.scoring import fit_threshold, grid_maps, image_scores, upsample
 from mintad.training.loop import make_accelerator
 
 RESULTS = ("config", "versions", "classes", "metrics", "seconds")
@@ -282,7 +280,7 @@ def test_what_is_not_a_number_is_null_in_json(tmp_path):
 def test_a_test_set_without_normal_images_gives_valid_json(copied, products, monkeypatch):
     records = load_records(copied.config())
     anomalous = records[(records["split"] == "train") | (records["label"] == 1)].reset_index(drop=True)
-    monkeypatch.setattr(pipeline, "load_records", lambda config: anomalous)
+    monkeypatch.setattr(preparation, "load_records", lambda config: anomalous)
     evaluate_run(copied.path, progress=False)
 
     def refuse(constant):
@@ -347,7 +345,7 @@ def test_a_variant_that_must_be_told_is_told_in_training_evaluation_and_predicti
             predict_files(run.path, [image], tmp_path / "out", category=category, progress=False)
     with pytest.raises(DataError, match="cat is no class that was trained"):
         foreign = run.scores().assign(prompt_class="cat")
-        prepared = pipeline.prepare(config, progress=False)
+        prepared = preparation.prepare(config, progress=False)
         dataclasses.replace(prepared, records=foreign).labels(np.array([0]))
 
 
@@ -402,60 +400,6 @@ def test_prediction_skips_and_names_unreadable_files(finished, products, tmp_pat
         find_images([tmp_path / "empty"])
     with pytest.raises(MintadError, match="config.json is missing"):
         predict_files(tmp_path, [folder], tmp_path / "out")
-
-
-def test_threshold_has_the_conformal_rank():
-    fitted = fit_threshold(np.arange(100.0)[::-1], 0.95)
-    assert fitted == {"value": 95.0, "quantile": 0.95, "n": 100, "rank": 96, "reached": True}  # ceil(101 * 0.95)
-    assert fit_threshold(np.arange(19.0), 0.95) == {
-        "value": 18.0,
-        "quantile": 0.95,
-        "n": 19,
-        "rank": 19,
-        "reached": True,
-    }
-    short = fit_threshold(np.arange(18.0), 0.95)  # rank 19 of 18: the maximum stands in
-    assert short == {"value": 17.0, "quantile": 0.95, "n": 18, "rank": 18, "reached": False}
-
-
-def test_threshold_keeps_its_promise_on_average():
-    """A new normal image is above the threshold in at most 5 % of many repetitions; the plain quantile of 30 scores
-    breaks that promise."""
-    rng = np.random.default_rng(0)
-    normal, new = rng.normal(size=(4000, 30)), rng.normal(size=4000)
-    above = np.mean([x > fit_threshold(scores, 0.95)["value"] for scores, x in zip(normal, new, strict=True)])
-    plain = np.mean(new > np.quantile(normal, 0.95, axis=1))
-    assert above <= 0.05 < plain
-
-
-def test_root_is_taken_of_squared_errors_and_not_of_the_peers_distances():
-    torch.manual_seed(0)
-    features = FeatureTable.from_tensor(torch.randn(6, 4, 8))
-    rows = np.arange(6)
-    squared = preset("fast").scoring
-    root = dataclasses.replace(squared, distance="root")
-    model = build_model(small("x").model, channels=8, grid=(2, 2), classes=2).eval()
-    np.testing.assert_allclose(
-        grid_maps(model, features, rows, root), np.sqrt(grid_maps(model, features, rows, squared)), rtol=1e-6
-    )
-    for peer in PEERS.values():
-        fitted = peer((2, 2)).fit(features, rows[:4])
-        np.testing.assert_array_equal(
-            grid_maps(fitted, features, rows, root), grid_maps(fitted, features, rows, squared)
-        )
-
-
-def test_image_scores():
-    config = preset("fast").scoring
-    maps = np.zeros((2, 4, 4), dtype=np.float32)
-    maps[1, 2, 1] = 8.0
-    assert image_scores(maps, 32, config)[0] == 0
-    assert image_scores(maps, 32, config)[1] == upsample(maps, 32)[1].max() <= 8.0
-    assert image_scores(maps, 32, dataclasses.replace(config, image_score="mean"))[1] == 0.5
-    pooled = image_scores(maps, 32, dataclasses.replace(config, image_score="pooled_max", pool=4))[1]
-    pixels = upsample(maps, 32)[1]
-    windows = [pixels[r : r + 4, c : c + 4].mean() for r in range(29) for c in range(29)]
-    assert pooled == pytest.approx(max(windows), rel=1e-5)
 
 
 def test_json_files_are_valid(finished):

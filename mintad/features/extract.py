@@ -11,7 +11,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -140,9 +140,8 @@ class _Extraction:
         shard_images = max(1, min(SHARD_IMAGES, SHARD_BYTES // (shape[0] * shape[1] * cache.dtype.itemsize)))
         unreadable: dict[str, str] = {}
         done: dict[str, np.ndarray] = {}
-        arithmetic = full_precision() if self.batched else nullcontext()
         results = closing(self._compute(path_of, unreadable))
-        with arithmetic, _bar(len(path_of), self.progress) as advance, results as images:
+        with full_precision(), _bar(len(path_of), self.progress) as advance, results as images:
             try:
                 for name, feat_LF in images:
                     done[name] = _stored(feat_LF, cache.dtype)

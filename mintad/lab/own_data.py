@@ -19,13 +19,14 @@ from mintad.data.images import read_image
 from mintad.data.mini import render
 from mintad.data.records import category_keys
 from mintad.experiment import place
+from mintad.features.backbone import to_pixels
 from mintad.metrics.tables import image_metrics
 from mintad.notebook import runs_dir
 from mintad.peers import PaDiM
-from mintad.pipeline import Prepared
 from mintad.plots.series import case_grid
 from mintad.plots.theme import INK
 from mintad.predict import Predictor
+from mintad.preparation import Prepared
 from mintad.scoring import grid_maps, image_scores
 
 PRODUCTS = ("button", "gear")
@@ -128,7 +129,7 @@ def pasted(
         seed: of places and sources.
     """
     size = predictor.config.features.image_size
-    images = [np.asarray(read_image(file).resize((size, size), Image.Resampling.BILINEAR)) for file in files]
+    images = [to_pixels(read_image(file), size) for file in files]
     found = {}
     for side in sides:
         rng = np.random.default_rng(seed)

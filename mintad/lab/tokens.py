@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mintad.config import Config
 from mintad.model import MintAD
-from mintad.pipeline import Prepared
+from mintad.preparation import Prepared
 from mintad.training.loop import batch_rows
 
 

@@ -12,7 +12,8 @@ from mintad.config import Config
 from mintad.errors import MintadError
 from mintad.lock import only_one
 from mintad.notebook import lesson_dir
-from mintad.pipeline import Prepared, new_model, prepare
+from mintad.pipeline import new_model
+from mintad.preparation import Prepared, prepare
 from mintad.scoring import grid_maps, image_scores
 from mintad.training import train
 from mintad.training.loop import total_steps
@@ -39,7 +40,7 @@ def watch(config: Config, every: int = 20) -> Watched:
         every: steps between scorings.
 
     Raises:
-        MintadError: another process is at it, and as `mintad.pipeline.prepare` and `mintad.training.train`.
+        MintadError: another process is at it, and as `mintad.preparation.prepare` and `mintad.training.train`.
     """
     run = lesson_dir(config)
     kept = run.parent / f"{run.name}.watched-{every}.npz"

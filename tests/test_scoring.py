@@ -1,0 +1,67 @@
+"""From maps to image scores and a threshold."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from mintad.config import preset
+from mintad.features.table import FeatureTable
+from mintad.model import build_model
+from mintad.peers import PEERS
+from mintad.scoring import fit_threshold, grid_maps, image_scores, upsample
+
+
+def test_threshold_has_the_conformal_rank():
+    fitted = fit_threshold(np.arange(100.0)[::-1], 0.95)
+    assert fitted == {"value": 95.0, "quantile": 0.95, "n": 100, "rank": 96, "reached": True}  # ceil(101 * 0.95)
+    assert fit_threshold(np.arange(19.0), 0.95) == {
+        "value": 18.0,
+        "quantile": 0.95,
+        "n": 19,
+        "rank": 19,
+        "reached": True,
+    }
+    short = fit_threshold(np.arange(18.0), 0.95)  # rank 19 of 18: the maximum stands in
+    assert short == {"value": 17.0, "quantile": 0.95, "n": 18, "rank": 18, "reached": False}
+
+
+def test_threshold_keeps_its_promise_on_average():
+    """A new normal image is above the threshold in at most 5 % of many repetitions; the plain quantile of 30 scores
+    breaks that promise."""
+    rng = np.random.default_rng(0)
+    normal, new = rng.normal(size=(4000, 30)), rng.normal(size=4000)
+    above = np.mean([x > fit_threshold(scores, 0.95)["value"] for scores, x in zip(normal, new, strict=True)])
+    plain = np.mean(new > np.quantile(normal, 0.95, axis=1))
+    assert above <= 0.05 < plain
+
+
+def test_root_is_taken_of_squared_errors_and_not_of_the_peers_distances():
+    torch.manual_seed(0)
+    features = FeatureTable.from_tensor(torch.randn(6, 4, 8))
+    rows = np.arange(6)
+    squared = preset("fast").scoring
+    root = dataclasses.replace(squared, distance="root")
+    model = build_model(preset("fast").model, channels=8, grid=(2, 2), classes=2).eval()
+    np.testing.assert_allclose(
+        grid_maps(model, features, rows, root), np.sqrt(grid_maps(model, features, rows, squared)), rtol=1e-6
+    )
+    for peer in PEERS.values():
+        fitted = peer((2, 2)).fit(features, rows[:4])
+        np.testing.assert_array_equal(
+            grid_maps(fitted, features, rows, root), grid_maps(fitted, features, rows, squared)
+        )
+
+
+def test_image_scores():
+    config = preset("fast").scoring
+    maps = np.zeros((2, 4, 4), dtype=np.float32)
+    maps[1, 2, 1] = 8.0
+    assert image_scores(maps, 32, config)[0] == 0
+    assert image_scores(maps, 32, config)[1] == upsample(maps, 32)[1].max() <= 8.0
+    assert image_scores(maps, 32, dataclasses.replace(config, image_score="mean"))[1] == 0.5
+    pooled = image_scores(maps, 32, dataclasses.replace(config, image_score="pooled_max", pool=4))[1]
+    pixels = upsample(maps, 32)[1]
+    windows = [pixels[r : r + 4, c : c + 4].mean() for r in range(29) for c in range(29)]
+    assert pooled == pytest.approx(max(windows), rel=1e-5)
