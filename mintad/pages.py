@@ -26,7 +26,9 @@ from mintad.notebook import RENDERER
 FORMULA = re.compile(r"\$\$(?P<block>.+?)\$\$|(?<![\\$\w])\$(?P<inline>[^\s$](?:[^$\n]*[^\s$])?)\$(?!\w)", re.DOTALL)
 CODE = re.compile(r"(```.*?```|`[^`\n]*`)", re.DOTALL)
 WIDGET = "application/vnd.jupyter.widget-view+json"
-HEAD = '<script src="plotly.min.js"></script>\n</head>'
+HEAD = """<script src="plotly.min.js"></script>
+<style>.jp-RenderedMarkdown pre{margin-bottom:1em}</style>
+</head>"""
 INDEX = """<!doctype html><html lang="en"><meta charset="utf-8"><title>mintad</title>
 <style>body{{font:17px/1.6 system-ui,sans-serif;max-width:44rem;margin:3rem auto;padding:0 1rem}}</style>
 <h1>mintad · the notebook series</h1>

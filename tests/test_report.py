@@ -362,6 +362,8 @@ def test_learning_curves_show_what_was_trained():
     history = pd.DataFrame({"step": [1, 2], "mse": [2.0, 1.0], "ce": [0.0, 0.0], "prior": [1.0, 0.5]})
     figure = plots.learning_curves(history)
     assert [trace.name for trace in figure.data] == ["mse", "prior"]
+    accuracy = plots.learning_curves(history.assign(accuracy=1.0)).layout.yaxis3
+    assert accuracy.range == (0, 1.05)
     assert figure.layout.title.text == "After 2 steps: mse 1, prior 0.5"
 
 

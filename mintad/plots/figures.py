@@ -174,6 +174,8 @@ def learning_curves(history: pd.DataFrame) -> go.Figure:
         line = {"color": OKABE_ITO[0], "width": 1.5}
         figure.add_scatter(x=x, y=y, mode="lines", line=line, showlegend=False, name=name, row=1, col=column)
         figure.update_xaxes(title="training step", row=1, col=column)
+        if name == "accuracy":
+            figure.update_yaxes(range=(0, 1.05), row=1, col=column)
     last = history.iloc[-1]
     title = f"After {int(last['step']):,} steps: " + ", ".join(f"{name} {last[name]:.3g}" for name in shown)
     return figure.update_layout(template=template(), height=320, title=title)
