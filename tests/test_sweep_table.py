@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from mintad.comparison.choose import choose
+from mintad.comparison.runs import read_runs
 from mintad.errors import MintadError
 from mintad.metrics import summarise
 from mintad.paper import MEAN
@@ -97,3 +102,27 @@ def test_no_sweep_and_no_result(tmp_path, out):
     (out / "a" / table.METRICS).write_text("{")
     with pytest.raises(MintadError, match="cannot read"):
         collect(out)
+
+
+def test_a_kept_sweep_is_read_like_its_runs(tmp_path):
+    """benchmarks/keep_sweep.py, and `mintad report` on what it writes: Table 5 from a label, its mapping and a seed."""
+    off, out, kept = {"model.adapter": False, "model.class_query": False}, tmp_path / "sweep", tmp_path / "kept.csv"
+    plain = {"preset": "fast", "data": "mini", "variant": "mint_ad", "categories": "", "device": "auto"}
+    record(out, "a", {**plain, "overrides": off, "seed": 0}, {"overrides": "no adapter"}, summarise(scored(0)))
+    record(out, "b", {**plain, "overrides": "", "seed": 1}, {"seed": "1"}, summarise(scored(1)))
+    record(out, "c", {**plain, "overrides": "", "seed": 2}, {"seed": "2"}, summarise(scored(2)), state="failed")
+    script = Path(__file__).parents[1] / "benchmarks" / "keep_sweep.py"
+    subprocess.run([sys.executable, script, kept, out], check=True, capture_output=True)
+    found, there = read_runs([kept]), collect(out)
+    assert len(found.configs) == 2 and len(found.rows) == len(there)
+    for run, config in found.configs.items():
+        rows = found.rows[found.rows["run"] == run].set_index(["category", "metric"])["value"]
+        original = there[there["seed"] == config.train.seed].set_index(["category", "metric"])["value"]
+        assert rows.to_dict() == pytest.approx(original.to_dict(), abs=1e-5)
+        assert config.model.adapter is config.model.class_query is (config.train.seed == 1)
+        assert config.train.steps == 1600 and config.data.name == "mini"
+    settings = choose(found, 5).rows.groupby("seed")["paper_setting"].first()
+    assert settings.to_dict() == {0: "class_loss+prior_loss", 1: "adapter+class_loss+prior_loss+class_query"}
+    arguments = [sys.executable, script, kept, out, "--where"]
+    assert b"no parameter 'sed'" in subprocess.run([*arguments, "sed=1"], capture_output=True).stderr
+    assert b"no finished run" in subprocess.run([*arguments, "seed=2"], capture_output=True).stderr

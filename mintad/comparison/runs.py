@@ -1,4 +1,5 @@
-"""Many runs as one long table: run directories, folders of them (a sweep's, say), tables of benchmarks/compare.py."""
+"""Many runs as one long table: run directories, folders of them (a sweep's, say), and the tables that benchmarks/ keep
+of them: compare.py's and keep_sweep.py's."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ import pandas as pd
 
 from mintad.config import Config
 from mintad.errors import DataError, MintadError
+from mintad.experiment import configure
 from mintad.paper import ALL, MEAN
 from mintad.peers import PEERS
 from mintad.run import Run
@@ -23,6 +25,9 @@ from mintad.sweep.table import IMAGE, PIXEL, SWAP, values_of
 COLUMNS = ("run", "method", "setting", "seed", "data", "category", "metric", "value")
 BATCH = "batch"
 """Column that tells benchmarks/complexity.py's tables from the others."""
+_SWEEP = ("preset", "data", "variant", "seed", "category", "metric", "value")
+"""Columns that tell benchmarks/keep_sweep.py's tables from the others; the parameters of a run are among them."""
+_PARAMETERS = ("preset", "data", "categories", "variant", "overrides", "seed")
 _COMPARE = {"image_auroc": IMAGE, "pixel_average_precision": PIXEL, "image_auroc_swap": SWAP}
 """Metrics of benchmarks/compare.py -> ours."""
 _SEPARATE = "_separate"
@@ -59,11 +64,11 @@ def read_runs(paths: Sequence[str | Path]) -> Runs:
     """Everything measured below some paths.
 
     Args:
-        paths: run directories, folders that hold some at any depth, CSV tables of benchmarks/compare.py and
-            benchmarks/complexity.py.
+        paths: run directories, folders that hold some at any depth, CSV tables of benchmarks/compare.py,
+            benchmarks/keep_sweep.py and benchmarks/complexity.py.
 
     Raises:
-        DataError: a path does not exist or a CSV is none of the two, or no finished run is there.
+        DataError: a path does not exist or a CSV is none of the three, or no finished run is there.
     """
     rows: list[dict[str, Any]] = []
     found = Runs(pd.DataFrame(columns=list(COLUMNS)), {})
@@ -151,8 +156,10 @@ def _read_table(path: Path, found: Runs) -> list[dict[str, Any]]:
         table.attrs["notes"] = [f"{line}." for line in head if not line.startswith(("command", "versions", "paper"))]
         found.complexity = table
         return []
+    if set(_SWEEP) <= set(table.columns):
+        return _read_sweep(path, table, found)
     if not {"method", "seed", "category", "metric", "value"} <= set(table.columns):
-        raise DataError(f"{path} is no table of benchmarks/compare.py or benchmarks/complexity.py")
+        raise DataError(f"{path} is no table of benchmarks/compare.py, keep_sweep.py or complexity.py")
     rows = []
     for row in table[table["metric"].isin(list(_COMPARE)) & (table["category"] != ALL)].itertuples():
         separate = row.method.endswith(_SEPARATE)
@@ -161,6 +168,24 @@ def _read_table(path: Path, found: Runs) -> list[dict[str, Any]]:
         own = {"run": run, "setting": "separate" if separate else "unified", "seed": int(row.seed)}
         own |= {"method": row.method.removesuffix(_SEPARATE), "category": row.category, "data": _data_of(table)}
         rows.append({**own, "metric": _COMPARE[row.metric], "value": float(row.value)})
+    return rows
+
+
+def _read_sweep(path: Path, table: pd.DataFrame, found: Runs) -> list[dict[str, Any]]:
+    """Runs by their parameters: each row's configuration is what notebook 10 makes of them."""
+    table = table.fillna("")
+    for name in [name for name in table if f"{name}.value" in table]:  # what a label stands for
+        table[name] = table[f"{name}.value"].where(table[f"{name}.value"] != "", table[name])
+    names = [name for name in (*_PARAMETERS, "setting") if name in table]
+    rows = []
+    for parameters, group in table.groupby(names, sort=False):
+        known = dict(zip(names, parameters, strict=True))
+        setting, seed = known.pop("setting", "unified"), int(known.pop("seed"))
+        run = f"{path}: " + ", ".join(f"{name} {value}" for name, value in known.items() if value) + f", seed {seed}"
+        found.configs[run] = configure(**known, seed=seed)
+        own = {"run": run, "method": known["variant"], "setting": setting, "seed": seed, "data": known["data"]}
+        columns = group[["category", "metric", "value"]]
+        rows += [{**own, **values} for values in columns.to_dict("records")]
     return rows
 
 

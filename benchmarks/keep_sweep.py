@@ -1,0 +1,43 @@
+"""Keep what a sweep measured: one small CSV, without the runs, which `mintad report` reads like the runs themselves.
+
+    python benchmarks/keep_sweep.py data/results/table4_mini.csv runs/sweeps/table4 --where data=mini
+
+A row a run, category and metric, with the parameters of notebook 10 that made the run. Runs that are not finished are
+left out; the same command after the next runs writes the table anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from compare import write
+
+from mintad.sweep import collect
+
+OF_THE_MACHINE = ("run", "root", "out_dir", "device")
+"""Columns that say where a run lies, not what it is."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("csv", type=Path)
+    parser.add_argument("sweep", type=Path, help="the folder of the sweep")
+    parser.add_argument("--where", action="append", default=[], metavar="PARAMETER=VALUE", help="only these runs")
+    arguments = parser.parse_args()
+    table = collect(arguments.sweep)
+    for condition in arguments.where:
+        name, _, value = condition.partition("=")
+        if name not in table:
+            parser.error(f"no parameter {name!r}; there are {', '.join(table.columns)}")
+        table = table[table[name].astype(str) == value]
+    if table.empty:
+        parser.error(f"no finished run in {arguments.sweep}" + " of these" * bool(arguments.where))
+    unused = [name for name in table if (table[name].astype(str) == "").all()]
+    table = table.drop(columns=[*unused, *(name for name in OF_THE_MACHINE if name in table and name not in unused)])
+    write(arguments.csv, table.round({"value": 5, "seconds": 1}).to_dict("records"))
+    print(f"{arguments.csv}: {len(table)} rows")
+
+
+if __name__ == "__main__":
+    main()
