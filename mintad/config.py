@@ -352,7 +352,7 @@ PRESETS: dict[str, Config] = {
             attention_dropout=0.0,
             token_hidden=128,
             inr_width=128,
-            prompt_mapper_gain=16.0,
+            prompt_mapper_gain=32.0,
         ),
         train=TrainConfig(epochs=None, steps=1600, lr=2e-3, schedule="onecycle"),
     ),
@@ -365,4 +365,6 @@ LESSON_DATA = {
     "difficulty": 1.5,
 }
 """Three pairs of `mini`'s products, each with the partner that its "swap" defects are cut from."""
-PRESETS["lesson"] = PRESETS["fast"].override(**{"data.name": "mini", "data.options": LESSON_DATA, "train.steps": 300})
+LESSON = {"data.name": "mini", "data.options": LESSON_DATA, "train.steps": 300, "model.prompt_mapper_gain": 16.0}
+"""Six products are told apart with half of the gain that twelve need."""
+PRESETS["lesson"] = PRESETS["fast"].override(**LESSON)
