@@ -15,6 +15,8 @@ import platform
 import shlex
 import sys
 import time
+from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -97,14 +99,15 @@ def main() -> None:
     print(summary.round(4).to_string())
 
 
-def write(path: Path, rows: list[dict]) -> None:
-    """The CSV with its provenance in comment lines."""
+def write(path: Path, rows: list[dict], packages: Sequence[str] = ()) -> None:
+    """The CSV with its provenance in comment lines; `packages` are those whose versions matter beside the usual."""
     path.parent.mkdir(parents=True, exist_ok=True)
     found = versions()
     machine = f"{platform.machine()}, {found['cores']} cores{', ' + found['gpu'] if 'gpu' in found else ''}"
+    numbers = {name: found[name] for name in ("torch", "timm", "numpy")} | {name: version(name) for name in packages}
     head = [
         f"# command: python {shlex.join(sys.argv)}",
-        f"# versions: python {found['python']}, " + ", ".join(f"{n} {found[n]}" for n in ("torch", "timm", "numpy")),
+        f"# versions: python {found['python']}, " + ", ".join(f"{name} {number}" for name, number in numbers.items()),
         f"# machine: {machine}",
     ]
     path.write_text("\n".join(head) + "\n" + pd.DataFrame(rows).to_csv(index=False), encoding="utf-8")

@@ -124,7 +124,7 @@ def test_every_number_of_the_paper_keeps_its_place(three_seeds):
 
 def test_why_a_method_has_no_number(three_seeds):
     status = table_of(three_seeds, 1).groupby("method")["status"].first()
-    assert status["CutPaste"].startswith("cannot be run here") and status["DRAEM"].count("anomalib") == 1
+    assert status["CutPaste"].startswith("cannot be run here") and "anomalib" in status["DRAEM"]
     status = table_of(three_seeds, 4).groupby("method")["status"].first()
     assert status["Query Pool"] == "not run (model.variant=query_pool)"
     everybody = {name for n in paper.tables() for name in paper.load(n)["method"]}

@@ -10,7 +10,7 @@ import pandas as pd
 
 from mintad import paper
 from mintad.comparison.choose import Chosen
-from mintad.comparison.methods import DATA, HOME, reason
+from mintad.comparison.methods import ANOMALIB, DATA, HOME, reason
 from mintad.model import build_model
 from mintad.model.complexity import parameters
 from mintad.paper import ALL, MEAN
@@ -181,6 +181,8 @@ def _means_of_subset(table: pd.DataFrame, printed: pd.DataFrame, measured: pd.Da
 
 def _why(chosen: Chosen, method: str) -> str:
     if chosen.table == 6:
+        if method in ANOMALIB.values():
+            return "cannot be timed here: benchmarks/complexity.py times our own models and peers"
         why = reason(method)
         return why if why.startswith("cannot") else "not run (benchmarks/complexity.py)"
     return reason(method)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from mintad import paper
 from mintad.comparison.choose import Chosen, measured_with
-from mintad.comparison.methods import DATA, HOME
+from mintad.comparison.methods import ANOMALIB, DATA, HOME
 from mintad.comparison.statistics import mean_std
 from mintad.paper import MEAN
 
@@ -102,6 +102,11 @@ def _about(chosen: Chosen, cells: pd.DataFrame) -> Iterable[str]:
         )
     if set(cells["method"]) & {"PaDiM", "PatchCore"} & set(cells.loc[cells["measured"].notna(), "method"]):
         yield "PaDiM and PatchCore see our features here; the paper ran them with backbones of their own."
+    if foreign := [name for key, name in ANOMALIB.items() if key in set(chosen.rows["method"])]:
+        yield (
+            f"{', '.join(foreign)}: by anomalib on the same images, with our frozen backbone if with any; training, "
+            "maps and image scores are the library's."
+        )
 
 
 def _both(row: pd.Series | None, at_home: bool) -> str:

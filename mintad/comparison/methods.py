@@ -15,9 +15,18 @@ DATA = {"mvtec": "MVTec AD", "visa": "VisA", "btad": "BTAD", "cifar10": "CIFAR-1
 """Data sets as they are written."""
 PEERS = {"padim": "PaDiM", "patchcore": "PatchCore"}
 """Our peers by the paper's names. They see the features of the run they belong to, not a backbone of their own."""
+ANOMALIB = {
+    "anomalib_padim": f"{PEERS['padim']} (anomalib)",
+    "anomalib_patchcore": f"{PEERS['patchcore']} (anomalib)",
+    "anomalib_cfa": "CFA",
+    "anomalib_cflow": "CFLOW",
+    "anomalib_draem": "DRAEM",
+    "anomalib_supersimplenet": "SuperSimpleNet",
+}
+"""What benchmarks/anomalib_peers.py runs, by the names of its CSV, as the tables call it. The paper's name where the
+method is the same and we have none of our own; SimpleNet's successor keeps its own name."""
 
 _NO_PACKAGE = "no maintained package has it, and its own training on images is not rebuilt here"
-_ANOMALIB = "not in mintad; anomalib has it, with a backbone and a training of its own, so not on the same features"
 _REASONS = {
     "CutPaste": _NO_PACKAGE,
     "OmniAL": _NO_PACKAGE,
@@ -27,10 +36,7 @@ _REASONS = {
     "FCDD+OE": f"{_NO_PACKAGE}; it also needs a set of outlier images",
     "PANDA": _NO_PACKAGE,
     "MKD": _NO_PACKAGE,
-    "DRAEM": f"{_ANOMALIB}; it also needs a set of textures",
-    "CFA": _ANOMALIB,
-    "CFLOW": _ANOMALIB,
-    "SimpleNet": "not in mintad; anomalib has a successor (SuperSimpleNet), not this one",
+    "SimpleNet": "no maintained package has it; its successor SuperSimpleNet runs (benchmarks/anomalib_peers.py)",
 }
 
 
@@ -41,6 +47,8 @@ def reason(method: str) -> str:
     peers = {name: key for key, name in PEERS.items()}
     if method in peers:
         return f"not run (mintad train --peers {peers[method]})"
+    if method in ANOMALIB.values():
+        return "not run (benchmarks/anomalib_peers.py, with the extra mintad[anomalib])"
     return f"not run (model.variant={VARIANTS[method]})" if method in VARIANTS else "not run"
 
 
@@ -49,7 +57,7 @@ def place(table: int, method: str, setting: str, config: Config | None) -> tuple
 
     Args:
         table: 1 to 10.
-        method: a `model.variant` or a key of `PEERS`.
+        method: a `model.variant`, or a key of `PEERS` or `ANOMALIB`.
         setting: 'unified' or 'separate'.
         config: of the run; None if it is not known.
 
@@ -64,7 +72,7 @@ def place(table: int, method: str, setting: str, config: Config | None) -> tuple
         if setting != "unified" or not plain or not names:
             return None
         return names[0], printed.set_index("method").loc[names[0], "setting"]
-    name = PEERS.get(method) or METHODS.get(method)
+    name = PEERS.get(method) or ANOMALIB.get(method) or METHODS.get(method)
     if table == 5:
         if config is None or method != "mint_ad" or setting != "unified":
             return None
