@@ -127,6 +127,9 @@ def test_why_a_method_has_no_number(three_seeds):
     assert status["CutPaste"].startswith("cannot be run here") and "anomalib" in status["DRAEM"]
     status = table_of(three_seeds, 4).groupby("method")["status"].first()
     assert status["Query Pool"] == "not run (model.variant=query_pool)"
+    status = table_of(three_seeds, 8)
+    lacking = one(status, method="MINT-AD", setting="resnet18")
+    assert lacking.status.startswith("not run (model.variant=mint_ad); needs this backbone's weights")
     everybody = {name for n in paper.tables() for name in paper.load(n)["method"]}
     from mintad.comparison.methods import reason
 

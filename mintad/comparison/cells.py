@@ -185,4 +185,7 @@ def _why(chosen: Chosen, method: str) -> str:
             return "cannot be timed here: benchmarks/complexity.py times our own models and peers"
         why = reason(method)
         return why if why.startswith("cannot") else "not run (benchmarks/complexity.py)"
-    return reason(method)
+    why = reason(method)
+    if chosen.table == 8 and not why.startswith("cannot"):
+        return f"{why}; needs this backbone's weights: timm's hub, or a file that features.weights names"
+    return why
