@@ -29,6 +29,18 @@ MODEL = ModelConfig(
 )
 TRAIN = TrainConfig(epochs=None, steps=14, batch_size=8, lr=1e-3, checkpoint_every=3, log_every=2, device="cpu", seed=3)
 
+SMALL = {
+    "data.holdout": 0.3,
+    "features.image_size": 64,
+    "features.grid": 4,
+    "model.width": 16,
+    "model.heads": 2,
+    "model.ffn": 32,
+    "model.inr_width": 16,
+    "train.batch_size": 4,
+}
+"""What makes any preset a run of a second on small images."""
+
 
 class ArrayFeatures:
     """The part of `FeatureTable` that training and scoring use, over an array (n, L, F)."""

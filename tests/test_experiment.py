@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from synthetic import SMALL
 
 import mintad
 from mintad import experiment, notebook
@@ -20,18 +21,7 @@ from mintad.metrics import auroc
 from mintad.run import EXECUTED
 from mintad.separate import FOLDER, nearest_mean
 
-TINY = {
-    "data.holdout": 0.3,
-    "features.image_size": 64,
-    "features.grid": 4,
-    "model.width": 16,
-    "model.heads": 2,
-    "model.ffn": 32,
-    "model.inr_width": 16,
-    "train.steps": 8,
-    "train.batch_size": 4,
-    "train.log_every": 4,
-}
+TINY = SMALL | {"train.steps": 8, "train.log_every": 4}
 
 
 @pytest.fixture(scope="module")

@@ -10,23 +10,13 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from synthetic import SMALL
 
 from mintad.data.mini import MiniParameters, make_mini
 from mintad.run import Run
 
 NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks" / "10_unified_training.ipynb"
-TINY = {
-    "data.holdout": 0.3,
-    "features.image_size": 64,
-    "features.grid": 4,
-    "model.width": 16,
-    "model.heads": 2,
-    "model.ffn": 32,
-    "model.inr_width": 16,
-    "train.steps": 30,
-    "train.batch_size": 4,
-    "train.log_every": 5,
-}
+TINY = SMALL | {"train.steps": 30, "train.log_every": 5}
 
 
 @pytest.fixture(scope="module")

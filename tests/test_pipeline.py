@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
+from synthetic import SMALL
 
 from mintad import pipeline, preparation
 from mintad.config import preset
@@ -46,17 +47,8 @@ def small(root, **changes):
         **{
             "data.name": "folder",
             "data.root": str(root),
-            "data.holdout": 0.3,
-            "features.image_size": 64,
-            "features.grid": 4,
-            "model.width": 16,
-            "model.heads": 2,
-            "model.ffn": 32,
-            "model.encoder_layers": 1,
-            "model.decoder_layers": 1,
-            "model.inr_width": 16,
+            **SMALL,
             "train.steps": 12,
-            "train.batch_size": 4,
             "train.device": "cpu",
             "train.log_every": 4,
             **changes,

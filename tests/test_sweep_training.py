@@ -7,24 +7,14 @@ import shutil
 import nbformat
 import pytest
 from sweep_builders import quick_imports, write_spec
+from synthetic import SMALL
 
 from mintad.data.mini import MiniParameters, factory, make_mini
 from mintad.run import Run
 from mintad.sweep import collect, load_spec, sweep
 from mintad.sweep.table import IMAGE, MEAN
 
-TINY = {
-    "data.holdout": 0.3,
-    "features.image_size": 64,
-    "features.grid": 4,
-    "model.width": 16,
-    "model.heads": 2,
-    "model.ffn": 32,
-    "model.inr_width": 16,
-    "train.steps": 8,
-    "train.batch_size": 4,
-    "train.log_every": 4,
-}
+TINY = SMALL | {"train.steps": 8, "train.log_every": 4}
 PARAMETERS = """\
 data: str = "mini"  # data set
 root: str = ""  # its folder
