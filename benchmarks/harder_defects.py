@@ -1,0 +1,78 @@
+"""Judge the models of a sweep over `mini` once more, by defects that are harder to see and by more of them.
+
+    python benchmarks/harder_defects.py data/results/table4_mini_hard.csv runs/sweeps/table4 --difficulty 2
+    mintad report data/results/table4_mini_hard.csv --out report
+
+At difficulty 1 most categories are solved, "swap" defects above all, and a comparison has nothing left to find. Only
+defects depend on `difficulty`: the training images are the same files bit for bit (checked by their hashes), so that
+these are the results a sweep with this option in `data.options` would give. Written like keep_sweep.py's tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from compare import write
+from keep_sweep import OF_THE_MACHINE
+
+from mintad.errors import DataError
+from mintad.evaluation import evaluate
+from mintad.experiment import read_overrides
+from mintad.pipeline import trained_model
+from mintad.preparation import image_list, prepare
+from mintad.run import Run
+from mintad.sweep import collect
+from mintad.sweep.table import OWN, values_of
+from mintad.training.loop import pick_device
+
+
+def judge(run: Run, options: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows (category, metric, value) of a run's model on another test set.
+
+    Raises:
+        DataError: the training images are not those of the run.
+    """
+    config = run.config()
+    config = config.override(**{"data.options": {**config.data.options, **options}})
+    prepared = prepare(config, progress=False)
+    columns = ["category", "role", "hash"]
+    now, then = image_list(prepared, config)[columns], pd.read_csv(run.path / "images.csv")[columns]
+    if not now.sort_values(columns, ignore_index=True).equals(then.sort_values(columns, ignore_index=True)):
+        raise DataError(f"{run.path}: with {options} the training images are others than the run's")
+    model = trained_model(run, prepared.backbone, pick_device(config.train.device))
+    test_rows = np.flatnonzero(prepared.records["split"].to_numpy() == "test")
+    found = evaluate(prepared.detector(model, test_rows), prepared.features, prepared.records, config)
+    return [{"category": c, "metric": m, "value": round(v, 5)} for c, m, v in values_of(found.metrics)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("csv", type=Path)
+    parser.add_argument("sweep", type=Path, help="the folder of a sweep; its finished runs on mini are judged")
+    parser.add_argument("--difficulty", type=float, default=2.0)
+    parser.add_argument("--n-test-good", type=int, default=30, help="normal test images a category")
+    parser.add_argument("--n-test-defect", type=int, default=10, help="images a category and defect")
+    arguments = parser.parse_args()
+    options = {name: getattr(arguments, name) for name in ("difficulty", "n_test_good", "n_test_defect")}
+    runs = collect(arguments.sweep)
+    runs = runs[runs["data"] == "mini"].groupby("run", sort=False).first()
+    if runs.empty:
+        parser.error(f"no finished run on mini in {arguments.sweep}")
+    rows = []
+    for name, run in runs.drop(columns=[n for n in (*OWN, *OF_THE_MACHINE) if n in runs]).iterrows():
+        parameters = {key: value for key, value in run.items() if value != ""}
+        changes = read_overrides(parameters.get("overrides.value") or parameters.get("overrides") or "")
+        parameters["overrides.value"] = json.dumps({**changes, "data.options": options}, sort_keys=True)
+        parameters.setdefault("overrides", f"difficulty {arguments.difficulty:g}")
+        rows += [{**parameters, **row} for row in judge(Run(arguments.sweep / name), options)]
+        write(arguments.csv, rows)
+        print(name, flush=True)
+
+
+if __name__ == "__main__":
+    main()
