@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 METRICS = "metrics.json"
 MEAN = "mean"
 """Category of a mean over categories; `mintad.paper.MEAN`."""
-IMAGE, PIXEL, SWAP = "I-AUROC", "P-AUPR", "swap I-AUROC"
-"""Image AUROC, pixel average precision (as in `mintad.paper`), and image AUROC of "swap" defects alone."""
+IMAGE, PIXEL, SWAP, ACCURACY = "I-AUROC", "P-AUPR", "swap I-AUROC", "class accuracy"
+"""Image AUROC, pixel average precision (as in `mintad.paper`), image AUROC of "swap" defects alone, and the share of
+test images whose class the model's head tells."""
 OWN = ("run", "category", "metric", "value", "seconds")
 """Columns that are not parameters."""
 
@@ -31,7 +32,7 @@ def collect(folder: str | Path) -> pd.DataFrame:
     Returns:
         One row a run, category and metric. Columns: run; every parameter of the notebook (mappings and lists as JSON
         text) and every axis of the grid; an axis of labelled values has the label, the values are in ``AXIS.value``;
-        category ("dataset/category", or "mean"); metric (`IMAGE`, `PIXEL`, `SWAP`); value in 0..1; seconds (of the
+        category ("dataset/category", or "mean"); metric (`IMAGE`, `PIXEL`, `SWAP`, `ACCURACY`); value in 0..1; seconds (of the
         run's last attempt). A parameter called like one of `OWN` has an underscore behind its name. Empty where
         nothing is finished. A run without ``metrics.json`` gives no rows.
 
@@ -77,6 +78,8 @@ def values_of(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str, float]]:
     swaps = {key: found["swap"]["auroc"] for key, found in metrics.get("defects", {}).items() if "swap" in found}
     if swaps:
         parts[SWAP] = {"per_category": swaps, "mean": sum(swaps.values()) / len(swaps)}
+    if accuracy := metrics.get("class_accuracy"):
+        parts[ACCURACY] = {"per_category": accuracy["per_class"], "mean": accuracy["mean"]}
     for metric, part in parts.items():
         for category, value in {**part["per_category"], MEAN: part["mean"]}.items():
             if value is not None:
