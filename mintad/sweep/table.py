@@ -32,9 +32,9 @@ def collect(folder: str | Path) -> pd.DataFrame:
     Returns:
         One row a run, category and metric. Columns: run; every parameter of the notebook (mappings and lists as JSON
         text) and every axis of the grid; an axis of labelled values has the label, the values are in ``AXIS.value``;
-        category ("dataset/category", or "mean"); metric (`IMAGE`, `PIXEL`, `SWAP`, `ACCURACY`); value in 0..1; seconds (of the
-        run's last attempt). A parameter called like one of `OWN` has an underscore behind its name. Empty where
-        nothing is finished. A run without ``metrics.json`` gives no rows.
+        category ("dataset/category", or "mean"); metric (`IMAGE`, `PIXEL`, `SWAP`, `ACCURACY`); value in 0..1; seconds
+        (of the run's last attempt). A parameter called like one of `OWN` has an underscore behind its name. Empty
+        where nothing is finished. A run without ``metrics.json`` gives no rows.
 
     Raises:
         MintadError: no sweep has begun there, or a result is damaged.
