@@ -1,7 +1,7 @@
 """Run the paper's peers by anomalib on the same images, and write one tidy CSV that `mintad report` reads.
 
     python benchmarks/anomalib_peers.py anomalib_mini.csv --data mini --models padim,cfa,draem --steps 1600
-    mintad report anomalib_mini.csv data/results/mini_fast.csv --out report
+    mintad report anomalib_mini.csv data/results/mini_peers.csv --out report
 
 Needs the extra mintad[anomalib]. Images, hold-out and categories are those that `mintad train` would use with the same
 --data, --set and seed. One model learns all categories; with --separate there is one a category, which is told the

@@ -1,6 +1,6 @@
 """Compare variants over seeds, and peers on the same features, and write one tidy CSV.
 
-    python benchmarks/compare.py data/results/elpv_fast.csv --data elpv --variants mint_ad --seeds 0,1,2 --peers
+    python benchmarks/compare.py elpv.csv --data elpv --variants mint_ad --seeds 0,1,2 --peers
     padim,patchcore
 
 Each run keeps its own run directory under --runs and is resumed or skipped when the command is repeated. Peers are
