@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mintad.comparison.choose import choose
+from mintad.comparison.choose import choose, measured_with
 from mintad.comparison.runs import read_runs
 from mintad.errors import MintadError
 from mintad.metrics import summarise
@@ -123,6 +123,10 @@ def test_a_kept_sweep_is_read_like_its_runs(tmp_path):
         assert config.train.steps == 1600 and config.data.name == "mini"
     settings = choose(found, 5).rows.groupby("seed")["paper_setting"].first()
     assert settings.to_dict() == {0: "class_loss+prior_loss", 1: "adapter+class_loss+prior_loss+class_query"}
+    harder = {"data.options": {"difficulty": 2}}
+    record(out, "d", {**plain, "overrides": harder, "seed": 3}, {}, summarise(scored(0)))
+    subprocess.run([sys.executable, script, kept, out, "--where", "seed=3"], check=True, capture_output=True)
+    assert "on mini (difficulty 2) with" in measured_with(choose(read_runs([kept]), 4))
     arguments = [sys.executable, script, kept, out, "--where"]
     assert b"no parameter 'sed'" in subprocess.run([*arguments, "sed=1"], capture_output=True).stderr
     assert b"no finished run" in subprocess.run([*arguments, "seed=2"], capture_output=True).stderr

@@ -199,8 +199,11 @@ def measured_with(chosen: Chosen) -> str:
     length = f"{config.train.steps:,} steps" if config.train.steps else f"{config.train.epochs:g} epochs"
     grid, model = config.features.grid, config.model
     backbone = "several backbones" if chosen.table == 8 else config.features.backbone
+    options = protocol(config, chosen.table)["data.options"]
+    drawn = f" ({', '.join(f'{name} {value}' for name, value in options.items())})" if options else ""
     text = (
-        f"Measured on {DATA.get(chosen.data, chosen.data)} with {backbone}, {grid}×{grid} tokens, width {model.width}, "
-        f"{model.encoder_layers} + {model.decoder_layers} layers, {length}, batch {config.train.batch_size}"
+        f"Measured on {DATA.get(chosen.data, chosen.data)}{drawn} with {backbone}, {grid}×{grid} tokens, "
+        f"width {model.width}, {model.encoder_layers} + {model.decoder_layers} layers, {length}, "
+        f"batch {config.train.batch_size}"
     )
     return f"{text}. The paper: efficientnet_b4, 14×14, width 256, 4 + 4 layers, 1000 epochs, batch 32."
