@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -104,15 +104,27 @@ def test_no_sweep_and_no_result(tmp_path, out):
         collect(out)
 
 
-def test_a_kept_sweep_is_read_like_its_runs(tmp_path):
+@pytest.fixture
+def keep(monkeypatch):
+    """benchmarks/keep_sweep.py as a function of its arguments."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+    script = importlib.import_module("keep_sweep")
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["keep_sweep.py", *map(str, arguments)])
+        script.main()
+
+    return run
+
+
+def test_a_kept_sweep_is_read_like_its_runs(tmp_path, keep, capsys):
     """benchmarks/keep_sweep.py, and `mintad report` on what it writes: Table 5 from a label, its mapping and a seed."""
     off, out, kept = {"model.adapter": False, "model.class_query": False}, tmp_path / "sweep", tmp_path / "kept.csv"
     plain = {"preset": "fast", "data": "mini", "variant": "mint_ad", "categories": "", "device": "auto"}
     record(out, "a", {**plain, "overrides": off, "seed": 0}, {"overrides": "no adapter"}, summarise(scored(0)))
     record(out, "b", {**plain, "overrides": "", "seed": 1}, {"seed": "1"}, summarise(scored(1)))
     record(out, "c", {**plain, "overrides": "", "seed": 2}, {"seed": "2"}, summarise(scored(2)), state="failed")
-    script = Path(__file__).parents[1] / "benchmarks" / "keep_sweep.py"
-    subprocess.run([sys.executable, script, kept, out], check=True, capture_output=True)
+    keep(kept, out)
     found, there = read_runs([kept]), collect(out)
     assert len(found.configs) == 2 and len(found.rows) == len(there)
     for run, config in found.configs.items():
@@ -125,8 +137,9 @@ def test_a_kept_sweep_is_read_like_its_runs(tmp_path):
     assert settings.to_dict() == {0: "class_loss+prior_loss", 1: "adapter+class_loss+prior_loss+class_query"}
     harder = {"data.options": {"difficulty": 2}}
     record(out, "d", {**plain, "overrides": harder, "seed": 3}, {}, summarise(scored(0)))
-    subprocess.run([sys.executable, script, kept, out, "--where", "seed=3"], check=True, capture_output=True)
+    keep(kept, out, "--where", "seed=3")
     assert "on mini (difficulty 2) with" in measured_with(choose(read_runs([kept]), 4))
-    arguments = [sys.executable, script, kept, out, "--where"]
-    assert b"no parameter 'sed'" in subprocess.run([*arguments, "sed=1"], capture_output=True).stderr
-    assert b"no finished run" in subprocess.run([*arguments, "seed=2"], capture_output=True).stderr
+    for condition, complaint in ("sed=1", "no parameter 'sed'"), ("seed=2", "no finished run"):
+        with pytest.raises(SystemExit):
+            keep(kept, out, "--where", condition)
+        assert complaint in capsys.readouterr().err
