@@ -1,6 +1,8 @@
-"""Fixtures shared by the tests of downloading."""
+"""Fixtures of several files: a server to download from, and a small finished run."""
 
 from __future__ import annotations
+
+import shutil
 
 import pytest
 from download_builders import (
@@ -10,6 +12,11 @@ from download_builders import (
     source_for,
     tar_of,
 )
+from synthetic import small
+
+from mintad.data.mini import MiniParameters, make_mini
+from mintad.pipeline import train_run
+from mintad.run import Run
 
 
 @pytest.fixture
@@ -26,3 +33,31 @@ def toy(server):
     source = source_for(server, content)
     CONTENT[source.hashes] = content
     return source
+
+
+@pytest.fixture(scope="session")
+def products(tmp_path_factory):
+    wanted = MiniParameters(categories=("mesh", "capsule"), n_train=10, n_test_good=3, n_test_defect=1, size=64)
+    return make_mini(tmp_path_factory.mktemp("products") / "set", wanted)
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    """Features go to a folder of the tests."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("MINTAD_CACHE", str(tmp_path_factory.mktemp("cache")))
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="session")
+def finished(products, cache, tmp_path_factory):
+    """A finished run of `small`, with PaDiM; not to be changed."""
+    out = tmp_path_factory.mktemp("runs") / "run"
+    return train_run(small(products), out, peer_names=("padim",), progress=False)
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """A copy of the finished run, to be changed."""
+    return Run(shutil.copytree(finished.path, tmp_path / "copy"))
