@@ -203,7 +203,7 @@ class TrainConfig:
     """Gradient norm limit, UniAD's recipe; 0 for none."""
     weight_ce: float = 1.0
     """lambda_a of Eq. 6 (§3.5: 1, so that the classification is learned first). Beside a reconstruction loss that sums
-    192 channels, 1 is little: in long trainings classes that were told apart are lost again, with 10 they are not."""
+    192 channels, 1 is little: in long trainings on mini classes that were told apart were lost again, with 10 not."""
     weight_prior: float = 0.1
     """lambda_b of Eq. 6."""
     mse_reduction: Literal["element", "token"] = "token"

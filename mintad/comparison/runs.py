@@ -172,7 +172,7 @@ def _read_table(path: Path, found: Runs) -> list[dict[str, Any]]:
 
 
 def _read_sweep(path: Path, table: pd.DataFrame, found: Runs) -> list[dict[str, Any]]:
-    """Runs by their parameters: each row's configuration is what notebook 10 makes of them."""
+    """Runs by their parameters: each one's configuration is what notebook 10 makes of them, with the presets of now."""
     table = table.astype(object).fillna("")
     for name in [name for name in table if f"{name}.value" in table]:  # what a label stands for
         table[name] = table[f"{name}.value"].where(table[f"{name}.value"] != "", table[name])
