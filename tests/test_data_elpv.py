@@ -60,6 +60,16 @@ def test_anomalous_grades_leave_the_split_of_the_normals_alone(root: Path):
     assert {name: more[name] for name in plain} == plain
 
 
+def test_the_development_set_shares_no_cell_with_the_test_set(root: Path):
+    plain, ours = split_of(load("elpv", root)), load("elpv", root, grades="development")
+    assert all(plain.get(name, "left out") != "test" for name in split_of(ours))
+    assert set(ours["defect"]) == {"good", "grade_0.33", "grade_0.67"}
+    assert ours["label"].sum() == 40
+    trained = sum(split == "train" for split in plain.values())
+    assert (ours["label"] == 0).sum() == trained
+    assert 0.65 < (ours["split"] == "train").sum() / trained < 0.75
+
+
 @given(st.randoms(use_true_random=False))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=10)
 def test_the_split_does_not_depend_on_the_order_of_the_labels(root: Path, shuffler: random.Random):

@@ -6,7 +6,8 @@ anomalous; the grades in between are doubtful by construction and left out unles
 
 The owners publish no split for anomaly detection. Ours: of each category's normal cells 70 % train; the
 rest and all anomalous cells test. A cell's place follows from a hash of its name and the seed, so that it
-depends neither on the order of files nor on the version of a random generator.
+depends neither on the order of files nor on the version of a random generator. Settings are to be chosen on
+`grades='development'`, which shares no test cell with it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from mintad.data.records import GOOD, make_records
 from mintad.data.tree import Row, Scan, absolute
 from mintad.errors import ConfigError, DataError, nearest
 
-Grades = Literal["exclude", "normal", "anomalous", "nearest"]
+Grades = Literal["exclude", "normal", "anomalous", "nearest", "development"]
 CATEGORIES = ("mono", "poly")
 _DEFECTS = {1 / 3: "grade_0.33", 2 / 3: "grade_0.67", 1.0: "defective"}
 
@@ -37,7 +38,8 @@ def load_elpv(
     Args:
         root: folder with labels.csv and images/; None for the one inside the installed package.
         grades: what becomes of the grades 1/3 and 2/3: left out, both normal (they then also train), both
-            anomalous, or "nearest" (1/3 normal, 2/3 anomalous).
+            anomalous, or "nearest" (1/3 normal, 2/3 anomalous). "development" judges settings without a test cell:
+            the training cells are split once more, and the grades in between are the anomalies.
         train_share: share of each category's normal cells that train.
         seed: of the split.
 
@@ -68,7 +70,11 @@ def scan_elpv(folder: Path, *, grades: Grades = "exclude", train_share: float = 
             name: label for name, p, kind in cells if kind == category and (label := _label(p, grades)) is not None
         }
         normal = sorted((name for name in labels if not labels[name]), key=lambda name: _draw(seed, name))
-        train = set(normal[: int(train_share * len(normal) + 0.5)])
+        if grades == "development":
+            normal = normal[: _share(train_share, len(normal))]
+            ours = set(normal)
+            labels = {name: label for name, label in labels.items() if label or name in ours}
+        train = set(normal[: _share(train_share, len(normal))])
         rows += [
             {
                 "dataset": "elpv",
@@ -142,8 +148,14 @@ def _broken(path: Path, number: int, what: str) -> Problem:
     return error(f"{path}, line {number}", what, cure)
 
 
+def _share(share: float, count: int) -> int:
+    return int(share * count + 0.5)
+
+
 def _label(probability: float, grades: Grades) -> int | None:
     """0, 1, or None for a cell that is left out."""
+    if grades == "development":
+        return None if probability == 1 else int(probability > 0)
     if probability in (0.0, 1.0):
         return int(probability)
     return {"exclude": None, "normal": 0, "anomalous": 1, "nearest": round(probability)}[grades]
