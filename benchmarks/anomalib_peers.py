@@ -120,7 +120,7 @@ def main() -> None:
         for name in wanted:
             for seed in map(int, arguments.seeds.split(",")):
                 rows += run(name, records, base.override(**{"train.seed": seed}), **options)
-                write(arguments.csv, rows, packages=("anomalib", "lightning"))
+                write(arguments.csv, rows, packages=("anomalib", "lightning"), config=base)
     except MintadError as error:
         parser.error(str(error))
     table = pd.DataFrame(rows)

@@ -11,6 +11,7 @@ model per category and are told the category of a test image.
 from __future__ import annotations
 
 import argparse
+import json
 import platform
 import shlex
 import sys
@@ -41,8 +42,8 @@ def rows_of(method: str, seed: int, metrics: dict, seconds: dict[str, float]) ->
         for name in ("auroc", "average_precision", "aupro"):
             part = (metrics[level] or {}).get(name)
             if part:
-                rows += [(key, f"{level}_{name}", value) for key, value in part["per_category"].items()]
-                rows.append(("mean", f"{level}_{name}", part["mean"]))
+                both = {**part["per_category"], "mean": part["mean"]}.items()
+                rows += [(key, f"{level}_{name}", value) for key, value in both if value is not None]
     swaps = [by["swap"]["auroc"] for by in metrics["defects"].values() if "swap" in by]
     if swaps:
         rows.append(("mean", "image_auroc_swap", float(np.mean(swaps))))
@@ -52,6 +53,8 @@ def rows_of(method: str, seed: int, metrics: dict, seconds: dict[str, float]) ->
         accuracy = metrics["class_accuracy"]
         rows += [(key, "class_accuracy", value) for key, value in accuracy["per_class"].items()]
         rows.append(("mean", "class_accuracy", accuracy["mean"]))
+        if accuracy.get("normal") is not None:
+            rows.append(("mean", "class_accuracy_normal_images", accuracy["normal"]))
     return [{"method": method, "seed": seed, "category": c, "metric": m, "value": round(v, 5)} for c, m, v in rows]
 
 
@@ -65,7 +68,7 @@ def run_peer(name: str, prepared: Prepared, config: Config) -> list[dict]:
     else:
         detector = factory(prepared.backbone.grid).fit(prepared.features, prepared.train_rows)
     metrics = evaluate(detector, prepared.features, prepared.records, config).metrics
-    return rows_of(name, 0, metrics, {"fit_and_evaluation": time.perf_counter() - began})
+    return rows_of(name, config.train.seed, metrics, {"fit_and_evaluation": time.perf_counter() - began})
 
 
 def main() -> None:
@@ -91,16 +94,23 @@ def main() -> None:
             out = arguments.runs / f"{arguments.csv.stem}-{variant}-{seed}"
             run = train_run(config, out, progress=sys.stderr.isatty())
             rows += rows_of(variant, seed, run.read("metrics"), run.read("seconds"))
-            write(arguments.csv, rows)
-    write(arguments.csv, rows)
+            write(arguments.csv, rows, config=base)
+    write(arguments.csv, rows, config=base)
     table = pd.DataFrame(rows)
     table = table[table["metric"].str.contains("image_auroc|pixel_average|class_acc|seconds")]
     summary = table.groupby(["metric", "category", "method"])["value"].agg(["mean", "std", "count"])
     print(summary.round(4).to_string())
 
 
-def write(path: Path, rows: list[dict], packages: Sequence[str] = ()) -> None:
-    """The CSV with its provenance in comment lines; `packages` are those whose versions matter beside the usual."""
+def write(path: Path, rows: list[dict], packages: Sequence[str] = (), config: Config | None = None) -> None:
+    """The CSV with its provenance in comment lines. Lines that somebody has added by hand stay.
+
+    Args:
+        path: of the CSV; what is there is replaced.
+        rows: its rows.
+        packages: those whose versions matter beside the usual.
+        config: what all rows have in common; `mintad report` then knows which tables may be compared.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     found = versions()
     machine = f"{platform.machine()}, {found['cores']} cores{', ' + found['gpu'] if 'gpu' in found else ''}"
@@ -110,7 +120,19 @@ def write(path: Path, rows: list[dict], packages: Sequence[str] = ()) -> None:
         f"# versions: python {found['python']}, " + ", ".join(f"{name} {number}" for name, number in numbers.items()),
         f"# machine: {machine}",
     ]
+    if config:
+        head.append("# config: " + json.dumps(portable(config).to_dict()))
+    if path.exists():
+        ours = tuple(line.partition(":")[0] + ":" for line in head)
+        lines = path.read_text(encoding="utf-8").splitlines()
+        head += [line for line in lines if line.startswith("#") and not line.startswith(ours)]
     path.write_text("\n".join(head) + "\n" + pd.DataFrame(rows).to_csv(index=False), encoding="utf-8")
+
+
+def portable(config: Config) -> Config:
+    """Without the paths of this machine."""
+    options = {name: value for name, value in config.data.options.items() if name != "roots"}
+    return config.override(**{"data.root": None, "data.options": options, "features.weights": "auto"})
 
 
 if __name__ == "__main__":

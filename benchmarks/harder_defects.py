@@ -5,7 +5,8 @@
 
 At difficulty 1 most categories are solved, "swap" defects above all, and a comparison has nothing left to find. Only
 defects depend on `difficulty`: the training images are the same files bit for bit (checked by their hashes), so that
-these are the results a sweep with this option in `data.options` would give. Written like keep_sweep.py's tables.
+these are the results a sweep with this option in `data.options` would give, class accuracy left out. Written like
+keep_sweep.py's tables.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from mintad.sweep.table import OWN, values_of
 from mintad.training.loop import pick_device
 
 
-def judge(run: Run, options: dict[str, Any]) -> list[dict[str, Any]]:
-    """Rows (category, metric, value) of a run's model on another test set.
+def judge(run: Run, options: dict[str, Any]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Rows (category, metric, value) of a run's model on another test set, and all options of that set.
 
     Raises:
         DataError: the training images are not those of the run.
@@ -47,7 +48,8 @@ def judge(run: Run, options: dict[str, Any]) -> list[dict[str, Any]]:
     model = trained_model(run, prepared.backbone, pick_device(config.train.device))
     test_rows = np.flatnonzero(prepared.records["split"].to_numpy() == "test")
     found = evaluate(prepared.detector(model, test_rows), prepared.features, prepared.records, config)
-    return [{"category": c, "metric": m, "value": round(v, 5)} for c, m, v in values_of(found.metrics)]
+    rows = [{"category": c, "metric": m, "value": round(v, 5)} for c, m, v in values_of(found.metrics)]
+    return rows, config.data.options
 
 
 def main() -> None:
@@ -60,16 +62,18 @@ def main() -> None:
     arguments = parser.parse_args()
     options = {name: getattr(arguments, name) for name in ("difficulty", "n_test_good", "n_test_defect")}
     runs = collect(arguments.sweep)
-    runs = runs[runs["data"] == "mini"].groupby("run", sort=False).first()
+    if not runs.empty:
+        runs = runs[runs["data"] == "mini"].groupby("run", sort=False).first()
     if runs.empty:
         parser.error(f"no finished run on mini in {arguments.sweep}")
     rows = []
     for name, run in runs.drop(columns=[n for n in (*OWN, *OF_THE_MACHINE) if n in runs]).iterrows():
-        parameters = {key: value for key, value in run.items() if value != ""}
+        parameters = {key: value for key, value in run.items() if pd.notna(value) and value != ""}
         changes = read_overrides(parameters.get("overrides.value") or parameters.get("overrides") or "")
-        parameters["overrides.value"] = json.dumps({**changes, "data.options": options}, sort_keys=True)
+        found, judged_by = judge(Run(arguments.sweep / name), options)
+        parameters["overrides.value"] = json.dumps({**changes, "data.options": judged_by}, sort_keys=True)
         parameters.setdefault("overrides", f"difficulty {arguments.difficulty:g}")
-        rows += [{**parameters, **row} for row in judge(Run(arguments.sweep / name), options)]
+        rows += [{**parameters, **row} for row in found]
         write(arguments.csv, rows)
         print(name, flush=True)
 

@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--where", action="append", default=[], metavar="PARAMETER=VALUE", help="only these runs")
     arguments = parser.parse_args()
     table = collect(arguments.sweep)
-    for condition in arguments.where:
+    for condition in arguments.where if not table.empty else ():
         name, _, value = condition.partition("=")
         if name not in table:
             parser.error(f"no parameter {name!r}; there are {', '.join(table.columns)}")

@@ -4,10 +4,11 @@
     --set 'data.options={roots: {folder: ../shared/data/real, elpv: null}}' --set features.grid=14
     --set train.steps=750 --set model.jitter_scale=40
 
-One setting a call, whose rows are added to the CSV (or replace those of the same name), with the changes it was made
-by. Each held-out image is judged as it is and with one defect: in turn a rectangle from another image of its category,
-a scar (a long thin one), or a darkened rectangle. Made defects are easier than real ones and of other kinds, and some
-cannot be seen (background on background): they rank settings, and promise nothing.
+One setting a call, whose rows are added to the CSV (or replace those of the same name), with the options it was made
+by and two keys of the presets that have changed over time. Each held-out image is judged as it is and with one defect:
+in turn a rectangle from another image of its category, a scar (a long thin one), or a darkened rectangle. Made defects
+are easier than real ones and of other kinds, and some cannot be seen (background on background): they rank settings,
+and promise nothing.
 """
 
 from __future__ import annotations
@@ -112,7 +113,10 @@ def main() -> None:
     images = [to_pixels(read_image(path), size) for path in kept_back["image"]]
     spoiled, masks = spoil(images, category_keys(kept_back).to_numpy())
     feat_nLF = features_of(spoiled, prepared)
-    rows, changes = [], "; ".join(arguments.set)
+    options = {"preset": arguments.preset, "data": arguments.data, "root": arguments.root}
+    named = [f"{name} {value}" for name, value in options.items() if value is not None]
+    presets = [f"gain {config.model.prompt_mapper_gain:g}", f"weight_ce {config.train.weight_ce:g}"]
+    rows, changes = [], "; ".join([*named, *arguments.set, *presets])
 
     def look(done: int, detector: Detector) -> None:
         for (category, metric), value in judge(detector, prepared, config, feat_nLF, masks).items():

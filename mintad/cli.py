@@ -328,7 +328,9 @@ def print_results(run: Path) -> None:
     table.add_row("mean", *(_shown(column["mean"]) for column in columns.values()))
     console.print(table)
     if metrics.get("class_accuracy"):
-        console.print(f"class accuracy on test images: {_shown(metrics['class_accuracy']['mean'])}")
+        accuracy = metrics["class_accuracy"]
+        normal = f" ({_shown(accuracy['normal'])} on the normal ones)" if accuracy.get("normal") is not None else ""
+        console.print(f"class accuracy on test images: {_shown(accuracy['mean'])}{normal}")
     peers = run / "peers.csv"
     if peers.exists():
         import pandas as pd

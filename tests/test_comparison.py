@@ -19,6 +19,7 @@ from mintad.comparison.figures import growth_table
 from mintad.comparison.layout import sheet
 from mintad.comparison.pairs import pairs
 from mintad.comparison.runs import read_runs
+from mintad.config import preset
 from mintad.errors import ConfigError, DataError
 
 
@@ -289,3 +290,65 @@ def test_complexity_beside_the_paper(tmp_path):
     file.write_text("# command: x\n# machine: y, 2 cores\n" + "\n".join(rows) + "\n")
     made = report([file], tmp_path / "out", tables=[6])
     assert "machine: y, 2 cores." in made.sheets[0].notes and "command" not in " ".join(made.sheets[0].notes)
+
+
+def compare_csv(file, values: dict[str, float], *, data: str = "mini", config=None, method: str = "mint_ad"):
+    head = [f"# config: {json.dumps(config.to_dict())}"] if config else []
+    rows = [f"{method},0,{data}/{name},image_auroc,{value}" for name, value in values.items()]
+    mean = sum(values.values()) / len(values)
+    lines = [*head, "method,seed,category,metric,value", *rows, f"{method},0,mean,image_auroc,{mean}"]
+    file.write_text("\n".join(lines) + "\n")
+    return file
+
+
+def test_tables_that_tell_their_configuration_join_those_of_the_same_images_alone(tmp_path):
+    base = preset("fast").override(**{"data.name": "mini"})
+    harder = base.override(**{"data.options": {"difficulty": 2.0}})
+    runs = write_run(tmp_path / "run", {"gear": 0.9}, data="mini", name="fast")
+    peers = compare_csv(tmp_path / "peers.csv", {"gear": 0.7}, config=base, method="padim")
+    found = read_runs([runs, peers])
+    chosen = choose(found, 1)
+    assert not chosen.notes and one(cells(chosen), method="PaDiM", setting="unified", category="gear").measured == 0.7
+    assert choose(where(found, ["features.grid=7"]), 1).rows["method"].nunique() == 2
+    judged = compare_csv(tmp_path / "harder.csv", {"gear": 0.6}, config=harder, method="padim")
+    with pytest.raises(DataError, match=r'other images would be compared.*"difficulty": 2.0.*--where'):
+        choose(read_runs([runs, judged]), 1)
+    untold = compare_csv(tmp_path / "untold.csv", {"gear": 0.6}, method="padim")
+    assert choose(read_runs([runs, untold]), 1).notes == [
+        "1 of 2 runs are from a CSV that does not tell how they were made."
+    ]
+    with pytest.raises(DataError, match="PaDiM, unified: from a table that tells its configuration and one that does"):
+        choose(read_runs([peers, untold]), 1)
+    again = compare_csv(tmp_path / "again.csv", {"gear": 0.7}, config=base, method="padim")
+    assert len(choose(read_runs([peers, again]), 1).rows) == 4  # the same result twice does no harm
+    compare_csv(again, {"gear": 0.6}, config=base, method="padim")
+    with pytest.raises(DataError, match="PaDiM, unified has seed 0 more than once: .*peers.csv.*again.csv"):
+        choose(read_runs([peers, again]), 1)
+    untold.write_text("# config: {\n" + untold.read_text())
+    with pytest.raises(DataError, match="untold.csv: cannot read its line '# config:'"):
+        read_runs([untold])
+
+
+def test_table_3_is_about_its_own_data_sets_and_whole_ones(tmp_path):
+    other = {"elpv/mono": 0.9, "folder/screw": 0.8}
+    write_run(tmp_path / "other", other, data="merged", name="fast")
+    assert not table_of(tmp_path, 3)["measured"].notna().any()
+    assert choose(read_runs([tmp_path]), 1).data == "elpv+folder"
+    part = {f"btad/{n}": 0.9 for n in range(3)} | {f"mvtec/{n}": 0.6 for n in MVTEC[:2]}
+    write_run(tmp_path / "part", part, data="merged")
+    table = table_of(tmp_path, 3)
+    rows = table[(table["method"] == "MINT-AD") & (table["metric"] == "I-AUROC")].set_index("category")
+    assert rows.loc["btad", "difference"] == pytest.approx(0.9 - rows.loc["btad", "paper"])
+    assert rows.loc[["mvtec", "mean"], "measured"].notna().all()
+    assert rows.loc[["mvtec", "mean"], "difference"].isna().all()
+    assert rows.loc["mean", "paper"] == paper.value(3, "MINT-AD", "mean", "I-AUROC", "merged")
+
+
+def test_table_3_is_paired_by_category(tmp_path):
+    values = {f"mvtec/{n}": 0.9 for n in MVTEC} | {f"visa/{n}": 0.6 for n in range(12)}
+    values |= {f"btad/{n}": 0.3 for n in range(3)}
+    write_run(tmp_path / "a", values, data="merged")
+    lower = {key: value - 0.1 - n / 1000 for n, (key, value) in enumerate(values.items())}
+    write_run(tmp_path / "b", lower, data="merged", model__variant="uniad")
+    found = one(pairs(choose(read_runs([tmp_path]), 3)), metric="I-AUROC")
+    assert (found.categories, found.won) == (30, 30)

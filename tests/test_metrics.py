@@ -295,6 +295,9 @@ def test_class_accuracy_is_over_known_classes():
     assert accuracy["n"] == len(table) == 48
     assert accuracy["mean"] == pytest.approx(1 - (3 + 1) / 48)  # the first of every eight is called a bolt
     assert accuracy["per_class"] == pytest.approx({"toy/nut": 7 / 8, "toy/bolt": 1, "toy/pin": 7 / 8})
+    table.loc[1, "pred_class"] = "toy/pin"
+    assert metrics.class_accuracy(table)["normal"] == pytest.approx(1 - (1 + 1 + 1) / 24)
+    assert metrics.class_accuracy(table[table["label"] == 1])["normal"] is None
     table.loc[table["category"] == "pin", "prompt_class"] = ""
     assert metrics.class_accuracy(table)["n"] == 40
     assert metrics.class_accuracy(table.assign(pred_class="")) is None

@@ -172,7 +172,7 @@ def test_headline_numbers_say_what_they_are_over(unmasked):
     tiles = [text for text in page.texts["div"] if len(text) < 80]
     assert f"{summary['image']['auroc']['mean']:.3f}image AUROC, meanof 2 categories" in tiles
     assert f"{summary['image']['auroc']['pooled']:.3f}image AUROC, pooled24 test images, one scale" in tiles
-    assert f"{summary['class_accuracy']['mean']:.1%}class accuracyof 24 test images" in tiles
+    assert f"{summary['class_accuracy']['mean']:.1%}class accuracyof 24 test images; 91.7% of the normal ones" in tiles
     text = page.texts["main"][0]
     assert "24 test images: 12 normal, 12 anomalous." in text
     assert "Threshold 0.5: the 0.95 quantile of the scores of 20 normal training images" in text

@@ -22,6 +22,8 @@ COLUMNS = (
 )  # fmt: skip
 """Columns of `cells`. `difference` (measured - paper) is there only where `data` and categories are the paper's."""
 KEY = ["method", "setting", "category", "metric"]
+_CATEGORIES = {"mvtec": 15, "visa": 12, "btad": 3}
+"""Data sets and how many categories they have."""
 _BATCH_METRICS = {"Params (M)": "Params (M)", "MACs (G)": "FLOPs (G)", "Inference Time (s)": "Inference Time (s)"}
 
 
@@ -48,13 +50,14 @@ def cells(chosen: Chosen, complexity: pd.DataFrame | None = None) -> pd.DataFram
     return _finish(chosen, measured, printed)
 
 
-def by_seed(chosen: Chosen) -> pd.DataFrame:
+def by_seed(chosen: Chosen, *, data_sets: bool = True) -> pd.DataFrame:
     """Values by category and seed, means over categories included: columns method, setting, category, metric, seed,
-    value, in the table's terms. A peer that stands in several runs of a seed has their mean."""
+    value, in the table's terms. A peer that stands in several runs of a seed has their mean. Table 3 has the means of
+    its data sets for categories, without `data_sets` the categories themselves."""
     rows = chosen.rows.drop(columns=["method", "setting"])
     rows = rows.rename(columns={"paper_method": "method", "paper_setting": "setting"})
     rows = rows[rows["metric"].isin([IMAGE, PIXEL, *([SWAP] if chosen.table in (4, 5) else [])])]
-    if chosen.table == 3:
+    if chosen.table == 3 and data_sets:
         rows = _data_sets(rows)
     rows = rows.groupby([*KEY, "seed"], sort=False, as_index=False)["value"].mean()
     if chosen.table == 7:
@@ -136,11 +139,14 @@ def _finish(chosen: Chosen, measured: pd.DataFrame, printed: pd.DataFrame) -> pd
     table = _in_order(table, printed, measured)
     home = DATA.get(HOME[chosen.table], "")
     same, complete = chosen.at_home or not chosen.data, _covers(chosen)
-    if same and not complete:
-        table = _means_of_subset(table, printed, measured)
-    comparable = same & (table["category"].ne(MEAN) | complete | table["paper"].notna())
-    if chosen.table in (4, 5, 8, 9):
-        comparable &= complete
+    means = table["category"] == MEAN
+    if same and not complete and chosen.table != 3:  # it prints data sets, which say nothing about parts of them
+        subset = _means_of_subset(table, printed, measured)
+        table["paper"] = subset.where(means & subset.notna(), table["paper"])
+        means &= subset.isna()
+    comparable = same & (~means | complete)
+    if chosen.table == 3:
+        comparable &= complete | table["category"].isin(_complete_data_sets(chosen))
     comparable &= (table["metric"] != "Params (M)") & (chosen.table != 6)
     table["paper_data"] = np.where(table["paper"].notna(), home, "")
     table["difference"] = (table["measured"] - table["paper"]).where(comparable)
@@ -165,18 +171,24 @@ def _covers(chosen: Chosen) -> bool:
     """Whether every category behind the paper's means was run."""
     if not chosen.at_home or chosen.table in (6, 7):
         return True
-    wanted = {"mvtec": 15, "visa": 12, "merged": 30}[HOME[chosen.table]]
-    return len(set(chosen.rows["category"]) - {MEAN}) == wanted
+    if chosen.table == 3:
+        return len(_complete_data_sets(chosen)) == len(_CATEGORIES)
+    return len(set(chosen.rows["category"]) - {MEAN}) == _CATEGORIES[HOME[chosen.table]]
 
 
-def _means_of_subset(table: pd.DataFrame, printed: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
-    """The paper's means over those of its categories that were run; none where it prints no rows."""
+def _complete_data_sets(chosen: Chosen) -> list[str]:
+    """Data sets of which every category was run."""
+    counts = pd.Series([key.partition("/")[0] for key in set(chosen.rows["category"]) - {MEAN}]).value_counts()
+    return [name for name, count in _CATEGORIES.items() if counts.get(name) == count]
+
+
+def _means_of_subset(table: pd.DataFrame, printed: pd.DataFrame, measured: pd.DataFrame) -> pd.Series:
+    """The paper's means over those of its categories that were run, a value a row of `table`; NaN where it prints none
+    of them."""
     rows = printed[printed["category"].isin(set(measured["category"]) - {MEAN})]
     means = rows.groupby(["method", "setting", "metric"])["paper"].mean()
     keys = pd.MultiIndex.from_frame(table[["method", "setting", "metric"]])
-    subset = means.reindex(keys).to_numpy()
-    of_rows = (table["category"] == MEAN).to_numpy() & np.isfinite(subset)
-    return table.assign(paper=np.where(of_rows, subset, table["paper"]))
+    return pd.Series(means.reindex(keys).to_numpy(), index=table.index)
 
 
 def _why(chosen: Chosen, method: str) -> str:

@@ -28,6 +28,9 @@ _FREE = {
     "train.log_every",
 }
 """Keys that may differ between runs that are averaged: seed, machine, and what belongs to one variant alone."""
+_OPTIONS = "data.options"
+_ROUNDING = 2e-5
+"""Tables are rounded to five digits."""
 _VARIED = {5: {f"model.{name}" for name in SWITCHES}, 8: {"features.backbone"}}
 """Keys that a table itself varies."""
 
@@ -103,6 +106,7 @@ def choose(runs: Runs, table: int) -> Chosen:
     configs = {name: runs.configs[name] for name in rows["run"].unique()}
     chosen = Chosen(table, data if len(rows) else "", rows, configs, notes)
     _refuse_mixture(chosen)
+    _refuse_other_images(chosen)
     _refuse_twice(chosen)
     return dataclasses.replace(chosen, notes=[*notes, *_differences(chosen)])
 
@@ -141,7 +145,7 @@ def protocol(config: Config, table: int) -> dict[str, Any]:
     free = _FREE | _VARIED.get(table, set())
     values = {key: value for key, value in values.items() if key not in free}
     dropped = ("categories", "split", "roots", "images")
-    values["data.options"] = {k: v for k, v in values["data.options"].items() if k not in dropped}
+    values[_OPTIONS] = {k: v for k, v in values[_OPTIONS].items() if k not in dropped}
     return values
 
 
@@ -149,7 +153,10 @@ def _refuse_mixture(chosen: Chosen) -> None:
     for (method, setting), group in chosen.rows.groupby(["paper_method", "paper_setting"]):
         known = [chosen.configs[name] for name in group["run"].unique()]
         if any(config is None for config in known) and any(known):
-            raise DataError(f"{method}, {setting}: from run directories and from a CSV table; give one of the two")
+            raise DataError(
+                f"{method}, {setting}: from a table that tells its configuration and one that does not; give one of "
+                "the two"
+            )
         found = [protocol(config, chosen.table) for config in known if config]
         differing = _differing(found)
         if differing:
@@ -160,11 +167,23 @@ def _refuse_mixture(chosen: Chosen) -> None:
             )
 
 
+def _refuse_other_images(chosen: Chosen) -> None:
+    """Methods may be trained differently (a note says so), but not judged by other images."""
+    known = [config for config in chosen.configs.values() if config]
+    options = _differing([{_OPTIONS: protocol(config, chosen.table)[_OPTIONS]} for config in known])
+    if options:
+        raise DataError(
+            f"table {chosen.table}: runs on other images would be compared ({_listed(options)}); give tables of one "
+            f"kind, or choose, for example --where '{_OPTIONS}={options[_OPTIONS][0]}'"
+        )
+
+
 def _refuse_twice(chosen: Chosen) -> None:
-    rows = chosen.rows
-    own = rows[~rows["method"].isin(list(PEERS))]  # they may have been run along with every variant
     keys = ["paper_method", "paper_setting", "seed", "category", "metric"]
-    twice = own[own.duplicated(keys, keep=False)]
+    twice = chosen.rows[chosen.rows.duplicated(keys, keep=False)]
+    if len(twice):  # a peer may have been run along with every variant, always with the same result
+        spread = twice.groupby(keys)["value"].transform(lambda values: values.max() - values.min())
+        twice = twice[~twice["method"].isin(list(PEERS)) | (spread > _ROUNDING)]
     if len(twice):
         first = twice.iloc[0]
         names = twice[(twice[keys] == first[keys]).all(axis=1)]["run"].unique()
@@ -177,8 +196,11 @@ def _refuse_twice(chosen: Chosen) -> None:
 def _differences(chosen: Chosen) -> list[str]:
     """A note where the methods of a table, each alike in itself, were not trained alike."""
     found = [protocol(config, chosen.table) for config in chosen.configs.values() if config]
-    differing = _differing(found)
-    return [f"The methods were not trained alike: {_listed(differing)}."] if differing else []
+    differing, unknown = _differing(found), sum(config is None for config in chosen.configs.values())
+    notes = [f"The methods were not trained alike: {_listed(differing)}."] if differing else []
+    if found and unknown:
+        notes.append(f"{unknown} of {len(chosen.configs)} runs are from a CSV that does not tell how they were made.")
+    return notes
 
 
 def _differing(found: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
@@ -199,7 +221,7 @@ def measured_with(chosen: Chosen) -> str:
     length = f"{config.train.steps:,} steps" if config.train.steps else f"{config.train.epochs:g} epochs"
     grid, model = config.features.grid, config.model
     backbone = "several backbones" if chosen.table == 8 else config.features.backbone
-    options = protocol(config, chosen.table)["data.options"]
+    options = protocol(config, chosen.table)[_OPTIONS]
     drawn = f" ({', '.join(f'{name} {value}' for name, value in options.items())})" if options else ""
     text = (
         f"Measured on {DATA.get(chosen.data, chosen.data)}{drawn} with {backbone}, {grid}×{grid} tokens, "

@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from mintad.comparison.layout import DASH, Sheet
+from mintad.comparison.layout import Sheet
 from mintad.report.markup import SORT, STYLE, escape, interactive, table, tag
 
 _STYLE = "td,th{white-space:pre}tbody th,td{vertical-align:top}"
@@ -162,6 +162,3 @@ def write_files(folder: Path, sheets: Sequence[Sheet], cells: Mapping[int, pd.Da
         (folder / f"{name}.csv").write_text(cells[one.number].to_csv(index=False), encoding="utf-8", newline="")
         (folder / f"{name}.tex").write_text(latex(one), encoding="utf-8", newline="")
     (folder / "paired_tests.csv").write_text(tests.to_csv(index=False), encoding="utf-8", newline="")
-
-
-__all__ = ["DASH", "html_page", "latex", "to_latex", "write_files"]

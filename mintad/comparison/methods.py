@@ -80,7 +80,7 @@ def place(table: int, method: str, setting: str, config: Config | None) -> tuple
     if name is None or not plain or table == 6:
         return None
     if table == 8:
-        known = config is not None and method not in PEERS and setting == "unified"
+        known = config is not None and method in METHODS and setting == "unified"
         return (name, config.features.backbone.removeprefix("tf_")) if known else None
     if table in (1, 2):
         return name, setting

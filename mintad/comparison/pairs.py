@@ -36,7 +36,7 @@ def pairs(chosen: Chosen) -> pd.DataFrame:
 
 
 def _rows(chosen: Chosen) -> Iterator[dict[str, object]]:
-    values = by_seed(chosen)
+    values = by_seed(chosen, data_sets=False)
     printed = {*paper.load(chosen.table)["metric"], SWAP}
     values = values[(values["category"] != MEAN) & values["metric"].isin(printed)]
     for metric, of_metric in values.groupby("metric", sort=False):

@@ -4,6 +4,7 @@ of them: compare.py's and keep_sweep.py's."""
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import pandas as pd
 from mintad.config import Config
 from mintad.errors import DataError, MintadError
 from mintad.experiment import configure
+from mintad.model import VARIANTS
 from mintad.paper import ALL, MEAN
 from mintad.peers import PEERS
 from mintad.run import Run
@@ -32,6 +34,10 @@ _COMPARE = {"image_auroc": IMAGE, "pixel_average_precision": PIXEL, "image_auroc
 """Metrics of benchmarks/compare.py -> ours."""
 _SEPARATE = "_separate"
 """End of a peer's name in such a table: one model a category."""
+_CONFIG = "# config: "
+"""Beginning of the line of such a table that tells what its runs have in common."""
+_MERGED = {"mvtec", "visa", "btad"}
+"""Data sets of Table 3."""
 
 
 @dataclass
@@ -42,7 +48,7 @@ class Runs:
     """Columns `COLUMNS`, one row a number: method is a `model.variant` or a peer; category "dataset/category" or
     `mintad.paper.MEAN`; value in 0..1. A peer has the run, seed and setting of the run it was evaluated with."""
     configs: dict[str, Config | None]
-    """Run -> its configuration; None for what a table of benchmarks/compare.py holds, which does not tell."""
+    """Run -> its configuration; None for what a table of benchmarks/compare.py holds that does not tell."""
     skipped: dict[str, str] = field(default_factory=dict)
     """Run -> why it is not among the rows: unfinished, failed, damaged, twice."""
     complexity: pd.DataFrame | None = None
@@ -132,10 +138,12 @@ def _unfinished(run: Run) -> str | None:
 
 def _rows(run: Run, name: str) -> list[dict[str, Any]]:
     config, setting = run.config(), "separate" if (run.path / FOLDER).exists() else "unified"
-    told = {"run": name, "setting": setting, "seed": config.train.seed, "data": config.data.name}
+    values = list(values_of(run.read("metrics")))
+    data = _data_of(config.data.name, (category for category, _, _ in values))
+    told = {"run": name, "setting": setting, "seed": config.train.seed, "data": data}
     rows = [
         {**told, "method": config.model.variant, "category": category, "metric": metric, "value": value}
-        for category, metric, value in values_of(run.read("metrics"))
+        for category, metric, value in values
     ]
     peers = run.peers()
     for method in peers.index.intersection(list(PEERS)):
@@ -160,15 +168,26 @@ def _read_table(path: Path, found: Runs) -> list[dict[str, Any]]:
         return _read_sweep(path, table, found)
     if not {"method", "seed", "category", "metric", "value"} <= set(table.columns):
         raise DataError(f"{path} is no table of benchmarks/compare.py, keep_sweep.py or complexity.py")
+    config, data = _config_in(path), _data_of(None, table["category"])
     rows = []
     for row in table[table["metric"].isin(list(_COMPARE)) & (table["category"] != ALL)].itertuples():
-        separate = row.method.endswith(_SEPARATE)
-        run = f"{path}: {row.method}, seed {row.seed}"
-        found.configs[run] = None
-        own = {"run": run, "setting": "separate" if separate else "unified", "seed": int(row.seed)}
-        own |= {"method": row.method.removesuffix(_SEPARATE), "category": row.category, "data": _data_of(table)}
+        separate, seed = row.method.endswith(_SEPARATE), int(row.seed)
+        run, method = f"{path}: {row.method}, seed {seed}", row.method.removesuffix(_SEPARATE)
+        changes = {"train.seed": seed} | ({"model.variant": method} if method in VARIANTS else {})
+        found.configs[run] = config.override(**changes) if config else None
+        own = {"run": run, "setting": "separate" if separate else "unified", "seed": seed}
+        own |= {"method": method, "category": row.category, "data": data}
         rows.append({**own, "metric": _COMPARE[row.metric], "value": float(row.value)})
     return rows
+
+
+def _config_in(path: Path) -> Config | None:
+    """What the runs of a table of benchmarks/compare.py have in common: all but seed and variant."""
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith(_CONFIG)]
+    try:
+        return Config.from_dict(json.loads(lines[0].removeprefix(_CONFIG))) if lines else None
+    except (MintadError, ValueError) as error:
+        raise DataError(f"{path}: cannot read its line '{_CONFIG.strip()}': {error}") from error
 
 
 def _read_sweep(path: Path, table: pd.DataFrame, found: Runs) -> list[dict[str, Any]]:
@@ -183,16 +202,20 @@ def _read_sweep(path: Path, table: pd.DataFrame, found: Runs) -> list[dict[str, 
         setting, seed = known.pop("setting", "unified"), int(known.pop("seed"))
         run = f"{path}: " + ", ".join(f"{name} {value}" for name, value in known.items() if value) + f", seed {seed}"
         found.configs[run] = configure(**known, seed=seed)
-        own = {"run": run, "method": known["variant"], "setting": setting, "seed": seed, "data": known["data"]}
+        data = _data_of(known["data"], group["category"])
+        own = {"run": run, "method": known["variant"], "setting": setting, "seed": seed, "data": data}
         columns = group[["category", "metric", "value"]]
         rows += [{**own, **values} for values in columns.to_dict("records")]
     return rows
 
 
-def _data_of(table: pd.DataFrame) -> str:
-    """Name of the data set, from the first category ("dataset/category"); of a merged set there are several."""
-    names = {key.partition("/")[0] for key in table["category"] if "/" in key}
-    return names.pop() if len(names) == 1 else "merged"
+def _data_of(name: str | None, categories: Iterable[str]) -> str:
+    """Name of the data set. A merged set other than Table 3's is named by its parts ("elpv+folder"); where no name is
+    known, the categories ("dataset/category") tell it."""
+    if name not in (None, "merged"):
+        return name
+    parts = {key.partition("/")[0] for key in categories if "/" in key}
+    return "merged" if len(parts) > 1 and parts <= _MERGED else "+".join(sorted(parts))
 
 
 def _frozen(values: Any) -> Any:

@@ -7,7 +7,7 @@ anomalous; the grades in between are doubtful by construction and left out unles
 The owners publish no split for anomaly detection. Ours: of each category's normal cells 70 % train; the
 rest and all anomalous cells test. A cell's place follows from a hash of its name and the seed, so that it
 depends neither on the order of files nor on the version of a random generator. Settings are to be chosen on
-`grades='development'`, which shares no test cell with it.
+`grades='development'`: with the same `seed` and `train_share` it has none of these test cells.
 """
 
 from __future__ import annotations

@@ -96,17 +96,21 @@ def defect_metrics(scores: pd.DataFrame) -> dict[str, dict[str, dict[str, float 
 def class_accuracy(scores: pd.DataFrame) -> dict[str, Any] | None:
     """Share of the test images whose predicted class is right.
 
-    Images of classes that were never trained on (an empty prompt_class) are left out.
+    Images of classes that were never trained on (an empty prompt_class) are left out. The head has seen normal images
+    alone: a defect may make one class look like another, so the normal test images stand apart, too.
 
     Returns:
-        ``{"mean" (over images), "per_class": {class: share}, "n"}``, or None without predictions.
+        ``{"mean" (over images), "normal" (over the normal ones; None without any), "per_class": {class: share}, "n"}``,
+        or None without predictions.
     """
     known = scores[(scores["prompt_class"] != "") & (scores["pred_class"] != "")]
     if known.empty:
         return None
     right = known["pred_class"] == known["prompt_class"]
     per_class = right.groupby(known["prompt_class"]).mean().to_dict()
-    return {"mean": float(right.mean()), "per_class": per_class, "n": len(known)}
+    normal = right[known["label"] == 0]
+    of_normal = float(normal.mean()) if len(normal) else None
+    return {"mean": float(right.mean()), "normal": of_normal, "per_class": per_class, "n": len(known)}
 
 
 def _table(

@@ -105,6 +105,8 @@ def _tiles(scores: pd.DataFrame, metrics: dict[str, Any], threshold: dict[str, A
     shown = [(name, "–" if value is None else f"{value:.3f}", of) for name, value, of in tiles]
     if classes:
         of = f"of {classes['n']:,} test images" if "n" in classes else "of the test images"
+        if classes.get("normal") is not None:
+            of += f"; {classes['normal']:.1%} of the normal ones"
         shown.append(("class accuracy", f"{classes['mean']:.1%}", of))
     note = ""
     if threshold:

@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 
 METRICS = "metrics.json"
 MEAN = "mean"
-"""Category of a mean over categories; `mintad.paper.MEAN`."""
+"""Category of a mean over categories, `mintad.paper.MEAN`; of the class accuracy, over all test images."""
 IMAGE, PIXEL, SWAP, ACCURACY = "I-AUROC", "P-AUPR", "swap I-AUROC", "class accuracy"
 """Image AUROC, pixel average precision (as in `mintad.paper`), image AUROC of "swap" defects alone, and the share of
 test images whose class the model's head tells."""
+NORMAL_ACCURACY = "class accuracy, normal images"
+"""The same of the normal test images; for the mean alone."""
 OWN = ("run", "category", "metric", "value", "seconds")
 """Columns that are not parameters."""
 
@@ -32,9 +34,9 @@ def collect(folder: str | Path) -> pd.DataFrame:
     Returns:
         One row a run, category and metric. Columns: run; every parameter of the notebook (mappings and lists as JSON
         text) and every axis of the grid; an axis of labelled values has the label, the values are in ``AXIS.value``;
-        category ("dataset/category", or "mean"); metric (`IMAGE`, `PIXEL`, `SWAP`, `ACCURACY`); value in 0..1; seconds
-        (of the run's last attempt). A parameter called like one of `OWN` has an underscore behind its name. Empty
-        where nothing is finished. A run without ``metrics.json`` gives no rows.
+        category ("dataset/category", or "mean"); metric (`IMAGE`, `PIXEL`, `SWAP`, `ACCURACY`, `NORMAL_ACCURACY`);
+        value in 0..1; seconds (of the run's last attempt). A parameter called like one of `OWN` has an underscore
+        behind its name. Empty where nothing is finished. A run without ``metrics.json`` gives no rows.
 
     Raises:
         MintadError: no sweep has begun there, or a result is damaged.
@@ -80,6 +82,7 @@ def values_of(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str, float]]:
         parts[SWAP] = {"per_category": swaps, "mean": sum(swaps.values()) / len(swaps)}
     if accuracy := metrics.get("class_accuracy"):
         parts[ACCURACY] = {"per_category": accuracy["per_class"], "mean": accuracy["mean"]}
+        parts[NORMAL_ACCURACY] = {"per_category": {}, "mean": accuracy.get("normal")}  # not in older runs
     for metric, part in parts.items():
         for category, value in {**part["per_category"], MEAN: part["mean"]}.items():
             if value is not None:
