@@ -93,10 +93,13 @@ def choose(runs: Runs, table: int) -> Chosen:
     Raises:
         DataError: runs of different data sets, or trained differently, would be mixed.
     """
-    rows = runs.rows.copy()
-    places = [place(table, r.method, r.setting, runs.configs[r.run]) for r in rows.itertuples()]
-    rows[["paper_method", "paper_setting"]] = [found or (None, None) for found in places] if places else None
-    rows = rows.dropna(subset=["paper_method"])
+    keys = ["run", "method", "setting"]
+    places = [
+        (*key, *(place(table, key.method, key.setting, runs.configs[key.run]) or (None, None)))
+        for key in runs.rows[keys].drop_duplicates().itertuples(index=False)
+    ]
+    places = pd.DataFrame(places, columns=[*keys, "paper_method", "paper_setting"])
+    rows = runs.rows.merge(places.dropna(), on=keys)
     if table == 7:  # a run is one split: its mean is that split again
         rows = rows[rows["category"] != MEAN]
     data = _data(table, rows)
