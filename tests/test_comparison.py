@@ -156,6 +156,17 @@ def test_another_data_set_is_never_subtracted(tmp_path):
     assert "difference" not in sheet(choose(read_runs([tmp_path]), 4), four).head
 
 
+def test_data_without_masks_have_no_pixel_values_and_the_report_says_so(tmp_path):
+    values = {"mono": 0.9, "poly": 0.8}
+    for seed in (0, 1):
+        write_run(tmp_path / f"{seed}", values, data="elpv", name="fast", pixel=None, train__seed=seed)
+    made = report([tmp_path], tmp_path / "report")
+    measured = {one.number for one in made.sheets if one.measured}
+    assert 4 in measured and 10 not in measured
+    chosen = choose(read_runs([tmp_path]), 10)
+    assert any("ELPV have no P-AUPR" in note for note in sheet(chosen, cells(chosen)).notes)
+
+
 def test_some_of_the_papers_categories(tmp_path):
     write_run(tmp_path / "run", {"bottle": 0.9, "wood": 0.8})
     mean = one(table_of(tmp_path, 1), method="MINT-AD", setting="unified", category="mean")

@@ -89,7 +89,10 @@ def _about(chosen: Chosen, cells: pd.DataFrame) -> Iterable[str]:
         return
     yield measured_with(chosen)
     seeds = sorted(set(cells.loc[cells["measured"].notna(), "seeds"].astype(int)))
-    if seeds == [1]:
+    if not seeds:
+        data, metrics = DATA.get(chosen.data, chosen.data), ", ".join(dict.fromkeys(cells["metric"]))
+        yield f"The runs on {data} have no {metrics}; pixels are judged where there are masks."
+    elif seeds == [1]:
         yield "One run of each method: no deviation, and nothing is decided."
     else:
         runs = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"

@@ -1,0 +1,85 @@
+"""How sure is a difference where there are few categories? A bootstrap over test images and seeds of sweeps' runs.
+
+    python benchmarks/image_intervals.py data/results/elpv_intervals.csv mint_ad \\
+        runs/sweeps/table4 runs/sweeps/table5 --where data=elpv
+
+`mintad report` draws categories, which needs more than ELPV's two. Here every draw takes test images with replacement
+within category and label, the same for both models, and seeds with replacement; both models of a seed have the
+same held-out images and batches. What it cannot see is other categories.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from compare import write
+
+from mintad.data.records import category_keys
+from mintad.errors import DataError
+from mintad.metrics.resampling import interval, resampled_aurocs
+from mintad.run import Run
+from mintad.sweep import collect
+
+
+def find(folders: list[Path], conditions: dict[str, str]) -> dict[str, dict[int, Run]]:
+    """Name -> seed -> run: a variant, and with changes of the configuration their label, too."""
+    found: dict[str, dict[int, Run]] = {}
+    for folder in folders:
+        runs = collect(folder)
+        for _, run in runs[runs.metric == "I-AUROC"].drop_duplicates("run").iterrows():
+            if all(str(run.get(key, "")) == value for key, value in conditions.items()):
+                name = " ".join(str(run[key]) for key in ("variant", "overrides") if run.get(key, ""))
+                found.setdefault(name, {})[int(run["seed"])] = Run(folder / run["run"])
+    return found
+
+
+def difference(one: dict[int, Run], other: dict[int, Run], draws: int) -> dict[str, Any]:
+    """Image AUROC of `one` minus `other`, of their common seeds, with its interval.
+
+    Raises:
+        DataError: no common seed, or other test images.
+    """
+    seeds = sorted(set(one) & set(other))
+    if not seeds:
+        raise DataError("no common seed")
+    values, drawn = [], []
+    for seed in seeds:
+        first, second = one[seed].scores(), other[seed].scores()
+        if not first["image"].equals(second["image"]):
+            raise DataError(f"{one[seed].path} and {other[seed].path} were tested on different images")
+        scores = {"one": first["pred_score"], "other": second["pred_score"]}
+        value, draw = resampled_aurocs(scores, first["label"], category_keys(first), draws=draws)
+        values.append(value["one"] - value["other"])
+        drawn.append(draw["one"] - draw["other"])
+    chosen = np.random.default_rng(0).integers(len(seeds), size=(len(seeds), draws))
+    low, high = interval(np.stack(drawn)[chosen, np.arange(draws)].mean(axis=0))
+    numbers = {"difference": float(np.mean(values)), "low": low, "high": high}
+    return {"seeds": len(seeds), **{name: round(number, 5) for name, number in numbers.items()}}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("csv", type=Path)
+    parser.add_argument("reference", help="the model from which the others are subtracted, such as mint_ad")
+    parser.add_argument("sweeps", type=Path, nargs="+", help="folders of sweeps")
+    parser.add_argument("--where", action="append", default=[], metavar="PARAMETER=VALUE", help="only these runs")
+    parser.add_argument("--draws", type=int, default=400)
+    arguments = parser.parse_args()
+    conditions = dict(condition.split("=", 1) for condition in arguments.where)
+    found = find(arguments.sweeps, conditions)
+    if arguments.reference not in found:
+        parser.error(f"no finished run of {arguments.reference!r}; there are {', '.join(found) or 'none'}")
+    rows = []
+    for name, runs in found.items():
+        if name != arguments.reference:
+            one = difference(found[arguments.reference], runs, arguments.draws)
+            rows.append({"metric": "I-AUROC", "one": arguments.reference, "other": name, **one})
+            print(rows[-1], flush=True)
+            write(arguments.csv, rows)
+
+
+if __name__ == "__main__":
+    main()
