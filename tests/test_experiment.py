@@ -20,6 +20,7 @@ from mintad.features.table import FeatureTable
 from mintad.metrics import auroc
 from mintad.run import EXECUTED
 from mintad.separate import FOLDER, nearest_mean
+from mintad.sweep.table import BY_CLASSIFIER, values_of
 
 TINY = SMALL | {"train.steps": 8, "train.log_every": 4}
 
@@ -144,6 +145,10 @@ def test_separate_with_a_classifier_scores_the_sorted_ones_alike(separate):
     alike = np.isclose(scores["pred_score"], scores["pred_score_by_classifier"])
     assert right.any() and alike[right].all()
     assert separate.read("metrics")["class_accuracy"]["mean"] == pytest.approx(right.mean())
+    in_sweeps = {(category, metric): value for category, metric, value in values_of(separate.read("metrics"))}
+    for key, part in scores.groupby(category_keys(scores)):
+        chosen = auroc(part["pred_score_by_classifier"], part["label"])
+        assert in_sweeps[key, BY_CLASSIFIER] == pytest.approx(chosen)
 
 
 def test_an_image_sorted_wrongly_is_judged_by_the_other_model(separate, monkeypatch):

@@ -21,6 +21,8 @@ IMAGE, PIXEL, SWAP, ACCURACY = "I-AUROC", "P-AUPR", "swap I-AUROC", "class accur
 test images whose class the model's head tells."""
 NORMAL_ACCURACY = "class accuracy, normal images"
 """The same of the normal test images; for the mean alone."""
+BY_CLASSIFIER = "I-AUROC, by classifier"
+"""Image AUROC of separate models where the nearest class mean chooses the model (App. A.1); `IMAGE` is told."""
 OWN = ("run", "category", "metric", "value", "seconds")
 """Columns that are not parameters."""
 
@@ -34,9 +36,9 @@ def collect(folder: str | Path) -> pd.DataFrame:
     Returns:
         One row a run, category and metric. Columns: run; every parameter of the notebook (mappings and lists as JSON
         text) and every axis of the grid; an axis of labelled values has the label, the values are in ``AXIS.value``;
-        category ("dataset/category", or "mean"); metric (`IMAGE`, `PIXEL`, `SWAP`, `ACCURACY`, `NORMAL_ACCURACY`);
-        value in 0..1; seconds (of the run's last attempt). A parameter called like one of `OWN` has an underscore
-        behind its name. Empty where nothing is finished. A run without ``metrics.json`` gives no rows.
+        category ("dataset/category", or "mean"); metric (`IMAGE`, `PIXEL`, `SWAP`, `ACCURACY`, `NORMAL_ACCURACY`,
+        `BY_CLASSIFIER`); value in 0..1; seconds (of the run's last attempt). A parameter called like one of `OWN` has
+        an underscore behind its name. Empty where nothing is finished. A run without ``metrics.json`` gives no rows.
 
     Raises:
         MintadError: no sweep has begun there, or a result is damaged.
@@ -83,6 +85,8 @@ def values_of(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str, float]]:
     if accuracy := metrics.get("class_accuracy"):
         parts[ACCURACY] = {"per_category": accuracy["per_class"], "mean": accuracy["mean"]}
         parts[NORMAL_ACCURACY] = {"per_category": {}, "mean": accuracy.get("normal")}  # not in older runs
+    if chosen := metrics.get("by_classifier"):
+        parts[BY_CLASSIFIER] = chosen["image"]["auroc"]
     for metric, part in parts.items():
         for category, value in {**part["per_category"], MEAN: part["mean"]}.items():
             if value is not None:
