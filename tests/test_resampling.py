@@ -1,11 +1,16 @@
-"""Bootstrap of AUROCs over test images."""
+"""Bootstrap of AUROCs over test images, and benchmarks/image_intervals.py."""
 
 from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from mintad.errors import DataError
 from mintad.metrics import MetricError, auroc, image_metrics
 from mintad.metrics.resampling import interval, resampled_aurocs
 
@@ -51,3 +56,29 @@ def test_few_images_are_resampled_within_their_kind():
 def test_a_category_without_both_kinds_is_refused():
     with pytest.raises(MetricError, match="b: .* here 2, 0"):
         resampled_aurocs({"x": [1, 2, 3, 4]}, [0, 1, 0, 0], ["a", "a", "b", "b"])
+
+
+@pytest.fixture
+def intervals(monkeypatch):
+    """benchmarks/image_intervals.py as a module."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+    return importlib.import_module("image_intervals")
+
+
+def a_run(scores, names="abcdefgh"):
+    """What a run has of a test of eight images in two categories."""
+    rows = {"image": list(names), "dataset": "d", "category": list("xxxxyyyy"), "label": [0, 0, 1, 1] * 2}
+    return SimpleNamespace(path="run", scores=lambda: pd.DataFrame({**rows, "pred_score": scores}))
+
+
+def test_differences_are_of_common_seeds_with_their_spread(intervals):
+    right, wrong, half = [0, 1, 2, 3] * 2, [3, 2, 1, 0] * 2, [0, 1, 2, 3, 3, 2, 1, 0]
+    one, other = {0: a_run(right), 1: a_run(right), 7: a_run(wrong)}, {0: a_run(wrong), 1: a_run(half)}
+    found = intervals.difference(one, other, draws=500)
+    assert found["seeds"] == 2 and found["difference"] == 0.75  # 1 with seed 0, 1/2 with seed 1
+    assert (found["low"], found["high"]) == (0.5, 1.0)  # seeds are drawn, too
+    assert intervals.difference(one, {0: one[0]}, draws=50) == {"seeds": 1, "difference": 0.0, "low": 0.0, "high": 0.0}
+    with pytest.raises(DataError, match="different images"):
+        intervals.difference(one, {0: a_run(right, "hgfedcba")}, draws=50)
+    with pytest.raises(DataError, match="no common seed"):
+        intervals.difference(one, {2: a_run(right)}, draws=50)
