@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from compare import write
 
-from mintad.data.records import category_keys
+from mintad.comparison.study import paired_draws
 from mintad.errors import DataError
-from mintad.metrics.resampling import interval, resampled_aurocs
+from mintad.metrics.resampling import interval
 from mintad.run import Run
 from mintad.sweep import collect
 
@@ -55,11 +55,7 @@ def difference(one: dict[int, Run], other: dict[int, Run], draws: int) -> dict[s
         raise DataError("no common seed")
     values, drawn = [], []
     for seed in seeds:
-        first, second = one[seed].scores(), other[seed].scores()
-        if not first["image"].equals(second["image"]):
-            raise DataError(f"{one[seed].path} and {other[seed].path} were tested on different images")
-        scores = {"one": first["pred_score"], "other": second["pred_score"]}
-        value, draw = resampled_aurocs(scores, first["label"], category_keys(first), draws=draws)
+        value, draw = paired_draws({"one": one[seed].scores(), "other": other[seed].scores()}, draws=draws)
         values.append(value["one"] - value["other"])
         drawn.append(draw["one"] - draw["other"])
     chosen = np.random.default_rng(1).integers(len(seeds), size=(len(seeds), draws))

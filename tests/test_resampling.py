@@ -78,7 +78,7 @@ def test_differences_are_of_common_seeds_with_their_spread(intervals):
     assert found["seeds"] == 2 and found["difference"] == 0.75  # 1 with seed 0, 1/2 with seed 1
     assert (found["low"], found["high"]) == (0.5, 1.0)  # seeds are drawn, too
     assert intervals.difference(one, {0: one[0]}, draws=50) == {"seeds": 1, "difference": 0.0, "low": 0.0, "high": 0.0}
-    with pytest.raises(DataError, match="different images"):
+    with pytest.raises(DataError, match="not tested on the same images"):
         intervals.difference(one, {0: a_run(right, "hgfedcba")}, draws=50)
     with pytest.raises(DataError, match="no common seed"):
         intervals.difference(one, {2: a_run(right)}, draws=50)

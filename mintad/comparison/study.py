@@ -80,8 +80,19 @@ def image_draws(
         if not (Path(one[shared[0]]) / "scores.csv").exists():
             raise DataError(f"{one[shared[0]]} keeps no scores; the bootstrap over images needs a run directory")
         tested[method] = Run(Path(one[shared[0]])).scores()
-    first, other = tested.values()
-    if not first["image"].equals(other["image"]):
-        raise DataError(f"{' and '.join(methods)} were not tested on the same images")
-    scores = {method: table["pred_score"].to_numpy() for method, table in tested.items()}
+    return paired_draws(tested, draws=draws, seed=seed)
+
+
+def paired_draws(
+    tested: dict[str, pd.DataFrame], *, draws: int = 1000, seed: int = 0
+) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """`mintad.metrics.resampling.resampled_aurocs` of the tables of scores that runs keep, by name.
+
+    Raises:
+        DataError: they are not of the same images.
+    """
+    first = next(iter(tested.values()))
+    if not all(table["image"].equals(first["image"]) for table in tested.values()):
+        raise DataError(f"{' and '.join(tested)} were not tested on the same images")
+    scores = {name: table["pred_score"].to_numpy() for name, table in tested.items()}
     return resampled_aurocs(scores, first["label"], category_keys(first), draws=draws, seed=seed)
