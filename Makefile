@@ -8,26 +8,26 @@ JOBS   ?= 2
 .PHONY: demo test lint setup train lab pages bench clean help
 
 demo: setup  ## train and evaluate on real solar cells (ELPV), leave a results page
-	$(BIN)/mintad train --preset fast --data elpv --peers padim,patchcore --out runs/elpv
+	$(BIN)/mintad train --preset fast --data elpv --baselines padim,patchcore --out runs/elpv
 
 # Workers share the cores: two whose PyTorch each takes all of them wait for each other most of the time.
 test: export OMP_NUM_THREADS = 1
 test: setup lint  ## lint, all tests, then every notebook
 	$(BIN)/python -m pytest -n $(JOBS)
-	$(BIN)/python -m mintad.lessons --jobs $(JOBS)
+	$(BIN)/python -m mintad.course.shared_models --jobs $(JOBS)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --nbval-lax --nbval-cell-timeout 600 notebooks
 
 lint: setup
 	$(BIN)/ruff check .
 
 train: setup  ## train what the notebooks share, so that they only load it (about 5 minutes)
-	$(BIN)/python -m mintad.lessons --jobs $(JOBS)
+	$(BIN)/python -m mintad.course.shared_models --jobs $(JOBS)
 
 lab: setup  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
 
 pages: setup  ## execute the notebooks and write them as browsable pages into site/
-	$(BIN)/python -m mintad.pages notebooks site
+	$(BIN)/python -m mintad.course.pages notebooks site
 
 bench: setup  ## seconds per training step against UniAD's recipe
 	$(BIN)/python benchmarks/step_time.py

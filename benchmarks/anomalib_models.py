@@ -1,4 +1,4 @@
-"""The paper's peers as anomalib has them: built around our frozen backbone, trained and asked on pixels in memory.
+"""The paper's baselines as anomalib has them: built around our frozen backbone, trained and asked on pixels in memory.
 
 Each is anomalib's own module with its own losses, optimiser and schedule, run by Lightning's plain trainer. Two things
 are ours. The backbone: anomalib's would come from a model hub, so while a model is built, `Stages` takes its
@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 
 from mintad.config import FeatureConfig
 from mintad.errors import MintadError
-from mintad.preparation import configured_backbone
+from mintad.runs.prepare import configured_backbone
 
 try:
     from anomalib.data import ImageBatch

@@ -21,21 +21,21 @@ import torch
 from compare import write
 
 from mintad.cli import resolve_config
-from mintad.lab.tokens import closest_means, train_mapper
+from mintad.course.lab.tokens import closest_means, train_mapper
 from mintad.model import MintAD
-from mintad.pipeline import new_model
-from mintad.preparation import Prepared, prepare
+from mintad.runs.prepare import PreparedData, prepare_data
+from mintad.runs.train import new_model
 
 FORMS = {
     "printed": {},
-    "head reads logits": {"model.head_reads": "logits"},
+    "head reads logits": {"model.head_input": "logits"},
     "no inner softmax": {"model.class_encoder_softmax": False},
     "no outer softmax": {"model.token_softmax": False},
 }
 
 
 @torch.no_grad()
-def measure(model: MintAD, prepared: Prepared) -> tuple[float, float]:
+def measure(model: MintAD, prepared: PreparedData) -> tuple[float, float]:
     """Accuracy on held-out normal images, smallest distance of two classes' mean tokens. No test image is looked at."""
     rows = prepared.holdout_rows
     names = prepared.records["prompt_class"].to_numpy()[rows]
@@ -58,7 +58,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     base = resolve_config(None, None, arguments.set, arguments.data)
-    prepared = prepare(base, progress=False)
+    prepared = prepare_data(base, progress=False)
     rows = []
     choices = itertools.product(FORMS, (1.0, 4.0, 16.0, 32.0), (False, True), (1e-4, 2e-3), range(arguments.seeds))
     for form, gain, standardise, lr, seed in choices:

@@ -1,9 +1,9 @@
-"""Compare variants over seeds, and peers on the same features, and write one tidy CSV.
+"""Compare variants over seeds, and baselines on the same features, and write one tidy CSV.
 
-    python benchmarks/compare.py elpv.csv --data elpv --variants mint_ad --seeds 0,1,2 --peers
+    python benchmarks/compare.py elpv.csv --data elpv --variants mint_ad --seeds 0,1,2 --baselines
     padim,patchcore
 
-Each run keeps its own run directory under --runs and is resumed or skipped when the command is repeated. Peers are
+Each run keeps its own run directory under --runs and is resumed or skipped when the command is repeated. Baselines are
 fitted once per run of seed 0, on all normal training images the model saw; those ending in `_separate` have one
 model per category and are told the category of a test image.
 """
@@ -23,14 +23,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from mintad.baselines import BASELINES, PerCategory
 from mintad.cli import resolve_config
 from mintad.config import Config
 from mintad.data.records import category_keys
-from mintad.evaluation import evaluate
-from mintad.peers import PEERS, PerCategory
-from mintad.pipeline import train_run
-from mintad.preparation import Prepared, prepare
-from mintad.run import versions
+from mintad.runs.directory import versions
+from mintad.runs.prepare import PreparedData, prepare_data
+from mintad.runs.train import train_run
+from mintad.scoring.evaluate import evaluate
 
 SEPARATE = "_separate"
 
@@ -58,13 +58,15 @@ def rows_of(method: str, seed: int, metrics: dict, seconds: dict[str, float]) ->
     return [{"method": method, "seed": seed, "category": c, "metric": m, "value": round(v, 5)} for c, m, v in rows]
 
 
-def run_peer(name: str, prepared: Prepared, config: Config) -> list[dict]:
+def run_baseline(name: str, prepared: PreparedData, config: Config) -> list[dict]:
     began = time.perf_counter()
-    factory = PEERS[name.removesuffix(SEPARATE)]
+    factory = BASELINES[name.removesuffix(SEPARATE)]
     if name.endswith(SEPARATE):
         keys = category_keys(prepared.records).to_numpy()
-        peer = PerCategory(lambda: factory(prepared.backbone.grid), keys).fit(prepared.features, prepared.train_rows)
-        detector = peer.told(np.flatnonzero((prepared.records["split"] == "test").to_numpy()))
+        baseline = PerCategory(lambda: factory(prepared.backbone.grid), keys).fit(
+            prepared.features, prepared.train_rows
+        )
+        detector = baseline.told(np.flatnonzero((prepared.records["split"] == "test").to_numpy()))
     else:
         detector = factory(prepared.backbone.grid).fit(prepared.features, prepared.train_rows)
     metrics = evaluate(detector, prepared.features, prepared.records, config).metrics
@@ -80,14 +82,14 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--variants", default="mint_ad,uniad")
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--peers", default="", help="padim, patchcore, padim_separate, patchcore_separate")
+    parser.add_argument("--baselines", default="", help="padim, patchcore, padim_separate, patchcore_separate")
     parser.add_argument("--runs", type=Path, default=Path("runs/compare"))
     arguments = parser.parse_args()
 
     base = resolve_config(arguments.preset, None, arguments.set, arguments.data, arguments.root)
     rows: list[dict] = []
-    for name in filter(None, arguments.peers.split(",")):
-        rows += run_peer(name, prepare(base, progress=False), base)
+    for name in filter(None, arguments.baselines.split(",")):
+        rows += run_baseline(name, prepare_data(base, progress=False), base)
     for variant in filter(None, arguments.variants.split(",")):
         for seed in map(int, arguments.seeds.split(",")):
             config = base.override(**{"model.variant": variant, "train.seed": seed})

@@ -29,28 +29,28 @@ import numpy as np
 import pandas as pd
 import torch
 
-from mintad import paper
+from mintad.baselines import PaDiM, PatchCore
 from mintad.config import Config, preset
 from mintad.features.backbone import Backbone
 from mintad.features.table import FeatureTable
 from mintad.model import build_model
 from mintad.model.complexity import describe, parameters
-from mintad.peers import PaDiM, PatchCore
-from mintad.preparation import configured_backbone
-from mintad.run import versions
-from mintad.scoring import upsample
+from mintad.report import paper
+from mintad.runs.directory import versions
+from mintad.runs.prepare import configured_backbone
+from mintad.scoring.maps import upsample
 
 CLASSES = 15
 """N of MVTec AD."""
 REPEATS = {1: 5, 8: 3, 16: 2, 32: 2, 64: 2}
 """Batch size -> turns; the first batch is taken once more before. Given is the fastest turn."""
 BANK = 5_000
-"""Tokens in PatchCore's memory: the limit of `mintad.peers.PatchCore`."""
+"""Tokens in PatchCore's memory: the limit of `mintad.baselines.PatchCore`."""
 PUBLISHED_BANK = 71_128
 """A tenth, as published, of the tokens of MVTec AD's 3,629 normal training images."""
 PUBLISHED = f"PatchCore, {PUBLISHED_BANK} tokens"
 FITTED_ON = 64
-"""Images of noise that the peers are fitted on."""
+"""Images of noise that the baselines are fitted on."""
 METHODS = {"MINT-AD": "mint_ad", "UniAD": "uniad"}
 
 Row = tuple[str, int, str, float]
@@ -71,14 +71,14 @@ def build(method: str, config: Config, device: str) -> tuple[Backbone, object, d
     noise = FeatureTable.from_tensor(torch.rand(FITTED_ON, tokens, channels)).to(device)
     rows = np.arange(FITTED_ON)
     if method == "PaDiM":
-        peer = PaDiM(backbone.grid).fit(noise, rows)
-        stored, macs = peer.mean_L1d.numel() + peer.whiten_Ldd.numel(), peer.whiten_Ldd.numel()
+        baseline = PaDiM(backbone.grid).fit(noise, rows)
+        stored, macs = baseline.mean_L1d.numel() + baseline.whiten_Ldd.numel(), baseline.whiten_Ldd.numel()
     else:
-        peer = PatchCore(backbone.grid, share=1.0, limit=BANK).fit(noise, rows)
+        baseline = PatchCore(backbone.grid, share=1.0, limit=BANK).fit(noise, rows)
         if method == PUBLISHED:  # its tokens' values do not matter for the time
-            peer.memory_MF = torch.rand(PUBLISHED_BANK, channels, device=device)
-        stored, macs = peer.memory_MF.numel(), tokens * peer.memory_MF.numel()
-    return backbone, peer, _counted(stored + parameters(backbone), macs + counts["macs"]["backbone"])
+            baseline.memory_MF = torch.rand(PUBLISHED_BANK, channels, device=device)
+        stored, macs = baseline.memory_MF.numel(), tokens * baseline.memory_MF.numel()
+    return backbone, baseline, _counted(stored + parameters(backbone), macs + counts["macs"]["backbone"])
 
 
 def _counted(numbers: int, macs: int) -> dict[str, float]:
@@ -209,7 +209,7 @@ def main() -> None:
         f"{', '.join(f'{n} (batch {b})' for b, n in REPEATS.items())} turns, from images in memory to maps",
         "# peak memory: of the process (Python and PyTorch included) on a CPU, of PyTorch's tensors on a GPU",
         f"# N = {CLASSES}; PatchCore remembers {BANK:,} tokens, or {PUBLISHED_BANK:,} (a tenth of MVTec AD's) where it "
-        "says so; Params of the peers are the numbers they store, with the backbone's parameters",
+        "says so; Params of the baselines are the numbers they store, with the backbone's parameters",
         "# paper: the paper's number, on its own hardware, backbones and training sets; its FLOPs beside our MACs",
     ]
     arguments.csv.parent.mkdir(parents=True, exist_ok=True)

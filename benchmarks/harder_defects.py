@@ -22,11 +22,11 @@ from compare import write
 from keep_sweep import OF_THE_MACHINE
 
 from mintad.errors import DataError
-from mintad.evaluation import evaluate
-from mintad.experiment import read_overrides
-from mintad.pipeline import trained_model
-from mintad.preparation import image_list, prepare
-from mintad.run import Run
+from mintad.runs.directory import Run
+from mintad.runs.experiment import read_overrides
+from mintad.runs.prepare import image_list, prepare_data
+from mintad.runs.train import trained_model
+from mintad.scoring.evaluate import evaluate
 from mintad.sweep import collect
 from mintad.sweep.table import OWN, values_of
 from mintad.training.loop import pick_device
@@ -40,7 +40,7 @@ def judge(run: Run, options: dict[str, Any]) -> tuple[list[dict[str, Any]], dict
     """
     config = run.config()
     config = config.override(**{"data.options": {**config.data.options, **options}})
-    prepared = prepare(config, progress=False)
+    prepared = prepare_data(config, progress=False)
     columns = ["category", "role", "hash"]
     now, then = image_list(prepared, config)[columns], pd.read_csv(run.path / "images.csv")[columns]
     if not now.sort_values(columns, ignore_index=True).equals(then.sort_values(columns, ignore_index=True)):

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from compare import write
 
-from mintad.comparison.study import paired_draws
+from mintad.course.lab.study import paired_draws
 from mintad.errors import DataError
-from mintad.metrics.resampling import interval
-from mintad.run import Run
+from mintad.runs.directory import Run
+from mintad.scoring.resampling import interval
 from mintad.sweep import collect
 
 

@@ -38,7 +38,7 @@ DataOption = Annotated[
 RootOption = Annotated[Path | None, typer.Option("--root", help="Folder of the data set.")]
 CategoriesOption = Annotated[str | None, typer.Option("--categories", help="Comma-separated; default all.")]
 PeersOption = Annotated[
-    str, typer.Option("--peers", help="Comma-separated peers on the same features: padim, patchcore.")
+    str, typer.Option("--baselines", help="Comma-separated baselines on the same features: padim, patchcore.")
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda, whatever the run was trained on.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
@@ -86,19 +86,19 @@ def train_command(
     root: RootOption = None,
     categories: CategoriesOption = None,
     settings: SetOption = None,
-    peers: PeersOption = "",
+    baselines: PeersOption = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start afresh where --out holds a run.")] = False,
     quiet: QuietOption = False,
 ) -> None:
     """Train, evaluate on the test split, and write the run directory with its results page.
 
-    The same command again resumes an interrupted run; on a finished one it evaluates the peers that are new.
+    The same command again resumes an interrupted run; on a finished one it evaluates the baselines that are new.
     """
-    from mintad.pipeline import train_run
+    from mintad.runs.train import train_run
 
     resolved = resolve_config(preset_name, config, settings, data, root, categories)
-    names = tuple(name.strip() for name in peers.split(",") if name.strip())
-    run = train_run(resolved, out, peer_names=names, overwrite=overwrite, progress=not quiet)
+    names = tuple(name.strip() for name in baselines.split(",") if name.strip())
+    run = train_run(resolved, out, baseline_names=names, overwrite=overwrite, progress=not quiet)
     if is_main_process():
         print_results(run.path)
 
@@ -106,15 +106,15 @@ def train_command(
 @app.command("evaluate")
 def evaluate_command(
     run: Annotated[Path, typer.Argument(help="Run directory.")],
-    peers: PeersOption = "",
+    baselines: PeersOption = "",
     device: DeviceOption = "auto",
     quiet: QuietOption = False,
 ) -> None:
-    """Evaluate a run's newest checkpoint again, with the peers it was compared with, and rewrite its results."""
-    from mintad.pipeline import evaluate_run
+    """Evaluate a run's newest checkpoint again, with the baselines it was compared with, and rewrite its results."""
+    from mintad.runs.train import evaluate_run
 
-    names = tuple(name.strip() for name in peers.split(",") if name.strip())
-    print_results(evaluate_run(run, peer_names=names, device=device, progress=not quiet).path)
+    names = tuple(name.strip() for name in baselines.split(",") if name.strip())
+    print_results(evaluate_run(run, baseline_names=names, device=device, progress=not quiet).path)
 
 
 @app.command("predict")
@@ -131,7 +131,7 @@ def predict_command(
     quiet: QuietOption = False,
 ) -> None:
     """Score images: a CSV and heatmap overlays. Unreadable files are reported and skipped, and the exit code is 1."""
-    from mintad.predict import predict_files
+    from mintad.runs.predict import predict_files
 
     table, problems = predict_files(run, images, out, device=device, category=category, progress=not quiet)
     shown = Table("image", "score", "anomalous", "class")
@@ -156,7 +156,7 @@ def describe_command(
     """Parameters and MACs of every part, for one image. No weights and no data are needed."""
     from mintad.model import build_model
     from mintad.model.complexity import describe
-    from mintad.preparation import configured_backbone
+    from mintad.runs.prepare import configured_backbone
 
     resolved = resolve_config(preset_name, config, settings)
     backbone = configured_backbone(resolved.features, weights="random")
@@ -247,7 +247,7 @@ def report_command(
 
     Means and deviations over seeds, paired tests between methods, figures. Unfinished runs are listed and skipped.
     """
-    from mintad.comparison.build import report
+    from mintad.report.build import report
 
     made = report(runs, out, tables=tables or (), conditions=conditions or ())
     for name, reason in made.runs.skipped.items():
@@ -315,7 +315,7 @@ def cache_clear_command(
 
 def print_results(run: Path) -> None:
     """The headline of a finished run on the terminal."""
-    from mintad.run import Run
+    from mintad.runs.directory import Run
 
     metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
     columns = {"image AUROC": metrics["image"]["auroc"]}
@@ -331,11 +331,11 @@ def print_results(run: Path) -> None:
         accuracy = metrics["class_accuracy"]
         normal = f" ({_shown(accuracy['normal'])} on the normal ones)" if accuracy.get("normal") is not None else ""
         console.print(f"class accuracy on test images: {_shown(accuracy['mean'])}{normal}")
-    peers = run / "peers.csv"
-    if peers.exists():
+    baselines = run / "baselines.csv"
+    if baselines.exists():
         import pandas as pd
 
-        means = pd.read_csv(peers, index_col="method")["I mean"]
+        means = pd.read_csv(baselines, index_col="method")["I mean"]
         listed = ", ".join(f"{name} {value:.4f}" for name, value in means.items())
         console.print(f"mean image AUROC on the same features: {listed}")
     seconds = Run(run).seconds()

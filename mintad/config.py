@@ -128,7 +128,7 @@ class ModelConfig:
     """Softmax at the end of the class encoder, as printed in Table 12."""
     token_softmax: bool = True
     """Softmax at the end of the channel encoder (Table 12): the class token is then a distribution."""
-    head_reads: Literal["token", "logits"] = "token"
+    head_input: Literal["token", "logits"] = "token"
     """What the classification head reads: the token (Table 12) or its values before the softmax."""
     prompt_mapper_gain: float = 1.0
     """Gain on the initial weights of the linear layers whose output a softmax reads, and of the head behind one. The
@@ -240,14 +240,14 @@ class TrainConfig:
 @dataclass(frozen=True, kw_only=True)
 class ScoringConfig:
     distance: Literal["squared", "root"] = "squared"
-    """Per-token error of the model: squared norm (Eq. 7) or its square root (UniAD's code). Peers give distances."""
+    """Per-token error of the model: squared norm (Eq. 7) or its square root (UniAD's code). Baselines give distances."""
     image_score: Literal["max", "pooled_max", "mean"] = "max"
     """Image score from the anomaly map: maximum (§3.6), UniAD's maximum after average pooling, or mean (CIFAR-10)."""
     pool: int = 16
     """Window of 'pooled_max', in input pixels."""
     threshold_quantile: float = 0.95
     """The threshold lets at least this share of new normal images pass: a score of the held-out normal images at the
-    conformal rank, see `mintad.scoring.fit_threshold`."""
+    conformal rank, see `mintad.scoring.maps.fit_threshold`."""
 
     def __post_init__(self) -> None:
         check_fields(self, "scoring")

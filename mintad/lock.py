@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def only_one(lock: Path, busy: MintadError) -> Iterator[BinaryIO]:
+def exclusive_lock(lock: Path, busy: MintadError) -> Iterator[BinaryIO]:
     """Hold `lock` while the block runs; the empty file stays, since only the lock on it counts.
 
     Args:

@@ -15,8 +15,8 @@ from download_builders import (
 from synthetic import small
 
 from mintad.data.mini import MiniParameters, make_mini
-from mintad.pipeline import train_run
-from mintad.run import Run
+from mintad.runs.directory import Run
+from mintad.runs.train import train_run
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def cache(tmp_path_factory):
 def finished(products, cache, tmp_path_factory):
     """A finished run of `small`, with PaDiM; not to be changed."""
     out = tmp_path_factory.mktemp("runs") / "run"
-    return train_run(small(products), out, peer_names=("padim",), progress=False)
+    return train_run(small(products), out, baseline_names=("padim",), progress=False)
 
 
 @pytest.fixture

@@ -13,13 +13,13 @@ import nbformat
 import pytest
 from browser import BROWSER, free_port, open_page
 
-from mintad import pages
+from mintad.course import pages
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome is installed")
 CELLS = (
     "from mintad import notebook, plots\nnotebook.setup()",
     'def draw(width):\n    return plots.bars({"a": width}, title=f"width {width}", unit="m")\n\ndraw(8)',
-    "from mintad.widgets import panel\npanel(draw, width=[8, 16, 32])",
+    "from mintad.course.widgets import panel\npanel(draw, width=[8, 16, 32])",
 )
 FIGURES = "document.querySelectorAll('.js-plotly-plot').length"
 TITLES = "[...document.querySelectorAll('.gtitle')].map(one => one.textContent).join('|')"

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from mintad import checks
-from mintad.checks import CheckFailed
-from mintad.checks.grading import call, same
+from mintad.course import checks
+from mintad.course.checks import CheckFailed
+from mintad.course.checks.grading import call, same
 
 MODULES = sorted(p.stem for p in Path(checks.__file__).parent.glob("*.py") if p.stem not in ("__init__", "grading"))
 
@@ -22,14 +22,14 @@ WRONG = {name: fn for module in MODULES for name, fn in importlib.import_module(
 EXERCISES = [
     f"{module}.{name.removeprefix('check_')}"
     for module in MODULES
-    for name in vars(importlib.import_module(f"mintad.checks.{module}"))
+    for name in vars(importlib.import_module(f"mintad.course.checks.{module}"))
     if name.startswith("check_")
 ]
 
 
 def parts(exercise: str):
     module, name = exercise.split(".")
-    module = importlib.import_module(f"mintad.checks.{module}")
+    module = importlib.import_module(f"mintad.course.checks.{module}")
     return getattr(module, f"check_{name}"), getattr(module, f"reference_{name}")
 
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from mintad.cli import app, resolve_config
 from mintad.errors import ConfigError
-from mintad.run import Run
+from mintad.runs.directory import Run
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -82,8 +82,10 @@ def test_options_become_a_configuration(tmp_path):
 def test_evaluate_and_predict_take_a_device(tmp_path, monkeypatch):
     asked = []
     table = pd.DataFrame(columns=["image", "pred_score", "anomalous", "pred_class"])
-    monkeypatch.setattr("mintad.pipeline.evaluate_run", lambda run, **options: asked.append(options) or Run(run))
-    monkeypatch.setattr("mintad.predict.predict_files", lambda *paths, **options: asked.append(options) or (table, []))
+    monkeypatch.setattr("mintad.runs.train.evaluate_run", lambda run, **options: asked.append(options) or Run(run))
+    monkeypatch.setattr(
+        "mintad.runs.predict.predict_files", lambda *paths, **options: asked.append(options) or (table, [])
+    )
     monkeypatch.setattr("mintad.cli.print_results", lambda run: None)
     for command in (["evaluate", "run"], ["predict", "run", "images"]):
         for option, device in ([], "auto"), (["--device", "cuda"], "cuda"):

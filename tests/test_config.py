@@ -30,7 +30,7 @@ def test_paper_preset_is_the_published_configuration():
         224,
     )
     assert (config.model.width, config.model.ffn, config.model.heads, config.model.dropout) == (256, 1024, 8, 0.1)
-    assert config.model.class_encoder_softmax and config.model.token_softmax and config.model.head_reads == "token"
+    assert config.model.class_encoder_softmax and config.model.token_softmax and config.model.head_input == "token"
     assert not config.features.standardise and config.data.holdout == 0
 
 

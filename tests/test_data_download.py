@@ -30,7 +30,7 @@ from download_builders import (
 from mintad.data import download
 from mintad.data.sources import SOURCES, Source
 from mintad.errors import DataError
-from mintad.lock import only_one
+from mintad.lock import exclusive_lock
 
 # ---------------------------------------------------------------- the good case
 
@@ -190,7 +190,7 @@ def test_a_disk_that_fills_up_while_unpacking_leaves_nothing(server, toy, tmp_pa
 
 
 def _hold_lock(path: Path, source: Source, ready, release) -> None:
-    with only_one(path, DataError(source.title)):
+    with exclusive_lock(path, DataError(source.title)):
         ready.set()
         release.wait(20)
 

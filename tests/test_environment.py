@@ -9,12 +9,12 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from mintad import environment
 from mintad.config import preset
+from mintad.course import environment
+from mintad.course.environment import Item
 from mintad.data.sources import SOURCES
-from mintad.environment import Item
 from mintad.errors import DataError
-from mintad.notebook import lesson_dir
+from mintad.runs.shared import shared_model_dir
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 
@@ -108,7 +108,7 @@ def test_a_folder_that_cannot_be_made_is_missing(tmp_path, monkeypatch):
 
 def test_a_lesson_model_counts_once_its_run_is_finished():
     assert not any(item.found for item in environment.lessons())
-    run = lesson_dir(preset("lesson"))
+    run = shared_model_dir(preset("lesson"))
     run.mkdir(parents=True)
     for name in ("metrics.json", "report.html"):
         (run / name).write_text("{}")

@@ -174,11 +174,11 @@ def test_a_download_goes_through_the_hub_client(tmp_path, monkeypatch, empty_hub
 
 def test_a_failed_download_is_a_clear_error(monkeypatch, empty_hub_cache):
     def fail(repository, name):
-        raise ConnectionResetError("peer went away")
+        raise ConnectionResetError("baseline went away")
 
     monkeypatch.setattr(module, "_ask_hub", lambda: None)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
-    with pytest.raises(WeightsError, match="peer went away"):
+    with pytest.raises(WeightsError, match="baseline went away"):
         build("auto")
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mintad.lab.bare_attention import BareAttention
-from mintad.lab.copying import influence
+from mintad.course.lab.bare_attention import BareAttention
+from mintad.course.lab.identity_shortcut import influence
 from mintad.model.transformer import neighbour_mask
 
 GRID, CENTRE = (5, 5), 12

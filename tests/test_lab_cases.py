@@ -8,11 +8,10 @@ import plotly.graph_objects as go
 import pytest
 from PIL import Image
 
-from mintad import paper
-from mintad.comparison import results_table
-from mintad.lab import cases
-from mintad.metrics import auroc
+from mintad.course.lab import cases
 from mintad.plots.series import before_after, case_grid
+from mintad.report import paper, results_table
+from mintad.scoring import auroc
 
 
 @pytest.fixture

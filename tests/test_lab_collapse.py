@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mintad.config import TrainConfig
-from mintad.lab.collapse import AdapterAndPrior, fit_prior, spread_within
+from mintad.course.lab.collapse import AdapterAndPrior, fit_prior, spread_within
 
 
 @pytest.fixture(scope="module")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mintad import notebook
+from mintad.course import notebook
+from mintad.course.lab import own_data
 from mintad.data.check import check
 from mintad.data.folders import load_folder
-from mintad.lab import own_data
-from mintad.scoring import fit_threshold
+from mintad.scoring.maps import fit_threshold
 
 
 @pytest.fixture(scope="module")

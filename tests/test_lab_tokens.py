@@ -7,7 +7,7 @@ import torch
 from synthetic import MODEL, TRAIN, fresh_model, two_categories
 
 from mintad.config import Config
-from mintad.lab.tokens import (
+from mintad.course.lab.tokens import (
     angle_probe,
     closest_means,
     cluster_agreement,
@@ -18,7 +18,7 @@ from mintad.lab.tokens import (
     within_and_between,
 )
 from mintad.plots.tokens import token_tables
-from mintad.preparation import Prepared
+from mintad.runs.prepare import PreparedData
 
 
 def clouds(gap, n=40, seed=0):
@@ -65,7 +65,7 @@ def test_mapper_learns_and_the_transformer_stays():
     features, labels = two_categories()
     rows = np.arange(len(features))
     records = pd.DataFrame({"prompt_class": np.array(["a", "b"])[labels]})
-    prepared = Prepared(records, None, features, rows, rows[:0], ["a", "b"])
+    prepared = PreparedData(records, None, features, rows, rows[:0], ["a", "b"])
     model = fresh_model(MODEL)
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
     curve = train_mapper(model, prepared, Config(train=TRAIN), steps=60)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from sklearn.metrics import average_precision_score, precision_recall_fscore_support, roc_auc_score
 
-from mintad import metrics
+from mintad import scoring
 from mintad.errors import MintadError
-from mintad.metrics import MapRanking, MetricError, StreamingRanking, ranking
+from mintad.scoring import MapRanking, MetricError, StreamingRanking, ranking
 
 
 @st.composite
@@ -58,23 +58,23 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_equals_scikit_learn(case):
     scores, labels = CASES[case](np.random.default_rng(3))
-    assert metrics.auroc(scores, labels) == pytest.approx(roc_auc_score(labels, scores), abs=1e-9)
-    assert metrics.average_precision(scores, labels) == pytest.approx(average_precision_score(labels, scores), abs=1e-9)
+    assert scoring.auroc(scores, labels) == pytest.approx(roc_auc_score(labels, scores), abs=1e-9)
+    assert scoring.average_precision(scores, labels) == pytest.approx(average_precision_score(labels, scores), abs=1e-9)
 
 
 @settings(deadline=None)
 @given(scored())
 def test_ties_equal_scikit_learn(data):
     scores, labels = data
-    assert metrics.auroc(scores, labels) == pytest.approx(roc_auc_score(labels, scores), abs=1e-9)
-    assert metrics.average_precision(scores, labels) == pytest.approx(average_precision_score(labels, scores), abs=1e-9)
+    assert scoring.auroc(scores, labels) == pytest.approx(roc_auc_score(labels, scores), abs=1e-9)
+    assert scoring.average_precision(scores, labels) == pytest.approx(average_precision_score(labels, scores), abs=1e-9)
 
 
 def test_known_values():
     scores, labels = [0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1]
-    assert metrics.auroc(scores, labels) == 0.75
-    assert metrics.average_precision(scores, labels) == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
-    assert metrics.f1_max(scores, labels) == (pytest.approx(0.8), 0.35)
+    assert scoring.auroc(scores, labels) == 0.75
+    assert scoring.average_precision(scores, labels) == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
+    assert scoring.f1_max(scores, labels) == (pytest.approx(0.8), 0.35)
 
 
 @settings(deadline=None)
@@ -82,7 +82,7 @@ def test_known_values():
 def test_only_the_order_of_scores_counts(data):
     scores, labels = data
     transformed = np.exp(scores / 3000) * 7 - 2
-    for metric in (metrics.auroc, metrics.average_precision, lambda s, y: metrics.f1_max(s, y)[0]):
+    for metric in (scoring.auroc, scoring.average_precision, lambda s, y: scoring.f1_max(s, y)[0]):
         assert metric(transformed, labels) == pytest.approx(metric(scores, labels), abs=1e-12)
 
 
@@ -90,16 +90,16 @@ def test_only_the_order_of_scores_counts(data):
 @given(scored())
 def test_swapped_labels_or_scores_turn_auroc_around_and_nothing_is_flipped(data):
     scores, labels = data
-    value = metrics.auroc(scores, labels)
-    assert metrics.auroc(scores, 1 - labels) == pytest.approx(1 - value, abs=1e-12)
-    assert metrics.auroc(-scores, labels) == pytest.approx(1 - value, abs=1e-12)
+    value = scoring.auroc(scores, labels)
+    assert scoring.auroc(scores, 1 - labels) == pytest.approx(1 - value, abs=1e-12)
+    assert scoring.auroc(-scores, labels) == pytest.approx(1 - value, abs=1e-12)
 
 
 @settings(deadline=None)
 @given(scored())
 def test_f1_max_equals_a_loop_over_thresholds(data):
     scores, labels = data
-    best, threshold = metrics.f1_max(scores, labels)
+    best, threshold = scoring.f1_max(scores, labels)
 
     def f1(at: float) -> float:
         return precision_recall_fscore_support(labels, scores >= at, average="binary", zero_division=0)[2]
@@ -117,9 +117,9 @@ def test_pieces_and_their_order_do_not_matter(data, cuts, block):
         patch.setattr(ranking, "BLOCK", block)  # so that several sorted blocks are counted
         for part in reversed(np.split(np.arange(len(scores)), sorted(min(cut, len(scores)) for cut in cuts))):
             stream.update(scores[part], labels[part])
-    assert stream.auroc() == pytest.approx(metrics.auroc(scores, labels), abs=1e-12)
-    assert stream.average_precision() == pytest.approx(metrics.average_precision(scores, labels), abs=1e-12)
-    assert stream.f1_max() == pytest.approx(metrics.f1_max(scores, labels), abs=1e-12)
+    assert stream.auroc() == pytest.approx(scoring.auroc(scores, labels), abs=1e-12)
+    assert stream.average_precision() == pytest.approx(scoring.average_precision(scores, labels), abs=1e-12)
+    assert stream.f1_max() == pytest.approx(scoring.f1_max(scores, labels), abs=1e-12)
 
 
 def test_a_ranking_may_grow_after_it_was_read():
@@ -163,7 +163,7 @@ def test_merged_rankings_equal_one_ranking_and_are_left_as_they_were():
         ([0.1 + 1j, 0.2], [0, 1], "scores must be numbers"),
     ],
 )
-@pytest.mark.parametrize("metric", [metrics.auroc, metrics.average_precision, metrics.f1_max])
+@pytest.mark.parametrize("metric", [scoring.auroc, scoring.average_precision, scoring.f1_max])
 def test_undefined_is_an_error(metric, scores, labels, message):
     with pytest.raises(MetricError, match=message) as caught:
         metric(np.array(scores), np.array(labels))
@@ -194,7 +194,7 @@ def naive_aupro(maps: np.ndarray, masks: np.ndarray, limit: float) -> float:
 @given(scored_maps(), st.sampled_from([0.05, 0.3, 1.0]))
 def test_aupro_equals_a_loop_over_thresholds(data, limit):
     maps, masks = data
-    assert metrics.aupro(maps, masks, limit) == pytest.approx(naive_aupro(maps, masks, limit), abs=1e-9)
+    assert scoring.aupro(maps, masks, limit) == pytest.approx(naive_aupro(maps, masks, limit), abs=1e-9)
 
 
 def test_aupro_counts_small_and_large_regions_alike_and_joins_diagonal_pixels():
@@ -207,22 +207,22 @@ def test_aupro_counts_small_and_large_regions_alike_and_joins_diagonal_pixels():
     stream.update(only_large, mask)
     assert stream.regions == 2
     assert stream.aupro() == pytest.approx(0.5, abs=1e-9)
-    assert metrics.aupro([mask.astype(float)], [mask]) == pytest.approx(1)
+    assert scoring.aupro([mask.astype(float)], [mask]) == pytest.approx(1)
 
 
 def test_aupro_errors():
     mask = np.eye(4, dtype=bool)
     for limit in (0, -0.1, 1.1):
         with pytest.raises(MetricError, match="fpr_limit"):
-            metrics.aupro([mask * 1.0], [mask], limit)
+            scoring.aupro([mask * 1.0], [mask], limit)
     with pytest.raises(MetricError, match="without anomalous"):
-        metrics.aupro([mask * 1.0], [mask & False])
+        scoring.aupro([mask * 1.0], [mask & False])
     with pytest.raises(MetricError, match="without normal"):
-        metrics.aupro([mask * 1.0], [mask | True])
+        scoring.aupro([mask * 1.0], [mask | True])
     with pytest.raises(MetricError, match=r"\(H, W\)"):
-        metrics.aupro([np.arange(4.0)], [np.arange(4) > 2])
+        scoring.aupro([np.arange(4.0)], [np.arange(4) > 2])
     with pytest.raises(ValueError, match="zip"):
-        metrics.aupro([mask * 1.0, mask * 1.0], [mask])
+        scoring.aupro([mask * 1.0, mask * 1.0], [mask])
 
 
 def scores_table() -> pd.DataFrame:
@@ -245,7 +245,7 @@ def test_tables_hold_each_category_their_mean_and_pooled(caplog):
     pixels = [(key, rng.random((6, 6)), rng.random((6, 6)) < 0.3) for key in ("toy/nut", "toy/bolt") for _ in range(3)]
     pixels.append(("toy/pin", rng.random((6, 6)), np.zeros((6, 6), bool)))
     with caplog.at_level(logging.WARNING):
-        summary = metrics.summarise(table, iter(pixels))
+        summary = scoring.summarise(table, iter(pixels))
     image, pixel = summary["image"], summary["pixel"]
     assert list(image) == ["auroc", "average_precision", "f1_max"]
     assert list(pixel) == [*image, "aupro"]
@@ -259,7 +259,7 @@ def test_tables_hold_each_category_their_mean_and_pooled(caplog):
     assert image["auroc"]["pooled"] == pytest.approx(roc_auc_score(table["label"], table["pred_score"]))
     assert sum("toy/pin" in message for message in caplog.messages) == 2  # once for images, once for pixels
     nut_maps, nut_masks = zip(*[pair[1:] for pair in pixels[:3]], strict=True)
-    assert pixel["aupro"]["per_category"]["toy/nut"] == pytest.approx(metrics.aupro(nut_maps, nut_masks))
+    assert pixel["aupro"]["per_category"]["toy/nut"] == pytest.approx(scoring.aupro(nut_maps, nut_masks))
     flat_maps, flat_masks = (np.concatenate([pair[k].ravel() for pair in pixels]) for k in (1, 2))
     assert pixel["average_precision"]["pooled"] == pytest.approx(average_precision_score(flat_masks, flat_maps))
     assert set(pixel["auroc"]["per_category"]) == {"toy/nut", "toy/bolt"}
@@ -267,7 +267,7 @@ def test_tables_hold_each_category_their_mean_and_pooled(caplog):
 
 def test_each_defect_is_ranked_against_the_normal_images_of_its_category():
     table = scores_table()
-    found = metrics.defect_metrics(table)
+    found = scoring.defect_metrics(table)
     assert {key: set(value) for key, value in found.items()} == {"toy/nut": {"dent", "hole"}, "toy/bolt": {"dent"}}
     part = table[(table["category"] == "nut") & table["defect"].isin(["good", "hole"])]
     value = roc_auc_score(part["label"], part["pred_score"])
@@ -276,7 +276,7 @@ def test_each_defect_is_ranked_against_the_normal_images_of_its_category():
 
 def test_without_anomalous_images_there_are_no_values_but_no_exception():
     table = scores_table().query("label == 0")
-    summary = metrics.summarise(table)
+    summary = scoring.summarise(table)
     assert summary["image"]["auroc"] == {"mean": None, "pooled": None, "per_category": {}}
     assert summary["pixel"] is None
     assert summary["defects"] == {}
@@ -286,18 +286,18 @@ def test_a_score_that_is_not_finite_is_never_averaged_away():
     table = scores_table()
     table.loc[3, "pred_score"] = np.nan
     with pytest.raises(MetricError, match="not finite"):
-        metrics.summarise(table)
+        scoring.summarise(table)
 
 
 def test_class_accuracy_is_over_known_classes():
     table = scores_table()
-    accuracy = metrics.class_accuracy(table)
+    accuracy = scoring.class_accuracy(table)
     assert accuracy["n"] == len(table) == 48
     assert accuracy["mean"] == pytest.approx(1 - (3 + 1) / 48)  # the first of every eight is called a bolt
     assert accuracy["per_class"] == pytest.approx({"toy/nut": 7 / 8, "toy/bolt": 1, "toy/pin": 7 / 8})
     table.loc[1, "pred_class"] = "toy/pin"
-    assert metrics.class_accuracy(table)["normal"] == pytest.approx(1 - (1 + 1 + 1) / 24)
-    assert metrics.class_accuracy(table[table["label"] == 1])["normal"] is None
+    assert scoring.class_accuracy(table)["normal"] == pytest.approx(1 - (1 + 1 + 1) / 24)
+    assert scoring.class_accuracy(table[table["label"] == 1])["normal"] is None
     table.loc[table["category"] == "pin", "prompt_class"] = ""
-    assert metrics.class_accuracy(table)["n"] == 40
-    assert metrics.class_accuracy(table.assign(pred_class="")) is None
+    assert scoring.class_accuracy(table)["n"] == 40
+    assert scoring.class_accuracy(table.assign(pred_class="")) is None

@@ -272,7 +272,7 @@ def test_head_reads_the_token_or_the_values_before_its_softmax():
     printed = PromptMapper(9, 4, 3, hidden=8, token_width=5)
     token, logits = printed(adapted)
     torch.testing.assert_close(logits, printed.head(token))
-    other = PromptMapper(9, 4, 3, hidden=8, token_width=5, head_reads="logits")
+    other = PromptMapper(9, 4, 3, hidden=8, token_width=5, head_input="logits")
     token, logits = other(adapted)
     assert not torch.allclose(logits, other.head(token))
     torch.testing.assert_close(token.sum(-1), torch.ones(2))

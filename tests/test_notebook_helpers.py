@@ -12,11 +12,14 @@ import plotly.graph_objects as go
 import pytest
 import torch
 
-from mintad import lessons, notebook, pages, plots
+from mintad import plots
 from mintad.config import preset
+from mintad.course import notebook, pages, shared_models
+from mintad.course.widgets import panel
 from mintad.errors import ConfigError, MintadError
 from mintad.model import VARIANTS
-from mintad.widgets import panel
+from mintad.runs import shared
+from mintad.runs.shared import shared_model
 
 PARAMETERS = 'seed: int = 0  # of weights\npreset: str = "lesson"  # configuration'
 
@@ -48,29 +51,31 @@ def test_misspelt_parameters_are_refused():
 
 def test_runs_lie_where_the_variable_says_or_in_the_repository(tmp_path, monkeypatch):
     monkeypatch.setenv(notebook.RUNS, str(tmp_path))
-    assert notebook.runs_dir() == tmp_path
+    assert shared.runs_dir() == tmp_path
     monkeypatch.delenv(notebook.RUNS)
     monkeypatch.chdir(tmp_path)
-    assert notebook.runs_dir().name == "runs" and tmp_path not in notebook.runs_dir().parents
+    assert shared.runs_dir().name == "runs" and tmp_path not in shared.runs_dir().parents
 
 
 def test_run_directories_differ_by_configuration_alone(tmp_path, monkeypatch):
     monkeypatch.setenv(notebook.RUNS, str(tmp_path))
     lesson = preset("lesson")
-    assert notebook.lesson_dir(lesson) == notebook.lesson_dir(preset("lesson"))
-    assert notebook.lesson_dir(lesson) != notebook.lesson_dir(lesson.override(**{"train.seed": 1}))
+    assert shared.shared_model_dir(lesson) == shared.shared_model_dir(preset("lesson"))
+    assert shared.shared_model_dir(lesson) != shared.shared_model_dir(lesson.override(**{"train.seed": 1}))
 
 
 def test_lessons_are_trained_once_and_a_failure_is_named(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("MINTAD_RUNS", str(tmp_path))
-    monkeypatch.setattr(lessons, "_train", fake_training)
-    monkeypatch.setattr(lessons, "ProcessPoolExecutor", lambda jobs, mp_context: ThreadPoolExecutor(jobs))
-    assert set(lessons.LESSONS) > set(VARIANTS) and all(map(lessons.lesson_config, lessons.LESSONS))
-    assert lessons.main(["uniad", "mint_ad"]) == 0
+    monkeypatch.setattr(shared_models, "_train", fake_training)
+    monkeypatch.setattr(shared_models, "ProcessPoolExecutor", lambda jobs, mp_context: ThreadPoolExecutor(jobs))
+    assert set(shared_models.SHARED_MODELS) > set(VARIANTS) and all(
+        map(shared_models.shared_model_config, shared_models.SHARED_MODELS)
+    )
+    assert shared_models.main(["uniad", "mint_ad"]) == 0
     assert sorted(capsys.readouterr().out.splitlines()) == ["mint_ad trained", "uniad trained"]
-    assert lessons.main(["query_pool", "uniad"]) == 1
+    assert shared_models.main(["query_pool", "uniad"]) == 1
     assert "failed: query_pool: no weights" in capsys.readouterr().err
-    assert lessons.main(["unaid"]) == 2
+    assert shared_models.main(["unaid"]) == 2
     assert "Did you mean 'uniad'" in capsys.readouterr().err
 
 
@@ -81,11 +86,11 @@ def fake_training(variant, preset_name, threads):
 
 
 def test_a_lesson_leaves_random_numbers_alone_whether_it_is_trained_or_loaded(monkeypatch):
-    monkeypatch.setattr(notebook, "_lesson", lambda config, peers: torch.manual_seed(3))
+    monkeypatch.setattr(shared, "_shared_model", lambda config, baselines: torch.manual_seed(3))
     torch.manual_seed(5)
     wanted = torch.rand(2)
     torch.manual_seed(5)
-    notebook.lesson(preset("lesson"))
+    shared_model(preset("lesson"))
     assert torch.equal(torch.rand(2), wanted)
 
 
@@ -125,7 +130,7 @@ def small_series(tmp_path):
         nbformat.v4.new_markdown_cell("# 01 · First\n\n$x$ and [second](02_second.ipynb)"),
         nbformat.v4.new_code_cell("from mintad import notebook, plots\nnotebook.setup()"),
         nbformat.v4.new_code_cell('plots.bars({"a": 1.0, "b": 2.0}, title="Found", unit="m")'),
-        nbformat.v4.new_code_cell("from mintad.widgets import panel\npanel(lambda a: None, a=[1, 2])"),
+        nbformat.v4.new_code_cell("from mintad.course.widgets import panel\npanel(lambda a: None, a=[1, 2])"),
     ]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "01_first.ipynb")
     broken = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell('raise ValueError("a broken cell")')])

@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from mintad import checks
+from mintad.course import checks
 from toy.models import MODELS
 from toy.shapes import SHAPES
 
@@ -146,7 +146,7 @@ def test_printed_solutions_pass_their_checks(notebook, capsys, monkeypatch):
     imports = "import numpy as np\nimport torch\nimport torch.nn.functional as F\nfrom torch import nn\n"
     module = re.search(r"from mintad\.checks import (\w+) as checks", "\n".join(c.source for c in code(notebook)))
     for name, source, cell in solutions(notebook):
-        scope: dict = {"checks": importlib.import_module(f"mintad.checks.{module[1]}")}
+        scope: dict = {"checks": importlib.import_module(f"mintad.course.checks.{module[1]}")}
         exec(imports + source, scope)  # the notebook's own text
         exec(cell.split("\n", 1)[1], scope)
         assert capsys.readouterr().out.startswith("✓"), name
@@ -164,7 +164,7 @@ def test_check_modules_say_what_they_test():
     for file in modules:
         if file.stem in ("__init__", "grading"):
             continue
-        module = importlib.import_module(f"mintad.checks.{file.stem}")
+        module = importlib.import_module(f"mintad.course.checks.{file.stem}")
         names = [name.removeprefix("check_") for name in vars(module) if name.startswith("check_")]
         assert len(names) >= 3, file
         for name in names:

@@ -11,13 +11,13 @@ from typing import get_args
 import pandas as pd
 import pytest
 
-from mintad import paper
 from mintad.config import ModelConfig, Variant
 from mintad.data.btad import CATEGORIES as BTAD
 from mintad.data.cifar10 import SPLITS
 from mintad.data.folders import MVTEC_CATEGORIES as MVTEC
 from mintad.data.visa import CATEGORIES as VISA
 from mintad.errors import ConfigError, DataError
+from mintad.report import paper
 
 MEAN, ALL = "mean", "all"
 REPOSITORY = Path(__file__).parent.parent / "data" / "paper"
@@ -280,7 +280,7 @@ def test_tables_installed_by_a_wheel_are_found(tmp_path, monkeypatch):
         def locate(self):
             return tmp_path / "lib" / self
 
-    recorded = [Recorded("mintad/paper.py"), Recorded("../share/mintad/paper/table_01.csv")]
+    recorded = [Recorded("mintad/report/paper.py"), Recorded("../share/mintad/report/paper/table_01.csv")]
     monkeypatch.setattr(paper.mintad, "__file__", str(package))
     monkeypatch.setattr(paper.metadata, "files", lambda name: recorded)
     assert paper.folder() == share

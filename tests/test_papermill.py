@@ -13,7 +13,7 @@ import pytest
 from synthetic import SMALL
 
 from mintad.data.mini import MiniParameters, make_mini
-from mintad.run import Run
+from mintad.runs.directory import Run
 
 NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks" / "10_unified_training.ipynb"
 TINY = SMALL | {"train.steps": 30, "train.log_every": 5}

@@ -1,374 +1,370 @@
-"""The results page and its figures: what they say, their size, and that nothing foreign gets in or is fetched."""
+"""`mintad report`: what is found, what goes into which table, and what is refused."""
 
 from __future__ import annotations
 
-import base64
-import io
 import json
-from html.parser import HTMLParser
-from pathlib import Path
+import re
 
-import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from report_builders import MVTEC, mvtec, write_run
+from typer.testing import CliRunner
 
-from mintad import metrics, plots
-from mintad.data.images import read_mask, resize_mask
-from mintad.errors import DataError
-from mintad.report import write_report
-from mintad.report.cases import spread
-
-HOSTILE = "<img onerror=alert(1) src=x>.png"
-VOID = {"meta", "img", "br", "link", "input", "hr"}
-GRID = 6
-
-
-class Page(HTMLParser):
-    """The parts of a page that the tests look at; fails on tags that do not match."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.elements: list[tuple[str, dict[str, str]]] = []
-        self.tables: dict[str, list[list[str]]] = {}  # caption to rows of cells
-        self.texts: dict[str, list[str]] = {}  # tag to texts
-        self.feed(path.read_text(encoding="utf-8"))
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-            self.texts.setdefault(tag, []).append("")
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th"):
-            self.rows[-1].append("")
-        if tag == "table":
-            self.rows, self.tables[""] = [], []
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-        if tag == "caption":
-            self.tables.pop("")
-            self.tables[self.texts["caption"][-1]] = self.rows
-
-    def handle_data(self, data):
-        for tag in set(self.open):
-            self.texts[tag][-1] += data
-        if {"td", "th"} & set(self.open):
-            self.rows[-1][-1] += data
-
-    def attributes(self, tag: str) -> list[dict[str, str]]:
-        return [attributes for name, attributes in self.elements if name == tag]
+from mintad.cli import app
+from mintad.config import preset
+from mintad.errors import ConfigError, DataError
+from mintad.report import paper
+from mintad.report.build import report
+from mintad.report.figures import growth_table
+from mintad.report.layout import render_table
+from mintad.report.pairs import pairs
+from mintad.report.runs import read_runs
+from mintad.report.select_runs import select_runs, where
+from mintad.report.table_values import table_values
 
 
-def make_scores(folder: Path, *, masked: bool, categories: tuple[str, ...] = ("nut", "bolt")) -> pd.DataFrame:
-    """Six normal and six anomalous images a category with their scores; one file has a hostile name."""
-    rng = np.random.default_rng(0)
-    rows = []
-    for category in categories:
-        (folder / category).mkdir(parents=True)
-        for n in range(12):
-            name = HOSTILE if (category, n) == (categories[0], 0) else f"{category}_{n:02d}.png"
-            image, mask = folder / category / name, folder / category / f"mask_{n}.png"
-            Image.fromarray(rng.integers(0, 255, (40, 60, 3), dtype=np.uint8)).save(image)
-            anomalous = int(n >= 6)
-            if masked and anomalous:
-                pixels = np.zeros((40, 60), np.uint8)
-                pixels[10:20, 10:30] = 255
-                Image.fromarray(pixels).save(mask)
-            key = f"toy/{category}"
-            rows.append(
-                {
-                    "dataset": "toy",
-                    "category": category,
-                    "split": "test",
-                    "label": anomalous,
-                    "defect": ("good", "dent & hole")[anomalous],
-                    "image": str(image),
-                    "masks": (str(mask),) if masked and anomalous else (),
-                    "prompt_class": key,
-                    # the hostile file is the highest normal: it must be shown
-                    "pred_score": 3.25 if name == HOSTILE else rng.normal() + anomalous,
-                    "pred_class": "toy/bolt" if n == 3 else key,
-                }
-            )
-    return pd.DataFrame(rows)
+def one(table: pd.DataFrame, **wanted: object) -> pd.Series:
+    for column, value in wanted.items():
+        table = table[table[column] == value]
+    assert len(table) == 1, table
+    return table.iloc[0]
 
 
-def write(path: Path, scores: pd.DataFrame, **changed) -> tuple[Page, dict]:
-    """A page with everything on it, and its metrics."""
-    rng = np.random.default_rng(1)
-    maps = rng.random((len(scores), GRID, GRID)).astype(np.float32)
-    pixels = [
-        (f"{row.dataset}/{row.category}", plots.resize_map(grid, (30, 30)), mask_of(row))
-        for row, grid in zip(scores.itertuples(), maps, strict=True)
-        if scores["masks"].map(len).any()
+def table_of(path, number: int) -> pd.DataFrame:
+    return table_values(select_runs(read_runs([path]), number))
+
+
+@pytest.fixture
+def three_seeds(tmp_path):
+    """MINT-AD and UniAD on all of MVTec AD, three seeds, with a baseline."""
+    for seed, shift in enumerate((-0.01, 0.0, 0.01)):
+        baselines = {"padim": mvtec(0.8)}
+        write_run(tmp_path / f"mint-{seed}", mvtec(0.95 + shift), train__seed=seed, baselines=baselines)
+        write_run(tmp_path / f"uniad-{seed}", mvtec(0.9 + shift, 0.001), train__seed=seed, model__variant="uniad")
+    return tmp_path
+
+
+def test_runs_are_found_at_any_depth_and_unfinished_ones_are_named(tmp_path):
+    done = write_run(tmp_path / "a" / "b" / "run", mvtec(0.9), baselines={"padim": mvtec(0.8)})
+    write_run(done / "categories" / "mvtec__bottle", {"bottle": 0.1}, train__seed=7)  # a part of its run, none itself
+    half = write_run(tmp_path / "a" / "half", {}, finished=False)
+    bad = write_run(tmp_path / "bad", mvtec(0.9), train__seed=1)
+    (bad / "metrics.json").write_text("{")
+    copy = write_run(tmp_path / "z", mvtec(0.9))
+    failed = write_run(tmp_path / "failed", mvtec(0.9), train__seed=2)
+    (failed / "status.json").write_text(json.dumps({"state": "failed", "error": "KeyError: x\nmore"}))
+    (copy / "config.json").write_text((done / "config.json").read_text())
+    found = read_runs([tmp_path])
+    assert set(found.configs) == {str(done), str(copy)}  # one is separate, so they are two results
+    assert found.rows.loc[found.rows["run"] == str(done), "setting"].unique() == ["separate"]
+    assert found.skipped[str(half)] == "unfinished" and "damaged" in found.skipped[str(bad)]
+    assert found.skipped[str(failed)] == "failed: KeyError: x"
+    again = write_run(tmp_path / "zz", mvtec(0.9))
+    assert read_runs([tmp_path]).skipped[str(again)] == f"the same configuration and seed as {copy}"
+
+
+def test_planned_runs_without_a_folder_are_named(tmp_path):
+    write_run(tmp_path / "one", mvtec(0.9))
+    (tmp_path / ".sweep").mkdir()
+    (tmp_path / ".sweep" / "plan.json").write_text(json.dumps({"one": {}, "two": {"seed": "1"}}))
+    assert read_runs([tmp_path]).skipped == {str(tmp_path / "two"): "not started"}
+
+
+def test_nothing_found_is_an_error_that_says_what_was_there(tmp_path):
+    with pytest.raises(DataError, match="does not exist"):
+        read_runs([tmp_path / "none"])
+    write_run(tmp_path / "half", {}, finished=False)
+    with pytest.raises(DataError, match="no finished run in .*half: unfinished"):
+        read_runs([tmp_path])
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(DataError, match="no table of benchmarks/compare.py"):
+        read_runs([tmp_path / "other.csv"])
+
+
+def test_the_tables_of_the_benchmarks_are_read(tmp_path):
+    file = tmp_path / "compare.csv"
+    rows = ["# command: x", "method,seed,category,metric,value", "mint_ad,0,all,seconds_training,3.5"]
+    for seed in (0, 1):
+        rows += [f"mint_ad,{seed},mini/gear,image_auroc,0.{8 + seed}", f"mint_ad,{seed},mean,image_auroc,0.{8 + seed}"]
+    rows += ["padim_separate,0,mini/gear,image_auroc,0.7", "padim_separate,0,mean,image_auroc,0.7"]
+    file.write_text("\n".join(rows) + "\n")
+    found = read_runs([file])
+    assert set(found.rows["data"]) == {"mini"} and len(found.configs) == 3
+    table = table_values(select_runs(found, 1))
+    row = one(table, method="MINT-AD", setting="unified", category="mean")
+    assert row.measured == pytest.approx(0.85) and row.seeds == 2 and row.paper_data == "MVTec AD"
+    assert one(table, method="PaDiM", setting="separate", category="gear").measured == 0.7
+    assert select_runs(where(found, ["data.name=mini"]), 1).data == "mini"
+    with pytest.raises(DataError, match="none of 3 runs"):
+        where(found, ["train.steps=5"])
+
+
+def test_means_spreads_and_differences_by_hand(three_seeds):
+    table = table_of(three_seeds, 1)
+    row = one(table, method="MINT-AD", setting="unified", category="bottle")
+    assert (row.measured, row["std"], row.seeds) == (pytest.approx(0.95), pytest.approx(0.01), 3)
+    assert row.paper == paper.value(1, "MINT-AD", "bottle", "I-AUROC", "unified")
+    assert row.difference == pytest.approx(0.95 - row.paper)
+    mean = one(table, method="UniAD", setting="unified", category="mean")
+    assert mean.measured == pytest.approx(0.9 + 7 * 0.001) and mean.paper == 0.965
+    baseline = one(table, method="PaDiM", setting="unified", category="mean")
+    assert baseline.measured == pytest.approx(0.8) and baseline["std"] == pytest.approx(0, abs=1e-12)
+
+
+def test_every_number_of_the_paper_keeps_its_place(three_seeds):
+    runs = read_runs([three_seeds])
+    for number in paper.tables():
+        table = table_values(select_runs(runs, number))
+        printed = paper.load(number)
+        keys = ["method", "setting", "category", "metric"]
+        ours = table.dropna(subset=["paper"]).set_index(keys)["paper"].sort_index()
+        assert ours.equals(printed.set_index(keys)["value"].rename("paper").sort_index())
+        assert list(dict.fromkeys(table["method"])) == list(dict.fromkeys(printed["method"]))
+        assert table["status"].ne("").all() and (table["status"] == "measured").eq(table["measured"].notna()).all()
+
+
+def test_why_a_method_has_no_number(three_seeds):
+    status = table_of(three_seeds, 1).groupby("method")["status"].first()
+    assert status["CutPaste"].startswith("cannot be run here") and "anomalib" in status["DRAEM"]
+    status = table_of(three_seeds, 4).groupby("method")["status"].first()
+    assert status["Query Pool"] == "not run (model.variant=query_pool)"
+    status = table_of(three_seeds, 8)
+    lacking = one(status, method="MINT-AD", setting="resnet18")
+    assert lacking.status.startswith("not run (model.variant=mint_ad); needs this backbone's weights")
+    everybody = {name for n in paper.tables() for name in paper.load(n)["method"]}
+    from mintad.report.methods import reason
+
+    assert all(reason(name) != "not run" for name in everybody)
+
+
+def test_another_data_set_is_never_subtracted(tmp_path):
+    values = {"gear": 0.9, "weave": 0.8}
+    write_run(tmp_path / "run", values, data="mini", name="fast", swap={"gear": 0.7})
+    for number in (1, 4, 10):
+        table = table_of(tmp_path, number)
+        assert table["difference"].isna().all()
+        assert set(table.loc[table["paper"].notna(), "paper_data"]) == {"MVTec AD"}
+        assert set(table.loc[table["paper"].notna(), "category"]) <= {"mean"}
+        chosen = select_runs(read_runs([tmp_path]), number)
+        assert any("another data set" in note for note in render_table(chosen, table).notes)
+    four = table_of(tmp_path, 4)
+    assert one(four, method="Feature Prompt", metric="swap I-AUROC").measured == 0.7
+    assert not table_of(tmp_path, 2)["measured"].notna().any()
+    wide = render_table(select_runs(read_runs([tmp_path]), 1), table_of(tmp_path, 1))
+    assert wide.head[1] == "MINT-AD\nunified"  # what was measured comes first
+    assert [line[:2] for line in wide.foot] == [["mean", "0.850"], ["the paper's mean, MVTec AD", "0.986"]]
+    assert "difference" not in render_table(select_runs(read_runs([tmp_path]), 4), four).head
+
+
+def test_data_without_masks_have_no_pixel_values_and_the_report_says_so(tmp_path):
+    values = {"mono": 0.9, "poly": 0.8}
+    for seed in (0, 1):
+        write_run(tmp_path / f"{seed}", values, data="elpv", name="fast", pixel=None, train__seed=seed)
+    made = report([tmp_path], tmp_path / "report")
+    measured = {one.number for one in made.sheets if one.measured}
+    assert 4 in measured and 10 not in measured
+    chosen = select_runs(read_runs([tmp_path]), 10)
+    assert any("ELPV have no P-AUPR" in note for note in render_table(chosen, table_values(chosen)).notes)
+
+
+def test_some_of_the_papers_categories(tmp_path):
+    write_run(tmp_path / "run", {"bottle": 0.9, "wood": 0.8})
+    mean = one(table_of(tmp_path, 1), method="MINT-AD", setting="unified", category="mean")
+    wanted = [paper.value(1, "MINT-AD", name, "I-AUROC", "unified") for name in ("bottle", "wood")]
+    assert mean.paper == pytest.approx(sum(wanted) / 2) and mean.difference == pytest.approx(0.85 - mean.paper)
+    four = one(table_of(tmp_path, 4), method="Feature Prompt", metric="I-AUROC")
+    assert four.paper == 0.986 and pd.isna(four.difference)  # its rows are not printed: all 15 or nothing
+
+
+def test_submodules_backbones_queries_merged_and_splits(tmp_path):
+    write_run(tmp_path / "a", mvtec(0.9), model__prior_loss=False)
+    write_run(tmp_path / "b", mvtec(0.8), features__backbone="resnet18")
+    write_run(tmp_path / "c", mvtec(0.7), model__variant="mlp_query")
+    merged = {f"mvtec/{n}": 0.9 for n in MVTEC} | {f"visa/{n}": 0.6 for n in range(12)}
+    write_run(tmp_path / "d", merged | {f"btad/{n}": 0.3 for n in range(3)}, data="merged")
+    for n, split in enumerate(("01234", "56789", "02468", "13579")):
+        options = {"split": split}
+        write_run(tmp_path / split, {f"{{{split}}}": 0.9 + n / 100}, data="cifar10", pixel=None, data__options=options)
+    five = table_of(tmp_path, 5)
+    assert one(five, setting="adapter+class_loss+class_query", metric="I-AUROC").measured == pytest.approx(0.9)
+    eight = table_of(tmp_path, 8)
+    assert one(eight, method="MINT-AD", setting="resnet18").measured == pytest.approx(0.8)
+    nine = table_of(tmp_path, 9)
+    assert one(nine, method="MLP-Query", metric="I-AUROC").measured == pytest.approx(0.7)
+    assert one(nine, method="MLP-Query", metric="Params (M)").measured == pytest.approx(12.9, abs=0.1)
+    three = table_of(tmp_path, 3)
+    assert one(three, method="MINT-AD", category="visa", metric="I-AUROC").measured == pytest.approx(0.6)
+    mean = one(three, method="MINT-AD", category="mean", metric="I-AUROC")
+    assert mean.measured == pytest.approx((15 * 0.9 + 12 * 0.6 + 3 * 0.3) / 30)
+    seven = table_of(tmp_path, 7)
+    assert one(seven, method="MINT-AD", category="mean").measured == pytest.approx(0.915)
+
+
+def test_mixtures_are_refused_and_can_be_told_apart(tmp_path):
+    write_run(tmp_path / "mini", {"gear": 0.9}, data="mini", name="fast")
+    write_run(tmp_path / "elpv", {"mono": 0.9}, data="elpv", name="fast")
+    runs = read_runs([tmp_path])
+    with pytest.raises(DataError, match=r"different data sets \(elpv, mini\).*--where data.name="):
+        select_runs(runs, 4)
+    assert select_runs(where(runs, ["data.name=elpv"]), 4).data == "elpv"
+    with pytest.raises(ConfigError, match="unknown configuration key"):
+        where(runs, ["data.nam=elpv"])
+    write_run(tmp_path / "short", {"gear": 0.8}, data="mini", name="fast", train__steps=10, train__seed=1)
+    runs = where(read_runs([tmp_path]), ["data.name=mini"])
+    with pytest.raises(DataError, match=r"trained differently.*train.steps: 10, 1600.*--where train.steps=10"):
+        select_runs(runs, 4)
+    assert len(select_runs(where(runs, ["train.steps=10"]), 4).configs) == 1
+    again = {"train__seed": 1, "train__steps": 10, "train__device": "cpu"}
+    write_run(tmp_path / "again", {"gear": 0.7}, data="mini", name="fast", **again)
+    with pytest.raises(DataError, match="seed 1 more than once"):
+        select_runs(where(read_runs([tmp_path]), ["train.steps=10"]), 4)
+
+
+def test_methods_trained_differently_are_told(tmp_path):
+    write_run(tmp_path / "a", mvtec(0.9))
+    write_run(tmp_path / "b", mvtec(0.9), model__variant="uniad", train__batch_size=8)
+    assert select_runs(read_runs([tmp_path]), 1).notes == [
+        "The methods were not trained alike: train.batch_size: 32, 8."
     ]
-    summary = metrics.summarise(scores, pixels)
-    summary["class_accuracy"] = metrics.class_accuracy(scores)
-    steps = np.arange(1, 1001)
-    filled = {
-        "scores": scores,
-        "grid_maps": maps,
-        "metrics": summary,
-        "history": pd.DataFrame({"step": steps, "mse": 1 / steps, "ce": 2 / steps, "prior": 0.0, "accuracy": 1.0}),
-        "config": {"train": {"steps": 1000, "note": "</pre><script>alert(1)</script>"}},
-        "threshold": {"value": 0.5, "quantile": 0.95, "n": 20},
-        "title": "toy <b>run</b>",
-        "peers": pd.DataFrame(
-            {"I toy/nut": [0.9, 0.81234], "I mean": [0.9, 0.8], "P toy/nut": [0.3, np.nan], "P mean": [0.3, None]},
-            index=["mint_ad", "padim"],
-        ),
-        "versions": {"python": "3.11"},
-    } | changed
-    assert write_report(path, **filled) == path
-    return Page(path), summary
 
 
-def mask_of(row) -> np.ndarray:
-    return resize_mask(read_mask(row.masks), (30, 30)) if row.masks else np.zeros((30, 30), bool)
+def test_fewer_categories_are_for_the_growth_alone(tmp_path):
+    for seed in (0, 1):
+        for k in (1, 2, 4):
+            values = dict(list(mvtec(0.9 - k / 100).items())[:k])
+            categories = tuple(values)
+            write_run(tmp_path / f"{k}-{seed}", values, data__categories=categories, train__seed=seed)
+    runs = read_runs([tmp_path])
+    chosen = select_runs(runs, 1)
+    assert len(chosen.configs) == 2 and "4 runs on fewer than 4 categories" in chosen.notes[0]
+    table = growth_table(runs)
+    common = table[(table["over"] == "the category in common") & (table["seed"] == 1)]
+    assert dict(zip(common["classes"], common["value"].round(3), strict=True)) == {1: 0.89, 2: 0.88, 4: 0.86}
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("report")
+def test_pairs_are_of_categories_with_the_seeds_together(three_seeds):
+    found = one(pairs(select_runs(read_runs([three_seeds]), 1)), other="UniAD, unified")  # no P-AUPR in Table 1
+    assert (found.one, found.categories, found.won, found.lost) == ("MINT-AD, unified", 15, 15, 0)
+    assert found.same_seeds and found.difference == pytest.approx(0.05 - 0.007)
+    assert found.p_value == pytest.approx(2**-14) and found.low < found.difference < found.high
+    assert found.high - found.low < 0.01  # the seeds' common shift cancels
 
 
-@pytest.fixture(scope="module")
-def masked(folder) -> tuple[Page, dict, Path]:
-    return *write(folder / "masked.html", make_scores(folder / "masked", masked=True)), folder / "masked.html"
+def test_the_report_of_the_command_line(three_seeds, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out") / "report"
+    write_run(three_seeds / "half", {}, finished=False)
+    result = CliRunner().invoke(app, ["report", str(three_seeds), "--out", str(out), "--table", "1", "--table", "4"])
+    assert result.exit_code == 0, result.output
+    assert "6 runs, 1 skipped; measured numbers in table 1, 4" in result.output
+    page = (out / "index.html").read_text()
+    assert "http" not in re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL) and "half" in page
+    assert "Table 4" in page and "Table 5" not in page and "Wilcoxon" in page
+    assert sorted(p.name for p in out.iterdir()) == [
+        "index.html", "paired_tests.csv", "table_01.csv", "table_01.tex", "table_04.csv", "table_04.tex",
+    ]  # fmt: skip
+    assert len(pd.read_csv(out / "table_01.csv")) == len(paper.load(1))
 
 
-@pytest.fixture(scope="module")
-def unmasked(folder) -> tuple[Page, dict, Path]:
-    return *write(folder / "plain.html", make_scores(folder / "plain", masked=False)), folder / "plain.html"
+def test_latex_is_balanced_and_escaped(three_seeds, tmp_path_factory):
+    made = report([three_seeds], tmp_path_factory.mktemp("out"))
+    for file in made.page.parent.glob("*.tex"):
+        text = file.read_text()
+        begins, ends = re.findall(r"\\begin\{(\w+)\}", text), re.findall(r"\\end\{(\w+)\}", text)
+        assert sorted(begins) == sorted(ends) and text.count("{") == text.count("}")
+        assert text.isascii() and not re.search(r"(?<!\\)[_%#]", text)
+        columns = len(re.search(r"\\begin\{tabular\}\{(\w+)\}", text)[1])
+        body = [line for line in text.splitlines() if line.endswith(r" \\")]
+        assert body and all(line.count(" & ") == columns - 1 for line in body)
 
 
-def table_of(page: Page, start: str) -> list[list[str]]:
-    return next(rows for caption, rows in page.tables.items() if caption.startswith(start))
+def test_an_unknown_table_is_refused(three_seeds, tmp_path):
+    with pytest.raises(ConfigError, match="no table 11"):
+        report([three_seeds], tmp_path / "out", tables=[11])
 
 
-def test_numbers_of_every_category_their_mean_and_pooled(masked):
-    page, summary, _ = masked
-    head, *rows = table_of(page, "Test images; a dash")
-    cells = {row[0]: dict(zip(head, row, strict=True)) for row in rows}
-    assert list(cells) == ["toy/bolt", "toy/nut", "mean", "pooled"]
-    assert cells["toy/nut"]["normal"] == cells["toy/nut"]["anomalous"] == "6"
-    names = {"AUROC": "auroc", "AP": "average_precision", "F1-max": "f1_max", "AUPRO": "aupro"}
-    for column in head[3:]:
-        kind, name = column.split(" ")
-        part = summary[kind][names[name]]
-        for key, value in {**part["per_category"], "mean": part["mean"], "pooled": part["pooled"]}.items():
-            assert cells[key][column] == f"{value:.4f}"
-    assert len(head) == 3 + 3 + 4
+def test_names_of_runs_are_no_markup(tmp_path):
+    write_run(tmp_path / "runs" / "<b>x", mvtec(0.9))
+    write_run(tmp_path / "runs" / "<i>y", {}, finished=False)
+    page = report([tmp_path / "runs"], tmp_path / "out", tables=[1]).page.read_text()
+    assert "&lt;b&gt;x" in page and "&lt;i&gt;y" in page and "<b>x" not in page and "<i>y" not in page
 
 
-def test_headline_numbers_say_what_they_are_over(unmasked):
-    page, summary, _ = unmasked
-    tiles = [text for text in page.texts["div"] if len(text) < 80]
-    assert f"{summary['image']['auroc']['mean']:.3f}image AUROC, meanof 2 categories" in tiles
-    assert f"{summary['image']['auroc']['pooled']:.3f}image AUROC, pooled24 test images, one scale" in tiles
-    assert f"{summary['class_accuracy']['mean']:.1%}class accuracyof 24 test images; 91.7% of the normal ones" in tiles
-    text = page.texts["main"][0]
-    assert "24 test images: 12 normal, 12 anomalous." in text
-    assert "Threshold 0.5: the 0.95 quantile of the scores of 20 normal training images" in text
+def test_complexity_beside_the_paper(tmp_path):
+    file = tmp_path / "complexity.csv"
+    rows = ["method,batch,metric,value,paper", "MINT-AD,64,Inference Time (s),9.5,0.194", "UniAD,1,MACs (G),2.6,0.92"]
+    file.write_text("\n".join(rows) + "\n")
+    found = read_runs([file])
+    table = table_values(select_runs(found, 6), found.complexity)
+    row = one(table, method="MINT-AD", setting="batch 64", metric="Inference Time (s)")
+    assert (row.measured, row.paper) == (9.5, 0.194) and pd.isna(row.difference)
+    assert one(table, method="UniAD", setting="batch 1", metric="FLOPs (G)").measured == 2.6
+    shown = render_table(select_runs(found, 6), table)
+    assert shown.rows[-1][0] == "MINT-AD" and shown.rows[-1][-1] == "9.5\npaper 0.194"
+    file.write_text("# command: x\n# machine: y, 2 cores\n" + "\n".join(rows) + "\n")
+    made = report([file], tmp_path / "out", tables=[6])
+    assert "machine: y, 2 cores." in made.sheets[0].notes and "command" not in " ".join(made.sheets[0].notes)
 
 
-def test_too_few_held_out_images_for_the_threshold_are_owned_up_to(folder):
-    scores = make_scores(folder / "few", masked=False)
-    few = {"value": 0.5, "quantile": 0.95, "n": 10, "rank": 10, "reached": False}
-    page, _ = write(folder / "few.html", scores, threshold=few)
-    assert "10 normal training images that were held out. They are too few for it: the highest" in page.texts["main"][0]
+def compare_csv(file, values: dict[str, float], *, data: str = "mini", config=None, method: str = "mint_ad"):
+    head = [f"# config: {json.dumps(config.to_dict())}"] if config else []
+    rows = [f"{method},0,{data}/{name},image_auroc,{value}" for name, value in values.items()]
+    mean = sum(values.values()) / len(values)
+    lines = [*head, "method,seed,category,metric,value", *rows, f"{method},0,mean,image_auroc,{mean}"]
+    file.write_text("\n".join(lines) + "\n")
+    return file
 
 
-def test_rates_at_the_threshold_are_those_of_the_test_images(folder):
-    scores = make_scores(folder / "rates", masked=False)
-    scores["pred_score"] = np.where(scores["label"] == 1, 2.0, 0.0)
-    scores.loc[scores.index[:3], "pred_score"] = 1.0  # 3 of 12 normal images
-    scores.loc[scores.index[-6:], "pred_score"] = 0.5  # 6 of 12 anomalous ones: at, not above the threshold
-    page, _ = write(folder / "rates.html", scores)
-    tiles = [text for text in page.texts["div"] if len(text) < 80]
-    assert "25.0%false alarmsof 12 normal test images" in tiles
-    assert "50.0%anomalies foundof 12 anomalous test images" in tiles
+def test_tables_that_tell_their_configuration_join_those_of_the_same_images_alone(tmp_path):
+    base = preset("fast").override(**{"data.name": "mini"})
+    harder = base.override(**{"data.options": {"difficulty": 2.0}})
+    runs = write_run(tmp_path / "run", {"gear": 0.9}, data="mini", name="fast")
+    baselines = compare_csv(tmp_path / "baselines.csv", {"gear": 0.7}, config=base, method="padim")
+    found = read_runs([runs, baselines])
+    chosen = select_runs(found, 1)
+    assert (
+        not chosen.notes
+        and one(table_values(chosen), method="PaDiM", setting="unified", category="gear").measured == 0.7
+    )
+    assert select_runs(where(found, ["features.grid=7"]), 1).rows["method"].nunique() == 2
+    judged = compare_csv(tmp_path / "harder.csv", {"gear": 0.6}, config=harder, method="padim")
+    with pytest.raises(DataError, match=r'other images would be compared.*"difficulty": 2.0.*--where'):
+        select_runs(read_runs([runs, judged]), 1)
+    untold = compare_csv(tmp_path / "untold.csv", {"gear": 0.6}, method="padim")
+    assert select_runs(read_runs([runs, untold]), 1).notes == [
+        "1 of 2 runs are from a CSV that does not tell how they were made."
+    ]
+    with pytest.raises(DataError, match="PaDiM, unified: from a table that tells its configuration and one that does"):
+        select_runs(read_runs([baselines, untold]), 1)
+    again = compare_csv(tmp_path / "again.csv", {"gear": 0.7}, config=base, method="padim")
+    assert len(select_runs(read_runs([baselines, again]), 1).rows) == 4  # the same result twice does no harm
+    compare_csv(again, {"gear": 0.6}, config=base, method="padim")
+    with pytest.raises(DataError, match="PaDiM, unified has seed 0 more than once: .*baselines.csv.*again.csv"):
+        select_runs(read_runs([baselines, again]), 1)
+    untold.write_text("# config: {\n" + untold.read_text())
+    with pytest.raises(DataError, match="untold.csv: cannot read its line '# config:'"):
+        read_runs([untold])
 
 
-def test_peers_stand_side_by_side_with_the_highest_in_bold(masked):
-    page, _, _ = masked
-    rows = table_of(page, "Image AUROC on the test images")
-    assert rows[0] == ["image AUROC", "mint_ad", "padim"]
-    assert rows[1] == ["toy/nut", "0.9000", "0.8123"]
-    assert table_of(page, "Pixel AP")[1] == ["toy/nut", "0.3000", "–"]
-    assert page.texts["strong"] == ["0.9000", "0.9000", "0.3000", "0.3000"]
+def test_table_3_is_about_its_own_data_sets_and_whole_ones(tmp_path):
+    other = {"elpv/mono": 0.9, "folder/screw": 0.8}
+    write_run(tmp_path / "other", other, data="merged", name="fast")
+    assert not table_of(tmp_path, 3)["measured"].notna().any()
+    assert select_runs(read_runs([tmp_path]), 1).data == "elpv+folder"
+    part = {f"btad/{n}": 0.9 for n in range(3)} | {f"mvtec/{n}": 0.6 for n in MVTEC[:2]}
+    write_run(tmp_path / "part", part, data="merged")
+    table = table_of(tmp_path, 3)
+    rows = table[(table["method"] == "MINT-AD") & (table["metric"] == "I-AUROC")].set_index("category")
+    assert rows.loc["btad", "difference"] == pytest.approx(0.9 - rows.loc["btad", "paper"])
+    assert rows.loc[["mvtec", "mean"], "measured"].notna().all()
+    assert rows.loc[["mvtec", "mean"], "difference"].isna().all()
+    assert rows.loc["mean", "paper"] == paper.value(3, "MINT-AD", "mean", "I-AUROC", "merged")
 
 
-def test_nothing_is_fetched_and_strings_are_no_markup(masked, unmasked):
-    for page, _, path in (masked, unmasked):
-        links = [
-            attributes[name]
-            for _, attributes in page.elements
-            for name in ("src", "href", "srcset")
-            if name in attributes
-        ]
-        assert links and all(link.startswith("data:image/") for link in links)
-        assert not page.attributes("link") and not page.attributes("iframe")
-        assert "url(" not in page.texts["style"][0] and "@import" not in page.texts["style"][0]
-        assert not any(name.startswith("on") for _, attributes in page.elements for name in attributes)
-        assert HOSTILE in page.texts["main"][0]  # shown, as text
-        assert HOSTILE not in path.read_text(encoding="utf-8")  # but not as markup
-        assert page.texts["h1"] == ["toy <b>run</b>"]
-        assert page.texts["title"][0].startswith("toy <b>run</b>")
-        assert "</pre><script>alert(1)</script>" in page.texts["pre"][0]
-        assert "dent & hole" in page.texts["main"][0]
-
-
-def test_page_is_small_and_plotly_stands_in_it_once(masked):
-    page, _, path = masked
-    assert path.stat().st_size < 6e6
-    assert sum(len(text) > 1e6 for text in page.texts["script"]) == 1
-
-
-def test_pictures_have_words_and_are_small(masked, unmasked):
-    for page, _, _ in (masked, unmasked):
-        for picture in page.attributes("img"):
-            assert picture["alt"]
-            data = base64.b64decode(picture["src"].split(",")[1])
-            assert max(Image.open(io.BytesIO(data)).size) <= 224
-        assert all(caption for caption in page.tables)
-
-
-def test_mask_column_only_where_there_are_masks(masked, unmasked):
-    alts = [picture["alt"] for picture in masked[0].attributes("img")]
-    assert sum(alt.startswith("ground truth") for alt in alts) == 12  # of both galleries of anomalous images
-    assert "Image | ground truth | anomaly map" in masked[0].texts["main"][0]
-    assert "ground truth" not in unmasked[0].texts["main"][0]
-    assert not any("ground truth" in picture["alt"] for picture in unmasked[0].attributes("img"))
-    assert masked[0].texts["h3"][0] == "Anomalies that are localised best"
-    assert unmasked[0].texts["h3"][0] == "Anomalies with the highest scores"
-
-
-def test_galleries_start_with_the_extremes(folder):
-    scores = make_scores(folder / "order", masked=False)
-    page, _ = write(folder / "order.html", scores, n_cases=2)
-    captions = page.texts["figcaption"]
-    assert len(captions) == 6
-    for row, label, ascending in ((0, 1, False), (2, 1, True), (4, 0, False)):
-        part = scores[scores["label"] == label].sort_values("pred_score", ascending=ascending)
-        assert Path(part["image"].iloc[0]).name in captions[row]
-    assert "false alarm" in captions[4] and "missed" in captions[2] and "found" in captions[0]
-
-
-def test_best_localised_anomaly_is_the_one_whose_map_is_its_mask(folder):
-    scores = make_scores(folder / "local", masked=True)
-    maps = np.random.default_rng(1).random((len(scores), GRID, GRID)).astype(np.float32)
-    row = scores.index[scores["image"].str.contains("bolt_09")][0]
-    maps[row] = plots.resize_map(read_mask(scores["masks"][row]).astype(np.float32), (GRID, GRID))
-    page, _ = write(folder / "local.html", scores, grid_maps=maps, n_cases=2)
-    assert "bolt_09.png" in page.texts["figcaption"][0]
-
-
-def test_categories_take_turns():
-    scores = pd.DataFrame({"dataset": "d", "category": list("aaabbc")})
-    assert spread(scores, range(6), 4) == [0, 3, 5, 1]
-    assert spread(scores, range(6), 99) == [0, 3, 5, 1, 4, 2]
-    assert spread(scores, [], 3) == []
-
-
-def test_page_of_a_run_with_nothing_optional(folder):
-    scores = make_scores(folder / "bare", masked=False).assign(pred_class="")
-    page, _ = write(folder / "bare.html", scores, history=None, threshold=None, peers=None, versions=None)
-    assert page.texts["h2"] == ["By category", "Image scores", "By defect", "Cases", "Configuration and versions"]
-    assert not any(word in text for text in page.texts["figcaption"] for word in ("missed", "found", "passed", "alarm"))
-
-
-def test_page_without_anomalous_images(folder):
-    scores = make_scores(folder / "normal", masked=False).query("label == 0").reset_index(drop=True)
-    page, summary = write(folder / "normal.html", scores)
-    assert summary["image"]["auroc"]["mean"] is None
-    rows = table_of(page, "Test images; a dash")
-    assert rows[1] == ["toy/bolt", "6", "0", "–", "–", "–"]
-    assert page.texts["h3"] == ["Normal images with the highest scores: the likeliest false alarms"]
-
-
-def test_long_tables_of_defects_are_folded(folder):
-    scores = make_scores(folder / "defects", masked=False)
-    _, summary = write(folder / "defects.html", scores)
-    summary["defects"] = {"toy/nut": {f"kind {n}": {"auroc": 0.5 + n / 100, "n": n + 1} for n in range(30)}}
-    page, _ = write(folder / "defects.html", scores, metrics=summary)
-    assert page.texts["summary"][0].startswith("30 types of defect; the hardest: kind 0 of toy/nut, image AUROC 0.500")
-
-
-def test_a_missing_image_is_named(folder):
-    scores = make_scores(folder / "missing", masked=False)
-    Path(scores["image"][0]).unlink()
-    with pytest.raises(DataError, match="onerror"):
-        write(folder / "missing.html", scores)
-
-
-# Figures
-
-
-def test_fifteen_categories_leave_a_readable_figure():
-    rng = np.random.default_rng(0)
-    keys = [f"c{n:02d}" for n in range(15)]
-    scores = pd.DataFrame({"dataset": "d", "category": np.repeat(keys, 20), "label": np.tile([0, 1], 150)})
-    scores["pred_score"] = rng.normal(size=300) + scores["label"] * np.repeat(np.arange(15) / 3, 20)
-    values = metrics.image_metrics(scores)["auroc"]["per_category"]
-    weakest = sorted(values, key=values.__getitem__)[:3]
-    figure = plots.roc_pr(scores)
-    named = [trace.name for trace in figure.data if trace.showlegend]
-    assert named == [f"{key} ({values[key]:.3f})" for key in weakest]
-    assert sum(trace.name.startswith("d/") for trace in figure.data) == 30  # all are drawn, in both panels
-    assert f"{weakest[0]} ({values[weakest[0]]:.3f})" in figure.layout.title.text
-    bars = plots.per_category_bars({"image": metrics.image_metrics(scores), "pixel": None})
-    assert [values[key] for key in bars.data[0].y] == list(bars.data[0].x) == sorted(values.values())
-    assert len(plots.score_histograms(scores, 1.0).to_json()) < 100_000
-
-
-def test_curves_are_thinned_to_their_own_points():
-    rng = np.random.default_rng(0)
-    x, y = np.arange(10_000), rng.random(10_000)
-    thin_x, thin_y = plots.thin(x, y)
-    assert len(thin_x) <= 500 and (thin_x[0], thin_x[-1]) == (0, 9999)
-    assert thin_y == pytest.approx(y[np.array(thin_x, dtype=int)], rel=1e-4)
-    assert plots.thin([1, 2], [3, 4]) == ([1, 2], [3, 4])
-
-
-def test_histograms_hold_every_image_and_the_threshold(folder):
-    scores = make_scores(folder / "histogram", masked=False)
-    scores.loc[scores.index[-1], "pred_score"] = 1e6  # far above: in the last bin
-    figure = plots.score_histograms(scores, threshold=0.5)
-    for label, name in ((0, "normal"), (1, "anomalous")):
-        counted = sum(sum(trace.y) for trace in figure.data if trace.name == name)
-        assert counted == (scores["label"] == label).sum()
-    rate = (scores["pred_score"] > 0.5)[scores["label"] == 0].mean()
-    assert f"{rate:.1%} of normal" in figure.layout.title.text
-    assert len(figure.layout.shapes) == 2
-    plots.score_histograms(scores.assign(pred_score=0.25))  # all equal: no exception
-
-
-def test_confusion_counts_images_of_known_classes(folder):
-    scores = make_scores(folder / "confusion", masked=False)
-    scores.loc[0, "prompt_class"] = ""
-    heat = plots.confusion(scores).data[0]
-    assert list(heat.x) == list(heat.y) == ["toy/bolt", "toy/nut"]
-    assert np.asarray(heat.text).tolist() == [["12", ""], ["1", "10"]]
-
-
-def test_learning_curves_show_what_was_trained():
-    history = pd.DataFrame({"step": [1, 2], "mse": [2.0, 1.0], "ce": [0.0, 0.0], "prior": [1.0, 0.5]})
-    figure = plots.learning_curves(history)
-    assert [trace.name for trace in figure.data] == ["mse", "prior"]
-    accuracy = plots.learning_curves(history.assign(accuracy=1.0)).layout.yaxis3
-    assert accuracy.range == (0, 1.05)
-    assert figure.layout.title.text == "After 2 steps: mse 1, prior 0.5"
-
-
-def test_labels_are_shown_as_they_are():
-    scores = pd.DataFrame({"dataset": "d", "category": "<b>x", "label": [0, 1], "pred_score": [0.0, 1.0]})
-    for figure in (plots.roc_pr(scores), plots.score_histograms(scores)):
-        assert "<b>x" not in json.dumps(figure.to_dict(), default=str)
-        assert "&lt;b&gt;x" in json.dumps(figure.to_dict(), default=str)
+def test_table_3_is_paired_by_category(tmp_path):
+    values = {f"mvtec/{n}": 0.9 for n in MVTEC} | {f"visa/{n}": 0.6 for n in range(12)}
+    values |= {f"btad/{n}": 0.3 for n in range(3)}
+    write_run(tmp_path / "a", values, data="merged")
+    lower = {key: value - 0.1 - n / 1000 for n, (key, value) in enumerate(values.items())}
+    write_run(tmp_path / "b", lower, data="merged", model__variant="uniad")
+    found = one(pairs(select_runs(read_runs([tmp_path]), 3)), metric="I-AUROC")
+    assert (found.categories, found.won) == (30, 30)

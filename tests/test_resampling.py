@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from mintad.errors import DataError
-from mintad.metrics import MetricError, auroc, image_metrics
-from mintad.metrics.resampling import interval, resampled_aurocs
+from mintad.scoring import MetricError, auroc, image_metrics
+from mintad.scoring.resampling import interval, resampled_aurocs
 
 
 def some(n=40, seed=0, shift=1.0):

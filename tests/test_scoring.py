@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from mintad.baselines import BASELINES
 from mintad.config import preset
 from mintad.features.table import FeatureTable
 from mintad.model import build_model
-from mintad.peers import PEERS
-from mintad.scoring import fit_threshold, grid_maps, image_scores, upsample
+from mintad.scoring.maps import fit_threshold, grid_maps, image_scores, upsample
 
 
 def test_threshold_has_the_conformal_rank():
@@ -37,7 +37,7 @@ def test_threshold_keeps_its_promise_on_average():
     assert above <= 0.05 < plain
 
 
-def test_root_is_taken_of_squared_errors_and_not_of_the_peers_distances():
+def test_root_is_taken_of_squared_errors_and_not_of_the_baselines_distances():
     torch.manual_seed(0)
     features = FeatureTable.from_tensor(torch.randn(6, 4, 8))
     rows = np.arange(6)
@@ -47,8 +47,8 @@ def test_root_is_taken_of_squared_errors_and_not_of_the_peers_distances():
     np.testing.assert_allclose(
         grid_maps(model, features, rows, root), np.sqrt(grid_maps(model, features, rows, squared)), rtol=1e-6
     )
-    for peer in PEERS.values():
-        fitted = peer((2, 2)).fit(features, rows[:4])
+    for baseline in BASELINES.values():
+        fitted = baseline((2, 2)).fit(features, rows[:4])
         np.testing.assert_array_equal(
             grid_maps(fitted, features, rows, root), grid_maps(fitted, features, rows, squared)
         )

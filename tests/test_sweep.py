@@ -26,8 +26,8 @@ from sweep_builders import (
 )
 
 from mintad.errors import TrainingError
-from mintad.lock import only_one
-from mintad.run import EXECUTED, SWEPT
+from mintad.lock import exclusive_lock
+from mintad.runs.directory import EXECUTED, SWEPT
 from mintad.sweep import load_spec, plan, read_status, status, sweep, worker
 from mintad.sweep.engine import jobs_of
 from mintad.sweep.local import run_locally
@@ -94,7 +94,7 @@ def attempt_with(execute, tmp_path, monkeypatch):
     (spec.out / status.WORK).mkdir(parents=True)
     (job,) = jobs_of(spec, plan(spec))
     monkeypatch.setattr(worker, "execute", execute)
-    worker.Attempt(job).run()
+    worker.RunAttempt(job).run()
     return read_status(job.path)
 
 
@@ -141,7 +141,7 @@ def test_a_second_attempt_waits_and_then_finds_the_first_ones_result(tmp_path):
     (job,) = jobs_of(spec, plan(spec))
     busy = TrainingError("busy")
     second = threading.Thread(target=lambda: list(run_locally([job], 1)))
-    with only_one(spec.out / status.WORK / f"{job.path.name}.lock", busy):
+    with exclusive_lock(spec.out / status.WORK / f"{job.path.name}.lock", busy):
         second.start()
         time.sleep(2)
         assert second.is_alive() and not job.path.exists()

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from sweep_builders import write_notebook, write_spec
 
-from mintad import paper
 from mintad.cli import app
 from mintad.errors import ConfigError
 from mintad.model import VARIANTS
+from mintad.report import paper
 from mintad.sweep import load_spec, plan
 from mintad.sweep.engine import existing_names
 
@@ -126,7 +126,7 @@ def test_dry_run_lists_and_leaves_nothing(folder):
 
 
 def test_a_training_is_checked_before_it_starts(tmp_path):
-    """A notebook with the parameters of `mintad.experiment.configure`: keys of overrides are known beforehand."""
+    """A notebook with the parameters of `mintad.runs.experiment.configure`: keys of overrides are known beforehand."""
     import nbformat
 
     names = {"preset": "lesson", "data": "mini", "root": "", "categories": "", "variant": "mint_ad", "device": "cpu"}

@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mintad.comparison.choose import choose, measured_with
-from mintad.comparison.runs import read_runs
 from mintad.errors import MintadError
-from mintad.metrics import summarise
-from mintad.paper import MEAN
-from mintad.paper import load as paper_table
+from mintad.report.paper import MEAN
+from mintad.report.paper import load as paper_table
+from mintad.report.runs import read_runs
+from mintad.report.select_runs import choose, measured_with
+from mintad.scoring import summarise
 from mintad.sweep import collect, status, table
 
 

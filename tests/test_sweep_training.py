@@ -10,7 +10,7 @@ from sweep_builders import quick_imports, write_spec
 from synthetic import SMALL
 
 from mintad.data.mini import MiniParameters, factory, make_mini
-from mintad.run import Run
+from mintad.runs.directory import Run
 from mintad.sweep import collect, load_spec, sweep
 from mintad.sweep.table import IMAGE, MEAN
 
@@ -26,7 +26,7 @@ seed: int = 0  # of training
 device: str = "cpu"  # or cuda
 out_dir: str = ""  # run directory"""
 BODY = """\
-from mintad import experiment
+from mintad.runs import experiment
 given = {"data": data, "root": root, "categories": categories, "variant": variant, "preset": preset}
 config = experiment.configure(**given, overrides=overrides, seed=seed, device=device)
 experiment.train_setting(config, "unified", out_dir)"""

@@ -121,7 +121,7 @@ def learn_two_classes(folder, gain):
     """Table 12 as printed, both softmaxes and the head on the token, with this gain on the initial weights: accuracy
     on new images, and how far the two classes' tokens lie apart and scatter."""
     config = dataclasses.replace(TRAIN, steps=150, lr=2e-3, schedule="onecycle", checkpoint_every=150, log_every=50)
-    printed = {"class_encoder_softmax": True, "token_softmax": True, "head_reads": "token"}
+    printed = {"class_encoder_softmax": True, "token_softmax": True, "head_input": "token"}
     model, _ = run(folder, config, dataclasses.replace(MODEL, prompt_mapper_gain=gain, **printed))
     features, labels = two_categories(seed=0)
     rng = np.random.default_rng(9)
@@ -137,7 +137,7 @@ def learn_two_classes(folder, gain):
 def test_class_tokens_part_with_the_fast_presets_initialisation(tmp_path):
     """Everything class-aware hangs on this."""
     fast = preset("fast").model
-    assert (fast.class_encoder_softmax, fast.token_softmax, fast.head_reads) == (True, True, "token")
+    assert (fast.class_encoder_softmax, fast.token_softmax, fast.head_input) == (True, True, "token")
     accuracy, between, within, query, labels = learn_two_classes(tmp_path, fast.prompt_mapper_gain)
     assert accuracy == 1.0 and between > 0.1 and between > 3 * within
     gap = (query[labels == 0].mean(0) - query[labels == 1].mean(0)).abs().mean()

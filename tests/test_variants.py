@@ -15,7 +15,7 @@ from mintad.errors import ConfigError, WeightsError
 from mintad.model import VARIANTS, build_model
 from mintad.model.losses import compute_losses
 from mintad.model.text import embed_classes, sentence
-from mintad.scoring import Told
+from mintad.scoring.maps import Told
 from mintad.training import train
 
 TOLD = ("query_pool", "class_token", "text_prompt", "label_prompt")

@@ -1,6 +1,6 @@
 """The paper's figures 1, 5, 6 and 7, each a function that trains what it draws; change one and run it again.
 
-    python -m toy figures --out DIR        # or toy.paper.figure_7(widths=(4, 16, 64)).show()
+python -m toy figures --out DIR        # or toy.paper.figure_7(widths=(4, 16, 64)).show()
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from mintad.data.archives import Limits, unpack
 from mintad.data.sources import Source, source_of
 from mintad.data.transfer import DEFAULT_POLICY, Policy, TransferError, discard, fetch
 from mintad.errors import DataError
-from mintad.lock import only_one
+from mintad.lock import exclusive_lock
 
 MARKER = ".mintad-source.json"
 """Written into the unpacked folder before it is renamed into place: which archive it came from."""
@@ -69,7 +69,7 @@ def get(
     except OSError as problem:
         raise DataError(f"{downloads} cannot be made: {problem}. Choose another folder.") from problem
     lock = downloads / f"{source.name}.lock"
-    with only_one(lock, DataError(f"{lock}: another process is getting {source.title}; wait for it.")):
+    with exclusive_lock(lock, DataError(f"{lock}: another process is getting {source.title}; wait for it.")):
         if found := installed(source, root):  # another process was faster
             return found
         archive = downloads / source.filename

@@ -65,7 +65,7 @@ class Backbone(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """Features (B, L, F), float32, of normalised images (B, 3, H, W) such as `prepare` gives."""
+        """Features (B, L, F), float32, of normalised images (B, 3, H, W) such as `prepare_data` gives."""
         images = images.contiguous(memory_format=torch.channels_last)
         maps = [m.permute(0, 3, 1, 2) if self.channels_last else m for m in self.network(images)]
         if self.resize == "area":
@@ -117,7 +117,7 @@ def build_backbone(
         reductions: stages by their reduction. Of several stages with the same reduction the last is taken.
         resize: how a stage comes to the grid: 'bilinear' with aligned corners, as UniAD does, or 'area', the mean
             over each cell. Bilinear reads four values a cell, whatever its size: on a coarse grid it skips most
-            of a fine stage. `mintad.scoring.upsample` says why maps go back without aligned corners.
+            of a fine stage. `mintad.scoring.maps.upsample` says why maps go back without aligned corners.
         seed: of random weights.
 
     Raises:

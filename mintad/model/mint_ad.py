@@ -52,7 +52,7 @@ class MintAD(ReconstructionModel):
             token_width=config.token_width,
             class_encoder_softmax=config.class_encoder_softmax,
             token_softmax=config.token_softmax,
-            head_reads=config.head_reads,
+            head_input=config.head_input,
             gain=config.prompt_mapper_gain,
         )
 

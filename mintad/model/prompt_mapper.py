@@ -35,7 +35,7 @@ class PromptMapper(nn.Module):
         classes: N; 0 for no head.
         hidden, token_width: 256 and 32 in Table 12.
         class_encoder_softmax, token_softmax: the two softmaxes of Table 12.
-        head_reads: 'token' (Table 12) or 'logits', the values before the token's softmax.
+        head_input: 'token' (Table 12) or 'logits', the values before the token's softmax.
         gain: factor on the initial weights of both encoders' last layer and, if it reads a softmax, of the head.
     """
 
@@ -49,7 +49,7 @@ class PromptMapper(nn.Module):
         token_width: int = 32,
         class_encoder_softmax: bool = True,
         token_softmax: bool = True,
-        head_reads: str = "token",
+        head_input: str = "token",
         gain: float = 1.0,
     ) -> None:
         super().__init__()
@@ -58,13 +58,13 @@ class PromptMapper(nn.Module):
         self.head = nn.Linear(token_width, classes) if classes else None
         self.class_encoder_softmax = class_encoder_softmax
         self.token_softmax = token_softmax
-        self.head_reads = head_reads
+        self.head_input = head_input
         with torch.no_grad():
             if class_encoder_softmax:
                 self.class_encoder[-1].weight *= gain
             if token_softmax:
                 self.channel_encoder[-1].weight *= gain
-                if head_reads == "token" and self.head is not None:
+                if head_input == "token" and self.head is not None:
                     self.head.weight *= gain
 
     @in_float32
@@ -77,4 +77,4 @@ class PromptMapper(nn.Module):
         token_BT = values_BT.softmax(dim=-1) if self.token_softmax else values_BT
         if self.head is None:
             return token_BT, None
-        return token_BT, self.head(token_BT if self.head_reads == "token" else values_BT)
+        return token_BT, self.head(token_BT if self.head_input == "token" else values_BT)

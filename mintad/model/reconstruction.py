@@ -81,7 +81,7 @@ class ReconstructionModel(nn.Module):
         extra_tokens: tokens that a variant puts before those of the image.
     """
 
-    squared = True  # maps of squared errors, see `mintad.scoring.Detector`
+    squared = True  # maps of squared errors, see `mintad.scoring.maps.Detector`
     needs_labels = False
     """Whether the class of every image must be told, in training and at test time ('Using Label' of Table 4)."""
 

@@ -16,7 +16,11 @@ Dots = Mapping[str, tuple[Sequence[float], float, float]]
 
 
 def dot_plot(
-    panels: Mapping[str, Dots], *, title: str, unit: str = "", marks: Mapping[str, Mapping[str, float]] | None = None,
+    panels: Mapping[str, Dots],
+    *,
+    title: str,
+    unit: str = "",
+    marks: Mapping[str, Mapping[str, float]] | None = None,
     mark_name: str = "",
 ) -> go.Figure:
     """A row for each name, the first on top, a panel for each measure: small dots are runs (where there are several),

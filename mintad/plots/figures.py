@@ -11,8 +11,8 @@ from plotly.subplots import make_subplots
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from mintad.data.records import category_keys
-from mintad.metrics import auroc
 from mintad.plots.theme import ANOMALOUS, FAINT, INK, NORMAL, OKABE_ITO, template, text, thin
+from mintad.scoring import auroc
 
 SINGLED_OUT = 3
 """Curves with a hue of their own where there are more categories than hues: the weakest ones."""
@@ -59,7 +59,7 @@ def per_category_bars(metrics: dict[str, Any]) -> go.Figure:
     """Image AUROC, and pixel AP where there are masks, of every category, the weakest on top; dotted: the means.
 
     Args:
-        metrics: as `mintad.metrics.summarise` gives.
+        metrics: as `mintad.scoring.summarise` gives.
     """
     parts = {"image AUROC": (metrics["image"]["auroc"], OKABE_ITO[0])}
     if metrics["pixel"]:

@@ -1,5 +1,5 @@
-"""The results page of a run: one HTML file that opens anywhere, offline."""
+"""Measured beside printed: a run's results, or many runs' as Tables 1 to 10 of the paper (`mintad report`)."""
 
-from mintad.report.page import write_report
+from mintad.course.lab.one_run import results_table
 
-__all__ = ["write_report"]
+__all__ = ["results_table"]

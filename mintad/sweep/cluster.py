@@ -9,8 +9,8 @@ from pathlib import Path
 from uuid import uuid4
 
 from mintad.errors import MintadError
-from mintad.sweep.attend import attend, note_failure
 from mintad.sweep.status import WORK, Status
+from mintad.sweep.supervise import attend, note_failure
 from mintad.sweep.worker import Job
 
 log = logging.getLogger(__name__)

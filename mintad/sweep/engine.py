@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from mintad.errors import ConfigError, TrainingError
-from mintad.lock import only_one
+from mintad.lock import exclusive_lock
 from mintad.sweep.cluster import run_on_cluster
 from mintad.sweep.local import run_locally
 from mintad.sweep.plan import RUN_FOLDER, PlannedRun, notebook_parameters, plan
@@ -49,7 +49,7 @@ def sweep(
     runs = existing_names(spec.out, plan(spec))
     (spec.out / WORK).mkdir(parents=True, exist_ok=True)
     busy = TrainingError(f"another sweep is running in {spec.out}; wait for it to end, or choose another `out`")
-    with only_one(spec.out / WORK / "lock", busy):
+    with exclusive_lock(spec.out / WORK / "lock", busy):
         write_plan(spec.out, {run.name: run.labels for run in runs})
         jobs = jobs_of(spec, runs)
         left = [job for job in jobs if not finished(job.path)]

@@ -8,8 +8,8 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
-from mintad.sweep.attend import attend
 from mintad.sweep.status import Status
+from mintad.sweep.supervise import attend
 from mintad.sweep.worker import Job
 
 

@@ -210,7 +210,7 @@ def _check_configurations(runs: Iterable[PlannedRun]) -> None:
         if text in checked:  # another seed
             continue
         checked.add(text)
-        from mintad.experiment import configure
+        from mintad.runs.experiment import configure
 
         try:
             configure(**values)

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from mintad.errors import MintadError
-from mintad.lock import only_one
+from mintad.lock import exclusive_lock
 
 STATUS, PARAMETERS = "status.json", "parameters.json"
 """Files of a run's folder beside its executed notebook."""
 EXECUTED = "notebook.ipynb"
-"""The executed notebook; `mintad.run.EXECUTED`, without importing PyTorch into every worker."""
+"""The executed notebook; `mintad.runs.directory.EXECUTED`, without importing PyTorch into every worker."""
 WORK = ".sweep"
 """Folder inside the sweep's: plan, locks, logs, a copy of the notebook."""
 PLAN = "plan.json"
@@ -122,7 +122,7 @@ def held(folder: Path, *, waiting: Callable[[], None] = lambda: None) -> Iterato
     with contextlib.ExitStack() as stack:
         while True:
             try:
-                file = stack.enter_context(only_one(lock, Busy(f"{folder.name} is being run")))
+                file = stack.enter_context(exclusive_lock(lock, Busy(f"{folder.name} is being run")))
                 break
             except Busy:
                 waiting()

@@ -1,4 +1,4 @@
-"""A sweep's results as one long table, in the terms of the paper's tables (`mintad.paper`)."""
+"""A sweep's results as one long table, in the terms of the paper's tables (`mintad.report.paper`)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 METRICS = "metrics.json"
 MEAN = "mean"
-"""Category of a mean over categories, `mintad.paper.MEAN`; of the class accuracy, over all test images."""
+"""Category of a mean over categories, `mintad.report.paper.MEAN`; of the class accuracy, over all test images."""
 IMAGE, PIXEL, SWAP, ACCURACY = "I-AUROC", "P-AUPR", "swap I-AUROC", "class accuracy"
-"""Image AUROC, pixel average precision (as in `mintad.paper`), image AUROC of "swap" defects alone, and the share of
+"""Image AUROC, pixel average precision (as in `mintad.report.paper`), image AUROC of "swap" defects alone, and the share of
 test images whose class the model's head tells."""
 NORMAL_ACCURACY = "class accuracy, normal images"
 """The same of the normal test images; for the mean alone."""

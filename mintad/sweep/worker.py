@@ -58,7 +58,7 @@ class KernelStartError(Exception):
     """The kernel did not come up; the notebook has not begun."""
 
 
-class Attempt:
+class RunAttempt:
     """Executes a job's notebook and can be stopped from another thread."""
 
     def __init__(self, job: Job) -> None:
@@ -179,13 +179,13 @@ def _kill(group: int) -> None:
         pass  # it has ended by itself
 
 
-def _wanted_until_end_of_input(attempt: Attempt) -> None:
+def _wanted_until_end_of_input(attempt: RunAttempt) -> None:
     while os.read(0, 1024):  # not through sys.stdin, whose buffer Python wants back when it ends
         pass
     attempt.stop()
 
 
 def main() -> None:
-    attempt = Attempt(Job(**json.loads(sys.stdin.buffer.readline())))
+    attempt = RunAttempt(Job(**json.loads(sys.stdin.buffer.readline())))
     threading.Thread(target=_wanted_until_end_of_input, args=(attempt,), daemon=True).start()
     attempt.run()

@@ -224,7 +224,7 @@ def train(
                 state = {"steps": steps, "scaler": scaler, "seconds": time.perf_counter() - began}
                 save_checkpoint(checkpoint_folder, done, model, plain, state)
     accelerator.wait_for_everyone()
-    accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)  # prepare() had patched autocast into model.forward
+    accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)  # prepare_data() had patched autocast into model.forward
     model.eval()
     return pd.DataFrame(history)
 

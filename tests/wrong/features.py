@@ -4,7 +4,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from mintad.metrics import auroc
+from mintad.scoring import auroc
 
 
 def fuse_by_sampling(fine, coarse, grid):

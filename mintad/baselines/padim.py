@@ -1,0 +1,68 @@
+"""PaDiM: a Gaussian of normal features at every position (Defard et al., 2020, arXiv:2011.08785)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mintad.errors import DataError
+from mintad.features.table import FeatureTable
+
+CHUNK = 64
+
+
+class PaDiM:
+    """Mahalanobis distance of every token to the normal tokens at its position.
+
+    The fit keeps, per position, the mean of d randomly chosen channels and the inverse Cholesky factor of
+    their
+    covariance: L * d * d * 4 bytes, 8 MB for 14 x 14 positions and 100 channels. The published method also
+        blurs the map
+    (sigma 4 pixels); here every method's map is treated alike.
+
+    Args:
+        grid: (H, W) of the features.
+        channels: d, the number of channels kept; all if the features have fewer.
+        shrinkage: added to the covariance's diagonal, in squared units of the features (0.01 as published).
+        seed: of the choice of channels.
+    """
+
+    squared = False  # maps of distances, see `mintad.scoring.maps.Detector`
+
+    def __init__(self, grid: tuple[int, int], *, channels: int = 100, shrinkage: float = 0.01, seed: int = 0) -> None:
+        self.grid, self.channels, self.shrinkage, self.seed = grid, channels, shrinkage, seed
+
+    def fit(self, features: FeatureTable, rows: np.ndarray) -> PaDiM:
+        """Learn from the normal images in `rows` of `features`; all at once for the unified setting.
+
+        Raises:
+            DataError: no rows.
+        """
+        if len(rows) == 0:
+            raise DataError("PaDiM needs at least one normal training image")
+        generator = torch.Generator().manual_seed(self.seed)
+        self.kept = torch.randperm(features.channels, generator=generator)[: self.channels].sort().values
+        chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
+        total = sum(self._choose(features.gather(chunk)).sum(1, dtype=torch.float64) for chunk in chunks)
+        mean_Ld = total / len(rows)
+        self.mean_L1d = mean_Ld[:, None].float()
+        scatter_Ldd = 0
+        for chunk in chunks:
+            centred_LBd = self._choose(features.gather(chunk)) - self.mean_L1d
+            scatter_Ldd = scatter_Ldd + (centred_LBd.mT @ centred_LBd).double()
+        covariance_Ldd = scatter_Ldd / max(len(rows) - 1, 1)
+        eye_dd = torch.eye(covariance_Ldd.shape[-1], dtype=torch.float64, device=covariance_Ldd.device)
+        factor_Ldd = torch.linalg.cholesky(covariance_Ldd + self.shrinkage * eye_dd)
+        # With S = C C^T, the distance x^T S^-1 x is |C^-1 x|^2: keep C^-1, transposed for row vectors.
+        inverse_Ldd = torch.linalg.solve_triangular(factor_Ldd, eye_dd.expand_as(factor_Ldd), upper=False)
+        self.whiten_Ldd = inverse_Ldd.mT.contiguous().float()
+        return self
+
+    def anomaly_map(self, feat_BLF: Tensor) -> Tensor:
+        """Mahalanobis distances (B, H, W) of features (B, L, F)."""
+        centred_LBd = self._choose(feat_BLF.to(self.mean_L1d.device)) - self.mean_L1d
+        return (centred_LBd @ self.whiten_Ldd).norm(dim=-1).T.unflatten(1, self.grid)
+
+    def _choose(self, feat_BLF: Tensor) -> Tensor:
+        return feat_BLF[..., self.kept.to(feat_BLF.device)].transpose(0, 1)

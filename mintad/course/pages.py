@@ -1,0 +1,132 @@
+"""The notebook series as browsable pages: executed, with figures and formulas that need no network.
+
+python -m mintad.course.pages notebooks site        (`make pages`)
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import nbformat
+from latex2mathml.converter import convert as to_mathml
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from nbconvert import HTMLExporter
+from plotly.offline import get_plotlyjs
+
+from mintad.course.notebook import RENDERER
+from mintad.errors import MintadError
+
+FORMULA = re.compile(r"\$\$(?P<block>.+?)\$\$|(?<![\\$\w])\$(?P<inline>[^\s$](?:[^$\n]*[^\s$])?)\$(?!\w)", re.DOTALL)
+CODE = re.compile(r"(```.*?```|`[^`\n]*`)", re.DOTALL)
+WIDGET = "application/vnd.jupyter.widget-view+json"
+HEAD = """<script src="plotly.min.js"></script>
+<style>.jp-RenderedMarkdown pre{margin-bottom:1em}</style>
+</head>"""
+INDEX = """<!doctype html><html lang="en"><meta charset="utf-8"><title>mintad</title>
+<style>body{{font:17px/1.6 system-ui,sans-serif;max-width:44rem;margin:3rem auto;padding:0 1rem}}</style>
+<h1>mintad · the notebook series</h1>
+<p>Executed notebooks with their figures. All but the sliders works without a network or a kernel.</p>
+<ol start="0" style="list-style:none;padding:0">{items}</ol></html>"""
+
+
+def build(source: Path, target: Path, *, names: Sequence[str] = (), timeout: int = 1800) -> list[Path]:
+    """Execute the notebooks of a folder and write them as HTML pages with an index.
+
+    Args:
+        source: folder of notebooks.
+        target: folder for the pages; made if missing.
+        names: beginnings of the notebooks wanted ('01', '07_inr'); all if empty.
+        timeout: seconds for a cell.
+
+    Returns:
+        The pages written.
+
+    Raises:
+        MintadError: no notebook found, or one fails; the message names it and its error.
+    """
+    found = sorted(path for path in source.glob("*.ipynb") if not names or path.name.startswith(tuple(names)))
+    if not found:
+        raise MintadError(f"no notebook in {source}" + (f" begins with {', '.join(names)}" if names else ""))
+    target.mkdir(parents=True, exist_ok=True)
+    (target / "plotly.min.js").write_text(get_plotlyjs(), encoding="utf-8")
+    pages = []
+    for path in found:
+        began = time.perf_counter()
+        page = target / f"{path.stem}.html"
+        page.write_text(render(path, timeout=timeout), encoding="utf-8")
+        pages.append(page)
+        print(f"{page}  {time.perf_counter() - began:.0f} s", flush=True)
+    titles = {page: _title(source / f"{page.stem}.ipynb") for page in sorted(target.glob("[0-9][0-9]_*.html"))}
+    items = "".join(f'<li><a href="{page.name}">{title}</a></li>' for page, title in titles.items() if title)
+    (target / "index.html").write_text(INDEX.format(items=items), encoding="utf-8")
+    return pages
+
+
+def render(path: Path, *, timeout: int = 1800) -> str:
+    """One notebook, executed in its folder, as a page beside which plotly.min.js lies.
+
+    Raises:
+        MintadError: a cell fails.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    client = NotebookClient(notebook, timeout=timeout, resources={"metadata": {"path": str(path.parent)}})
+    try:
+        client.execute(env=os.environ | {RENDERER: "pages"})
+    except CellExecutionError as error:
+        raise MintadError(f"{path} fails: {error}") from error
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = formulas(cell.source).replace(".ipynb)", ".html)")
+        for output in cell.get("outputs", ()):
+            if WIDGET in output.get("data", {}):  # it does nothing without a kernel
+                output["data"] = {"text/html": "<em>Sliders work in the live notebook.</em>"}
+    notebook.metadata.pop("widgets", None)
+    exporter = HTMLExporter(
+        require_js_url="", mathjax_url="", mermaid_js_url="", exclude_input_prompt=True, exclude_output_prompt=True
+    )
+    page, _ = exporter.from_notebook_node(notebook, resources={"metadata": {"name": _title(path)}})
+    return page.replace("</head>", HEAD, 1)
+
+
+def formulas(markdown: str) -> str:
+    """LaTeX between dollars as MathML, which browsers draw themselves; code is left alone."""
+    parts = CODE.split(markdown)
+    return "".join(part if n % 2 else FORMULA.sub(_mathml, part) for n, part in enumerate(parts))
+
+
+def _mathml(match: re.Match[str]) -> str:
+    block = match["block"] is not None
+    return to_mathml((match["block"] or match["inline"]).strip(), display="block" if block else "inline")
+
+
+def _title(path: Path) -> str:
+    if not path.exists():
+        return ""
+    first = nbformat.read(path, as_version=4).cells[0].source
+    return first.splitlines()[0].lstrip("# ")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m mintad.course.pages", description=__doc__.splitlines()[0])
+    parser.add_argument("source", type=Path, help="folder of notebooks")
+    parser.add_argument("target", type=Path, help="folder for the pages")
+    parser.add_argument("names", nargs="*", help="beginnings of notebook names; all if none")
+    parser.add_argument("--timeout", type=int, default=1800, help="seconds for a cell")
+    options = parser.parse_args(arguments)
+    try:
+        build(options.source, options.target, names=options.names, timeout=options.timeout)
+    except MintadError as error:
+        print(f"mintad.course.pages: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,87 @@
+"""The methods of the paper's tables: what builds each of them here, and why some cannot be run."""
+
+from __future__ import annotations
+
+from mintad.config import Config
+from mintad.course.lab.one_run import METHODS
+from mintad.report import paper
+from mintad.report.paper import SWITCHES, VARIANTS
+
+HOME = dict.fromkeys(range(1, 11), "mvtec") | {2: "visa", 3: "merged", 6: "", 7: "cifar10"}
+"""Table -> the data set its numbers are for."""
+OPEN = (1, 4, 5, 8, 9, 10)
+"""Tables that make sense on another data set: its numbers stand in the layout, apart from the paper's."""
+DATA = {"mvtec": "MVTec AD", "visa": "VisA", "btad": "BTAD", "cifar10": "CIFAR-10", "elpv": "ELPV", "merged": "merged"}
+"""Data sets as they are written."""
+BASELINES = {"padim": "PaDiM", "patchcore": "PatchCore"}
+"""Our baselines by the paper's names. They see the features of the run they belong to, not a backbone of their own."""
+ANOMALIB = {
+    "anomalib_padim": f"{BASELINES['padim']} (anomalib)",
+    "anomalib_patchcore": f"{BASELINES['patchcore']} (anomalib)",
+    "anomalib_cfa": "CFA",
+    "anomalib_cflow": "CFLOW",
+    "anomalib_draem": "DRAEM",
+    "anomalib_supersimplenet": "SuperSimpleNet",
+}
+"""What benchmarks/anomalib_baselines.py runs, by the names of its CSV, as the tables call it. The paper's name where the
+method is the same and we have none of our own; SimpleNet's successor keeps its own name."""
+
+_NO_PACKAGE = "no maintained package has it, and its own training on images is not rebuilt here"
+_REASONS = {
+    "CutPaste": _NO_PACKAGE,
+    "OmniAL": _NO_PACKAGE,
+    "UTRAD": _NO_PACKAGE,
+    "US": _NO_PACKAGE,
+    "FCDD": _NO_PACKAGE,
+    "FCDD+OE": f"{_NO_PACKAGE}; it also needs a set of outlier images",
+    "PANDA": _NO_PACKAGE,
+    "MKD": _NO_PACKAGE,
+    "SimpleNet": "no maintained package has it; its successor SuperSimpleNet runs (benchmarks/anomalib_baselines.py)",
+}
+
+
+def reason(method: str) -> str:
+    """Why a method of the paper has no measured number: it cannot be run here, or it was not."""
+    if method in _REASONS:
+        return f"cannot be run here: {_REASONS[method]}"
+    baselines = {name: key for key, name in BASELINES.items()}
+    if method in baselines:
+        return f"not run (mintad train --baselines {baselines[method]})"
+    if method in ANOMALIB.values():
+        return "not run (benchmarks/anomalib_baselines.py, with the extra mintad[anomalib])"
+    return f"not run (model.variant={VARIANTS[method]})" if method in VARIANTS else "not run"
+
+
+def place(table: int, method: str, setting: str, config: Config | None) -> tuple[str, str] | None:
+    """Where a run belongs in a table.
+
+    Args:
+        table: 1 to 10.
+        method: a `model.variant`, or a key of `BASELINES` or `ANOMALIB`.
+        setting: 'unified' or 'separate'.
+        config: of the run; None if it is not known.
+
+    Returns:
+        (method, setting) as the table names them, or None: the table has no place for it. Baselines and backbones that the
+        table does not print get a row of their own.
+    """
+    plain = config is None or all(getattr(config.model, name) for name in SWITCHES)
+    printed = paper.load(table)[["method", "setting"]].drop_duplicates()
+    if table in (4, 9):
+        names = [name for name in printed["method"] if VARIANTS.get(name) == method]
+        if setting != "unified" or not plain or not names:
+            return None
+        return names[0], printed.set_index("method").loc[names[0], "setting"]
+    name = BASELINES.get(method) or ANOMALIB.get(method) or METHODS.get(method)
+    if table == 5:
+        if config is None or method != "mint_ad" or setting != "unified":
+            return None
+        return name, "+".join(switch for switch in SWITCHES if getattr(config.model, switch)) or "none"
+    if name is None or not plain or table == 6:
+        return None
+    if table == 8:
+        known = config is not None and method in METHODS and setting == "unified"
+        return (name, config.features.backbone.removeprefix("tf_")) if known else None
+    if table in (1, 2):
+        return name, setting
+    return (name, "merged" if table == 3 else "unified") if setting == "unified" else None

@@ -1,0 +1,175 @@
+"""What a difference between two methods is worth: intervals, paired tests, many tests at once, honest digits.
+
+What varies decides what an interval is about. Over *seeds*: would another training give the same? Over *categories*:
+would other products? Over *test images* (`mintad.scoring.resampling`): would other photographs of these products?
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+DRAWS = 5_000
+"""Of a bootstrap."""
+
+
+@dataclass(frozen=True)
+class Paired:
+    """A method against another on the same categories."""
+
+    categories: int
+    """n of the test and of the interval."""
+    seeds: tuple[int, int]
+    """Runs behind each category's mean, of the one and the other."""
+    same_seeds: bool
+    """Whether the seeds are the same, so that they are drawn together."""
+    difference: float
+    """Mean over categories of the one minus the other."""
+    low: float
+    high: float
+    """95 % interval of the difference, see `paired_bootstrap`."""
+    won: int
+    lost: int
+    """Categories in which the one is higher, and lower; the rest are equal."""
+    p_value: float
+    """Of Wilcoxon's signed-rank test over categories, two-sided."""
+
+    @property
+    def smallest_p(self) -> float:
+        """The least p-value that so many categories with a difference can give."""
+        return min(1.0, 2.0 ** (1 - (self.won + self.lost)))
+
+
+def compare(one_CS: ArrayLike, other_CS: ArrayLike, *, same_seeds: bool, seed: int = 0) -> Paired:
+    """Compare two methods by category.
+
+    Args:
+        one_CS: values of C categories in S runs.
+        other_CS: the same categories, in as many runs if `same_seeds`, else any number.
+        same_seeds: column s is the same seed in both.
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: other shapes, no category, or a value that is not finite.
+    """
+    one, other = np.asarray(one_CS, dtype=float), np.asarray(other_CS, dtype=float)
+    if one.ndim != 2 or other.ndim != 2 or len(one) != len(other) or not one.size or not other.size:
+        raise ValueError(f"two tables of the same categories by seeds are needed, not {one.shape} and {other.shape}")
+    if same_seeds and one.shape != other.shape:
+        raise ValueError(f"the same seeds make the same shape, not {one.shape} and {other.shape}")
+    if not (np.isfinite(one).all() and np.isfinite(other).all()):
+        raise ValueError("a value is not finite")
+    difference_C = one.mean(axis=1) - other.mean(axis=1)
+    low, high = np.quantile(paired_bootstrap(one, other, same_seeds=same_seeds, seed=seed), [0.025, 0.975])
+    clear_C = np.where(np.abs(difference_C) < 1e-12, 0.0, difference_C)
+    return Paired(
+        categories=len(one),
+        seeds=(one.shape[1], other.shape[1]),
+        same_seeds=same_seeds,
+        difference=float(difference_C.mean()),
+        low=float(low),
+        high=float(high),
+        won=int((clear_C > 0).sum()),
+        lost=int((clear_C < 0).sum()),
+        p_value=wilcoxon(clear_C),
+    )
+
+
+def wilcoxon(difference_C: ArrayLike) -> float:
+    """Two-sided p-value of Wilcoxon's signed-rank test (scipy); differences of zero are dropped, 1 if none is left.
+
+    It asks whether the differences are symmetric about zero, category for category. Exact where no two are equally
+    large.
+    """
+    difference = np.asarray(difference_C, dtype=float)
+    difference = difference[difference != 0]
+    return float(stats.wilcoxon(difference).pvalue) if len(difference) else 1.0
+
+
+def paired_bootstrap(
+    one_CS: np.ndarray, other_CS: np.ndarray, *, same_seeds: bool, draws: int = DRAWS, seed: int = 0
+) -> np.ndarray:
+    """Draws (draws,) of the mean difference: categories are drawn with replacement, the same for both methods, and so
+    are runs, the same for both if they have the same seeds.
+
+    With 3 runs the part of the seeds is rough, and too small by a factor of about sqrt(2/3).
+    """
+    rng = np.random.default_rng(seed)
+    categories, runs, more = len(one_CS), one_CS.shape[1], other_CS.shape[1]
+    rows = rng.integers(categories, size=(draws, categories))
+    columns = rng.integers(runs, size=(draws, runs))
+    others = columns if same_seeds else rng.integers(more, size=(draws, more))
+    picked = one_CS[rows[:, :, None], columns[:, None, :]].mean(axis=(1, 2))
+    return picked - other_CS[rows[:, :, None], others[:, None, :]].mean(axis=(1, 2))
+
+
+def t_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
+    """Interval of the mean of a few independent values, from Student's t; NaN for fewer than two.
+
+    With 3 values it reaches 4.3 standard errors to each side, with 5 values 2.8, with 10 values 2.3.
+    """
+    values = np.asarray(values, dtype=float)
+    if len(values) < 2:
+        return math.nan, math.nan
+    half = stats.t.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
+    return float(values.mean() - half), float(values.mean() + half)
+
+
+def power(deviation: float, difference: float, seeds: int, *, level: float = 0.05) -> float:
+    """Probability that a true difference of two methods is found with so many seeds of each.
+
+    From the noncentral t distribution of the two-sample test with equal deviations; without a deviation 1, or the
+    level for no difference.
+
+    Args:
+        deviation: standard deviation over seeds of one method's mean.
+        difference: true difference of the means.
+        seeds: of each method, at least 2.
+        level: of the two-sided test.
+    """
+    if deviation == 0:
+        return 1.0 if difference else level
+    degrees, shift = 2 * seeds - 2, abs(difference) / (deviation * math.sqrt(2 / seeds))
+    critical = stats.t.ppf(1 - level / 2, degrees)
+    if shift > critical + 10:  # 1 to all digits, and scipy's noncentral t is not reliable far out
+        return 1.0
+    wrong_sign = stats.nct.cdf(-critical, degrees, shift) if shift < 3 else 0.0  # else below 1e-6; scipy may say NaN
+    return float(stats.nct.sf(critical, degrees, shift) + wrong_sign)
+
+
+def seeds_needed(deviation: float, difference: float, *, wanted: float = 0.8, most: int = 1000) -> int | None:
+    """Least number of seeds of each of two methods, at least 2, that finds a true difference with the `wanted`
+    probability, see `power`; None if more than `most`."""
+    low, high = 2, most
+    if power(deviation, difference, high) < wanted:
+        return None
+    while low < high:  # more seeds, more power
+        middle = (low + high) // 2
+        low, high = (low, middle) if power(deviation, difference, middle) >= wanted else (middle + 1, high)
+    return low
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values adjusted for all tests of one family by Holm's step-down rule: the chance of a single false finding
+    among them stays below the level, however the tests depend on each other."""
+    order = np.argsort(p_values, kind="stable")
+    adjusted, running = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(order):
+        running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = float(running)
+    return adjusted
+
+
+def mean_std(mean: float, std: float | None = None, *, digits: int = 3) -> str:
+    """ "0.916 ± 0.001"; without a deviation (one run) the mean alone. "< 0.001" rather than a deviation of 0.000 where
+    there is one."""
+    if std is None or not math.isfinite(std):
+        return f"{mean:.{digits}f}"
+    shown = f"{std:.{digits}f}"
+    unit = 10.0**-digits
+    return f"{mean:.{digits}f} ± {f'<{unit:.{digits}f}' if 0 < std < unit / 2 else shown}"

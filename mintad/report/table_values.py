@@ -1,0 +1,203 @@
+"""The numbers of a table of the paper, one row each: measured mean and spread over seeds, the paper's, the
+difference."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from mintad.model import build_model
+from mintad.model.complexity import parameters
+from mintad.report import paper
+from mintad.report.methods import ANOMALIB, DATA, HOME, reason
+from mintad.report.paper import ALL, MEAN
+from mintad.report.select_runs import TableRuns
+from mintad.sweep.table import IMAGE, PIXEL, SWAP
+
+COLUMNS = (
+    "table", "method", "setting", "category", "metric", "measured", "std", "seeds", "data", "paper", "paper_data",
+    "difference", "status",
+)  # fmt: skip
+"""Columns of `cells`. `difference` (measured - paper) is there only where `data` and categories are the paper's."""
+KEY = ["method", "setting", "category", "metric"]
+_CATEGORIES = {"mvtec": 15, "visa": 12, "btad": 3}
+"""Data sets and how many categories they have."""
+_BATCH_METRICS = {"Params (M)": "Params (M)", "MACs (G)": "FLOPs (G)", "Inference Time (s)": "Inference Time (s)"}
+
+
+def table_values(table_runs: TableRuns, complexity: pd.DataFrame | None = None) -> pd.DataFrame:
+    """All numbers of a table: everything the paper prints, everything measured.
+
+    On another data set than the paper's, its means stand in the column `paper` with their data set in `paper_data`, and
+    there is no difference. Where runs cover only some of the paper's categories, `paper` is the mean of its rows for
+    these, if it prints them.
+
+    Args:
+        table_runs: the runs of the table.
+        complexity: of benchmarks/complexity.py, for Table 6.
+
+    Returns:
+        Columns `COLUMNS`. `std` is over seeds (n - 1), NaN for one; status is 'measured' or why there is no number.
+    """
+    if table_runs.table == 6:
+        return _finish(table_runs, _complexity(complexity), paper.load(6))
+    measured = _measured(table_runs)
+    printed = paper.load(table_runs.table)
+    if table_runs.data and not table_runs.at_home:
+        printed = printed[printed["category"].isin([MEAN, ALL])]
+    return _finish(table_runs, measured, printed)
+
+
+def by_seed(table_runs: TableRuns, *, data_sets: bool = True) -> pd.DataFrame:
+    """Values by category and seed, means over categories included: columns method, setting, category, metric, seed,
+    value, in the table's terms. A baseline that stands in several runs of a seed has their mean. Table 3 has the means of
+    its data sets for categories, without `data_sets` the categories themselves."""
+    rows = table_runs.rows.drop(columns=["method", "setting"])
+    rows = rows.rename(columns={"paper_method": "method", "paper_setting": "setting"})
+    rows = rows[rows["metric"].isin([IMAGE, PIXEL, *([SWAP] if table_runs.table in (4, 5) else [])])]
+    if table_runs.table == 3 and data_sets:
+        rows = _data_sets(rows)
+    rows = rows.groupby([*KEY, "seed"], sort=False, as_index=False)["value"].mean()
+    if table_runs.table == 7:
+        rows = _splits(rows)
+    if table_runs.table not in (3,):
+        rows["category"] = [_category(table_runs, name) for name in rows["category"]]
+    return rows
+
+
+def _measured(table_runs: TableRuns) -> pd.DataFrame:
+    if table_runs.rows.empty:
+        return pd.DataFrame(columns=[*KEY, "measured", "std", "seeds"])
+    groups = by_seed(table_runs).groupby(KEY, sort=False)["value"]
+    table = groups.agg(measured="mean", std="std", seeds="size").reset_index()
+    wanted = {*paper.load(table_runs.table)["metric"], SWAP}
+    if table_runs.table in (4, 5, 8, 9):
+        table = table[table["category"] == MEAN]
+    if table_runs.table == 9:
+        table = pd.concat([table, _query_parameters(table_runs)])
+    return table[table["metric"].isin(wanted)]
+
+
+def _query_parameters(table_runs: TableRuns) -> pd.DataFrame:
+    """Table 9: parameters of the query module as each run built it."""
+    rows = []
+    for row in table_runs.rows.drop_duplicates("paper_method").itertuples():
+        config = table_runs.configs[row.run]
+        if config is None:
+            continue
+        model = build_model(config.model, channels=8, grid=(config.features.grid,) * 2, classes=2)
+        count = parameters(getattr(model, "mlp_query" if row.method == "mlp_query" else "inr"))
+        key = {"method": row.paper_method, "setting": row.paper_setting, "category": ALL, "metric": "Params (M)"}
+        rows.append({**key, "measured": count / 1e6, "std": math.nan, "seeds": 1})
+    return pd.DataFrame(rows)
+
+
+def _data_sets(rows: pd.DataFrame) -> pd.DataFrame:
+    """Table 3: the mean over each data set's categories, and over all."""
+    each = rows[rows["category"] != MEAN].copy()
+    each["category"] = each["category"].str.partition("/")[0]
+    means = each.groupby([*KEY, "seed", "run"], sort=False, as_index=False)["value"].mean()
+    return pd.concat([means, rows[rows["category"] == MEAN]])
+
+
+def _splits(rows: pd.DataFrame) -> pd.DataFrame:
+    """Table 7: one run a split; the mean is over splits, for seeds that have all four."""
+    rows = rows[rows["metric"] == IMAGE].assign(metric="AUROC")
+    groups = rows.groupby(["method", "setting", "metric", "seed"], sort=False)["value"]
+    means = groups.agg(["mean", "size"]).reset_index()
+    means = means[means["size"] == 4].rename(columns={"mean": "value"}).drop(columns="size")
+    return pd.concat([rows, means.assign(category=MEAN)], ignore_index=True)
+
+
+def _category(table_runs: TableRuns, name: str) -> str:
+    """ "mvtec/bottle" -> "bottle" where the table is about one data set."""
+    return name.partition("/")[2] if "/" in name and table_runs.data != "merged" else name
+
+
+def _complexity(table: pd.DataFrame | None) -> pd.DataFrame:
+    if table is None:
+        return pd.DataFrame(columns=[*KEY, "measured", "std", "seeds"])
+    table = table[table["metric"].isin(list(_BATCH_METRICS))]
+    return pd.DataFrame(
+        {
+            "method": table["method"],
+            "setting": [f"batch {batch}" for batch in table["batch"]],
+            "category": ALL,
+            "metric": table["metric"].map(_BATCH_METRICS),
+            "measured": table["value"].astype(float),
+            "std": math.nan,
+            "seeds": 1,
+        }
+    )
+
+
+def _finish(table_runs: TableRuns, measured: pd.DataFrame, printed: pd.DataFrame) -> pd.DataFrame:
+    printed = printed.rename(columns={"value": "paper"})[[*KEY, "paper"]]
+    table = printed.merge(measured, on=KEY, how="outer", sort=False)
+    table = _in_order(table, printed, measured)
+    home = DATA.get(HOME[table_runs.table], "")
+    same, complete = table_runs.at_home or not table_runs.data, _covers(table_runs)
+    means = table["category"] == MEAN
+    if same and not complete and table_runs.table != 3:  # it prints data sets, which say nothing about parts of them
+        subset = _means_of_subset(table, printed, measured)
+        table["paper"] = subset.where(means & subset.notna(), table["paper"])
+        means &= subset.isna()
+    comparable = same & (~means | complete)
+    if table_runs.table == 3:
+        comparable &= complete | table["category"].isin(_complete_data_sets(table_runs))
+    comparable &= (table["metric"] != "Params (M)") & (table_runs.table != 6)
+    table["paper_data"] = np.where(table["paper"].notna(), home, "")
+    table["difference"] = (table["measured"] - table["paper"]).where(comparable)
+    table["status"] = [
+        "measured" if np.isfinite(value) else _why(table_runs, method)
+        for value, method in zip(table["measured"].astype(float), table["method"], strict=True)
+    ]
+    table = table.assign(table=table_runs.table, data=DATA.get(table_runs.data, table_runs.data))
+    return table[list(COLUMNS)].reset_index(drop=True)
+
+
+def _in_order(table: pd.DataFrame, printed: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
+    """The paper's order first: by method and setting, then category (means last), then metric."""
+    both = pd.concat([printed, measured])
+    ranks = {name: {value: n for n, value in enumerate(dict.fromkeys(both[name]))} for name in KEY}
+    ranks["category"] = {name: n for n, name in enumerate(sorted(ranks["category"], key=lambda name: name == MEAN))}
+    order = pd.concat([table[name].map(ranks[name]) for name in KEY], axis=1)
+    return table.iloc[np.lexsort([order[name] for name in reversed(KEY)])]
+
+
+def _covers(table_runs: TableRuns) -> bool:
+    """Whether every category behind the paper's means was run."""
+    if not table_runs.at_home or table_runs.table in (6, 7):
+        return True
+    if table_runs.table == 3:
+        return len(_complete_data_sets(table_runs)) == len(_CATEGORIES)
+    return len(set(table_runs.rows["category"]) - {MEAN}) == _CATEGORIES[HOME[table_runs.table]]
+
+
+def _complete_data_sets(table_runs: TableRuns) -> list[str]:
+    """Data sets of which every category was run."""
+    counts = pd.Series([key.partition("/")[0] for key in set(table_runs.rows["category"]) - {MEAN}]).value_counts()
+    return [name for name, count in _CATEGORIES.items() if counts.get(name) == count]
+
+
+def _means_of_subset(table: pd.DataFrame, printed: pd.DataFrame, measured: pd.DataFrame) -> pd.Series:
+    """The paper's means over those of its categories that were run, a value a row of `table`; NaN where it prints none
+    of them."""
+    rows = printed[printed["category"].isin(set(measured["category"]) - {MEAN})]
+    means = rows.groupby(["method", "setting", "metric"])["paper"].mean()
+    keys = pd.MultiIndex.from_frame(table[["method", "setting", "metric"]])
+    return pd.Series(means.reindex(keys).to_numpy(), index=table.index)
+
+
+def _why(table_runs: TableRuns, method: str) -> str:
+    if table_runs.table == 6:
+        if method in ANOMALIB.values():
+            return "cannot be timed here: benchmarks/complexity.py times our own models and baselines"
+        why = reason(method)
+        return why if why.startswith("cannot") else "not run (benchmarks/complexity.py)"
+    why = reason(method)
+    if table_runs.table == 8 and not why.startswith("cannot"):
+        return f"{why}; needs this backbone's weights: timm's hub, or a file that features.weights names"
+    return why

@@ -1,0 +1,202 @@
+"""One training described by plain values: what notebook 10 is parameterised by, and what a sweep hands to it.
+
+Names and texts go in; a configuration, a run directory and a finished run in either of Table 1's settings come out.
+Relative paths never depend on the working directory alone, which differs between JupyterLab, papermill and nbval.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+import mintad
+from mintad.config import Config
+from mintad.config import preset as named
+from mintad.data.records import category_keys
+from mintad.errors import ConfigError, TrainingError, nearest
+from mintad.runs.shared import TrainedRun, shared_model, shared_model_dir, runs_dir
+from mintad.runs.train import train_run, trained_model
+from mintad.runs.prepare import prepare_data
+from mintad.runs.directory import Run
+from mintad.runs.separate import FOLDER, train_separate
+from mintad.training.loop import pick_device
+
+SETTINGS = ("unified", "separate")
+"""Table 1: one model for all categories, or one a category."""
+OWN_PARAMETER = {
+    "data.name": "data",
+    "data.root": "root",
+    "data.categories": "categories",
+    "model.variant": "variant",
+    "train.seed": "seed",
+    "train.device": "device",
+}
+"""Keys that `overrides` must leave alone, and the parameter that sets each."""
+
+
+def configure(
+    *,
+    preset: str = "lesson",
+    data: str = "mini",
+    root: str = "",
+    categories: str | Sequence[str] = "",
+    variant: str = "mint_ad",
+    overrides: str | Mapping[str, Any] = "",
+    seed: int = 0,
+    device: str = "auto",
+) -> Config:
+    """The configuration that a notebook's parameters describe.
+
+    Args:
+        preset: of `mintad.config.PRESETS`.
+        data: name of the data set.
+        root: its folder, see `place`; '' for sets that bring their own.
+        categories: comma-separated, or a sequence; '' for all.
+        variant: of `mintad.model.VARIANTS`.
+        overrides: dotted keys and values, as a mapping or as YAML or JSON text.
+        seed: of initialisation, order, jitter, dropout and hold-out.
+        device: 'auto', 'cpu' or 'cuda'.
+
+    Raises:
+        ConfigError: an unknown name, key or value, or a key that has a parameter of its own.
+    """
+    changes = {"data.name": data, "model.variant": variant, "train.seed": seed, "train.device": device}
+    if root:
+        changes["data.root"] = str(place(root))
+    if categories:
+        changes["data.categories"] = categories
+    more = read_overrides(overrides)
+    for key in more:
+        if key in OWN_PARAMETER:
+            raise ConfigError(f"overrides must not set {key}; the parameter {OWN_PARAMETER[key]} does")
+    return named(preset).override(**changes, **more)
+
+
+def read_overrides(overrides: str | Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys and values of a mapping, or of YAML or JSON text: ``{train.steps: 100, model.width: 64}``.
+
+    Raises:
+        ConfigError: the text is no mapping.
+    """
+    if isinstance(overrides, Mapping):
+        return dict(overrides)
+    try:
+        values = yaml.safe_load(overrides) or {}
+    except (yaml.YAMLError, ValueError) as error:
+        problem = " ".join(str(error).split())
+        raise ConfigError(f"overrides = {overrides!r} cannot be read: {problem}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"overrides must be a mapping such as {{train.steps: 100}}, not {overrides!r}")
+    return {str(key): value for key, value in values.items()}
+
+
+def place(path: str | Path) -> Path:
+    """A folder to read from, absolute. A relative one is taken from the working directory if it is there, else from
+    the repository that the package lies in."""
+    given = Path(path).expanduser()
+    here, there = given.absolute(), Path(mintad.__file__).resolve().parent.parent / given
+    return there if there.exists() and not here.exists() else here
+
+
+def run_folder(config: Config, setting: str = "unified", out_dir: str | Path = "") -> Path:
+    """Where a training goes, absolute: `out_dir`, a relative one below `runs_dir`, with or without a leading runs/; ''
+    names it by variant, data and fingerprint of the configuration, so that the same parameters find their run again.
+
+    Raises:
+        ConfigError: an unknown setting.
+    """
+    if setting not in SETTINGS:
+        raise ConfigError(f"unknown setting '{setting}'." + nearest(setting, SETTINGS))
+    if str(out_dir):
+        parts = Path(out_dir).expanduser().parts
+        return runs_dir().joinpath(*parts[1:] if len(parts) > 1 and parts[0] == "runs" else parts)
+    folder = shared_model_dir(config)
+    return folder if setting == "unified" else folder.with_name(f"{folder.name}-separate")
+
+
+def train_setting(
+    config: Config, setting: str = "unified", out_dir: str | Path = "", *, baselines: str | Sequence[str] = ()
+) -> Run:
+    """Train in one of `SETTINGS`; a run that was interrupted is resumed, a finished one loaded.
+
+    Args:
+        config: the whole configuration.
+        setting: 'unified' or 'separate'.
+        out_dir: see `run_folder`.
+        baselines: comma-separated, or a sequence, of `mintad.baselines.BASELINES`.
+
+    Raises:
+        TrainingError: the folder holds a run of the other setting.
+        MintadError: see `mintad.runs.train.train_run`.
+    """
+    names = tuple(re.findall(r"[\w.-]+", baselines)) if isinstance(baselines, str) else tuple(baselines)
+    out = run_folder(config, setting, out_dir)
+    found = setting_of(out)
+    if found not in (None, setting):
+        raise TrainingError(f"{out} holds a {found} training, not a {setting} one; choose another out_dir")
+    if setting == "separate":
+        return train_separate(config, out, baseline_names=names, progress=False)
+    if not str(out_dir):
+        shared_model(config)  # waits where another notebook trains the same
+    return train_run(config, out, baseline_names=names, progress=False)
+
+
+def setting_of(folder: Path) -> str | None:
+    """Which setting a run directory was trained in; None before anything was."""
+    if (folder / FOLDER).exists():
+        return "separate"
+    return "unified" if (folder / "checkpoints").exists() else None
+
+
+def models_of(run: Run) -> dict[str, Run]:
+    """The run of every model in a finished training: itself if unified, one a category if separate."""
+    if setting_of(run.path) != "separate":
+        return {"all categories": run}
+    return {key: Run(run.path / FOLDER / key.replace("/", "__")) for key in run.read("classes")}
+
+
+def image_features(run: Run) -> tuple[np.ndarray, np.ndarray, list[str], np.ndarray]:
+    """Features of every test image before and after reconstruction: means over tokens, each channel in units of its
+    deviation over the test images, in either setting.
+
+    Returns:
+        before (n, F), after (n, F), the images' "dataset/category" and their labels (n,), 1 for anomalous.
+    """
+    parts = [_features_of(open_run(one)) for one in models_of(run).values()]
+    before_nF, after_nF, keys, labels = (np.concatenate(part) for part in zip(*parts, strict=True))
+    deviation_F = before_nF.std(axis=0)
+    deviation_F[deviation_F < 1e-6] = 1.0
+    return before_nF / deviation_F, after_nF / deviation_F, list(keys), labels
+
+
+@torch.no_grad()
+def _features_of(opened: TrainedRun) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    rows, model, prepared = opened.rows(split="test"), opened.model, opened.prepared
+    before, after = [], []
+    for part in np.array_split(rows, max(1, len(rows) // 64)):
+        labels_B = torch.as_tensor(prepared.labels(part)) if model.needs_labels else None
+        output = model(opened.features.gather(part), labels_B=labels_B)
+        for kept, tokens_BLF in ((before, output.target), (after, output.reconstruction)):
+            kept.append(tokens_BLF.mean(dim=1) * model.standardise.deviation_F + model.standardise.mean_F)
+    records = prepared.records.iloc[rows]
+    keys, labels = category_keys(records).to_numpy(), records["label"].to_numpy()
+    return torch.cat(before).numpy(), torch.cat(after).numpy(), keys, labels
+
+
+def open_run(run: Run) -> TrainedRun:
+    """A finished unified run with its data and its model, which stands on the CPU in evaluation mode.
+
+    Raises:
+        MintadError: the run is not finished, or is a separate one.
+    """
+    if setting_of(run.path) == "separate":
+        raise TrainingError(f"{run.path} holds one model a category; open one of its folders in {FOLDER}/")
+    config = run.config()
+    prepared = prepare_data(config, progress=False)
+    return TrainedRun(run, config, prepared, trained_model(run, prepared.backbone, pick_device("cpu")))

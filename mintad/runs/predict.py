@@ -1,0 +1,188 @@
+"""Use a trained run on any images: scores, a decision, and heatmaps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+
+from mintad.config import Config
+from mintad.data.images import IMAGE_SUFFIXES, read_image
+from mintad.errors import ConfigError, DataError, nearest
+from mintad.features.backbone import Backbone
+from mintad.features.extract import full_precision
+from mintad.model import ReconstructionModel
+from mintad.runs.train import trained_model
+from mintad.plots import overlay
+from mintad.runs.prepare import configured_backbone
+from mintad.runs.directory import Run
+from mintad.scoring.maps import as_distance, image_scores, upsample
+from mintad.training.loop import pick_device
+
+
+@dataclass
+class Predictor:
+    """A trained run, ready for images."""
+
+    backbone: Backbone
+    model: ReconstructionModel
+    config: Config
+    classes: list[str]
+    threshold: float | None
+    device: torch.device
+    map_range: tuple[float, float]
+    """Common colour range of the heatmaps: 1st and 99.9th percentile of the run's own test maps."""
+    label: int | None = None
+    """Class index of all images, for a model that must be told."""
+
+    @classmethod
+    def from_run(cls, path: str | Path, *, device: str = "auto", category: str | None = None) -> Predictor:
+        """Load the newest checkpoint of a run directory.
+
+        Args:
+            path: run directory.
+            device: 'auto', 'cpu' or 'cuda'; computes in float32.
+            category: class of all images, for a model that must be told; others ignore it.
+
+        Raises:
+            MintadError: not a run directory, missing weights, no such device or class.
+        """
+        run = Run(Path(path))
+        config, chosen = run.config(), pick_device(device)
+        classes, threshold = run.read("classes"), run.read("metrics")["threshold"]
+        backbone = configured_backbone(config.features)
+        model = trained_model(run, backbone, chosen)
+        maps = np.load(run.path / "maps.npy")
+        return cls(
+            backbone=backbone.to(chosen),
+            model=model,
+            config=config,
+            classes=classes,
+            threshold=threshold["value"] if threshold else None,
+            device=chosen,
+            label=class_index(classes, category) if model.needs_labels else None,
+            map_range=(float(np.percentile(maps, 1)), float(np.percentile(maps, 99.9))),
+        )
+
+    @torch.no_grad()
+    def __call__(self, images: list[Image.Image]) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        """Image scores (B,), grid maps (B, H, W) and class names ('' without a head) of RGB images of any size."""
+        batch = self.backbone.prepare(images).to(self.device)
+        with full_precision():
+            feat_BLF = self.backbone(batch)
+        labels_B = None if self.label is None else torch.full((len(images),), self.label, device=self.device)
+        output = self.model(feat_BLF, labels_B=labels_B)
+        map_BHW = output.token_error.unflatten(1, self.backbone.grid)
+        maps = as_distance(map_BHW, self.config.scoring, squared=self.model.squared)
+        logits = output.class_logits
+        names = [""] * len(images) if logits is None else [self.classes[k] for k in logits.argmax(-1).tolist()]
+        return image_scores(maps, self.config.features.image_size, self.config.scoring), maps, names
+
+
+def class_index(classes: Sequence[str], category: str | None) -> int:
+    """Index of a class named as in the run, "visa/candle", or without its data set, "candle".
+
+    Raises:
+        ConfigError: no category, or none of that name.
+    """
+    matching = [k for k, name in enumerate(classes) if category in (name, name.rsplit("/", 1)[-1])]
+    if len(matching) != 1:
+        given = "none was given" if category is None else f"'{category}' names {len(matching)} classes"
+        raise ConfigError(
+            f"this model must be told the class of the images (--category), and {given}."
+            + nearest(str(category), classes)
+        )
+    return matching[0]
+
+
+def find_images(paths: Iterable[str | Path], *, besides: str | Path | None = None) -> list[Path]:
+    """Image files among `paths`; folders are searched in depth, in sorted order.
+
+    Args:
+        paths: files and folders.
+        besides: a folder to leave out of the search: that of the results, whose heatmaps are no images to score.
+
+    Raises:
+        DataError: a path does not exist, nothing is left, or a folder to search lies in `besides`.
+    """
+    found: list[Path] = []
+    results = None if besides is None else Path(besides).resolve()
+    for path in map(Path, paths):
+        if not path.exists():
+            raise DataError(f"{path} does not exist")
+        if not path.is_dir():
+            found.append(path)
+            continue
+        if results and path.resolve().is_relative_to(results):
+            raise DataError(f"{path} lies in the folder of the results, {besides}; choose another --out")
+        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+        found += [p for p in inside if not (results and p.resolve().is_relative_to(results))]
+    if not found:
+        raise DataError(f"no images ({', '.join(sorted(IMAGE_SUFFIXES))}) in {', '.join(map(str, paths))}")
+    return found
+
+
+def predict_files(
+    run_path: str | Path,
+    paths: Iterable[str | Path],
+    out: str | Path,
+    *,
+    device: str = "auto",
+    category: str | None = None,
+    progress: bool = True,
+    batch_size: int = 16,
+) -> tuple[pd.DataFrame, list[str]]:
+    """Score image files; write ``predictions.csv`` and one heatmap overlay per image into `out`.
+
+    Args:
+        run_path: a finished run directory.
+        paths: files and folders.
+        out: folder for the results, created if missing; never searched for images.
+        device: 'auto', 'cpu' or 'cuda', whatever the run was trained on.
+        category: class of all images, for a model that must be told.
+        progress: show a bar on a terminal.
+        batch_size: images at a time.
+
+    Returns:
+        The table (image, pred_score, anomalous, pred_class, heatmap), and one message per unreadable file; those are
+        left out.
+
+    Raises:
+        DataError, MintadError: no images, or not a run directory.
+    """
+    paths = list(paths)
+    files = find_images(paths, besides=out)
+    predictor = Predictor.from_run(run_path, device=device, category=category)
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    rows, problems = [], []
+    batches = range(0, len(files), batch_size)
+    console = Console(stderr=True)
+    for start in track(batches, description="scoring", console=console, disable=not (progress and console.is_terminal)):
+        images, names = [], []
+        for file in files[start : start + batch_size]:
+            try:
+                images.append(read_image(file))
+                names.append(file)
+            except DataError as error:
+                problems.append(str(error))
+        if not images:
+            continue
+        scores, maps, classes = predictor(images)
+        for file, image, score, grid_map, name in zip(names, images, scores, maps, classes, strict=True):
+            heatmap = out / f"{len(rows):05d}_{file.stem}.png"
+            size = predictor.config.features.image_size
+            resized = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
+            Image.fromarray(overlay(resized, upsample(grid_map[None], size)[0], predictor.map_range)).save(heatmap)
+            anomalous = "" if predictor.threshold is None else bool(score > predictor.threshold)
+            rows.append((str(file), float(score), anomalous, name, heatmap.name))
+    table = pd.DataFrame(rows, columns=["image", "pred_score", "anomalous", "pred_class", "heatmap"])
+    table.to_csv(out / "predictions.csv", index=False)
+    return table, problems

@@ -1,0 +1,167 @@
+"""Data and features of a configuration: records -> features -> training and held-out rows."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from mintad import data
+from mintad.config import Config, FeatureConfig
+from mintad.data.records import category_keys, select
+from mintad.data.tree import absolute
+from mintad.errors import DataError
+from mintad.features.backbone import Backbone, build_backbone
+from mintad.features.extract import extract
+from mintad.features.table import FeatureTable
+from mintad.model import ReconstructionModel
+from mintad.scoring.maps import Detector, Told
+
+
+@dataclass
+class PreparedData:
+    """Data and features of a configuration."""
+
+    records: pd.DataFrame
+    backbone: Backbone
+    features: FeatureTable
+    train_rows: np.ndarray
+    holdout_rows: np.ndarray
+    """Normal training images kept back for the threshold."""
+    classes: list[str]
+    """Class names that the head learns, sorted."""
+
+    @property
+    def train_labels(self) -> np.ndarray:
+        """Class index of each of `train_rows`."""
+        return self.labels(self.train_rows)
+
+    def labels(self, rows: np.ndarray) -> np.ndarray:
+        """Class index of each of these rows.
+
+        Raises:
+            DataError: an image of a class that was not trained.
+        """
+        names = self.records["prompt_class"].iloc[rows]
+        unknown = sorted(set(names) - set(self.classes))
+        if unknown:
+            raise DataError(
+                f"{unknown[0]} is no class that was trained ({', '.join(self.classes)}), so a model that must be told "
+                "the class cannot judge its images; take a variant that predicts it, such as model.variant=mint_ad"
+            )
+        return names.map({name: k for k, name in enumerate(self.classes)}).to_numpy(copy=True)
+
+    def detector(self, model: ReconstructionModel, rows: np.ndarray) -> Detector:
+        """The model as a detector for exactly these rows, in this order; told their classes if it needs them."""
+        return Told(model, self.labels(rows)) if model.needs_labels else model
+
+
+def resolve_paths(config: Config) -> Config:
+    """The same configuration with absolute paths, '~' expanded, so that its run works from any working directory."""
+    options, weights = dict(config.data.options), config.features.weights
+    if isinstance(options.get("roots"), dict):
+        options["roots"] = {name: root and str(absolute(root)) for name, root in options["roots"].items()}
+    return config.override(
+        **{
+            "data.root": None if config.data.root is None else absolute(config.data.root),
+            "data.options": options,
+            "features.weights": weights if weights in ("auto", "random") else absolute(weights),
+        }
+    )
+
+
+def load_records(config: Config) -> pd.DataFrame:
+    """The record table that `config.data` names, restricted to its categories."""
+    records = data.load(config.data.name, config.data.root, **config.data.options)
+    return select(records, config.data.categories) if config.data.categories else records
+
+
+def prepare_data(
+    config: Config,
+    records: pd.DataFrame | None = None,
+    *,
+    device: torch.device | str = "cpu",
+    progress: bool = True,
+) -> PreparedData:
+    """Extract (or read) the features of the records, and split the normal training images.
+
+    Args:
+        config: the whole configuration.
+        records: loaded as `config.data` says if not given.
+        device: where to compute features.
+        progress: show a bar on a terminal.
+
+    Raises:
+        DataError, WeightsError: see the loaders and `build_backbone`.
+    """
+    records = load_records(config) if records is None else records
+    backbone = configured_backbone(config.features)
+    features = extract(records, backbone, device=device, dtype=config.features.dtype, progress=progress)
+    train_rows, holdout_rows = split_holdout(records, config.data.holdout, config.train.seed)
+    classes = sorted(set(records["prompt_class"].iloc[train_rows]))
+    return PreparedData(records, backbone, features, train_rows, holdout_rows, classes)
+
+
+def configured_backbone(wanted: FeatureConfig, *, weights: str | None = None) -> Backbone:
+    """The backbone that a configuration names; `weights` replaces its weights."""
+    return build_backbone(
+        wanted.backbone,
+        image_size=wanted.image_size,
+        grid=wanted.grid,
+        weights=weights or wanted.weights,
+        reductions=wanted.reductions,
+        resize=wanted.resize,
+    )
+
+
+def split_holdout(records: pd.DataFrame, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the normal training images, split into (training, held out) within every class.
+
+    Raises:
+        DataError: a class would keep no training image.
+    """
+    rows = np.flatnonzero((records["split"] == "train").to_numpy())
+    if share == 0:
+        return rows, rows[:0]
+    rng = np.random.default_rng([seed, 1])
+    names = records["prompt_class"].to_numpy()[rows]
+    kept, held = [], []
+    for name in sorted(set(names)):
+        order = rng.permutation(rows[names == name])
+        n_held = max(1, round(share * len(order)))
+        if n_held >= len(order):
+            raise DataError(f"{name} has {len(order)} training image(s), too few for data.holdout={share}; set it to 0")
+        held.append(order[:n_held])
+        kept.append(order[n_held:])
+    return np.sort(np.concatenate(kept)), np.sort(np.concatenate(held))
+
+
+def image_list(prepared: PreparedData, config: Config) -> pd.DataFrame:
+    """The normal training images: image, category, role ('train' or 'holdout') and hash of the content.
+
+    Paths are relative to the root of the data that holds the image, else to the folder common to all.
+    """
+    rows = np.concatenate([prepared.train_rows, prepared.holdout_rows])
+    records = prepared.records.iloc[rows]
+    roots = [config.data.root, *(config.data.options.get("roots") or {}).values()]
+    folders = [Path(root) for root in roots if root] + [
+        Path(os.path.commonpath(map(os.path.dirname, records["image"])))
+    ]
+    names = []
+    for image in map(Path, records["image"]):
+        folder = next((folder for folder in folders if image.is_relative_to(folder)), Path())
+        names.append(image.relative_to(folder).as_posix())
+    hashes = prepared.features.hashes or [""] * len(prepared.features)
+    table = pd.DataFrame(
+        {
+            "image": names,
+            "category": category_keys(records).to_numpy(),
+            "role": np.repeat(["train", "holdout"], [len(prepared.train_rows), len(prepared.holdout_rows)]),
+            "hash": [hashes[row] for row in rows],
+        }
+    )
+    return table.sort_values(["category", "image"], ignore_index=True)

@@ -1,0 +1,77 @@
+"""Scoring the test rows with any detector, and the metrics of the result (§4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from mintad.config import Config
+from mintad.data.images import read_mask, resize_mask
+from mintad.data.records import category_keys
+from mintad.features.table import FeatureTable
+from mintad.model.reconstruction import ReconstructionModel
+from mintad.scoring import summarise
+from mintad.scoring.maps import Detector, grid_maps, image_scores, upsample
+
+
+@dataclass
+class Evaluation:
+    """Result of one detector on the test rows."""
+
+    scores: pd.DataFrame
+    """The test rows of the record table, with columns pred_score and pred_class ('' if the detector names none)."""
+    grid_maps: np.ndarray
+    """(n, H, W) anomaly maps at the grid's resolution, in the order of `scores`."""
+    metrics: dict[str, Any]
+    """Image and pixel metrics per category, their mean, and pooled; see `mintad.scoring.summarise`."""
+
+
+def evaluate(detector: Detector, features: FeatureTable, records: pd.DataFrame, config: Config) -> Evaluation:
+    """Score all test rows of `records`; pixels are compared at the input's resolution where a category has masks.
+
+    Args:
+        detector: gives grid maps.
+        features: rows follow `records`.
+        records: the record table.
+        config: its `scoring` and `features.image_size` are used.
+    """
+    rows = np.flatnonzero(records["split"].to_numpy() == "test")
+    maps_nHW = grid_maps(detector, features, rows, config.scoring)
+    scores = records.iloc[rows].reset_index(drop=True)
+    scores["pred_score"] = image_scores(maps_nHW, config.features.image_size, config.scoring)
+    scores["pred_class"] = ""
+    return Evaluation(scores, maps_nHW, summarise(scores, pixels(scores, maps_nHW, config.features.image_size)))
+
+
+def pixels(scores: pd.DataFrame, maps_nHW: np.ndarray, image_size: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Category, full-size map and mask of every test image in categories with masks, one image at a time.
+
+    The ground truth is resized by nearest neighbour, the map bilinearly; labels of images never come from here.
+    """
+    keys = category_keys(scores)
+    masked = set(keys[scores["masks"].map(len) > 0])
+    size = (image_size, image_size)
+    for n, (key, masks) in enumerate(zip(keys, scores["masks"], strict=True)):
+        if key in masked:
+            mask = resize_mask(read_mask(masks), size) if masks else np.zeros(size, dtype=bool)
+            yield key, upsample(maps_nHW[n : n + 1], image_size)[0], mask
+
+
+@torch.no_grad()
+def predict_classes(
+    model: ReconstructionModel, features: FeatureTable, rows: np.ndarray, classes: list[str], batch_size: int = 64
+) -> list[str]:
+    """Class name that the model's head gives each row; '' for a model that has none or is told the class."""
+    if model.needs_labels:
+        return [""] * len(rows)
+    names: list[str] = []
+    for start in range(0, len(rows), batch_size):
+        feat_BLF = features.gather(rows[start : start + batch_size]).to(model.output.weight.device)
+        logits = model(feat_BLF).class_logits
+        names += [""] * len(feat_BLF) if logits is None else [classes[k] for k in logits.argmax(-1).tolist()]
+    return names

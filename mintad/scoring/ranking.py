@@ -1,0 +1,185 @@
+"""Metrics of a ranking: how well scores put anomalous items above normal ones (§4.1: I-AUROC and P-AUPR)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mintad.errors import MintadError
+
+R = TypeVar("R", bound="StreamingRanking")
+BLOCK = 1 << 22
+"""Normal scores that are gathered before they are sorted (16 MB in float32)."""
+
+
+class MetricError(MintadError, ValueError):
+    """Scores or labels for which the metric is not defined."""
+
+
+class StreamingRanking:
+    """Ranking metrics over scores that arrive in pieces, such as the pixels of one image at a time.
+
+    Exact, whatever the pieces. Every metric here changes only at scores of anomalous items, so the normal ones are
+    merely counted between these, in sorted blocks; all scores together are never sorted.
+    """
+
+    def __init__(self) -> None:
+        self._anomalous: list[np.ndarray] = []
+        self._blocks: list[np.ndarray] = []  # normal scores, each sorted
+        self._recent: list[np.ndarray] = []  # normal scores that are not yet in a block
+        self._n_recent = 0
+        self._counts: Counts | None = None
+
+    def update(self, scores: ArrayLike, labels: ArrayLike) -> None:
+        """Add scores and their labels (1 or True = anomalous), of any equal shape.
+
+        Raises:
+            MetricError: shapes differ, scores are not finite numbers, labels are not 0 and 1.
+        """
+        scores, labels = np.asarray(scores), np.asarray(labels)
+        if scores.shape != labels.shape:
+            raise MetricError(f"scores {scores.shape} and labels {labels.shape} must have the same shape")
+        anomalous = _as_bool(labels).ravel()
+        scores = _as_float(scores).ravel()
+        self._anomalous.append(scores[anomalous])
+        self._recent.append(scores[~anomalous])
+        self._n_recent += len(self._recent[-1])
+        if self._n_recent >= BLOCK:
+            self._sort_recent()
+        self._counts = None
+
+    @classmethod
+    def merged(cls: type[R], rankings: Iterable[R]) -> R:
+        """One ranking of all the items of several; the scores are shared, not copied."""
+        whole = cls()
+        for ranking in rankings:
+            whole._absorb(ranking)
+        return whole
+
+    def auroc(self) -> float:
+        """Probability that an anomalous item scores above a normal one, ties counting half.
+
+        Raises:
+            MetricError: one of the two kinds is missing.
+        """
+        counts = self.counts("AUROC")
+        wins = counts.anomalous @ (counts.normal_below + counts.normal_up_to) / 2
+        return float(wins / (counts.anomalous.sum() * counts.normals))
+
+    def average_precision(self) -> float:
+        """Area under the precision-recall curve as a step function, scikit-learn's `average_precision_score`.
+
+        Raises:
+            MetricError: one of the two kinds is missing.
+        """
+        counts = self.counts("average precision")
+        found, alarms = counts.true_positives, counts.false_positives
+        return float(counts.anomalous @ (found / (found + alarms)) / counts.anomalous.sum())
+
+    def f1_max(self) -> tuple[float, float]:
+        """Largest F1 over all thresholds, and the threshold (items at or above it are called anomalous).
+
+        TableRuns on the scores it is reported for, so it is an upper bound, not what a fitted threshold gives.
+
+        Raises:
+            MetricError: one of the two kinds is missing.
+        """
+        counts = self.counts("F1-max")
+        found, alarms = counts.true_positives, counts.false_positives
+        f1 = 2 * found / (counts.anomalous.sum() + found + alarms)
+        best = int(np.argmax(f1))
+        return float(f1[best]), float(counts.thresholds[best])
+
+    def counts(self, metric: str) -> Counts:
+        """What lies below and above every distinct anomalous score; `metric` is named in the error.
+
+        Raises:
+            MetricError: one of the two kinds is missing.
+        """
+        if self._counts is None:
+            self._sort_recent()
+            anomalous = np.concatenate(self._anomalous) if self._anomalous else np.empty(0)
+            normals = sum(map(len, self._blocks))
+            if len(anomalous) == 0 or normals == 0:
+                missing = "anomalous" if len(anomalous) == 0 else "normal"
+                raise MetricError(
+                    f"{metric} is not defined without {missing} items ({len(anomalous)} anomalous, {normals} normal)"
+                )
+            self._counts = Counts(anomalous, self._blocks, normals)
+        return self._counts
+
+    def _sort_recent(self) -> None:
+        if self._recent:
+            block = np.concatenate(self._recent)
+            block.sort()
+            self._blocks.append(block)
+            self._recent, self._n_recent = [], 0
+
+    def _absorb(self: R, other: R) -> None:
+        other._sort_recent()
+        self._anomalous += other._anomalous
+        self._blocks += other._blocks
+
+
+class Counts:
+    """Numbers of items at every distinct score of an anomalous item, in rising order: (T,) each."""
+
+    def __init__(self, anomalous: np.ndarray, normal_blocks: list[np.ndarray], normals: int) -> None:
+        self.thresholds, self.anomalous = np.unique(anomalous, return_counts=True)
+        self.normals = normals
+        self.normal_below = np.zeros(len(self.thresholds), dtype=np.int64)
+        self.normal_up_to = np.zeros(len(self.thresholds), dtype=np.int64)
+        for block in normal_blocks:
+            self.normal_below += np.searchsorted(block, self.thresholds, side="left")
+            self.normal_up_to += np.searchsorted(block, self.thresholds, side="right")
+
+    @property
+    def true_positives(self) -> np.ndarray:
+        """Anomalous items at or above each threshold."""
+        return np.cumsum(self.anomalous[::-1])[::-1]
+
+    @property
+    def false_positives(self) -> np.ndarray:
+        """Normal items at or above each threshold."""
+        return self.normals - self.normal_below
+
+
+def auroc(scores: ArrayLike, labels: ArrayLike) -> float:
+    """Area under the ROC curve; see `StreamingRanking.auroc`. Never flipped: below 0.5 means worse than chance."""
+    return _ranking(scores, labels).auroc()
+
+
+def average_precision(scores: ArrayLike, labels: ArrayLike) -> float:
+    """Average precision, the paper's AUPR; see `StreamingRanking.average_precision`."""
+    return _ranking(scores, labels).average_precision()
+
+
+def f1_max(scores: ArrayLike, labels: ArrayLike) -> tuple[float, float]:
+    """Largest F1 and its threshold; see `StreamingRanking.f1_max`."""
+    return _ranking(scores, labels).f1_max()
+
+
+def _ranking(scores: ArrayLike, labels: ArrayLike) -> StreamingRanking:
+    ranking = StreamingRanking()
+    ranking.update(scores, labels)
+    return ranking
+
+
+def _as_float(scores: np.ndarray) -> np.ndarray:
+    if scores.dtype.kind not in "biuf" and scores.size:
+        raise MetricError(f"scores must be numbers, not {scores.dtype}")
+    scores = scores if scores.dtype.kind == "f" else scores.astype(np.float64)
+    if not np.isfinite(scores).all():
+        raise MetricError(f"{np.count_nonzero(~np.isfinite(scores))} of {scores.size} scores are not finite")
+    return scores
+
+
+def _as_bool(labels: np.ndarray) -> np.ndarray:
+    if labels.dtype == bool:
+        return labels
+    if labels.dtype.kind not in "iuf" or not np.isin(labels, (0, 1)).all():
+        raise MetricError(f"labels must be 0 or 1, not {np.unique(labels.astype(str))[:5].tolist()}")
+    return labels.astype(bool)

@@ -1,0 +1,210 @@
+"""benchmarks/anomalib_baselines.py: what it hands to anomalib and what `mintad report` makes of its rows; with anomalib
+installed also the six models themselves."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mintad.config import preset
+from mintad.data.images import read_image
+from mintad.data.mini import MiniParameters, make_mini
+from mintad.features.backbone import to_pixels
+from mintad.features.weights import fingerprint
+from mintad.report.layout import render_table
+from mintad.report.methods import ANOMALIB, reason
+from mintad.report.paper import MEAN
+from mintad.report.runs import read_runs
+from mintad.report.select_runs import choose
+from mintad.report.table_values import table_values
+from mintad.runs.prepare import load_records, split_holdout
+
+KEYS = ("mini/mesh", "mini/weave")
+INPUT = {"cflow": 96, "supersimplenet": 96, "draem": 32}
+"""Sides of the input, 64 for the others: CFLOW's coarsest maps must fill a batch of its own, SuperSimpleNet's hold the
+finest of its noise, DRAEM is slow."""
+
+
+@pytest.fixture(scope="module")
+def products(tmp_path_factory):
+    wanted = MiniParameters(categories=("mesh", "weave"), n_train=10, n_test_good=2, n_test_defect=1, size=64)
+    return make_mini(tmp_path_factory.mktemp("products") / "set", wanted)
+
+
+@pytest.fixture
+def script(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+    return importlib.import_module("anomalib_baselines")
+
+
+def configured(products, size):
+    data = {"data.name": "folder", "data.root": str(products), "data.options": {"dataset": "mini"}, "data.holdout": 0.2}
+    features = {"features.weights": "random", "features.image_size": size}
+    return preset("fast").override(**data, **features, **{"train.batch_size": 8, "train.steps": 2})
+
+
+def table_of(rows):
+    return pd.DataFrame(rows).set_index(["metric", "category"])["value"]
+
+
+class StandIn(SimpleNamespace):
+    """Takes the place of anomalib_models: keeps what it is handed; a score is the image's mean, a map its first
+    channel."""
+
+    def __init__(self):
+        super().__init__(fitted=[], lengths=[], built=[])
+
+    def to_input(self, name, features):
+        return None
+
+    def build(self, name, features, textures):
+        self.built.append((name, textures))
+
+    def fit(self, model, pixels, to_input, **length):
+        self.fitted.append(pixels)
+        self.lengths.append(length)
+
+    def score(self, model, pixels, to_input, *, device):
+        return pixels.mean(axis=(1, 2, 3)), pixels[..., 0]
+
+
+def images(records, rows, size):
+    return np.stack([to_pixels(read_image(path), size) for path in records["image"].iloc[rows]])
+
+
+@pytest.mark.parametrize("separate", [False, True])
+def test_a_model_learns_the_training_rows_alone_and_every_test_image_is_scored(products, script, monkeypatch, separate):
+    models = StandIn()
+    monkeypatch.setitem(sys.modules, "anomalib_models", models)
+    config = configured(products, 64)
+    records = load_records(config)
+    rows = script.run("cfa", records, config, separate=separate, epochs=3)
+    train_rows, holdout_rows = split_holdout(records, 0.2, config.train.seed)
+    assert len(models.fitted) == (2 if separate else 1) and len(holdout_rows) == 4
+    assert np.array_equal(np.concatenate(models.fitted), images(records, train_rows, 64))
+    assert all(length["epochs"] == 3 and length["batch"] == 8 and length["steps"] == 2 for length in models.lengths)
+    assert {row["method"] for row in rows} == {"anomalib_cfa" + "_separate" * separate}
+    table, scored = table_of(rows), records[records["split"] == "test"]
+    for key in KEYS:
+        own = scored[scored["category"] == key.partition("/")[2]]
+        brightness = images(own, np.arange(len(own)), 64).mean(axis=(1, 2, 3))
+        good, bad = (brightness[own["label"] == label] for label in (0, 1))
+        won = np.greater.outer(bad, good) + 0.5 * np.equal.outer(bad, good)
+        assert table["image_auroc", key] == pytest.approx(won.mean(), abs=1e-5)
+        assert 0 <= table["pixel_average_precision", key] <= 1
+    assert {("seconds_training", "all"), ("seconds_evaluation", "all"), ("image_auroc_swap", MEAN)} <= set(table.index)
+
+
+def test_the_tables_show_the_rows_apart_from_our_own_baselines(tmp_path):
+    rows = [
+        {"method": method, "seed": 0, "category": category, "metric": metric, "value": value}
+        for value, method in enumerate(["padim", *ANOMALIB, "anomalib_padim_separate"], start=1)
+        for category in (*KEYS, "mean")
+        for metric in ("image_auroc", "pixel_average_precision")
+    ]
+    file = tmp_path / "baselines.csv"
+    file.write_text("# command: x\n" + pd.DataFrame(rows).assign(value=lambda t: t["value"] / 10).to_csv(index=False))
+    chosen = choose(read_runs([file]), 1)
+    table = table_values(chosen)
+    table = table[table["category"] == MEAN].set_index(["method", "setting"])
+    measured = table["measured"].dropna().to_dict()
+    names = ("PaDiM", "PaDiM (anomalib)", "PatchCore (anomalib)", "CFA", "CFLOW", "DRAEM", "SuperSimpleNet")
+    wanted = {(name, "unified"): value / 10 for value, name in enumerate(names, start=1)}
+    assert measured == pytest.approx(wanted | {("PaDiM (anomalib)", "separate"): 0.8})
+    assert table.loc[("DRAEM", "unified"), "paper"] == 0.887 and table.loc["SimpleNet", "measured"].isna().all()
+    assert np.isnan(table.loc[("SuperSimpleNet", "unified"), "paper"])
+    (note,) = [note for note in render_table(chosen, table_values(chosen)).notes if "anomalib" in note]
+    assert "CFA" in note and "PatchCore (anomalib)" in note
+    assert "SuperSimpleNet" in reason("SimpleNet") and reason("SimpleNet").startswith("cannot be run here")
+    assert all("anomalib_baselines.py" in reason(name) for name in ("CFA", "CFLOW", "DRAEM"))
+    assert table_values(choose(read_runs([file]), 10))["measured"].notna().any()
+    six = table_values(choose(read_runs([file]), 6)).groupby("method")["status"].first()
+    assert six["DRAEM"].startswith("cannot") and six["PaDiM"] == "not run (benchmarks/complexity.py)"
+
+
+def call(script, monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["anomalib_baselines.py", *map(str, arguments)])
+    script.main()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--models", "padin"], "unknown model 'padin'. Did you mean 'padim'?"),
+        (["--textures", "nowhere"], "there is no folder nowhere"),
+        (["--steps", 3, "--epochs", 2], "not allowed with"),
+        (["--set", "train.step=3"], "unknown configuration key"),
+    ],
+)
+def test_what_cannot_be_run_is_refused(script, monkeypatch, capsys, tmp_path, arguments, message):
+    with pytest.raises(SystemExit):
+        call(script, monkeypatch, tmp_path / "x.csv", *arguments)
+    assert message in capsys.readouterr().err
+
+
+def test_without_anomalib_the_error_says_what_to_install(products, script, monkeypatch, capsys, tmp_path):
+    monkeypatch.setitem(sys.modules, "anomalib", None)
+    monkeypatch.delitem(sys.modules, "anomalib.data", raising=False)
+    monkeypatch.delitem(sys.modules, "anomalib_models", raising=False)
+    with pytest.raises(SystemExit):
+        call(script, monkeypatch, tmp_path / "x.csv", "--data", "folder", "--root", products)
+    assert 'pip install "mintad[anomalib]"' in capsys.readouterr().err
+
+
+@pytest.fixture
+def models(script):
+    pytest.importorskip("anomalib")
+    return importlib.import_module("anomalib_models")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", [method.removeprefix("anomalib_") for method in ANOMALIB])
+def test_each_model_is_fitted_and_scores_every_image(products, script, models, monkeypatch, name):
+    size = INPUT.get(name, 64)
+    config, found, score = configured(products, size), [], models.score
+
+    def kept(model, *arguments, **place):
+        found.extend((model, *score(model, *arguments, **place)))
+        return found[1:]
+
+    monkeypatch.setattr(models, "score", kept)
+    records = load_records(config)
+    table = table_of(script.run(name, records, config, epochs=1))
+    tested = int((records["split"] == "test").sum())
+    model, scores, maps = found
+    assert scores.shape == (tested,) and maps.shape == (tested, size, size)
+    assert np.isfinite(maps).all() and np.ptp(scores) > 0
+    for metric in ("image_auroc", "pixel_auroc", "pixel_average_precision"):
+        assert all(0 <= table[metric, key] <= 1 for key in (*KEYS, MEAN))
+    stages = [module for module in model.modules() if isinstance(module, models.Stages)]
+    assert len(stages) == (name != "draem")
+    for module in stages:  # frozen, running statistics included
+        assert fingerprint(module) == fingerprint(models.Stages(config.features, module.layers))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["cflow", "patchcore"])
+def test_a_score_does_not_depend_on_the_images_beside_it(products, models, monkeypatch, name):
+    config = configured(products, 96)
+    records = load_records(config)
+    normal, tested = (images(records, np.flatnonzero(records["split"] == split), 96) for split in ("train", "test"))
+    prepare, model = models.to_input(name, config.features), models.build(name, config.features)
+    models.fit(model, normal[:8], prepare, batch=8, steps=1)
+    whole = models.score(model, tested, prepare)
+    monkeypatch.setattr(models, "TEST_BATCH", 3)
+    for one, other in zip(whole, models.score(model, tested, prepare), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_draem_takes_its_anomalies_from_a_folder_of_textures(products, models):
+    features = configured(products, 32).features
+    assert models.build("draem", features).augmenter.anomaly_source_paths == []
+    found = models.build("draem", features, products / "mesh" / "train").augmenter.anomaly_source_paths
+    assert len(found) == 10

@@ -1,0 +1,42 @@
+"""Watching a training must not change it, and must be done once."""
+
+import numpy as np
+import pytest
+
+from mintad.config import preset
+from mintad.course.lab.peeking import scores_by_step
+from mintad.runs.shared import shared_model
+
+DATA = {"categories": ["gear", "button"], "n_train": 6, "n_test_good": 2, "n_test_defect": 1, "size": 64}
+SMALL = preset("lesson").override(
+    **{
+        "data.options": DATA,
+        "features.image_size": 64,
+        "features.grid": 4,
+        "features.weights": "random",
+        "model.width": 16,
+        "model.heads": 2,
+        "model.ffn": 16,
+        "model.token_hidden": 16,
+        "model.inr_width": 16,
+        "train.steps": 5,
+        "train.batch_size": 4,
+        "train.device": "cpu",
+    }
+)
+
+
+@pytest.mark.parametrize("variant", ["mint_ad", "label_prompt"])
+def test_the_last_scores_are_those_of_the_lesson(tmp_path, monkeypatch, capsys, variant):
+    monkeypatch.setenv("MINTAD_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("MINTAD_CACHE", str(tmp_path / "cache"))
+    config = SMALL.override(**{"model.variant": variant})
+    watched = scores_by_step(config, every=2)
+    assert watched.steps.tolist() == [0, 2, 4, 5] and watched.scores.shape == (4, 14)
+    assert "watched" in capsys.readouterr().out
+    scores = shared_model(config).run.scores()["pred_score"]
+    np.testing.assert_allclose(watched.scores[-1], scores, rtol=1e-5)
+    assert not np.allclose(watched.scores[0], watched.scores[1])
+    capsys.readouterr()
+    again = scores_by_step(config, every=2)
+    assert np.array_equal(again.scores, watched.scores) and capsys.readouterr().out == ""

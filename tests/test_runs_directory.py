@@ -1,0 +1,159 @@
+"""The run directory: what is in it, whose it is, and that it can be moved and repeated."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from synthetic import small
+
+import mintad.runs.prepare as prepare_module
+import mintad.runs.train as train_module
+from mintad.errors import TrainingError
+from mintad.runs.directory import Run, open_run
+from mintad.runs.prepare import load_records, resolve_paths
+from mintad.runs.train import evaluate_run, train_run
+from mintad.training.loop import make_accelerator
+
+pytestmark = pytest.mark.usefixtures("cache")
+RESULTS = ("config", "versions", "classes", "metrics", "seconds")
+
+
+def test_run_directory_holds_everything(finished):
+    for name in RESULTS:
+        assert finished.read(name)
+    for name in ("log.txt", "history.csv", "images.csv", "scores.csv", "maps.npy", "baselines.csv", "report.html"):
+        assert (finished.path / name).stat().st_size > 0
+    scores = pd.read_csv(finished.path / "scores.csv", keep_default_na=False)
+    assert len(scores) == 16 and scores["label"].sum() == 10
+    assert np.load(finished.path / "maps.npy").shape == (16, 4, 4)
+    metrics = finished.read("metrics")
+    assert set(metrics["image"]["auroc"]["per_category"]) == {"folder/mesh", "folder/capsule"}
+    assert 0 <= metrics["pixel"]["average_precision"]["mean"] <= 1
+    assert metrics["threshold"]["n"] == 6
+    assert list(pd.read_csv(finished.path / "baselines.csv")["method"]) == ["mint_ad", "padim"]
+    assert finished.config() == small(finished.config().data.root)
+    assert finished.read("classes") == ["folder/capsule", "folder/mesh"]
+
+
+def test_a_finished_run_is_left_alone_and_another_configuration_refused(finished, products):
+    stamp = finished.report.stat().st_mtime_ns
+    assert train_run(small(products), finished.path, progress=False).path == finished.path
+    assert finished.report.stat().st_mtime_ns == stamp
+    with pytest.raises(TrainingError, match=r"another configuration \(train.seed: 0 there, 5 now\)"):
+        train_run(small(products, **{"train.seed": 5}), finished.path, progress=False)
+
+
+def test_foreign_folder_is_not_overwritten(products, tmp_path):
+    (tmp_path / "thesis.tex").write_text("precious")
+    for overwrite in (False, True):
+        with pytest.raises(TrainingError, match="is no run directory"):
+            train_run(small(products), tmp_path, overwrite=overwrite, progress=False)
+    assert (tmp_path / "thesis.tex").read_text() == "precious"
+
+
+def test_overwrite_removes_a_run_and_only_a_run(products, tmp_path):
+    out = tmp_path / "run"
+    train_run(small(products, **{"train.steps": 2}), out, progress=False)
+    (out / "notes.md").write_text("mine")
+    run = train_run(small(products, **{"train.steps": 1}), out, overwrite=True, progress=False)
+    assert run.config().train.steps == 1 and (out / "notes.md").read_text() == "mine"
+    foreign = tmp_path / "weights"
+    foreign.mkdir()
+    (foreign / "config.json").write_text('{"architectures": ["Bert"]}')
+    with pytest.raises(TrainingError, match="is no run directory"):
+        train_run(small(products), foreign, overwrite=True, progress=False)
+    assert (foreign / "config.json").exists()
+
+
+def test_a_run_works_from_another_working_directory(products, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(products.parent))
+    config = small("~/" + products.name, **{"train.steps": 1})
+    relative = os.path.relpath(products, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    run = train_run(config, "run", progress=False)
+    assert run.config().data.root == str(products)
+    assert resolve_paths(small(relative)).data.root == str(products)
+    merged = small("x", **{"data.root": None, "data.options": {"roots": {"mvtec": relative, "elpv": None}}})
+    merged = resolve_paths(merged.override(**{"features.weights": "~/w.pth"}))
+    assert merged.data.options["roots"] == {"mvtec": str(products), "elpv": None} and merged.data.root is None
+    assert merged.features.weights == str(products.parent / "w.pth")
+    assert resolve_paths(small("x")).features.weights == "auto"
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert evaluate_run(tmp_path / "run", progress=False).finished
+
+
+def test_a_re_run_reports_the_recorded_seconds(finished, products):
+    seconds = finished.seconds()
+    assert all(value > 0 for value in seconds.values())
+    assert train_run(small(products), finished.path, progress=False).seconds() == seconds
+    history = pd.read_csv(finished.path / "history.csv")
+    assert seconds["training"] == pytest.approx(history["seconds"].iloc[-1], abs=1e-3)
+
+
+def test_a_run_directory_belongs_to_one_process_at_a_time(finished, copied, tmp_path):
+    with open_run(copied.path, finished.config()):
+        with pytest.raises(TrainingError, match="another process is working in .*copy; wait"):
+            train_run(finished.config(), copied.path, progress=False)
+        with pytest.raises(TrainingError, match="another process"):
+            train_run(finished.config(), copied.path, overwrite=True, progress=False)
+        with pytest.raises(TrainingError, match="another process"):
+            evaluate_run(copied.path, progress=False)
+    assert copied.finished
+    die = "import os, sys, fcntl; fcntl.flock(open(sys.argv[1], 'a'), fcntl.LOCK_EX); os.kill(os.getpid(), 9)"
+    assert subprocess.run([sys.executable, "-c", die, copied.path / ".lock"]).returncode == -9
+    with open_run(copied.path, finished.config()) as run:  # what a dead process held is free
+        assert run.finished
+
+
+def test_only_the_first_process_writes_the_log(products, tmp_path, monkeypatch):
+    config = resolve_paths(small(products, **{"train.steps": 2}))
+    main = make_accelerator(config.train)
+
+    class Second:
+        """The accelerator of the second of two processes, as far as `train_run` asks."""
+
+        is_main_process, process_index, num_processes = False, 1, 1
+
+        def __getattr__(self, name):
+            return getattr(main, name)
+
+    run = train_run(config.override(**{"train.steps": 1}), tmp_path / "run", progress=False)
+    (run.path / "log.txt").unlink()
+    (run.path / "metrics.json").unlink()
+    monkeypatch.setattr(train_module, "make_accelerator", lambda config: Second())
+    before = sorted((file.name, file.stat().st_mtime_ns) for file in run.path.iterdir())
+    train_run(config.override(**{"train.steps": 1}), run.path, progress=False)
+    assert before == sorted((file.name, file.stat().st_mtime_ns) for file in run.path.iterdir())
+
+
+def test_what_is_not_a_number_is_null_in_json(tmp_path):
+    run = Run(tmp_path)
+    run.write("metrics", {"a": float("nan"), "b": [1.5, float("-inf")], "c": {"d": np.float64("nan")}})
+    assert run.read("metrics") == {"a": None, "b": [1.5, None], "c": {"d": None}}
+    assert "NaN" not in (tmp_path / "metrics.json").read_text()
+
+
+def test_a_test_set_without_normal_images_gives_valid_json(copied, products, monkeypatch):
+    records = load_records(copied.config())
+    anomalous = records[(records["split"] == "train") | (records["label"] == 1)].reset_index(drop=True)
+    monkeypatch.setattr(prepare_module, "load_records", lambda config: anomalous)
+    evaluate_run(copied.path, progress=False)
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    metrics = json.loads((copied.path / "metrics.json").read_text(), parse_constant=refuse)
+    assert metrics["threshold"]["false_positive_rate"] is None and metrics["threshold"]["true_positive_rate"] >= 0
+
+
+def test_json_files_are_valid(finished):
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    for name in RESULTS:
+        json.loads((finished.path / f"{name}.json").read_text(), parse_constant=refuse)

@@ -1,0 +1,60 @@
+"""Scores of new files by a finished run."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mintad.errors import DataError, MintadError
+from mintad.runs.predict import find_images, predict_files
+from mintad.runs.train import evaluate_run
+
+pytestmark = pytest.mark.usefixtures("cache")
+
+
+def test_prediction_gives_the_scores_of_the_evaluation(finished, tmp_path):
+    scores = pd.read_csv(finished.path / "scores.csv", keep_default_na=False)
+    files = list(scores["image"][:5])
+    table, problems = predict_files(finished.path, files, tmp_path / "out", progress=False)
+    assert not problems
+    # The features come through the cache there, which rounds them to 11 bits (relative errors up to 5e-4), and
+    # directly here. A score is a sum of squares of differences that are about as large as the features themselves:
+    # twice that, and as much again for the reconstruction.
+    np.testing.assert_allclose(table["pred_score"], scores["pred_score"][:5], rtol=2e-3)
+    threshold = finished.read("metrics")["threshold"]["value"]
+    assert list(table["anomalous"]) == list(table["pred_score"] > threshold)
+    assert all((tmp_path / "out" / name).exists() for name in table["heatmap"])
+    assert (tmp_path / "out/predictions.csv").exists()
+
+
+def test_prediction_gives_the_very_scores_of_a_float32_cache(copied, tmp_path):
+    copied.write("config", copied.config().override(**{"features.dtype": "float32"}).to_dict())
+    (copied.path / "baselines.csv").unlink()
+    scores = evaluate_run(copied.path, device="cpu", progress=False).scores()
+    table, _ = predict_files(copied.path, scores["image"][:5], tmp_path / "out", device="cpu", progress=False)
+    np.testing.assert_allclose(table["pred_score"], scores["pred_score"][:5], rtol=2e-5)
+
+
+def test_prediction_does_not_score_its_own_heatmaps(finished, products, tmp_path):
+    folder = shutil.copytree(products / "mesh/test/good", tmp_path / "new")
+    for _ in range(2):
+        table, _ = predict_files(finished.path, [folder], folder / "out", progress=False)
+        assert len(table) == 3
+    with pytest.raises(DataError, match="lies in the folder of the results.*choose another --out"):
+        predict_files(finished.path, [folder], folder, progress=False)
+
+
+def test_prediction_skips_and_names_unreadable_files(finished, products, tmp_path):
+    folder = tmp_path / "new"
+    shutil.copytree(products / "mesh/test/good", folder)
+    (folder / "broken.png").write_bytes((folder / "000.png").read_bytes()[:200])
+    table, problems = predict_files(finished.path, [folder], tmp_path / "out", progress=False)
+    assert len(table) == 3 and len(problems) == 1 and "broken.png" in problems[0]
+    with pytest.raises(DataError, match="does not exist"):
+        find_images([tmp_path / "nowhere"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no images"):
+        find_images([tmp_path / "empty"])
+    with pytest.raises(MintadError, match="config.json is missing"):
+        predict_files(tmp_path, [folder], tmp_path / "out")

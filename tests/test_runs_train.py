@@ -1,0 +1,171 @@
+"""The whole way from images to results, small: training, evaluation, baselines, and no leaks."""
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+from synthetic import small
+
+from mintad.baselines import PaDiM
+from mintad.errors import ConfigError, DataError, TrainingError
+from mintad.runs import prepare
+from mintad.runs.directory import Run
+from mintad.runs.predict import Predictor, predict_files
+from mintad.runs.prepare import load_records, split_holdout
+from mintad.runs.train import evaluate_run, train_run
+
+pytestmark = pytest.mark.usefixtures("cache")
+
+
+def test_half_precision_training_leaves_a_full_precision_model(products, tmp_path):
+    run = train_run(small(products, **{"train.precision": "bf16"}), tmp_path / "run", progress=False)
+    metrics = run.read("metrics")
+    assert evaluate_run(run.path, progress=False).read("metrics") == metrics
+
+
+def test_evaluating_again_gives_the_same_numbers(finished, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(finished.path, copy)
+    (copy / "metrics.json").unlink()
+    assert not Run(copy).finished
+    assert evaluate_run(copy, progress=False).read("metrics") == finished.read("metrics")
+
+
+def test_images_that_trained_and_that_were_held_out_are_recorded(finished, products):
+    images = pd.read_csv(finished.path / "images.csv")
+    assert list(images.columns) == ["image", "category", "role", "hash"]
+    assert images["role"].value_counts().to_dict() == {"train": 14, "holdout": 6}
+    assert set(images["category"]) == {"folder/mesh", "folder/capsule"} and images["hash"].is_unique
+    assert all((products / name).is_file() and "/train/good/" in name for name in images["image"])
+
+
+@pytest.mark.parametrize("change", ["gone", "new", "with another content", "moved"])
+def test_evaluating_with_other_training_images_is_refused(copied, products, tmp_path, change):
+    other = shutil.copytree(products, tmp_path / "other")
+    first = other / "mesh/train/good/000.png"
+    holdout = 0.3
+    if change == "gone":
+        first.unlink()
+    elif change == "new":
+        shutil.copy(other / "mesh/test/good/000.png", other / "mesh/train/good/extra.png")
+    elif change == "with another content":
+        shutil.copy(other / "mesh/test/good/000.png", first)
+    else:
+        holdout = 0.4
+    changed = copied.config().override(**{"data.root": other, "data.holdout": holdout})
+    copied.write("config", changed.to_dict())
+    before = copied.read("metrics")
+    with pytest.raises(DataError, match=rf"not those .* was trained on: \d+ {change}.*\(first: (?:mesh|capsule)/train"):
+        evaluate_run(copied.path, progress=False)
+    assert copied.read("metrics") == before
+
+
+def test_evaluating_and_predicting_use_the_saved_classes(copied, products, tmp_path):
+    copied.write("classes", ["one", "two"])
+    evaluate_run(copied.path, progress=False)
+    assert set(copied.scores()["pred_class"]) <= {"one", "two"}
+    table, _ = predict_files(copied.path, [products / "mesh/test/good"], tmp_path / "out", progress=False)
+    assert set(table["pred_class"]) <= {"one", "two"}
+
+
+def test_evaluation_and_prediction_compute_in_float32_on_any_device(copied, finished, products, tmp_path):
+    """A run that was trained in half precision on a GPU is used on a machine without one."""
+    tree = finished.config().to_dict()
+    copied.write("config", tree | {"train": tree["train"] | {"device": "cuda", "precision": "fp16"}})
+    assert evaluate_run(copied.path, device="cpu", progress=False).read("metrics") == finished.read("metrics")
+    predictor = Predictor.from_run(copied.path, device="cpu")
+    assert predictor.device.type == "cpu" and predictor.model.output.weight.dtype == torch.float32
+    for wrong in ("gpu", "cuda:7"):
+        with pytest.raises(ConfigError, match=f"unknown device '{wrong}'.*Allowed: auto, cpu, cuda"):
+            evaluate_run(copied.path, device=wrong)
+        with pytest.raises(ConfigError, match=f"unknown device '{wrong}'"):
+            predict_files(copied.path, [products], tmp_path / "out", device=wrong)
+    if not torch.cuda.is_available():
+        with pytest.raises(TrainingError, match="no CUDA device here; take auto or cpu"):
+            predict_files(copied.path, [products], tmp_path / "out", device="cuda")
+
+
+def test_baselines_are_added_to_a_finished_run(copied, finished, products, monkeypatch):
+    metrics, checkpoint = copied.read("metrics"), copied.checkpoint().weights.stat().st_mtime_ns
+    fitted = []
+    fit = PaDiM.fit
+    monkeypatch.setattr(PaDiM, "fit", lambda self, *args: fitted.append("padim") or fit(self, *args))
+    train_run(finished.config(), copied.path, baseline_names=("padim", "patchcore"), progress=False)
+    table = copied.baselines()
+    assert list(table.index) == ["mint_ad", "padim", "patchcore"] and not fitted
+    pd.testing.assert_frame_equal(table.iloc[:2], finished.baselines())
+    assert np.isfinite(table.to_numpy()).all()
+    assert "patchcore" in copied.report.read_text(encoding="utf-8")
+    assert copied.read("metrics") == metrics and copied.checkpoint().weights.stat().st_mtime_ns == checkpoint
+    assert copied.seconds().keys() == {"features", "training", "evaluation", "padim", "patchcore"}
+    evaluate_run(copied.path, progress=False)  # the comparison is kept
+    assert list(copied.baselines().index) == ["mint_ad", "padim", "patchcore"] and fitted == ["padim"]
+
+
+def weights(run):
+    return load_file(run.checkpoint().weights)
+
+
+def test_test_images_cannot_leak_into_training_or_threshold(finished, products, tmp_path):
+    """Other test images, other test labels: the weights and the threshold are the same to the last bit."""
+    other = tmp_path / "other"
+    shutil.copytree(products, other)
+    for category in ("mesh", "capsule"):
+        (bad,) = (other / category / "test/swap").iterdir()
+        shutil.copy(bad, other / category / "test/good/000.png")
+        shutil.rmtree(other / category / "test/stain")
+        shutil.rmtree(other / category / "ground_truth/stain")
+    run = train_run(small(other), tmp_path / "run", progress=False)
+    ours, theirs = weights(finished), weights(run)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert run.read("metrics")["threshold"]["value"] == finished.read("metrics")["threshold"]["value"]
+    assert run.read("metrics")["image"] != finished.read("metrics")["image"]
+
+
+def test_held_out_images_are_normal_untrained_and_of_every_class(products):
+    records = load_records(small(products))
+    train_rows, held = split_holdout(records, 0.3, seed=0)
+    assert not set(train_rows) & set(held)
+    assert (records["split"].iloc[held] == "train").all() and len(held) == 6
+    assert set(records["category"].iloc[held]) == {"mesh", "capsule"}
+    assert sorted([*train_rows, *held]) == list(np.flatnonzero(records["split"] == "train"))
+    assert not np.array_equal(held, split_holdout(records, 0.3, seed=1)[1])
+    assert len(split_holdout(records, 0.0, seed=0)[1]) == 0
+    with pytest.raises(DataError, match="too few for data.holdout"):
+        split_holdout(records.groupby("category").head(1).reset_index(drop=True), 0.6, seed=0)
+
+
+def test_uniad_and_no_holdout_run_through(products, tmp_path):
+    config = small(products, **{"model.variant": "uniad", "data.holdout": 0.0, "train.steps": 2})
+    metrics = train_run(config, tmp_path / "run", progress=False).read("metrics")
+    assert metrics["threshold"] is None and metrics["class_accuracy"] is None
+
+
+def test_a_variant_that_must_be_told_is_told_in_training_evaluation_and_prediction(products, tmp_path):
+    config = small(products, **{"model.variant": "label_prompt", "train.steps": 2})
+    run = train_run(config, tmp_path / "run", progress=False)
+    metrics = run.read("metrics")
+    assert metrics["class_accuracy"] is None and metrics["threshold"]["n"] == 6
+    scores = run.scores()
+    image = scores[scores["category"] == "mesh"]["image"].iloc[0]
+    one, _ = predict_files(run.path, [image], tmp_path / "out", category="mesh", progress=False)
+    assert one["pred_score"][0] == pytest.approx(scores.set_index("image")["pred_score"][image], rel=2e-3)
+    other, _ = predict_files(run.path, [image], tmp_path / "out", category="capsule", progress=False)
+    assert other["pred_score"][0] != one["pred_score"][0]
+    for category, message in ((None, "none was given"), ("mash", "Allowed: folder/capsule, folder/mesh")):
+        with pytest.raises(ConfigError, match=message):
+            predict_files(run.path, [image], tmp_path / "out", category=category, progress=False)
+    with pytest.raises(DataError, match="cat is no class that was trained"):
+        foreign = run.scores().assign(prompt_class="cat")
+        prepared = prepare.prepare_data(config, progress=False)
+        dataclasses.replace(prepared, records=foreign).labels(np.array([0]))
+
+
+def test_unknown_peer_is_refused_before_anything_is_done(products, tmp_path):
+    with pytest.raises(ConfigError, match="Did you mean 'patchcore'"):
+        train_run(small(products), tmp_path / "run", baseline_names=("patchcor",))
+    assert not (tmp_path / "run").exists()
