@@ -1,0 +1,102 @@
+"""Registries: metrics, baselines, data sets and model variants by name, open to modules outside the package.
+
+A module outside the package adds its own entries with the same decorators that the package uses. Name the module in the
+environment variable MINTAD_PLUGINS (several, separated by commas), and every command, run, sweep and notebook knows it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeVar
+
+from mintad.errors import ConfigError, MintadError, nearest
+
+PLUGINS = "MINTAD_PLUGINS"
+"""Environment variable: modules to import, separated by commas."""
+
+T = TypeVar("T")
+
+
+class Registry(Mapping[str, T]):
+    """Map names to entries; modules that hold entries are imported when the first of them is asked for.
+
+    Args:
+        kind: what an entry is called in error messages, for example "baseline".
+        modules: modules of the package that register entries when imported.
+        error: raised for an unknown name.
+    """
+
+    def __init__(self, kind: str, *, modules: Sequence[str] = (), error: type[MintadError] = ConfigError) -> None:
+        self.kind, self.modules, self.error = kind, tuple(modules), error
+        self._entries: dict[str, T] = {}
+        self._loaded = False
+
+    def add(self, name: str, entry: T) -> T:
+        """Register an entry and return it.
+
+        Raises:
+            ValueError: the name belongs to another entry.
+        """
+        known = self._entries.get(name, entry)
+        if known is not entry and getattr(known, "__module__", None) != getattr(entry, "__module__", None):
+            raise ValueError(f"there is a {self.kind} '{name}' already")
+        self._entries[name] = entry
+        return entry
+
+    def names(self) -> list[str]:
+        """List the names without importing the package's own modules: a module with one entry is named like it.
+
+        For help texts, which must not wait for PyTorch.
+        """
+        load_plugins()
+        own = [module.rpartition(".")[2] for module in self.modules]
+        return list(dict.fromkeys([*own, *self._entries]))
+
+    def __getitem__(self, name: str) -> T:
+        """Return an entry.
+
+        Raises:
+            MintadError: no entry has this name; the message names the nearest. (`error`, as the registry was made.)
+        """
+        self._load()
+        if name not in self._entries:
+            raise self.error(f"unknown {self.kind} '{name}'." + nearest(str(name), self._entries))
+        return self._entries[name]
+
+    def __contains__(self, name: object) -> bool:
+        self._load()
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        self._load()
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        self._load()
+        return len(self._entries)
+
+    def get(self, name: str, default: T | None = None) -> T | None:
+        """Return an entry, or `default` where there is none of this name."""
+        return self._entries[name] if name in self else default
+
+    def _load(self) -> None:
+        if not self._loaded:
+            self._loaded = True  # first, because a module may ask the registry while it is imported
+            for module in self.modules:
+                importlib.import_module(module)
+        load_plugins()
+
+
+def load_plugins() -> None:
+    """Import the modules that MINTAD_PLUGINS names; a module that was imported before is not imported again.
+
+    Raises:
+        ConfigError: a module cannot be imported.
+    """
+    for name in filter(None, (part.strip() for part in os.environ.get(PLUGINS, "").split(","))):
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise ConfigError(f"{PLUGINS}: the module '{name}' cannot be imported ({error})") from error
