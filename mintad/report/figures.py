@@ -6,15 +6,15 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from mintad.course.lab.one_run import METHODS
 from mintad.plots.comparison import dot_plot, growth_curves
 from mintad.report.methods import DATA
-from mintad.report.paper import MEAN, SWITCHES
+from mintad.report.paper import PRINTED_PER_CATEGORY as METHODS
+from mintad.report.paper import SWITCHES
 from mintad.report.runs import Runs
 from mintad.report.select_runs import TableRuns, protocol
 from mintad.report.statistics import t_interval
 from mintad.report.table_values import by_seed
-from mintad.sweep.table import IMAGE
+from mintad.scoring.metrics import MEAN
 
 _SHORT = {"adapter": "adapter", "class_loss": "L_CE", "prior_loss": "L_Prior", "class_query": "query"}
 
@@ -100,7 +100,7 @@ def growth_table(runs: Runs) -> pd.DataFrame:
 
 def _mean_of(runs: Runs, name: str, wanted: frozenset[str] | None) -> list[dict[str, object]]:
     rows, config = runs.rows[runs.rows["run"] == name], runs.configs[name]
-    own = rows[(rows["method"] == config.model.variant) & (rows["metric"] == IMAGE) & (rows["category"] != MEAN)]
+    own = rows[(rows["method"] == config.model.variant) & (rows["metric"] == "image_auroc") & (rows["category"] != MEAN)]
     own = own[own["setting"] == "unified"]
     taken = own if wanted is None else own[own["category"].isin(wanted)]
     if taken.empty:

@@ -11,9 +11,9 @@ import pandas as pd
 
 from mintad.report import paper
 from mintad.report.methods import ANOMALIB, DATA, HOME
-from mintad.report.paper import MEAN
 from mintad.report.select_runs import TableRuns, measured_with
 from mintad.report.statistics import mean_std
+from mintad.scoring.metrics import MEAN
 
 WIDE = (1, 2, 3, 7, 10)
 """Tables with a column a method."""
@@ -196,8 +196,8 @@ def _three(of: pd.DataFrame, metric: str) -> tuple[str, str, str]:
 
 def _batches(table_runs: TableRuns, cells: pd.DataFrame) -> RenderedTable:
     settings = sorted(set(cells["setting"]), key=lambda text: int(text.split()[1]))
-    columns = [(metric, "batch 1") for metric in ("Params (M)", "FLOPs (G)")]
-    columns += [("Inference Time (s)", setting) for setting in settings]
+    columns = [(metric, "batch 1") for metric in ("parameters_M", "flops_G")]
+    columns += [("seconds", setting) for setting in settings]
     index = {tuple(row[["method", "metric", "setting"]]): row for _, row in cells.iterrows()}
     rows = []
     for method in dict.fromkeys(cells["method"]):

@@ -8,11 +8,10 @@ from collections.abc import Iterator
 import pandas as pd
 
 from mintad.report import paper
-from mintad.report.paper import MEAN
 from mintad.report.select_runs import TableRuns
 from mintad.report.statistics import compare, holm
 from mintad.report.table_values import by_seed
-from mintad.sweep.table import SWAP
+from mintad.scoring.metrics import MEAN
 
 COLUMNS = (
     "table", "data", "metric", "one", "other", "categories", "seeds_one", "seeds_other", "same_seeds", "difference",
@@ -37,7 +36,7 @@ def pairs(table_runs: TableRuns) -> pd.DataFrame:
 
 def _rows(table_runs: TableRuns) -> Iterator[dict[str, object]]:
     values = by_seed(table_runs, data_sets=False)
-    printed = {*paper.load(table_runs.table)["metric"], SWAP}
+    printed = {*paper.load(table_runs.table)["metric"], "image_auroc_swap"}
     values = values[(values["category"] != MEAN) & values["metric"].isin(printed)]
     for metric, of_metric in values.groupby("metric", sort=False):
         tables = {

@@ -12,9 +12,8 @@ from mintad.model import build_model
 from mintad.model.complexity import parameters
 from mintad.report import paper
 from mintad.report.methods import ANOMALIB, DATA, HOME, reason
-from mintad.report.paper import ALL, MEAN
 from mintad.report.select_runs import TableRuns
-from mintad.sweep.table import IMAGE, PIXEL, SWAP
+from mintad.scoring.metrics import ALL, MEAN
 
 COLUMNS = (
     "table", "method", "setting", "category", "metric", "measured", "std", "seeds", "data", "paper", "paper_data",
@@ -24,7 +23,7 @@ COLUMNS = (
 KEY = ["method", "setting", "category", "metric"]
 _CATEGORIES = {"mvtec": 15, "visa": 12, "btad": 3}
 """Data sets and how many categories they have."""
-_BATCH_METRICS = {"Params (M)": "Params (M)", "MACs (G)": "FLOPs (G)", "Inference Time (s)": "Inference Time (s)"}
+_BATCH_METRICS = {"Params (M)": "parameters_M", "MACs (G)": "flops_G", "Inference Time (s)": "seconds"}
 
 
 def table_values(table_runs: TableRuns, complexity: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -56,7 +55,7 @@ def by_seed(table_runs: TableRuns, *, data_sets: bool = True) -> pd.DataFrame:
     its data sets for categories, without `data_sets` the categories themselves."""
     rows = table_runs.rows.drop(columns=["method", "setting"])
     rows = rows.rename(columns={"paper_method": "method", "paper_setting": "setting"})
-    rows = rows[rows["metric"].isin([IMAGE, PIXEL, *([SWAP] if table_runs.table in (4, 5) else [])])]
+    rows = rows[rows["metric"].isin(["image_auroc", "pixel_ap", *(["image_auroc_swap"] if table_runs.table in (4, 5) else [])])]
     if table_runs.table == 3 and data_sets:
         rows = _data_sets(rows)
     rows = rows.groupby([*KEY, "seed"], sort=False, as_index=False)["value"].mean()
@@ -72,7 +71,7 @@ def _measured(table_runs: TableRuns) -> pd.DataFrame:
         return pd.DataFrame(columns=[*KEY, "measured", "std", "seeds"])
     groups = by_seed(table_runs).groupby(KEY, sort=False)["value"]
     table = groups.agg(measured="mean", std="std", seeds="size").reset_index()
-    wanted = {*paper.load(table_runs.table)["metric"], SWAP}
+    wanted = {*paper.load(table_runs.table)["metric"], "image_auroc_swap"}
     if table_runs.table in (4, 5, 8, 9):
         table = table[table["category"] == MEAN]
     if table_runs.table == 9:
@@ -89,7 +88,7 @@ def _query_parameters(table_runs: TableRuns) -> pd.DataFrame:
             continue
         model = build_model(config.model, channels=8, grid=(config.features.grid,) * 2, classes=2)
         count = parameters(getattr(model, "mlp_query" if row.method == "mlp_query" else "inr"))
-        key = {"method": row.paper_method, "setting": row.paper_setting, "category": ALL, "metric": "Params (M)"}
+        key = {"method": row.paper_method, "setting": row.paper_setting, "category": ALL, "metric": "parameters_M"}
         rows.append({**key, "measured": count / 1e6, "std": math.nan, "seeds": 1})
     return pd.DataFrame(rows)
 
@@ -104,7 +103,7 @@ def _data_sets(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _splits(rows: pd.DataFrame) -> pd.DataFrame:
     """Table 7: one run a split; the mean is over splits, for seeds that have all four."""
-    rows = rows[rows["metric"] == IMAGE].assign(metric="AUROC")
+    rows = rows[rows["metric"] == "image_auroc"].assign(metric="image_auroc")
     groups = rows.groupby(["method", "setting", "metric", "seed"], sort=False)["value"]
     means = groups.agg(["mean", "size"]).reset_index()
     means = means[means["size"] == 4].rename(columns={"mean": "value"}).drop(columns="size")
@@ -147,7 +146,7 @@ def _finish(table_runs: TableRuns, measured: pd.DataFrame, printed: pd.DataFrame
     comparable = same & (~means | complete)
     if table_runs.table == 3:
         comparable &= complete | table["category"].isin(_complete_data_sets(table_runs))
-    comparable &= (table["metric"] != "Params (M)") & (table_runs.table != 6)
+    comparable &= (table["metric"] != "parameters_M") & (table_runs.table != 6)
     table["paper_data"] = np.where(table["paper"].notna(), home, "")
     table["difference"] = (table["measured"] - table["paper"]).where(comparable)
     table["status"] = [

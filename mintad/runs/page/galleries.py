@@ -12,8 +12,8 @@ from PIL import Image
 from mintad import plots
 from mintad.data.images import read_image, read_mask, resize_mask
 from mintad.data.records import category_keys
-from mintad.scoring import MetricError, average_precision
 from mintad.runs.page.markup import escape, tag
+from mintad.scoring import MetricError, average_precision
 
 THUMBNAIL = 200
 """Longest side of the pictures, pixels."""
