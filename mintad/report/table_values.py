@@ -23,7 +23,7 @@ COLUMNS = (
 KEY = ["method", "setting", "category", "metric"]
 _CATEGORIES = {"mvtec": 15, "visa": 12, "btad": 3}
 """Data sets and how many categories they have."""
-_BATCH_METRICS = {"Params (M)": "parameters_M", "MACs (G)": "flops_G", "Inference Time (s)": "seconds"}
+_BATCH_METRICS = {"parameters_M": "parameters_M", "macs_G": "flops_G", "seconds": "seconds"}
 
 
 def table_values(table_runs: TableRuns, complexity: pd.DataFrame | None = None) -> pd.DataFrame:
