@@ -21,7 +21,7 @@ import pandas as pd
 
 from mintad.data.records import category_keys
 from mintad.registry import Registry
-from mintad.scoring.ranking import MetricError, auroc, average_precision, f1_max
+from mintad.scoring.ranking import UndefinedMetricError, auroc, average_precision, f1_max
 from mintad.scoring.regions import MapRanking
 
 log = logging.getLogger(__name__)
@@ -56,8 +56,8 @@ class Metric:
     level: Level
     """What `function` takes: "image" the scored test rows, "pixel" a `MapRanking` of their maps and masks."""
     function: Callable[[Any], float | None]
-    """Returns the value; None where the metric does not apply (no class head, say). Raises `MetricError` where images
-    that it needs are missing."""
+    """Returns the value; None where the metric does not apply (no class head, say). Raises `UndefinedMetricError`
+    where images that it needs are missing."""
 
 
 METRICS: Registry[Metric] = Registry("metric")
@@ -157,6 +157,9 @@ def measure(scores: pd.DataFrame, pixels: Iterable[tuple[str, np.ndarray, np.nda
     Returns:
         Columns category ("dataset/category", `MEAN` or `POOLED`), metric, value. A value that is not defined has no
         row; where images are missing for it (a category with normal images alone, say) a warning says so.
+
+    Raises:
+        MetricError: a score is not finite.
     """
     groups = dict(list(scores.groupby(category_keys(scores))))
     rankings: dict[str, MapRanking] = {}
@@ -194,7 +197,7 @@ def _measure(level: Level, items: dict[str, Any], pooled: Any) -> pd.DataFrame:
         for name, by_category in values.items():
             try:
                 value = METRICS[name].function(item)
-            except MetricError as error:
+            except UndefinedMetricError as error:
                 problems.append(error)
                 continue
             if value is not None:
