@@ -280,7 +280,7 @@ def test_tables_installed_by_a_wheel_are_found(tmp_path, monkeypatch):
         def locate(self):
             return tmp_path / "lib" / self
 
-    recorded = [Recorded("mintad/report/paper.py"), Recorded("../share/mintad/report/paper/table_01.csv")]
+    recorded = [Recorded("mintad/report/paper.py"), Recorded("../share/mintad/paper/table_01.csv")]
     monkeypatch.setattr(paper.mintad, "__file__", str(package))
     monkeypatch.setattr(paper.metadata, "files", lambda name: recorded)
     assert paper.folder() == share
