@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from mintad.data import load
 from mintad.data.images import read_image, read_mask
-from mintad.data.masks import Listing, match_masks
+from mintad.data.listing import Listing
+from mintad.data.masks import match_masks
 from mintad.errors import DataError
 
 
@@ -215,7 +216,7 @@ def test_a_folder_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.Monke
             raise PermissionError(13, "Permission denied")
         return scandir(path)
 
-    monkeypatch.setattr("mintad.data.masks.os.scandir", refuse)
+    monkeypatch.setattr("mintad.data.listing.os.scandir", refuse)
     with pytest.raises(DataError, match=r"dent: cannot be listed \(Permission denied\)"):
         load("folder", mvtec(tmp_path))
 

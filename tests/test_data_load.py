@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from data_builders import btad, elpv, mvtec, mvtec_category, visa
 
-from mintad.data import LOADERS, load
+from mintad.data import DATASETS, load
 from mintad.data.records import COLUMNS, categories, select
 from mintad.errors import ConfigError, DataError
 
@@ -77,4 +77,4 @@ def test_sets_without_images_of_their_own_need_a_root(name: str):
 
 
 def test_the_names_of_the_contract():
-    assert set(LOADERS) == {"mvtec", "visa", "btad", "merged", "cifar10", "folder", "elpv", "mini"}
+    assert set(DATASETS) == {"mvtec", "visa", "btad", "merged", "cifar10", "folder", "elpv", "mini"}
