@@ -109,13 +109,13 @@ def test_a_folder_that_cannot_be_made_is_missing(tmp_path, monkeypatch):
     assert features.found and not runs.found and "MINTAD_RUNS" in runs.fix
 
 
-def test_a_lesson_model_counts_once_its_run_is_finished():
-    assert not any(item.found for item in environment.lessons())
+def test_a_shared_model_counts_once_its_run_is_finished():
+    assert not any(item.found for item in environment.shared_models())
     run = shared_model_dir(preset("lesson"))
     run.mkdir(parents=True)
     for name in ("metrics.json", "report.html"):
         (run / name).write_text("{}")
-    assert [item.found for item in environment.lessons()] == [True, False]
+    assert [item.found for item in environment.shared_models()] == [True, False]
 
 
 def test_a_data_set_that_is_not_there_is_skipped_with_its_fix(monkeypatch, tmp_path, capsys):

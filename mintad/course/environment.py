@@ -33,7 +33,7 @@ from mintad.runs.shared import runs_dir, shared_model_dir
 
 EXTRAS = ("", "offline", "pages")
 """Parts of the package's requirements that are checked: the necessary ones, and these extras, which are optional."""
-LESSON_VARIANTS = ("mint_ad", "uniad")
+SHARED_VARIANTS = ("mint_ad", "uniad")
 """Trained models that several notebooks share."""
 
 
@@ -65,21 +65,21 @@ def check(data_root: str | Path | None = None) -> list[Check]:
         data_root: folder with mvtec/, visa/, btad/ and cifar10/ inside; None for `default_data_root`.
     """
     root = default_data_root() if not data_root else absolute(data_root)
-    return [*devices(), *packages(), *weights(), *data_sets(root), *folders(), *lessons()]
+    return [*devices(), *packages(), *weights(), *data_sets(root), *folders(), *shared_models()]
 
 
 def table(checks: Iterable[Check]) -> pd.DataFrame:
     """Return the checks as a table: state, part, name, detail, fix."""
-    rows = [(check.state, check.part, check.name, check.detail, "" if check.found else check.fix) for check in checks]
+    rows = [(item.state, item.part, item.name, item.detail, "" if item.found else item.fix) for item in checks]
     return pd.DataFrame(rows, columns=["", "part", "name", "detail", "fix"])
 
 
 def verdict(checks: Sequence[Check]) -> str:
     """Return one line if everything that the series needs is there, else one line with the fix for each missing thing."""
-    missing = [check for check in checks if check.needed and not check.found]
-    optional = [check.name for check in checks if not check.needed and not check.found and check.part != "model"]
+    missing = [item for item in checks if item.needed and not item.found]
+    optional = [item.name for item in checks if not item.needed and not item.found and item.part != "model"]
     if missing:
-        return "\n".join(f"✗ {check.part} {check.name}: {check.detail}. Fix: {check.fix}" for check in missing)
+        return "\n".join(f"✗ {item.part} {item.name}: {item.detail}. Fix: {item.fix}" for item in missing)
     return "✓ all that the series needs is here" + (f"; not here, optional: {', '.join(optional)}" if optional else "")
 
 
@@ -187,7 +187,7 @@ def in_hub_cache(timm_name: str) -> bool:
 def data_sets(root: Path) -> list[Check]:
     """Check mini, which is drawn on first use, ELPV from its package, and the public sets below `root`."""
     drawn = (default_root(_lesson_mini()) / "mini.json").exists()
-    detail = "lesson set drawn" if drawn else "is drawn on first use, in about 10 s"
+    detail = "drawn, lesson preset" if drawn else "is drawn on first use, in about 10 s"
     checks = [Check(part="data", name="mini", found=True, detail=detail, needed=True), _elpv()]
     for name, dataset in DATASETS.items():
         if dataset.source is None:
@@ -214,12 +214,12 @@ def folders() -> list[Check]:
     return checks
 
 
-def lessons() -> list[Check]:
+def shared_models() -> list[Check]:
     """Check the trained models that notebooks share; a missing one is trained by the first notebook that needs it."""
     checks = []
-    for variant in LESSON_VARIANTS:
+    for variant in SHARED_VARIANTS:
         found = Run(shared_model_dir(preset("lesson").override(**{"model.variant": variant}))).finished
-        detail = "lesson model, trained" if found else "lesson model, not trained yet"
+        detail = "trained, lesson preset" if found else "not trained yet, lesson preset"
         fix = "none needed: the first notebook that uses it trains it, in about a minute on two cores"
         checks.append(Check(part="model", name=variant, found=found, detail=detail, fix=fix))
     return checks

