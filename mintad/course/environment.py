@@ -75,7 +75,7 @@ def table(checks: Iterable[Check]) -> pd.DataFrame:
 
 
 def verdict(checks: Sequence[Check]) -> str:
-    """Return one line if everything that the series needs is there, else one line with the fix for each missing thing."""
+    """Return one line if everything that the series needs is there, else a line with the fix for each missing thing."""
     missing = [item for item in checks if item.needed and not item.found]
     optional = [item.name for item in checks if not item.needed and not item.found and item.part != "model"]
     if missing:

@@ -105,10 +105,9 @@ def _require_licence(dataset: Dataset, accept: bool | Callable[[], bool], show: 
     if show:
         Console(stderr=True, soft_wrap=True, highlight=False).print(dataset.notice(), markup=False)
     if not (accept() if callable(accept) else accept):
-        raise DataError(
-            f"{dataset.title} was not downloaded because its licence was not accepted",
-            fix=f"to accept it, answer yes, use --yes, or pass accept_licence=True\n\n{dataset.notice()}",
-        )
+        fix = "to accept it, answer yes, use --yes, or pass accept_licence=True"
+        fix += "" if show else f"\n\n{dataset.notice()}"
+        raise DataError(f"{dataset.title} was not downloaded because its licence was not accepted", fix=fix)
 
 
 def _fetch_and_unpack(

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from mintad.errors import DataError
 
@@ -61,8 +61,10 @@ def open_image(path: str | Path) -> Image.Image:
             fix="cut or scale the image down, or remove the file",
         ) from None
     except Exception as fault:  # decoders raise almost anything on a damaged file
+        # Pillow's own words for an unknown format repeat the path, so that equal problems would not look equal
+        reason = "unknown format" if isinstance(fault, UnidentifiedImageError) else f"{type(fault).__name__}: {fault}"
         raise DataError(
-            f"cannot be read as an image ({type(fault).__name__}: {fault})",
+            f"cannot be read as an image ({reason})",
             path=path,
             fix="it is truncated, damaged or no image: copy it again from its source, or remove it",
         ) from fault
