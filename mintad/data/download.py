@@ -12,7 +12,7 @@ import os
 import shutil
 import sys
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -119,7 +119,7 @@ def _fetch_and_unpack(
         problem = f"{dataset.title} needs {decimal(needed)} of disk space, only {decimal(free)} are free"
         raise DataError(problem, path=archive.parent, fix="free some space or choose another folder")
     if archive.exists():  # placed by hand, or verified by a run that was interrupted while unpacking
-        _verify(archive, source)
+        _verify(archive, source.hashes)
     else:
         _download(dataset, source, archive, partial, progress)
     if progress:
@@ -160,8 +160,10 @@ def _download(dataset: Dataset, source: Source, archive: Path, partial: Path, pr
         )
         try:
             downloaded = Path(files.fetch(source.filename, downloader=downloader))
-            _verify(downloaded, source)
-        except (RequestException, ValueError, DataError) as fault:  # ValueError: pooch has found another hash
+            _verify(downloaded, source.hashes[1:])
+        except DataError as fault:
+            failures.append(f"  - {url}: {fault.problem}")
+        except (RequestException, ValueError) as fault:  # ValueError: pooch found another hash
             failures.append(f"  - {url}: {fault}")
         else:
             downloaded.replace(archive)
@@ -173,15 +175,15 @@ def _download(dataset: Dataset, source: Source, archive: Path, partial: Path, pr
     )
 
 
-def _verify(archive: Path, source: Source) -> None:
-    """Compare the archive with all published hashes; a wrong one is left where it is.
+def _verify(archive: Path, hashes: Sequence[str]) -> None:
+    """Compare an archive with published hashes; a wrong archive is left where it is.
 
     Raises:
         DataError: a hash differs.
     """
     import pooch
 
-    for expected in source.hashes:
+    for expected in hashes:
         algorithm = expected.partition(":")[0]
         actual = f"{algorithm}:{pooch.file_hash(str(archive), alg=algorithm)}"
         if actual != expected:
