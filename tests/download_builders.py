@@ -11,7 +11,7 @@ import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from mintad.data import Dataset, download
+from mintad.data import Dataset
 from mintad.data.dataset import Licence, Source
 
 
@@ -116,10 +116,6 @@ def toy_set(server: Server, content: bytes, **changes) -> Dataset:
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    """Content of all files below a folder, apart from the marker and the lock."""
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in files
-        if path.name != download.MARKER and path.suffix != ".lock"
-    }
+    """Content of all files below a folder, apart from the lock."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock")
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}

@@ -65,7 +65,7 @@ def test_a_zip_is_unpacked_and_the_inner_folder_returned(register, tmp_path, doc
     register(zip_of(files), folder=documented, expects=("01",))
     folder = get(tmp_path)
     assert folder == tmp_path / "toy" / "Outer" and tree(folder) == files_of("01")
-    assert get(tmp_path) == folder  # the marker remembers the inner folder
+    assert get(tmp_path) == folder  # found again
 
 
 def test_the_second_call_does_nothing(server, register, tmp_path):
@@ -95,32 +95,19 @@ def test_names_without_an_archive_are_refused(tmp_path):
         download.get("elpv", tmp_path, accept_licence=True)
 
 
-def test_a_folder_of_the_user_is_left_alone_but_an_empty_one_is_used(server, register, tmp_path):
+def test_a_data_set_unpacked_by_hand_is_used_and_anything_else_left_alone(server, register, tmp_path):
     register()
-    own = tmp_path / "toy" / "mine.txt"
-    own.parent.mkdir()
-    own.write_text("precious")
-    with pytest.raises(DataError) as caught:
+    own = tmp_path / "toy" / "screw"
+    own.mkdir(parents=True)
+    assert get(tmp_path, accept_licence=False) == tmp_path / "toy" and server.requests == []
+    own.rename(own.with_name("mine"))
+    with pytest.raises(DataError, match="screw") as caught:
         get(tmp_path)
-    assert caught.value.path == str(own.parent) and caught.value.fix
-    assert own.read_text() == "precious" and server.requests == []
-    own.unlink()
-    assert get(tmp_path).is_dir()
-
-
-@pytest.mark.parametrize("harm", ["another archive", "damaged", "lacks screw"])
-def test_a_damaged_installation_is_named(register, tmp_path, harm):
-    register()
-    folder = get(tmp_path)
-    if harm == "another archive":
-        register(hashes=("sha256:" + "0" * 64,))
-    elif harm == "damaged":
-        (folder / download.MARKER).write_text("{")
-    else:
-        shutil.rmtree(folder / "screw")
-    with pytest.raises(DataError, match=harm) as caught:
-        get(tmp_path)
-    assert caught.value.path == str(folder) and caught.value.fix
+    assert caught.value.path == str(tmp_path / "toy") and caught.value.fix
+    assert (tmp_path / "toy/mine").is_dir() and server.requests == []
+    (tmp_path / "toy/mine").rmdir()  # an empty folder is no obstacle
+    get(tmp_path)
+    assert tree(tmp_path) == INSTALLED
 
 
 def test_a_python_that_cannot_unpack_safely_is_refused_first(server, register, tmp_path, monkeypatch):

@@ -7,7 +7,6 @@ So a crash leaves nothing that looks finished, and the next call removes what it
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -24,8 +23,6 @@ from mintad.data.unpack import unpack
 from mintad.errors import DataError, nearest
 from mintad.lock import exclusive_lock
 
-MARKER = ".mintad-source.json"
-"""Written into the unpacked folder before it is renamed into place: the archive that it came from."""
 RETRIES = 2
 """Further attempts at each address."""
 TIMEOUT = 30
@@ -33,7 +30,7 @@ TIMEOUT = 30
 
 
 def get(name: str, root: str | Path, *, accept_licence: bool | Callable[[], bool], progress: bool = True) -> Path:
-    """Download, verify and unpack a data set; do nothing when that was done before.
+    """Download, verify and unpack a data set; do nothing when it is there already, also if it was unpacked by hand.
 
     Args:
         name: a name in `DATASETS` with a source: mvtec, visa, btad or cifar10.
@@ -67,37 +64,30 @@ def get(name: str, root: str | Path, *, accept_licence: bool | Callable[[], bool
         busy = DataError(f"another process is getting {dataset.title}", path=lock, fix="wait for it")
         with exclusive_lock(lock, busy):
             folder = installed(dataset, target)  # another process may have been faster
-            if folder is not None:
-                return folder
-            shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
-            try:
-                return _fetch_and_unpack(dataset, dataset.source, archive, partial, target, progress)
-            finally:
-                shutil.rmtree(partial, ignore_errors=True)
+            if folder is None:
+                shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
+                try:
+                    _fetch_and_unpack(dataset, dataset.source, archive, partial, target, progress)
+                finally:
+                    shutil.rmtree(partial, ignore_errors=True)
     except OSError as fault:
         fix = "free some space, change the permissions or choose another folder; then run again"
         raise DataError(f"cannot be written ({fault})", path=downloads, fix=fix) from fault
+    return folder or installed(dataset, target)
 
 
 def installed(dataset: Dataset, target: Path) -> Path | None:
-    """Return the loader's folder if `get` unpacked this archive into `target` before, None if nothing is there.
+    """Return the loader's folder inside `target` if the whole data set is there, None if nothing is there.
 
     Raises:
-        DataError: the folder was not made by `get`, came from another archive, or lost some of its parts.
+        DataError: something else is there, or a part of the data set.
     """
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return None
-    try:
-        marker = json.loads((target / MARKER).read_text(encoding="utf-8"))
-        hashes, folder = tuple(marker["hashes"]), target / marker["folder"]
-    except (OSError, ValueError, KeyError, TypeError):
-        fix = f"if it holds {dataset.title}, use it as it is; otherwise move it away and run again"
-        raise DataError("was not made by this command, or is damaged", path=target, fix=fix) from None
-    if hashes != dataset.source.hashes:
-        raise DataError(f"comes from another archive of {dataset.title}", path=target, fix="move it and run again")
-    missing = [name for name in dataset.source.expects if not (folder / name).exists()]
-    if missing:
-        raise DataError(f"lacks {', '.join(missing)}", path=folder, fix=f"delete {target} and run again")
+    folder = _loader_folder(target, dataset.source)
+    if folder is None:
+        problem = f"exists, but lacks some of {', '.join(dataset.source.expects)}"
+        raise DataError(problem, path=target, fix="use it as it is, or move it away and run again")
     return folder
 
 
@@ -112,7 +102,7 @@ def _require_licence(dataset: Dataset, accept: bool | Callable[[], bool], show: 
 
 def _fetch_and_unpack(
     dataset: Dataset, source: Source, archive: Path, partial: Path, target: Path, progress: bool
-) -> Path:
+) -> None:
     needed = source.unpacked + (0 if archive.exists() else source.size)
     free = shutil.disk_usage(archive.parent).free
     if free < needed:
@@ -126,16 +116,17 @@ def _fetch_and_unpack(
         Console(stderr=True).print(f"unpacking {dataset.title}, up to {decimal(source.unpacked)}")
     unpacked = partial / "unpacked"
     unpack(archive, unpacked)
-    folder = _loader_folder(unpacked, dataset, source, archive)
-    marker = {"archive": source.filename, "hashes": source.hashes, "folder": folder.relative_to(unpacked).as_posix()}
-    (unpacked / MARKER).write_text(json.dumps(marker, indent=1), encoding="utf-8")
+    if _loader_folder(unpacked, source) is None:
+        names = ", ".join(sorted(path.name for path in unpacked.iterdir())[:20]) or "nothing"
+        problem = f"does not have the layout of {dataset.title}: expected {', '.join(source.expects)}; found {names}"
+        fix = "the archive was kept: unpack it by hand and see data/README.md"
+        raise DataError(problem, path=archive, fix=fix)
     if hasattr(os, "sync"):
         os.sync()  # contents before the name: after a power cut the rename must not show empty files
     if target.exists():
         target.rmdir()  # `installed` has seen that it is empty
     unpacked.rename(target)
     archive.unlink()
-    return target / folder.relative_to(unpacked)
 
 
 def _download(dataset: Dataset, source: Source, archive: Path, partial: Path, progress: bool) -> None:
@@ -191,15 +182,7 @@ def _verify(archive: Path, hashes: Sequence[str]) -> None:
             raise DataError(problem, path=archive, fix="delete it and run again")
 
 
-def _loader_folder(unpacked: Path, dataset: Dataset, source: Source, archive: Path) -> Path:
+def _loader_folder(root: Path, source: Source) -> Path | None:
     """Find where the expected names lie: in the documented folder, else at the top, else one level down."""
-    folders = [unpacked / source.folder, unpacked, *sorted(path for path in unpacked.iterdir() if path.is_dir())]
-    for folder in folders:
-        if all((folder / name).exists() for name in source.expects):
-            return folder
-    names = ", ".join(sorted(path.name for path in unpacked.iterdir())[:20]) or "nothing"
-    raise DataError(
-        f"does not have the layout of {dataset.title}: expected {', '.join(source.expects)}; found {names}",
-        path=archive,
-        fix="the archive was kept: unpack it by hand and see data/README.md",
-    )
+    folders = [root / source.folder, root, *sorted(path for path in root.glob("*") if path.is_dir())]
+    return next((folder for folder in folders if all((folder / name).exists() for name in source.expects)), None)
