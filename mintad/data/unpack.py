@@ -18,21 +18,21 @@ def unpack(archive: Path, folder: Path) -> None:
     """Unpack a tar or zip archive. The hash pins what is in it; members that could leave `folder` are refused anyway.
 
     Args:
-        archive: told apart by content and not by name.
-        folder: is made; holds a part of the archive after an error.
+        archive: its kind is recognised by content and not by name.
+        folder: created; holds a part of the archive after an error.
 
     Raises:
         DataError: the archive is damaged, or a member is a link, a device, or would leave the folder.
     """
     try:
-        if zipfile.is_zipfile(archive):
+        if tarfile.is_tarfile(archive):
+            with tarfile.open(archive) as opened:
+                opened.extractall(folder, filter=_plain_members)
+        else:
             with zipfile.ZipFile(archive) as opened:
                 for member in opened.infolist():
                     _require_safe_zip_member(member)
                 opened.extractall(folder)
-        else:
-            with tarfile.open(archive) as opened:
-                opened.extractall(folder, filter=_plain_members)
     except _DAMAGE as fault:
         raise DataError(f"cannot be unpacked ({fault})", path=archive, fix="do not use this archive") from fault
 
