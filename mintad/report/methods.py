@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mintad.config import Config
+from mintad.data import DATASETS
 from mintad.report import paper
 from mintad.report.paper import PRINTED_PER_CATEGORY as METHODS
 from mintad.report.paper import SWITCHES, VARIANTS
@@ -11,7 +12,7 @@ HOME = dict.fromkeys(range(1, 11), "mvtec") | {2: "visa", 3: "merged", 6: "", 7:
 """Table -> the data set its numbers are for."""
 OPEN = (1, 4, 5, 8, 9, 10)
 """Tables that make sense on another data set: its numbers stand in the layout, apart from the paper's."""
-DATA = {"mvtec": "MVTec AD", "visa": "VisA", "btad": "BTAD", "cifar10": "CIFAR-10", "elpv": "ELPV", "merged": "merged"}
+DATA = {name: dataset.title for name, dataset in DATASETS.items()}
 """Data sets as they are written."""
 BASELINES = {"padim": "PaDiM", "patchcore": "PatchCore"}
 """Our baselines by the paper's names. They see the features of the run they belong to, not a backbone of their own."""

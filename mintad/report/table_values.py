@@ -8,6 +8,8 @@ import math
 import numpy as np
 import pandas as pd
 
+from mintad.data import DATASETS
+from mintad.data.merged import MERGED
 from mintad.model import build_model
 from mintad.model.complexity import parameters
 from mintad.report import paper
@@ -21,7 +23,7 @@ COLUMNS = (
 )  # fmt: skip
 """Columns of `cells`. `difference` (measured - paper) is there only where `data` and categories are the paper's."""
 KEY = ["method", "setting", "category", "metric"]
-_CATEGORIES = {"mvtec": 15, "visa": 12, "btad": 3}
+_CATEGORIES = {name: len(DATASETS[name].categories) for name in MERGED}
 """Data sets and how many categories they have."""
 _BATCH_METRICS = {"parameters_M": "parameters_M", "macs_G": "flops_G", "seconds": "seconds"}
 

@@ -68,7 +68,7 @@ def metric(name: str, title: str, *, level: Level) -> Callable[[Callable], Calla
     """Register a function as a metric; see `Metric`."""
 
     def register(function: Callable[[Any], float | None]) -> Callable[[Any], float | None]:
-        METRICS.add(name, Metric(name, title, level, function))
+        METRICS.add(name, Metric(name, title, level, function), module=function.__module__)
         return function
 
     return register
