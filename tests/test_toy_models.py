@@ -14,8 +14,9 @@ from toy.context import CONTEXT, context_detector
 from toy.decisions import Detector, decide
 from toy.experiment import decisions_at, draw_data
 from toy.geometry import lattice
+from toy.layers import ModulatedSiren
 from toy.measures import Plane, disagreement, interval, measure, projection_index
-from toy.models import Autoencoder, INRUnlabelled, ModulatedSiren
+from toy.models import Autoencoder, INRUnlabelled
 from toy.sweeps import sweep
 from toy.train import Job, train
 
@@ -64,9 +65,8 @@ def by_hand(layer, values):
 @pytest.mark.parametrize("build", [Autoencoder, INRUnlabelled])
 def test_training_together_is_training_alone(build):
     rng = np.random.default_rng(0)
-    made = [(rng.normal(size=(40, 2)), rng.integers(0, 2, 40), 0.1 * n, n) for n in range(3)]
-    jobs = [Job(*one) for one in made]
-    settings = dataclasses.replace(TINY, steps=80)
+    jobs = [Job(rng.normal(size=(40, 2)), rng.integers(0, 2, 40), 0.1 * n, n) for n in range(3)]
+    settings = dataclasses.replace(TINY, steps=40)
     together = train(build, jobs, 2, settings)
     points = lattice(9)
     for n, job in enumerate(jobs):
@@ -118,11 +118,11 @@ def test_projection_index_of_a_copy_and_of_a_projection():
     assert projection_index(Plane.of(shape, 31), ideal) == pytest.approx(1)
 
 
-def test_projection_index_of_a_told_model_is_by_class():
+def test_projection_index_of_a_model_that_needs_the_label_is_by_class():
     shape = make_shape("moons")
     by_class = lambda points: np.stack([region.project(points) for region in shape.regions], axis=1)[None]  # noqa: E731
     raw = lambda points: np.linalg.norm(by_class(points) - points[None, :, None], axis=-1)  # noqa: E731
-    assert projection_index(Plane.of(shape, 31), Detector("told", raw, True, by_class)) == pytest.approx(1)
+    assert projection_index(Plane.of(shape, 31), Detector("by class", raw, True, by_class)) == pytest.approx(1)
 
 
 def test_measures_of_an_ideal_detector():
@@ -139,14 +139,14 @@ def test_thresholds_reach_the_true_positive_rate(tpr):
     rng = np.random.default_rng(0)
     held_out = [rng.normal(size=(400, 2)), rng.normal(size=(400, 2)) + 5]
     views = lambda p: np.stack([np.linalg.norm(p, axis=1), np.linalg.norm(p - 5, axis=1)], axis=1)[None]  # noqa: E731
-    told = decide(Detector("told", views, True), held_out, tpr)
-    pooled = decide(Detector("one", lambda p: views(p).min(axis=2, keepdims=True), False), held_out, tpr)
+    by_class = decide(Detector("by class", views, True), held_out, tpr)
+    pooled = decide(Detector("pooled", lambda p: views(p).min(axis=2, keepdims=True), False), held_out, tpr)
     for k, points in enumerate(held_out):
-        own = told.view_scores(points)[0, :, k]
-        assert tpr <= (own <= 1).mean() <= tpr + 0.01
+        scores = by_class.view_scores(points)[0, :, k]
+        assert tpr <= (scores <= 1).mean() <= tpr + 0.01
     assert tpr <= pooled.accepts(np.concatenate(held_out)).mean() <= tpr + 0.01
-    union = (told.view_scores(lattice(31)) <= 1).any(axis=2)
-    assert np.array_equal(told.accepts(lattice(31)), union), "a told detector accepts what any class accepts"
+    union = (by_class.view_scores(lattice(31)) <= 1).any(axis=2)
+    assert np.array_equal(by_class.accepts(lattice(31)), union), "it must accept what any class accepts"
 
 
 @pytest.mark.parametrize("separate", [False, True])

@@ -141,7 +141,7 @@ def main():
                 figure.add_contour(x=AXIS, y=AXIS, z=scores.reshape(GRID, GRID), **accepted, row=1, col=column)
                 figure.add_scatter(**dots, row=1, col=column)
     figure.update_xaxes(range=[-WINDOW, WINDOW]).update_yaxes(range=[-WINDOW, WINDOW])
-    figure.update_layout(title=f"Shaded: accepted at {TPR:.0%} true positives", showlegend=False, width=1200, height=480)
+    figure.update_layout(title=f"Shaded: accepted at TPR {TPR}", showlegend=False, width=1200, height=480)
     figure.write_html(FIGURE)
 
 
