@@ -85,11 +85,11 @@ def test_training_leaves_the_global_random_state_alone():
 
 @pytest.mark.parametrize("shape", ["blob", "moons", "letters"])
 def test_every_model_runs_on_one_two_and_four_classes(shape):
-    found = compare(shape, NAMES, seeds=2, settings=TINY)
-    assert set(found.table["model"]) == set(NAMES)
-    values = found.table.pivot_table(index="measure", values="value", aggfunc=lambda v: v.notna().all(), dropna=False)[
-        "value"
-    ]
+    comparison = compare(shape, NAMES, seeds=2, settings=TINY)
+    assert set(comparison.table["model"]) == set(NAMES)
+    values = comparison.table.pivot_table(
+        index="measure", values="value", aggfunc=lambda v: v.notna().all(), dropna=False
+    )["value"]
     between = {"interclass_accepted", "auroc_interclass"}
     assert all(
         values[name] == (shape != "blob" or name not in between) for name in values.index if name != "raggedness"
@@ -173,15 +173,15 @@ def test_disagreement_is_the_mean_difference_to_the_others():
 
 
 def test_recorded_steps_have_decisions_of_their_own():
-    found = compare("moons", ["dae", "inr"], seeds=1, settings=TINY, record=[0, 3, 6])
+    comparison = compare("moons", ["dae", "inr"], seeds=1, settings=TINY, record=[0, 3, 6])
     points = lattice(11)
-    start, end = (decisions_at(found, "inr", step).detector.raw(points) for step in (0, 6))
-    np.testing.assert_allclose(end, found.decisions["inr"].detector.raw(points), atol=1e-6)
+    start, end = (decisions_at(comparison, "inr", step).detector.raw(points) for step in (0, 6))
+    np.testing.assert_allclose(end, comparison.decisions["inr"].detector.raw(points), atol=1e-6)
     assert not np.allclose(start, end)
     with pytest.raises(ToyError, match="step 4 was not recorded"):
-        decisions_at(found, "dae", 4)
+        decisions_at(comparison, "dae", 4)
     with pytest.raises(ToyError, match="unknown model 'ea'"):
-        decisions_at(found, "ea", 0)
+        decisions_at(comparison, "ea", 0)
 
 
 def test_sweeps_name_the_setting():

@@ -86,14 +86,14 @@ def test_reconstructing_from_many_threads_is_reconstructing_from_one():
     detectors = train_models(find_models(["ae", "dae", "dae_separate", "inr"]), made, data, TINY)
     points = lattice(41)
     alone = [detector.raw(points) for detector in detectors]
-    found: dict[int, np.ndarray] = {}
-    work = lambda n: found.setdefault(n, detectors[n % 4].raw(points))  # noqa: E731
+    together: dict[int, np.ndarray] = {}
+    work = lambda n: together.setdefault(n, detectors[n % 4].raw(points))  # noqa: E731
     threads = [threading.Thread(target=work, args=(n,)) for n in range(16)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert all(np.array_equal(found[n], alone[n % 4]) for n in range(16))
+    assert all(np.array_equal(together[n], alone[n % 4]) for n in range(16))
 
 
 def test_parallel_map_keeps_order_errors_and_threads():
@@ -106,11 +106,11 @@ def test_parallel_map_keeps_order_errors_and_threads():
 
 @pytest.mark.parametrize("name", ["dae", "inr"])
 def test_a_class_alone_has_a_threshold_of_its_own(name):
-    found = compare("moons", [name], seeds=2, settings=TINY)
-    decisions = found.decisions[name]
+    comparison = compare("moons", [name], seeds=2, settings=TINY)
+    decisions = comparison.decisions[name]
     for k in range(2):
-        own = np.concatenate([one.held_out[k] for one in found.data])
-        assert (abs(decisions.of_class(k).accepts(own).mean(axis=1) - 0.95) <= 0.02).all()
+        normals = np.concatenate([seed_data.held_out[k] for seed_data in comparison.data])
+        assert (abs(decisions.of_class(k).accepts(normals).mean(axis=1) - 0.95) <= 0.02).all()
     if name == "inr":  # it accepts what any class accepts
         each = [decisions.of_class(k).accepts(lattice(21)) for k in range(2)]
         assert np.array_equal(each[0] | each[1], decisions.accepts(lattice(21)))
@@ -120,12 +120,12 @@ def test_a_class_alone_has_a_threshold_of_its_own(name):
 
 
 def test_thresholds_of_scikit_learn_detectors_have_classes_too():
-    found = compare("blobs", ["ae"], classes=2, seeds=1, settings=TINY, context=True)
+    comparison = compare("blobs", ["ae"], classes=2, seeds=1, settings=TINY, context=True)
     for name in ("kde", "kde_separate"):
-        own = found.decisions[name].of_class(1)
-        assert own.accepts(found.data[0].held_out[1]).mean() == pytest.approx(0.95, abs=0.03)
-        again = decide(own.detector, [found.data[0].held_out[1]], 0.95)
-        assert np.array_equal(again.threshold_SV, own.threshold_SV)
+        class_1 = comparison.decisions[name].of_class(1)
+        assert class_1.accepts(comparison.data[0].held_out[1]).mean() == pytest.approx(0.95, abs=0.03)
+        again = decide(class_1.detector, [comparison.data[0].held_out[1]], 0.95)
+        assert np.array_equal(again.threshold_SV, class_1.threshold_SV)
 
 
 def test_whole_numbers_may_come_as_floats_and_nothing_else_may():
@@ -140,9 +140,9 @@ def test_whole_numbers_may_come_as_floats_and_nothing_else_may():
 @pytest.fixture
 def registries():
     """Names registered in a test are gone after it."""
-    kept = dict(SHAPES), dict(MODELS)
+    before = dict(SHAPES), dict(MODELS)
     yield
-    for registry, names in zip((SHAPES, MODELS), kept, strict=True):
+    for registry, names in zip((SHAPES, MODELS), before, strict=True):
         registry.clear()
         registry.update(names)
 
@@ -163,9 +163,9 @@ def test_ones_own_shape_and_model_join_by_name(registries):
         def forward(self, x, label):
             return self.decoder(self.encoder(x) * (label @ self.gate))
 
-    found = compare("bars", ["dae", "gated"], seeds=2, settings=Settings(steps=200, width=32))
-    assert found.shape.classes == 3
-    gap = {name: rows["auroc_interclass"]["mean"] for name, rows in found.summary().items()}
+    comparison = compare("bars", ["dae", "gated"], seeds=2, settings=Settings(steps=200, width=32))
+    assert comparison.shape.classes == 3
+    gap = {name: rows["auroc_interclass"]["mean"] for name, rows in comparison.summary().items()}
     assert gap["gated"] > gap["dae"] + 0.1
 
 
