@@ -1,7 +1,7 @@
 """Fig. 1 of the paper in one file: shape -> models -> training -> measures -> figure.
 
-Copy the file, change a setting or a function, and run it: python toy/one_file.py. It needs numpy, torch and plotly.
-The package `toy` computes the same numbers for many shapes and models; tests/test_toy_one_file.py compares the two.
+Copy the file, change a setting or a function, and run it: python toy/one_file.py. It needs numpy, torch and plotly,
+prints the measures and writes one_file.html. tests/test_toy_one_file.py compares it with the package `toy`.
 """
 
 import math
