@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from mintad.data.masks import listing
 from mintad.data.problems import Problem
 from mintad.data.tree import Layout, Row, Scan, absolute, scan_root
 from mintad.errors import DataError, nearest
+from mintad.progress import track
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ _PUBLISHED = {
 
 
 def check(
-    root: str | Path, name: str | None = "auto", *, workers: int | None = None, progress: bool | None = None
+    root: str | Path, name: str | None = "auto", *, workers: int | None = None, progress: bool = True
 ) -> Report:
     """Check a data set without stopping at the first problem.
 
@@ -47,7 +47,7 @@ def check(
         root: its folder.
         name: a name of `SCANS`, or "auto" to recognise the layout.
         workers: threads that decode images; None for one a core, at most 8.
-        progress: show a bar on standard error; None for: if that is a terminal.
+        progress: show a bar on a terminal.
 
     Returns:
         Counts and problems; `Report.ok` is False if loading or reading would fail somewhere.
@@ -133,21 +133,10 @@ def _compare_with_published(name: str, root: Path, rows: Sequence[Row]) -> Itera
         yield Problem("warning", str(root), what, "unpack the data set again; results do not compare otherwise")
 
 
-def _inspect_all(entries: Sequence[Row], workers: int | None, progress: bool | None) -> Iterator:
-    from rich.console import Console
-    from rich.progress import track
-
-    show = sys.stderr.isatty() if progress is None else progress
+def _inspect_all(entries: Sequence[Row], workers: int | None, progress: bool) -> Iterator:
     with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
-        found = pool.map(lambda row: inspect(row["image"], row.get("masks", ())), entries)
-        yield from track(
-            found,
-            description="reading images",
-            total=len(entries),
-            console=Console(stderr=True),
-            disable=not show,
-            transient=True,
-        )
+        inspected = pool.map(lambda row: inspect(row["image"], row.get("masks", ())), entries)
+        yield from track(inspected, "reading images", len(entries), show=progress)
 
 
 def _repeated_pictures(entries: Sequence[Row], digests: Iterable[bytes | None]) -> Iterator[Problem]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,14 +18,13 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mintad.data.images import read_image
 from mintad.errors import ConfigError, DataError, MintadError
 from mintad.features.backbone import Backbone, to_pixels
 from mintad.features.cache import FeatureCache, cache_root, describe_key, hash_file
 from mintad.features.table import FeatureTable
+from mintad.progress import progress_bar
 from mintad.threads import limit_threads
 
 SHARD_IMAGES = 256
@@ -141,11 +139,11 @@ class _Extraction:
         unreadable: dict[str, str] = {}
         done: dict[str, np.ndarray] = {}
         results = closing(self._compute(path_of, unreadable))
-        with full_precision(), _bar(len(path_of), self.progress) as advance, results as images:
+        with full_precision(), progress_bar("features", len(path_of), show=self.progress) as report, results as images:
             try:
-                for name, feat_LF in images:
+                for number, (name, feat_LF) in enumerate(images, start=1):
                     done[name] = _stored(feat_LF, cache.dtype)
-                    advance()
+                    report(number)
                     if len(done) == shard_images:
                         cache.add(list(done), np.stack(list(done.values())))
                         done = {}
@@ -231,15 +229,3 @@ def full_precision() -> Iterator[None]:
         yield
     finally:
         torch.backends.cudnn.allow_tf32 = before
-
-
-@contextmanager
-def _bar(total: int, wanted: bool) -> Iterator[Callable[[], None]]:
-    """Gives a function that advances a progress bar by one; no bar in notebooks, pipes and papermill."""
-    if not (wanted and total and sys.stderr.isatty()):
-        yield lambda: None
-        return
-    columns = (TextColumn("features"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda: bar.advance(task)

@@ -20,8 +20,6 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 from platformdirs import user_cache_dir
-from rich.console import Console
-from rich.progress import track
 from scipy import ndimage
 
 from mintad.data.folders import load_folder
@@ -29,6 +27,7 @@ from mintad.data.mini.canvas import lit
 from mintad.data.mini.defects import DEFECTS
 from mintad.data.mini.products import PRODUCTS
 from mintad.errors import DataError, nearest
+from mintad.progress import track
 
 VERSION = 1
 """Raised whenever the same parameters give other pictures."""
@@ -130,11 +129,9 @@ def make_mini(root: str | Path, parameters: MiniParameters | None = None, *, pro
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     jobs = list(_jobs(parameters))
-    console = Console(stderr=True)
     with ProcessPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
         work = pool.map(_write, [temporary] * len(jobs), [parameters] * len(jobs), jobs, chunksize=16)
-        show = progress and console.is_terminal
-        for _ in track(work, "mini: drawing", len(jobs), console=console, disable=not show):
+        for _ in track(work, "mini: drawing", len(jobs), show=progress):
             pass
     (temporary / "mini.json").write_text(parameters.as_json(), encoding="utf-8")
     try:
