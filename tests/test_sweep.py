@@ -27,10 +27,9 @@ from sweep_builders import (
 
 from mintad.errors import TrainingError
 from mintad.lock import exclusive_lock
-from mintad.runs.directory import EXECUTED, SWEPT
+from mintad.runs.files import EXECUTED
 from mintad.sweep import load_spec, plan, read_status, status, sweep, worker
-from mintad.sweep.engine import jobs_of
-from mintad.sweep.local import run_locally
+from mintad.sweep.engine import jobs_of, run_locally
 from mintad.sweep.progress import Progress
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
@@ -39,10 +38,6 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 @pytest.fixture(autouse=True)
 def quick(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", quick_imports(tmp_path / "quick"))
-
-
-def test_the_run_directory_knows_the_sweeps_files():
-    assert status.EXECUTED == EXECUTED and SWEPT == (status.PARAMETERS, status.STATUS)
 
 
 def test_failures_are_recorded_and_finished_runs_are_skipped(tmp_path, monkeypatch):

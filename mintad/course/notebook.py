@@ -1,4 +1,4 @@
-"""What every notebook begins with, where its results go, and the trained models that several notebooks share."""
+"""The first cell of every notebook: refuse misspelt parameters, seed, choose a device, set the look of figures."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ INJECTED = "# Parameters"
 
 
 def setup(*, seed: int = 0, device: str = "auto") -> torch.device:
-    """Begin a notebook: refuse misspelt parameters, seed everything, choose device and look, print one line.
+    """Set up a notebook: refuse misspelt parameters, seed everything, choose a device, style figures, print one line.
 
     Args:
         seed: of Python, NumPy and PyTorch.
         device: 'auto' (a GPU if there is one), 'cpu' or 'cuda'.
 
     Raises:
-        ConfigError: papermill injected a parameter that the notebook does not have, or a device that is none.
-        TrainingError: cuda is asked for where there is none.
+        ConfigError: papermill injected a parameter that the notebook does not have, or the device is unknown.
+        TrainingError: cuda is asked for on a machine without a GPU.
     """
     refuse_unknown_parameters(_cells_run())
     chosen = make_accelerator(Config().override(**{"train.device": device}).train).device
@@ -51,7 +51,7 @@ def setup(*, seed: int = 0, device: str = "auto") -> torch.device:
 
 
 class _PageRenderer(MimetypeRenderer):
-    """Figures as HTML without scripts of their own: the page loads plotly once, see `mintad.course.pages`."""
+    """A renderer of figures as HTML without scripts: the page loads plotly once, see `mintad.course.pages`."""
 
     def to_mimebundle(self, figure: dict) -> dict[str, str]:
         html = pio.to_html(

@@ -28,6 +28,7 @@ import torch
 from mintad.config import Config
 from mintad.errors import DataError, MintadError, TrainingError
 from mintad.lock import exclusive_lock
+from mintad.runs.files import EXECUTED, PARAMETERS, STATUS
 from mintad.training import Checkpoint, latest_checkpoint
 
 FILES = (
@@ -47,10 +48,6 @@ FILES = (
 """What a run directory holds beside checkpoints/ and the lock; the configuration last, so that removing can be
 repeated."""
 LOCK = ".lock"
-EXECUTED = "notebook.ipynb"
-"""The executed notebook, where papermill writes it into the run directory; it does so before the run is made."""
-SWEPT = ("parameters.json", "status.json")
-"""What `mintad.sweep` keeps beside it, from before the run is made."""
 VERSIONED = ("mintad", "torch", "torchvision", "timm", "numpy", "pandas", "scikit-learn", "accelerate")
 
 
@@ -232,7 +229,7 @@ def _refuse_foreign(run: Run, overwrite: bool) -> None:
                 text = f"{run.path} exists and is no run directory; choose another --out ({error})"
                 raise TrainingError(text) from error
         return
-    leftovers = {".config.json.tmp", LOCK, EXECUTED, *SWEPT}  # of a process killed just before, papermill, a sweep
+    leftovers = {".config.json.tmp", LOCK, EXECUTED, PARAMETERS, STATUS}  # of a process killed just before, papermill, a sweep
     if run.path.exists() and {file.name for file in run.path.iterdir()} - leftovers:
         raise TrainingError(f"{run.path} exists and is no run directory; choose another --out")
 
