@@ -238,17 +238,15 @@ def config_command(
     """Print the configuration: every key with its value, its limits and what it means."""
     from mintad.config import describe_keys
 
-    values = resolve_config(preset_name, config, settings).to_dict()
-    descriptions = {key: (limits, text) for key, _, limits, text in describe_keys()}
+    entries = list(describe_keys(resolve_config(preset_name, config, settings)))
     for name in keys or ():
-        if not any(is_part_of(key, name) for key in descriptions):
-            raise ConfigError(f"unknown configuration key '{name}'." + nearest(name, descriptions))
-    for key, (limits, text) in descriptions.items():
+        if not any(is_part_of(key, name) for key, *_ in entries):
+            raise ConfigError(f"unknown configuration key '{name}'." + nearest(name, [key for key, *_ in entries]))
+    for key, value, limits, text in entries:
         if not keys or any(is_part_of(key, name) for name in keys):
-            part, _, field = key.partition(".")
-            value = json.dumps(values[part][field], ensure_ascii=False)
-            console.print(Text.assemble((key, "bold"), f" = {value}", (f"  ({limits})" if limits else "", "dim")))
-            console.print(Padding(Text(" ".join(text.split())), (0, 0, 0, 4)))
+            line = f" = {json.dumps(value, ensure_ascii=False)}"
+            console.print(Text.assemble((key, "bold"), line, (f"  ({limits})" if limits else "", "dim")))
+            console.print(Padding(Text(text), (0, 0, 0, 4)))
 
 
 def is_part_of(key: str, name: str) -> bool:

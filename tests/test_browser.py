@@ -17,7 +17,7 @@ from mintad.course import pages
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome is installed")
 CELLS = (
-    "from mintad import notebook, plots\nnotebook.setup()",
+    "from mintad import plots\nfrom mintad.course import notebook\nnotebook.setup()",
     'def draw(width):\n    return plots.bars({"a": width}, title=f"width {width}", unit="m")\n\ndraw(8)',
     "from mintad.course.widgets import panel\npanel(draw, width=[8, 16, 32])",
 )
