@@ -264,7 +264,7 @@ def sweep_command(
         str | None, typer.Option("--scheduler", metavar="ADDRESS", help="Run on this Dask cluster instead.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the runs, instead of the file's.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the runs and where they stand; start none.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the runs and their states; start none.")] = False,
 ) -> None:
     """Run a notebook over a grid of parameters. The same command again runs what is left.
 

@@ -24,7 +24,7 @@ def run_on_cluster(jobs: Sequence[Job], scheduler: str, *, gpu: bool = False) ->
     """Run all jobs as tasks of a Dask cluster and yield each when it has ended.
 
     A task whose worker dies is given to another one, three times at most. Leaving the iteration early interrupts what
-    runs; if this process is killed instead, running tasks go on to their end and are found at the next start.
+    runs; if this process is killed instead, running tasks go on to their end, and the next start finds their results.
 
     Args:
         jobs: of one sweep.
