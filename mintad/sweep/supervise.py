@@ -18,6 +18,8 @@ MOST_ATTEMPTS = 3
 """Attempts at a run whose process is killed each time, which points to a lack of memory. Dask has the same number."""
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 """Environment variables that limit the threads of a process."""
+WORKER = "from mintad.sweep.worker import main; main()"
+"""What a run's process executes."""
 POLL_SECONDS, STOP_SECONDS = 0.1, 10
 
 
@@ -59,7 +61,7 @@ def _attempt(job: Job, stopped: Callable[[], bool]) -> int:
     """Return the exit code of one attempt; it is negative if the process was killed."""
     with _log(job).open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-c", "from mintad.sweep.worker import main; main()"],
+            [sys.executable, "-c", WORKER],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
