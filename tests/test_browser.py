@@ -13,6 +13,7 @@ import urllib.request
 import nbformat
 import pytest
 from browser import BROWSER, free_port, open_page
+from sweep_builders import quick_imports
 
 from mintad.course import pages
 
@@ -26,7 +27,8 @@ TITLES = "[...document.querySelectorAll('.gtitle')].map(title => title.textConte
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", quick_imports(tmp_path / "quick"))
     cells = [
         nbformat.v4.new_markdown_cell("# 01 · Panel\n\n$x$ and [second](02_second.ipynb)"),
         *map(nbformat.v4.new_code_cell, CELLS),

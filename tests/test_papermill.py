@@ -10,6 +10,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from sweep_builders import quick_imports
 from synthetic import SMALL
 
 from mintad.data.mini import MiniParameters, make_mini
@@ -25,7 +26,13 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("elsewhere")
     parameters = MiniParameters(categories=("mesh", "capsule"), n_train=8, n_test_good=3, n_test_defect=1, size=64)
     make_mini(folder / "parts", parameters)
-    variables = {"MINTAD_RUNS": str(folder / "runs"), "MINTAD_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
+    quick = quick_imports(folder / "quick")
+    variables = {
+        "MINTAD_RUNS": str(folder / "runs"),
+        "MINTAD_CACHE": str(folder / "cache"),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": quick,
+    }
     return folder, {**os.environ, **variables}
 
 

@@ -13,10 +13,9 @@ import torch
 from plotly.io.base_renderers import MimetypeRenderer
 
 import mintad
-from mintad.config import Config
 from mintad.errors import ConfigError, nearest
 from mintad.plots import template
-from mintad.training.loop import make_accelerator
+from mintad.training.loop import pick_device
 
 RENDERER = "MINTAD_RENDERER"
 """Environment variable: plotly's renderer; 'pages' writes figures as HTML for `mintad.course.pages`."""
@@ -36,7 +35,7 @@ def setup(*, seed: int = 0, device: str = "auto") -> torch.device:
         TrainingError: cuda is asked for on a machine without a GPU.
     """
     refuse_unknown_parameters(_cells_run())
-    chosen = make_accelerator(Config().override(**{"train.device": device}).train).device
+    torch_device = pick_device(device)
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
@@ -45,9 +44,10 @@ def setup(*, seed: int = 0, device: str = "auto") -> torch.device:
     pio.renderers["pages"] = _PageRenderer()
     if os.environ.get(RENDERER):
         pio.renderers.default = os.environ[RENDERER]
-    machine = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else f"{torch.get_num_threads()} threads"
-    print(f"mintad {mintad.__version__} · torch {torch.__version__} · {chosen.type} ({machine}) · seed {seed}")
-    return chosen
+    on_gpu = torch_device.type == "cuda"
+    machine = torch.cuda.get_device_name(torch_device) if on_gpu else f"{torch.get_num_threads()} threads"
+    print(f"mintad {mintad.__version__} · torch {torch.__version__} · {torch_device.type} ({machine}) · seed {seed}")
+    return torch_device
 
 
 class _PageRenderer(MimetypeRenderer):
