@@ -282,7 +282,8 @@ def sweep_command(
         - {variant: uniad, seed: 0}
 
     \b
-    Further keys: name; notebook (default: 10_unified_training); timeout
+    Further keys: name; notebook (default: 10_unified_training; none: train
+    without a notebook, which saves the start of a kernel); timeout
     (seconds per cell); threads (of a run); gpu (true: on a cluster, a run takes
     one Dask resource GPU). All names are checked before anything starts.
 

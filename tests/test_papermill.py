@@ -50,7 +50,7 @@ def printed(path: Path) -> str:
 
 
 def test_results_and_executed_notebook_meet_in_the_run_directory(place):
-    """One model per category; `test_sweep_training` runs the notebook with one model for all."""
+    """One model per category; with the series, the notebook is run with one model for all."""
     out = place[0] / "runs" / "separate-run"
     given = {"preset": "fast", "data": "folder", "root": "parts", "setting": "separate", "seed": 1, "out_dir": out.name}
     done = papermill(place, out / "notebook.ipynb", **given, overrides=json.dumps(TINY))

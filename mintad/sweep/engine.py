@@ -10,13 +10,15 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
+from pathlib import Path
 
 from rich.console import Console
 
 from mintad.errors import ConfigError, TrainingError
 from mintad.lock import exclusive_lock
+from mintad.runs.fingerprint import code_fingerprint
 from mintad.sweep.cluster import run_on_cluster
-from mintad.sweep.plan import RUN_FOLDER, PlannedRun, notebook_parameters, plan
+from mintad.sweep.plan import RUN_FOLDER, PlannedRun, parameters_of, plan
 from mintad.sweep.progress import Progress
 from mintad.sweep.spec import Spec
 from mintad.sweep.status import WORK, Status, read_status, write_plan
@@ -54,7 +56,7 @@ def sweep(
     with exclusive_lock(spec.out / WORK / "lock", busy):
         write_plan(spec.out, {run.name: run.labels for run in runs})
         jobs = jobs_of(spec, runs)
-        unfinished = [job for job in jobs if not finished(job.path)]
+        unfinished = [job for job in jobs if not finished(job)]
         _log_beginning(spec, jobs, unfinished)
         outcomes = _outcomes(spec, unfinished, workers, scheduler)
         with closing(outcomes), Progress(unfinished, total=len(jobs), console=console) as progress:
@@ -76,20 +78,14 @@ def planned_runs(spec: Spec) -> list[PlannedRun]:
 
 def jobs_of(spec: Spec, runs: Sequence[PlannedRun]) -> list[Job]:
     """Return the workers' jobs. The notebook is copied, so that editing it does not change a sweep that is running."""
-    content = spec.notebook.read_bytes()
-    digest = hashlib.sha256(content).hexdigest()
-    copy = spec.out / WORK / f"notebook-{digest[:8]}.ipynb"
-    if not copy.exists():
-        temporary = copy.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_bytes(content)
-        os.replace(temporary, copy)
-    takes_folder = RUN_FOLDER in notebook_parameters(spec.notebook)
+    copy, digest = _copied(spec.notebook, spec.out / WORK) if spec.notebook else (None, code_fingerprint())
+    takes_folder = RUN_FOLDER in parameters_of(spec.notebook)
     return [
         Job(
             folder=str(spec.out / run.name),
-            notebook=str(copy),
+            notebook=copy,
             notebook_sha256=digest,
-            cwd=str(spec.notebook.parent),
+            cwd=str(spec.notebook.parent if spec.notebook else Path.cwd()),
             given=run.given,
             parameters=run.parameters,
             takes_folder=takes_folder,
@@ -98,6 +94,18 @@ def jobs_of(spec: Spec, runs: Sequence[PlannedRun]) -> list[Job]:
         )
         for run in runs
     ]
+
+
+def _copied(notebook: Path, folder: Path) -> tuple[str, str]:
+    """Copy a notebook and return the path of the copy and the hash of its content."""
+    content = notebook.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    copy = folder / f"notebook-{digest[:8]}.ipynb"
+    if not copy.exists():
+        temporary = copy.with_suffix(f".{os.getpid()}.tmp")
+        temporary.write_bytes(content)
+        os.replace(temporary, copy)
+    return str(copy), digest
 
 
 def _outcomes(spec: Spec, jobs: list[Job], workers: int, scheduler: str | None) -> Iterator[tuple[Job, Status]]:
@@ -143,7 +151,7 @@ def _log_beginning(spec: Spec, jobs: Sequence[Job], unfinished: Sequence[Job]) -
     if not jobs:
         return
     current = jobs[0].notebook_sha256
-    outdated = [job for job in jobs if finished(job.path) and read_status(job.path).notebook != current]
+    outdated = [job for job in jobs if finished(job) and read_status(job.path).notebook != current]
     if outdated:
-        text = "%d finished runs are of another version of the notebook; remove their folders to run them again (%s)"
+        text = "%d finished runs are of another notebook or other code; remove their folders to repeat them (%s)"
         log.warning(text, len(outdated), outdated[0].path.name)

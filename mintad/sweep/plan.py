@@ -56,7 +56,7 @@ def plan(spec: Spec) -> list[PlannedRun]:
         ConfigError: the notebook cannot be read or lacks a parameter, a value is of the wrong type or no valid
             configuration (see `TRAINING`), two axes set the same parameter, or there is nothing to run.
     """
-    parameters = notebook_parameters(spec.notebook)
+    parameters = parameters_of(spec.notebook)
     defaults = _defaults(parameters)
     _check_names("fixed", spec.fixed, parameters)
     planned: dict[str, PlannedRun] = {}
@@ -67,26 +67,39 @@ def plan(spec: Spec) -> list[PlannedRun]:
         planned.setdefault(run.digest, run)
     if not planned:
         raise ConfigError(f"{spec.name}: nothing to run; give grid, runs or fixed")
-    if describes_training(spec.notebook):
+    if spec.notebook is None or describes_training(spec.notebook):
         _check_configurations(planned.values())
     return list(planned.values())
 
 
-def notebook_parameters(path: Path) -> dict[str, dict[str, Any]]:
-    """Return name -> papermill's description of a notebook's parameters.
+def parameters_of(notebook: Path | None) -> dict[str, dict[str, Any]]:
+    """Return name -> description of a notebook's parameters, as papermill gives it; None stands for plain training.
 
     Raises:
         ConfigError: no such notebook, or it has no parameters.
     """
+    if notebook is None:
+        return _training_parameters()
     from papermill import inspect_notebook
 
     try:
-        parameters = inspect_notebook(braced(path))
+        parameters = inspect_notebook(braced(notebook))
     except Exception as error:  # papermill's readers raise errors of many classes
-        raise ConfigError(f"cannot read the notebook {path}: {error}") from error
+        raise ConfigError(f"cannot read the notebook {notebook}: {error}") from error
     if not parameters:
-        raise ConfigError(f"{path} has no parameters: tag the cell that sets them `parameters`")
+        raise ConfigError(f"{notebook} has no parameters: tag the cell that sets them `parameters`")
     return parameters
+
+
+def _training_parameters() -> dict[str, dict[str, Any]]:
+    from mintad.runs.experiment import configure, train_setting
+
+    signatures = [inspect.signature(function).parameters.values() for function in (configure, train_setting)]
+    return {
+        parameter.name: {"default": repr(parameter.default), "inferred_type_name": parameter.annotation}
+        for parameter in itertools.chain(*signatures)
+        if parameter.default is not inspect.Parameter.empty
+    }
 
 
 def describes_training(path: Path) -> bool:

@@ -80,7 +80,11 @@ def print_plan(spec: Spec, runs: Sequence[PlannedRun], console: Console) -> None
     """Print the runs and the state of each; nothing is written."""
     for run in runs:
         console.print(f"{read_status(spec.out / run.name).state:<12}{run.name}", soft_wrap=True, markup=False)
-    console.print(f"{len(runs)} runs of {spec.notebook.name} in {spec.out}", soft_wrap=True, markup=False)
+    console.print(
+        f"{len(runs)} runs of {spec.notebook.name if spec.notebook else 'plain training'} in {spec.out}",
+        soft_wrap=True,
+        markup=False,
+    )
 
 
 def print_summary(spec: Spec, statuses: Mapping[str, Status], console: Console) -> None:

@@ -1,7 +1,7 @@
 """The file that describes a sweep: which notebook, which values, where the runs go.
 
     name: table4                      # default: the file's name
-    notebook: ../../notebooks/10_unified_training.ipynb     # default: this one
+    notebook: ../../notebooks/10_unified_training.ipynb     # default: this one; none: train without a notebook
     out: ../../runs/sweeps/table4     # default: runs/sweeps/NAME beside the file
     fixed: {preset: fast, data: mini} # for all runs
     grid:                             # every combination of these
@@ -57,6 +57,10 @@ def _path(path: Any) -> Path:
     return Path(path).expanduser()
 
 
+def _notebook(path: Any) -> Path | None:
+    return None if path == "none" else _path(path)
+
+
 Axis = Annotated[list[Any] | dict[str, Any], BeforeValidator(_axis)]
 FilePath = Annotated[Path, BeforeValidator(_path)]
 
@@ -69,8 +73,8 @@ class Spec(BaseModel):
     name: Annotated[str, MinLen(1)]
     out: FilePath
     """Folder of all runs."""
-    notebook: FilePath = NOTEBOOK
-    """A notebook with a cell tagged `parameters`."""
+    notebook: Annotated[Path | None, BeforeValidator(_notebook)] = NOTEBOOK
+    """A notebook with a cell tagged `parameters`; None: train without one, with the parameters of notebook 10."""
     fixed: dict[str, Any] = {}
     """Parameter -> value, for all runs."""
     grid: dict[Annotated[str, BeforeValidator(str)], Axis] = {}
@@ -86,8 +90,8 @@ class Spec(BaseModel):
 
     @field_validator("out", "notebook")
     @classmethod
-    def _below_the_files_folder(cls, path: Path, info: ValidationInfo) -> Path:
-        return (info.context / path).resolve()
+    def _below_the_files_folder(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        return path and (info.context / path).resolve()
 
     @field_validator("timeout")
     @classmethod

@@ -33,9 +33,10 @@ class Job:
 
     folder: str
     """Folder of the run."""
-    notebook: str
-    """Path of the sweep's copy of the notebook."""
+    notebook: str | None
+    """Path of the sweep's copy of the notebook; None for training without one."""
     notebook_sha256: str
+    """Hash of the notebook's content, or of the code that trains."""
     cwd: str
     """Working directory of the kernel: the original notebook's folder, as in JupyterLab."""
     given: dict[str, Any]
@@ -78,7 +79,7 @@ class RunAttempt:
         """Execute the notebook unless the run is finished; record the outcome."""
         folder = self.job.path
         with locked(folder) as lock:
-            if finished(folder):
+            if finished(self.job):
                 return
             folder.mkdir(exist_ok=True)
             write_json(folder / PARAMETERS, self.job.parameters)
@@ -98,7 +99,7 @@ class RunAttempt:
                 begin(self.job.path, self.job.notebook_sha256)
                 self.began = time.monotonic()
             try:
-                execute(self.job, lock, self.kernels)
+                execute(self.job, lock, self.kernels) if self.job.notebook else train(self.job)
                 return
             except KernelStartError:
                 if last:
@@ -114,9 +115,10 @@ class RunAttempt:
             os._exit(INTERRUPTED)
 
 
-def finished(folder: Path) -> bool:
+def finished(job: Job) -> bool:
     """Return whether the run needs no further attempt."""
-    return read_status(folder).state == "finished" and (folder / EXECUTED).exists()
+    written = job.notebook is None or (job.path / EXECUTED).exists()
+    return written and read_status(job.path).state == "finished"
 
 
 def execute(job: Job, lock: BinaryIO, kernels: list[int]) -> None:
@@ -159,6 +161,15 @@ def execute(job: Job, lock: BinaryIO, kernels: list[int]) -> None:
         if ready.is_set():
             raise
         raise KernelStartError(describe(error)) from error
+
+
+def train(job: Job) -> None:
+    """Train with the job's parameters in this process, as notebook 10 does in its kernel."""
+    from mintad.runs.experiment import configure, train_setting
+
+    own = {name: job.given[name] for name in ("setting", "baselines") if name in job.given}
+    config = configure(**{name: value for name, value in job.given.items() if name not in own})
+    train_setting(config, out_dir=job.folder, **own)
 
 
 def describe(error: Exception) -> str:
