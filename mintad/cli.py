@@ -78,16 +78,33 @@ class ListsNames(TyperCommand):
 
     def format_help(self, ctx: typer.Context, formatter: Any) -> None:
         """Fill the names into the options' help, then format it."""
-        from mintad.baselines import BASELINES
-        from mintad.data import DATASETS
-
-        names = {"datasets": ", ".join(DATASETS.names()), "baselines": ", ".join(BASELINES.names())}
         for parameter in self.params:
-            if text := getattr(parameter, "help", None):
-                for registry, listed in names.items():
-                    text = text.replace(f"{{{registry}}}", listed)
-                parameter.help = text
+            for placeholder, names in REGISTERED_NAMES.items():
+                if placeholder in (getattr(parameter, "help", None) or ""):
+                    parameter.help = parameter.help.replace(placeholder, ", ".join(names()))
         super().format_help(ctx, formatter)
+
+
+def _baselines() -> list[str]:
+    from mintad.baselines import BASELINES
+
+    return BASELINES.names()
+
+
+def _datasets() -> list[str]:
+    from mintad.data import DATASETS
+
+    return DATASETS.names()
+
+
+def _downloadable() -> list[str]:
+    from mintad.data import DATASETS
+
+    return [name for name, dataset in DATASETS.items() if dataset.source]
+
+
+REGISTERED_NAMES = {"{baselines}": _baselines, "{datasets}": _datasets, "{downloadable}": _downloadable}
+"""Placeholders in help texts, and the functions that list what they stand for."""
 
 
 def resolve_config(
@@ -346,12 +363,10 @@ def report_command(
     console.print(f"report: {made.page.resolve().as_uri()}", soft_wrap=True)
 
 
-@data_app.command("check")
+@data_app.command("check", cls=ListsNames)
 def check_command(
     root: Annotated[Path, typer.Argument(help="Folder of the data set.")],
-    name: Annotated[
-        str, typer.Option("--data", help="mvtec, visa, btad, cifar10, folder; default: recognised.")
-    ] = "auto",
+    name: Annotated[str, typer.Option("--data", help="Data set: {datasets}; default: recognised.")] = "auto",
 ) -> None:
     """Count a data set's images per category and list all its problems at once; exit code 1 if there are errors."""
     from mintad.data.check import check
@@ -362,9 +377,9 @@ def check_command(
         raise typer.Exit(1)
 
 
-@data_app.command("get")
+@data_app.command("get", cls=ListsNames)
 def get_command(
-    name: Annotated[str, typer.Argument(help="mvtec, visa, btad or cifar10.")],
+    name: Annotated[str, typer.Argument(help="Data set: {downloadable}.")],
     root: Annotated[Path, typer.Option("--root", help="The set is put into ROOT/NAME.")] = Path("data"),
     yes: Annotated[bool, typer.Option("--yes", help="Accept the data set's licence without being asked.")] = False,
 ) -> None:

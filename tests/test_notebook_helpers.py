@@ -48,7 +48,7 @@ def test_known_parameters_pass(injected):
 
 
 def test_misspelt_parameters_are_refused():
-    with pytest.raises(ConfigError, match="no parameter 'pre_set'. Did you mean 'preset'"):
+    with pytest.raises(ConfigError, match="'pre_set'.*'preset'"):
         notebook.refuse_unknown_parameters(["", PARAMETERS, '# Parameters\npre_set = "fast"\n'])
 
 
@@ -169,11 +169,11 @@ def test_a_panel_draws_when_a_control_moves():
 
 
 def test_panels_have_one_to_three_controls_with_values():
-    with pytest.raises(ValueError, match="1 to 3"):
+    with pytest.raises(ValueError, match="not 0"):
         panel(lambda: go.Figure())
-    with pytest.raises(ValueError, match="1 to 3"):
+    with pytest.raises(ValueError, match="not 4"):
         panel(lambda **_: go.Figure(), a=[1], b=[1], c=[1], d=[1])
-    with pytest.raises(ValueError, match="'a' has no values"):
+    with pytest.raises(ValueError, match="'a'"):
         panel(lambda a: go.Figure(), a=[])
 
 
@@ -211,5 +211,5 @@ def test_maps_share_one_scale_and_show_row_0_on_top():
     figure = plots.maps({"a": torch.zeros(3, 3), "b": torch.full((3, 3), 7.0)})
     assert (figure.layout.coloraxis.cmin, figure.layout.coloraxis.cmax) == (0, 7)
     assert figure.layout.yaxis.autorange == figure.layout.yaxis2.autorange == "reversed"
-    with pytest.raises(ValueError, match="nothing to draw"):
+    with pytest.raises(ValueError):
         plots.maps({})

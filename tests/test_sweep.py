@@ -128,7 +128,7 @@ def test_ctrl_c_ends_the_kernels_and_leaves_what_can_be_resumed(tmp_path, monkey
     spec = load_spec(path)
     with running("-m", "mintad", "sweep", path) as process:
         until(lambda: executions(tmp_path), "the first run", process)
-        with pytest.raises(TrainingError, match="another sweep"):
+        with pytest.raises(TrainingError, match=str(spec.out)):
             sweep(spec)
         process.send_signal(signal.SIGINT)
         text = process.communicate(timeout=30)[0]

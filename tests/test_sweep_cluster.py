@@ -59,10 +59,10 @@ def cluster(tmp_path_factory, quick):
 
 def parents(pid: int) -> list[int]:
     """A process and its ancestors."""
-    found = [pid]
-    while found[-1] > 1:
-        found.append(int(Path(f"/proc/{found[-1]}/stat").read_text().rpartition(")")[2].split()[1]))
-    return found
+    chain = [pid]
+    while chain[-1] > 1:
+        chain.append(int(Path(f"/proc/{chain[-1]}/stat").read_text().rpartition(")")[2].split()[1]))
+    return chain
 
 
 def test_ctrl_c_stops_the_runs_on_the_workers(tmp_path, cluster):
@@ -116,5 +116,5 @@ def test_no_scheduler_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "CONNECT_SECONDS", 1)
     write_notebook(tmp_path)
     spec = load_spec(write_spec(tmp_path, runs=[{"seed": 0}]))
-    with pytest.raises(MintadError, match="cannot reach a Dask scheduler at tcp://127.0.0.1:1"):
+    with pytest.raises(MintadError, match="tcp://127.0.0.1:1"):
         sweep(spec, scheduler="tcp://127.0.0.1:1")

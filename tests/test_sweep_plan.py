@@ -54,9 +54,9 @@ def test_an_axis_may_set_several_parameters(folder):
 
 
 def test_names_are_unique_and_do_not_follow_the_order(folder):
-    one = planned(folder, grid={"seed": [0, 1], "overrides": [{"a": 1, "b": 2}, {}]}, fixed={"rate": 0.2})
-    other = planned(folder, fixed={"rate": 0.2}, grid={"overrides": [{}, {"b": 2, "a": 1}], "seed": [1, 0]})
-    assert len({run.name for run in one}) == 4 and {run.name for run in one} == {run.name for run in other}
+    runs = planned(folder, grid={"seed": [0, 1], "overrides": [{"a": 1, "b": 2}, {}]}, fixed={"rate": 0.2})
+    reordered = planned(folder, fixed={"rate": 0.2}, grid={"overrides": [{}, {"b": 2, "a": 1}], "seed": [1, 0]})
+    assert len({run.name for run in runs}) == 4 and {run.name for run in runs} == {run.name for run in reordered}
     long = planned(folder, grid={"overrides": [{"k": "x" * 300 + letter} for letter in "ab"]})
     assert len({run.name for run in long}) == 2 and max(len(run.name) for run in long) < 120
 
@@ -108,11 +108,15 @@ def test_a_mistake_is_refused_in_one_line_that_names_it(folder, values, names):
 
 
 def test_a_damaged_file_is_refused(tmp_path):
-    for text, message in ("grid: {seed: [0]\n", "cannot read"), ("grid: 1\ngrid: 2\n", "'grid' is given twice"):
+    for text, message in (
+        ("grid: {seed: [0]\n", "spec.yaml"),
+        ("grid: 1\ngrid: 2\n", "'grid'.*line 2"),
+        ("[1]", "spec.yaml"),
+    ):
         (tmp_path / "spec.yaml").write_text(text)
         with pytest.raises(ConfigError, match=message):
             load_spec(tmp_path / "spec.yaml")
-    with pytest.raises(ConfigError, match="cannot read the sweep"):
+    with pytest.raises(ConfigError, match="none.yaml"):
         load_spec(tmp_path / "none.yaml")
 
 
@@ -143,9 +147,9 @@ def test_a_training_is_checked_before_it_starts(tmp_path):
     metadata = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
     nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=metadata), tmp_path / "tiny.ipynb")
     assert len(planned(tmp_path, grid={"overrides": {"off": {"model.adapter": False}}})) == 1
-    with pytest.raises(ConfigError, match=r"'model.adpter'. Did you mean 'model.adapter'\?"):
+    with pytest.raises(ConfigError, match="'model.adpter'.*'model.adapter'"):
         planned(tmp_path, grid={"overrides": {"off": {"model.adpter": False}}})
-    with pytest.raises(ConfigError, match=r"Did you mean 'uniad'\?"):
+    with pytest.raises(ConfigError, match="'unaid'.*'uniad'"):
         planned(tmp_path, grid={"variant": ["uniad", "unaid"]})
 
 
