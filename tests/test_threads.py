@@ -18,12 +18,18 @@ TOY = "from toy import Settings, compare; compare('moons', ['dae', 'inr'], seeds
 EXTRACT = """
 import numpy as np, pandas as pd, sys
 from PIL import Image
-from mintad.features.backbone import build_backbone
+from mintad.features.backbone import Backbone
 from mintad.features.extract import extract
 files = [f"{sys.argv[1]}/{n}.png" for n in range(4)]
 for n, file in enumerate(files):
     Image.fromarray(np.full((32, 32, 3), 50 * n, dtype=np.uint8)).save(file)
-backbone = build_backbone("resnet18", image_size=32, grid=2, weights="random")
+class Network(torch.nn.Conv2d):
+    class feature_info:
+        reduction = channels = staticmethod(lambda: [4])
+    def forward(self, images):
+        return [super().forward(images)]
+colours = {"mean": [0.5] * 3, "std": [0.2] * 3}
+backbone = Backbone(Network(3, 4, 4, stride=4), name="one layer", image_size=32, grid=2, source="random", **colours)
 extract(pd.DataFrame({"image": files}), backbone, cache_dir=sys.argv[1], progress=False)
 """
 
