@@ -1,3 +1,5 @@
+"""Entry point of ``python -m mintad``."""
+
 from mintad.cli import main
 
 if __name__ == "__main__":

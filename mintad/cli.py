@@ -1,5 +1,8 @@
-"""The command line: ``mintad train | evaluate | predict | describe | sweep | report | data | cache`` (``python -m
-mintad`` is the same)."""
+"""The commands of ``mintad``, which is the same as ``python -m mintad``.
+
+Help and mistaken options are answered at once: whatever imports PyTorch is imported by the command that needs it, after
+the configuration has been checked.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +11,47 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
+from typer.core import TyperCommand, TyperGroup
 
 from mintad.config import Config, load_config, preset
-from mintad.errors import ConfigError, MintadError
+from mintad.errors import ConfigError, MintadError, nearest
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-data_app = typer.Typer(no_args_is_help=True, help="Get, check and list data sets.")
-cache_app = typer.Typer(no_args_is_help=True, help="List and clear the feature cache.")
-app.add_typer(data_app, name="data")
-app.add_typer(cache_app, name="cache")
 console = Console()
 errors = Console(stderr=True, soft_wrap=True)
+
+
+class Interruptible(TyperGroup):
+    """Commands that Ctrl-C ends with exit code 130 and a line that says how to go on."""
+
+    def invoke(self, ctx: typer.Context) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            errors.print("interrupted; run the same command again to resume", style="yellow")
+            raise typer.Exit(130) from None
+
+
+app = typer.Typer(
+    cls=Interruptible,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Detect defects in many product categories with one model: train, evaluate, predict, compare.",
+)
+data_app = typer.Typer(no_args_is_help=True, help="Download and check data sets.")
+cache_app = typer.Typer(no_args_is_help=True, help="List and clear the feature cache.")
+notebooks_app = typer.Typer(no_args_is_help=True, help="Prepare and publish the notebook series.")
+app.add_typer(data_app, name="data")
+app.add_typer(cache_app, name="cache")
+app.add_typer(notebooks_app, name="notebooks")
 
 PresetOption = Annotated[
     str | None, typer.Option("--preset", help="paper (as published) or fast (2 CPU cores); default fast.")
@@ -32,16 +60,51 @@ ConfigOption = Annotated[Path | None, typer.Option("--config", help="YAML or JSO
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One configuration value, e.g. train.steps=400.")
 ]
-DataOption = Annotated[
-    str | None, typer.Option("--data", help="elpv, mini, mvtec, visa, btad, merged, cifar10 or folder.")
-]
+DataOption = Annotated[str | None, typer.Option("--data", help="Data set: {datasets}.")]
 RootOption = Annotated[Path | None, typer.Option("--root", help="Folder of the data set.")]
 CategoriesOption = Annotated[str | None, typer.Option("--categories", help="Comma-separated; default all.")]
-PeersOption = Annotated[
-    str, typer.Option("--baselines", help="Comma-separated baselines on the same features: padim, patchcore.")
+BaselinesOption = Annotated[
+    str, typer.Option("--baselines", help="Comma-separated baselines on the same features: {baselines}.")
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda, whatever the run was trained on.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
+
+
+class ListsNames(TyperCommand):
+    """A command whose help lists the registered data sets and baselines, including those of MINTAD_PLUGINS.
+
+    The names are filled in when help is asked for, because plug-ins are then imported.
+    """
+
+    def format_help(self, ctx: typer.Context, formatter: Any) -> None:
+        """Fill the names into the options' help, then format it."""
+        for parameter in self.params:
+            for placeholder, names in REGISTERED_NAMES.items():
+                if placeholder in (getattr(parameter, "help", None) or ""):
+                    parameter.help = parameter.help.replace(placeholder, ", ".join(names()))
+        super().format_help(ctx, formatter)
+
+
+def _baselines() -> list[str]:
+    from mintad.baselines import BASELINES
+
+    return BASELINES.names()
+
+
+def _datasets() -> list[str]:
+    from mintad.data import DATASETS
+
+    return DATASETS.names()
+
+
+def _downloadable() -> list[str]:
+    from mintad.data import DATASETS
+
+    return [name for name, dataset in DATASETS.items() if dataset.source]
+
+
+REGISTERED_NAMES = {"{baselines}": _baselines, "{datasets}": _datasets, "{downloadable}": _downloadable}
+"""Placeholders in help texts, and the functions that list what they stand for."""
 
 
 def resolve_config(
@@ -52,14 +115,14 @@ def resolve_config(
     root: Path | None = None,
     categories: str | None = None,
 ) -> Config:
-    """The configuration that the options describe: preset, then file, then --data and its like, then --set.
+    """Return the configuration that the options describe: preset, then file, then --data and its like, then --set.
 
     Raises:
         ConfigError: unknown preset, key or value.
     """
     if preset_name and file:
         raise ConfigError("give --preset or --config, not both; the file may name its base with 'preset: paper'")
-    config = load_config(file) if file else preset(preset_name or "fast")
+    base = load_config(file) if file else preset(preset_name or "fast")
     changes: dict[str, object] = {}
     if data is not None:
         changes["data.name"] = data
@@ -72,10 +135,15 @@ def resolve_config(
         if not equals:
             raise ConfigError(f"--set takes KEY=VALUE, not '{setting}'")
         changes[key.strip()] = value.strip()
-    return config.override(**changes)
+    return base.override(**changes)
 
 
-@app.command("train")
+def split_names(names: str) -> tuple[str, ...]:
+    """Split comma-separated names."""
+    return tuple(name.strip() for name in names.split(",") if name.strip())
+
+
+@app.command("train", cls=ListsNames)
 def train_command(
     out: Annotated[Path, typer.Option("--out", help="Run directory; an unfinished run in it is resumed.")] = Path(
         "runs/run"
@@ -86,7 +154,7 @@ def train_command(
     root: RootOption = None,
     categories: CategoriesOption = None,
     settings: SetOption = None,
-    baselines: PeersOption = "",
+    baselines: BaselinesOption = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start afresh where --out holds a run.")] = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -94,26 +162,25 @@ def train_command(
 
     The same command again resumes an interrupted run; on a finished one it evaluates the baselines that are new.
     """
+    resolved = resolve_config(preset_name, config, settings, data, root, categories)
     from mintad.runs.train import train_run
 
-    resolved = resolve_config(preset_name, config, settings, data, root, categories)
-    names = tuple(name.strip() for name in baselines.split(",") if name.strip())
-    run = train_run(resolved, out, baseline_names=names, overwrite=overwrite, progress=not quiet)
+    run = train_run(resolved, out, baseline_names=split_names(baselines), overwrite=overwrite, progress=not quiet)
     if is_main_process():
         print_results(run.path)
 
 
-@app.command("evaluate")
+@app.command("evaluate", cls=ListsNames)
 def evaluate_command(
     run: Annotated[Path, typer.Argument(help="Run directory.")],
-    baselines: PeersOption = "",
+    baselines: BaselinesOption = "",
     device: DeviceOption = "auto",
     quiet: QuietOption = False,
 ) -> None:
     """Evaluate a run's newest checkpoint again, with the baselines it was compared with, and rewrite its results."""
     from mintad.runs.train import evaluate_run
 
-    names = tuple(name.strip() for name in baselines.split(",") if name.strip())
+    names = split_names(baselines)
     print_results(evaluate_run(run, baseline_names=names, device=device, progress=not quiet).path)
 
 
@@ -126,7 +193,7 @@ def predict_command(
     ),
     device: DeviceOption = "auto",
     category: Annotated[
-        str | None, typer.Option("--category", help="Class of all images, for a variant that must be told.")
+        str | None, typer.Option("--category", help="Class of all images, for a variant that needs it.")
     ] = None,
     quiet: QuietOption = False,
 ) -> None:
@@ -153,12 +220,12 @@ def describe_command(
     classes: Annotated[int, typer.Option("--classes", min=1, help="N, classes of the head.")] = 15,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
 ) -> None:
-    """Parameters and MACs of every part, for one image. No weights and no data are needed."""
+    """Count the parameters and MACs of every part, for one image. No weights and no data are needed."""
+    resolved = resolve_config(preset_name, config, settings)
     from mintad.model import build_model
     from mintad.model.complexity import describe
     from mintad.runs.prepare import configured_backbone
 
-    resolved = resolve_config(preset_name, config, settings)
     backbone = configured_backbone(resolved.features, weights="random")
     model = build_model(resolved.model, channels=backbone.channels, grid=backbone.grid, classes=classes)
     counts = describe(backbone, model)
@@ -176,6 +243,34 @@ def describe_command(
     console.print(table)
 
 
+@app.command("config")
+def config_command(
+    keys: Annotated[
+        list[str] | None, typer.Argument(help="Keys such as train.steps, or parts such as train; default all.")
+    ] = None,
+    preset_name: PresetOption = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+) -> None:
+    """Print the configuration: every key with its value, its limits and what it means."""
+    from mintad.config import describe_keys
+
+    entries = list(describe_keys(resolve_config(preset_name, config, settings)))
+    for name in keys or ():
+        if not any(is_part_of(key, name) for key, *_ in entries):
+            raise ConfigError(f"unknown configuration key '{name}'." + nearest(name, [key for key, *_ in entries]))
+    for key, value, limits, text in entries:
+        if not keys or any(is_part_of(key, name) for name in keys):
+            line = f" = {json.dumps(value, ensure_ascii=False)}"
+            console.print(Text.assemble((key, "bold"), line, (f"  ({limits})" if limits else "", "dim")))
+            console.print(Padding(Text(text), (0, 0, 0, 4)))
+
+
+def is_part_of(key: str, name: str) -> bool:
+    """Return whether a dotted key is `name` or lies in it: train.steps in train."""
+    return key == name or key.startswith(f"{name}.")
+
+
 @app.command("sweep")
 def sweep_command(
     spec: Annotated[Path, typer.Argument(help="YAML file; benchmarks/sweeps has examples.", metavar="SPEC.yaml")],
@@ -186,13 +281,13 @@ def sweep_command(
         str | None, typer.Option("--scheduler", metavar="ADDRESS", help="Run on this Dask cluster instead.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the runs, instead of the file's.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the runs and where they stand; start none.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the runs and their states; start none.")] = False,
 ) -> None:
-    """Run a notebook over a grid of parameters. The same command runs what is left.
+    """Run a notebook over a grid of parameters. The same command again runs what is left.
 
     \b
     SPEC.yaml, for example:
-      out: runs/query            # one folder a run, below the file's folder
+      out: runs/query            # one folder per run, below the file's folder
       fixed:                     # for all runs
         preset: lesson
       grid:                      # every combination: 3 x 2 runs
@@ -200,12 +295,13 @@ def sweep_command(
         overrides:               # values may have labels
           with_query: {model.class_query: true}
           without: {model.class_query: false}
-      runs:                      # these besides
+      runs:                      # further runs
         - {variant: uniad, seed: 0}
 
     \b
-    Further keys: name; notebook (default: 10_unified_training); timeout
-    (seconds a cell); threads (of a run); gpu (true: on a cluster, a run takes
+    Further keys: name; notebook (default: 10_unified_training; none: train
+    without a notebook, which saves the start of a kernel); timeout
+    (seconds per cell); threads (of a run); gpu (true: on a cluster, a run takes
     one Dask resource GPU). All names are checked before anything starts.
 
     \b
@@ -216,17 +312,25 @@ def sweep_command(
     \b
     On a cluster with a common file system (pip install "mintad\\[cluster]"):
       dask scheduler                      # prints its ADDRESS
-      dask worker ADDRESS --nthreads 1 --resources GPU=1     # one a GPU
+      dask worker ADDRESS --nthreads 1 --resources GPU=1     # one per GPU
       mintad sweep SPEC.yaml --scheduler ADDRESS
 
     \b
     Exit code: 0 all runs are finished; 1 some failed, a table says which and
     why; 2 the file is wrong, nothing was started; 130 after Ctrl-C.
     """
-    from mintad.sweep.command import run_command
+    from mintad.sweep.engine import planned_runs, sweep
+    from mintad.sweep.progress import print_plan, print_summary
+    from mintad.sweep.spec import load_spec
 
-    code = run_command(spec, out=out, workers=workers, scheduler=scheduler, dry_run=dry_run, console=console)
-    raise typer.Exit(code)
+    loaded = load_spec(spec, out=out)
+    if dry_run:
+        print_plan(loaded, planned_runs(loaded), console)
+        return
+    statuses = sweep(loaded, workers=workers, scheduler=scheduler, console=console)
+    print_summary(loaded, statuses, console)
+    if any(status.state != "finished" for status in statuses.values()):
+        raise typer.Exit(1)
 
 
 @app.command("report")
@@ -243,27 +347,26 @@ def report_command(
         typer.Option("--where", metavar="KEY=VALUE", help="Only runs with this value, e.g. data.name=mini."),
     ] = None,
 ) -> None:
-    """Set measured numbers beside the paper's, Tables 1 to 10: a page, and CSV and LaTeX of every table.
+    """Compare measured numbers with the paper's, Tables 1 to 10: a page, and CSV and LaTeX of every table.
 
-    Means and deviations over seeds, paired tests between methods, figures. Unfinished runs are listed and skipped.
+    Means and standard deviations over seeds, paired tests between methods, figures. Unfinished runs are listed and
+    skipped.
     """
     from mintad.report.build import report
 
     made = report(runs, out, tables=tables or (), conditions=conditions or ())
     for name, reason in made.runs.skipped.items():
         errors.print(f"skipped: {name}: {reason}", style="yellow", markup=False)
-    filled = [str(one.number) for one in made.sheets if one.measured]
+    filled = [str(sheet.number) for sheet in made.sheets if sheet.measured]
     count = f"{len(made.runs.configs)} runs, {len(made.runs.skipped)} skipped"
     console.print(f"{count}; measured numbers in table {', '.join(filled) or 'none'}", markup=False)
     console.print(f"report: {made.page.resolve().as_uri()}", soft_wrap=True)
 
 
-@data_app.command("check")
+@data_app.command("check", cls=ListsNames)
 def check_command(
     root: Annotated[Path, typer.Argument(help="Folder of the data set.")],
-    name: Annotated[
-        str, typer.Option("--data", help="mvtec, visa, btad, cifar10, folder; default: recognised.")
-    ] = "auto",
+    name: Annotated[str, typer.Option("--data", help="Data set: {datasets}; default: recognised.")] = "auto",
 ) -> None:
     """Count a data set's images per category and list all its problems at once; exit code 1 if there are errors."""
     from mintad.data.check import check
@@ -274,9 +377,9 @@ def check_command(
         raise typer.Exit(1)
 
 
-@data_app.command("get")
+@data_app.command("get", cls=ListsNames)
 def get_command(
-    name: Annotated[str, typer.Argument(help="mvtec, visa, btad or cifar10.")],
+    name: Annotated[str, typer.Argument(help="Data set: {downloadable}.")],
     root: Annotated[Path, typer.Option("--root", help="The set is put into ROOT/NAME.")] = Path("data"),
     yes: Annotated[bool, typer.Option("--yes", help="Accept the data set's licence without being asked.")] = False,
 ) -> None:
@@ -290,7 +393,7 @@ def get_command(
 
 @cache_app.command("list")
 def cache_list_command() -> None:
-    """The feature caches on this machine."""
+    """List the feature caches on this machine."""
     from mintad.features.cache import cache_root, list_caches
 
     table = Table("key", "grid", "images", "size", "last written", title=str(cache_root()))
@@ -311,6 +414,41 @@ def cache_clear_command(
     if not yes:
         typer.confirm(f"Remove {key or 'all cached features'}?", abort=True)
     console.print(f"freed {clear_caches(key) / 2**20:,.1f} MiB")
+
+
+@notebooks_app.command("train")
+def notebooks_train_command(
+    names: Annotated[list[str] | None, typer.Argument(help="Shared models to train; default all.")] = None,
+    preset_name: Annotated[str, typer.Option("--preset", help="Preset that the notebooks are given.")] = "lesson",
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Trainings at a time; they share the cores.")] = 2,
+) -> None:
+    """Train the models that several notebooks share, so that the notebooks only load them.
+
+    Finished trainings are skipped. Exit code 1 if a training fails.
+    """
+    preset(preset_name)
+    from mintad.course.shared_models import SHARED_MODELS, train_shared_models
+
+    if train_shared_models(names or tuple(SHARED_MODELS), preset_name=preset_name, jobs=jobs):
+        raise typer.Exit(1)
+
+
+@notebooks_app.command("pages")
+def notebooks_pages_command(
+    source: Annotated[Path, typer.Argument(help="Folder of the notebooks.")],
+    target: Annotated[Path, typer.Argument(help="Folder for the pages.")],
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Beginnings of notebook names, e.g. 07; default all.")
+    ] = None,
+    timeout: Annotated[int, typer.Option("--timeout", min=1, help="Seconds that one cell may take.")] = 1800,
+) -> None:
+    """Execute the notebooks and write them as HTML pages that need no network."""
+    try:
+        from mintad.course.pages import build
+    except ImportError as error:
+        raise MintadError(f"pages need further packages ({error}): pip install 'mintad[pages]'") from error
+
+    build(source, target, names=names or (), timeout=timeout)
 
 
 def print_results(run: Path) -> None:
@@ -346,12 +484,12 @@ def _shown(value: float | None) -> str:
 
 
 def is_main_process() -> bool:
-    """Whether this is the only process, or the first of those that torchrun or accelerate started."""
+    """Return whether this is the only process, or the first of those that torchrun or accelerate started."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def main() -> None:
-    """Entry point: user errors are printed without a traceback, exit code 2."""
+    """Run the command line; a `MintadError` is printed in one line and ends with exit code 2."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setLevel(logging.INFO if is_main_process() else logging.WARNING)
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
@@ -362,6 +500,3 @@ def main() -> None:
     except MintadError as error:
         errors.print(f"error: {error}", style="red", markup=False, highlight=False)
         sys.exit(2)
-    except KeyboardInterrupt:
-        errors.print("interrupted; run the same command again to resume", style="yellow")
-        sys.exit(130)

@@ -1,4 +1,8 @@
-"""One process at a time: a lock of the operating system on a file, which ends with the process, however that ends."""
+"""A lock that only one process can hold. The operating system frees it when the process ends, however it ends.
+
+The package filelock would not do: a sweep hands the open file on to its kernels, so that an orphaned kernel still holds
+the lock, and filelock does not give its file away.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +19,21 @@ log = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def exclusive_lock(lock: Path, busy: MintadError) -> Iterator[BinaryIO]:
-    """Hold `lock` while the block runs; the empty file stays, since only the lock on it counts.
+    """Hold a lock while the block runs; the empty file stays, because only the lock on it counts.
 
     Args:
         lock: a file, made if missing, in a folder that exists.
         busy: raised if another process holds the lock.
 
     Yields:
-        The open file; a child process that inherits it holds the lock, too, until both have ended (not on Windows).
+        The open file. A child process that inherits it holds the lock, too, until both have ended (not on Windows).
+
+    Raises:
+        MintadError: `busy`.
     """
     with lock.open("a+b") as file:
         try:
-            _take(file)
+            _lock(file)
         except (BlockingIOError, PermissionError):
             raise busy from None
         except OSError as error:
@@ -34,7 +41,7 @@ def exclusive_lock(lock: Path, busy: MintadError) -> Iterator[BinaryIO]:
         yield file
 
 
-def _take(file) -> None:
+def _lock(file: BinaryIO) -> None:
     try:
         import fcntl
     except ImportError:  # Windows

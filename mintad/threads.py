@@ -1,5 +1,8 @@
-"""How many threads PyTorch's operations take, limited through OpenMP and not by `torch.set_num_threads`: once that has
-been called with more than one, PyTorch's inverse of a batch of matrices hangs on CPUs (pytorch/pytorch#141358)."""
+"""The number of threads of PyTorch's operations, limited through OpenMP.
+
+`torch.set_num_threads` would not do: once it has been called with more than one thread, PyTorch's inverse of a batch of
+matrices hangs on CPUs (pytorch/pytorch#141358).
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,13 @@ from contextlib import AbstractContextManager
 import torch
 from threadpoolctl import ThreadpoolController
 
-_LIBRARIES = ThreadpoolController()  # those that PyTorch has loaded
+_LIBRARIES = ThreadpoolController()  # the libraries that PyTorch has loaded
 
 
 def limit_threads(threads: int = 1) -> AbstractContextManager:
-    """From now on PyTorch's operations use at most `threads` threads, in the thread that calls this; as a context,
-    until its end. Hand it to a pool as `initializer`: the workers then start no threads of their own."""
-    wanted = min(threads, torch.get_num_threads())  # asking is also what keeps the first operation from undoing it
-    return _LIBRARIES.limit(limits=wanted, user_api="openmp")
+    """Limit PyTorch's operations to `threads` threads, in the calling thread; as a context, until its end.
+
+    Given to a pool as `initializer`, it keeps the workers from starting threads of their own.
+    """
+    limit = min(threads, torch.get_num_threads())  # without this question, PyTorch's first operation undoes the limit
+    return _LIBRARIES.limit(limits=limit, user_api="openmp")

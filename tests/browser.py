@@ -1,4 +1,4 @@
-"""A headless Chromium, driven over its DevTools socket: enough to open a page, ask it, press keys, take a picture."""
+"""A headless Chromium, driven over its DevTools socket: open a page, run JavaScript, press keys, take a picture."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ class Page:
 
 
 def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 @contextlib.contextmanager

@@ -1,9 +1,11 @@
-"""A parameterised notebook that takes seconds, and what tests of sweeps share."""
+"""A parameterised notebook that takes seconds, a stub of its execution, and what tests of sweeps share."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,24 +21,24 @@ seed: int = 0  # of the result
 variant: str = "a"  # or b
 overrides: dict = {}  # dotted keys
 rate: float = 0.1  # a number
-behave: str = "well"  # 'fail', 'wait' (for the file go), or 'kill' (the own worker, once)
+behave: str = "well"  # 'fail', 'wait' (for the file go), 'kill' (the own worker, once), or 'always killed'
 out_dir: str = ""  # folder of the run"""
 
 BODY = """\
-import os, signal, time
+import os, signal, sys, time
 from pathlib import Path
 folder = Path(out_dir)
 log = folder.parent.parent / f"{folder.name}.log"
 earlier = log.read_text().split() if log.exists() else []
 lines = [path.read_text() for pid in earlier if (path := Path(f"/proc/{pid}/cmdline")).exists()]
-assert not any("kernel" in line for line in lines), "two attempts at once"
+assert not any("kernel" in line or "stub" in line for line in lines), "two attempts at once"
 log.write_text(" ".join([*earlier, str(os.getpid())]))"""
 
 BEHAVE = """\
 if behave == "fail":
     raise ValueError(f"seed {seed} is unlucky")
-if behave == "kill" and not earlier:
-    os.kill(os.getppid(), signal.SIGKILL)
+if behave == "always killed" or behave == "kill" and not earlier:
+    os.kill(os.getppid() if "ipykernel" in sys.modules else os.getpid(), signal.SIGKILL)
     time.sleep(60)
 while behave == "wait" and not (folder.parent.parent / "go").exists():
     time.sleep(0.05)"""
@@ -44,6 +46,33 @@ while behave == "wait" and not (folder.parent.parent / "go").exists():
 RESULT = """\
 with open(folder / "result.txt", "a") as file:
     print(seed * 10 + len(variant), variant, sorted(overrides.items()), type(rate).__name__, rate, file=file)"""
+
+
+STUB_WORKER = (
+    f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import sweep_builders as stub; stub.work()"
+)
+"""Replaces `mintad.sweep.supervise.WORKER`."""
+PRELOAD = f"import mintad.sweep.supervise\nmintad.sweep.supervise.WORKER = {STUB_WORKER!r}\n"
+"""Code by which another process uses the stub, too."""
+
+
+def work() -> None:
+    """Do what a sweep's worker does, but for papermill and kernel, which take seconds to start."""
+    from mintad.sweep import worker
+
+    worker.execute = execute_here
+    worker.main()
+
+
+def execute_here(job, lock, kernels) -> None:
+    """Run the code of the notebook's cells in this process."""
+    parameters, *cells = ["".join(cell["source"]) for cell in json.loads(Path(job.notebook).read_text())["cells"]]
+    scope: dict = {}
+    exec(parameters, scope)
+    scope.update(job.given, out_dir=job.folder)
+    for source in cells:
+        exec(source, scope)
+    shutil.copy(job.notebook, job.path / "notebook.ipynb")
 
 
 def write_notebook(folder: Path, *, kernel: str = "python3") -> Path:
@@ -67,10 +96,10 @@ def write_spec(folder: Path, **values) -> Path:
 
 
 def quick_imports(folder: Path) -> str:
-    """A value of PYTHONPATH that saves each process 1.4 s: jsonschema does without a grammar that no notebook needs."""
+    """Return a PYTHONPATH that saves each process 1.4 s: jsonschema does without a grammar that no notebook needs."""
     folder.mkdir(exist_ok=True)
     (folder / "rfc3987_syntax.py").write_text("raise ImportError('optional')\n")
-    return str(folder)
+    return os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 def hear_ctrl_c() -> None:

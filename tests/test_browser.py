@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 import time
@@ -12,22 +13,26 @@ import urllib.request
 import nbformat
 import pytest
 from browser import BROWSER, free_port, open_page
+from sweep_builders import quick_imports
 
 from mintad.course import pages
 
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome is installed")
 CELLS = (
-    "from mintad import notebook, plots\nnotebook.setup()",
+    "from mintad import plots\nfrom mintad.course import notebook\nnotebook.setup()",
     'def draw(width):\n    return plots.bars({"a": width}, title=f"width {width}", unit="m")\n\ndraw(8)',
     "from mintad.course.widgets import panel\npanel(draw, width=[8, 16, 32])",
 )
 FIGURES = "document.querySelectorAll('.js-plotly-plot').length"
-TITLES = "[...document.querySelectorAll('.gtitle')].map(one => one.textContent).join('|')"
+TITLES = "[...document.querySelectorAll('.gtitle')].map(title => title.textContent).join('|')"
 
 
 @pytest.fixture
-def folder(tmp_path):
-    cells = [nbformat.v4.new_markdown_cell("# 01 · Panel"), *map(nbformat.v4.new_code_cell, CELLS)]
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", quick_imports(tmp_path / "quick"))
+    cells = [
+        nbformat.v4.new_markdown_cell("# 01 · Panel\n\n$x$ and [second](02_second.ipynb)"),
+        *map(nbformat.v4.new_code_cell, CELLS),
+    ]
     kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), tmp_path / "01_panel.ipynb")
     return tmp_path
@@ -58,6 +63,7 @@ def lab(folder):
             server.wait(20)
 
 
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome is installed")
 def test_a_slider_moves_in_jupyterlab(lab, folder):
     with open_page(lab, folder / "profile") as page:
         page.wait_for("Boolean(window.jupyterapp && document.querySelector('.jp-Notebook .jp-CodeCell'))")
@@ -74,10 +80,18 @@ def test_a_slider_moves_in_jupyterlab(lab, folder):
         assert (folder / "lab.png").stat().st_size > 10_000
 
 
-def test_a_page_shows_its_figures_from_the_disk(folder):
-    page_file = pages.build(folder, folder / "site")[0]
-    with open_page(page_file.as_uri(), folder / "profile") as page:
+def test_a_page_shows_its_figures_without_network_and_kernel(folder):
+    file = pages.build(folder, folder / "site", names=["01"])[0]
+    text = file.read_text()
+    assert "plotly-graph-div" in text and 'src="plotly.min.js"' in text and "<math" in text
+    assert "02_second.html" in text and "Sliders work in the live notebook" in text
+    assert not re.findall(r'(?:src|href)="https?://', text)
+    assert (folder / "site/plotly.min.js").stat().st_size > 1e6
+    assert "01 · Panel" in (folder / "site/index.html").read_text()
+    if BROWSER is None:
+        return
+    with open_page(file.as_uri(), folder / "profile") as page:
         page.wait_for(f"{FIGURES} === 1")
         assert page.ask(TITLES) == "width 8"
-        outside = "performance.getEntriesByType('resource').filter(one => one.name.startsWith('http')).length"
+        outside = "performance.getEntriesByType('resource').filter(entry => entry.name.startsWith('http')).length"
         assert page.ask(outside) == 0

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -14,9 +15,9 @@ import nbformat
 import pytest
 from rich.console import Console
 from sweep_builders import (
+    STUB_WORKER,
     alive,
     executions,
-    finish,
     quick_imports,
     results,
     running,
@@ -27,10 +28,9 @@ from sweep_builders import (
 
 from mintad.errors import TrainingError
 from mintad.lock import exclusive_lock
-from mintad.runs.directory import EXECUTED, SWEPT
-from mintad.sweep import load_spec, plan, read_status, status, sweep, worker
-from mintad.sweep.engine import jobs_of
-from mintad.sweep.local import run_locally
+from mintad.runs.files import EXECUTED
+from mintad.sweep import load_spec, plan, read_status, status, supervise, sweep, worker
+from mintad.sweep.engine import jobs_of, run_locally
 from mintad.sweep.progress import Progress
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
@@ -41,51 +41,61 @@ def quick(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", quick_imports(tmp_path / "quick"))
 
 
-def test_the_run_directory_knows_the_sweeps_files():
-    assert status.EXECUTED == EXECUTED and SWEPT == (status.PARAMETERS, status.STATUS)
+@pytest.fixture
+def stubbed(monkeypatch):
+    """Runs start in the usual processes, but without papermill and kernel."""
+    monkeypatch.setattr(supervise, "WORKER", STUB_WORKER)
 
 
-def test_failures_are_recorded_and_finished_runs_are_skipped(tmp_path, monkeypatch):
-    """Three runs: one well, one that fails, one whose worker is killed in mid-run."""
-    write_notebook(tmp_path)
+@posix
+def test_papermill_runs_the_notebook_and_failures_are_recorded(tmp_path, monkeypatch):
+    """A kernel that fails to start once, a run that ends well, one with an error, and one that takes too long."""
+    folder = tmp_path / "kernels" / "flaky"
+    folder.mkdir(parents=True)
+    kernel = f'mkdir "{tmp_path}/once" 2>/dev/null && exit 1; exec "$@"'
+    command = ["sh", "-c", kernel, "kernel", sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    (folder / "kernel.json").write_text(json.dumps({"argv": command, "display_name": "flaky", "language": "python"}))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
     monkeypatch.chdir(tmp_path)  # papermill resolves against it
-    listed = [{"behave": "well", "overrides": {"a.b": 1}, "rate": 1}, {"behave": "fail", "seed": 3}, {"behave": "kill"}]
-    spec = load_spec(write_spec(tmp_path, out="out {seed}", runs=listed))  # papermill fills in braces
-    done = sweep(spec, workers=2)
-    by_kind = {name.partition(",")[0].partition("-")[0].removeprefix("behave="): name for name in done}
-    well, fail, kill = (by_kind[kind] for kind in ("well", "fail", "kill"))
+    write_notebook(tmp_path, kernel="flaky")
+    listed = [{"behave": "well", "overrides": {"a.b": 1}, "rate": 1}, {"behave": "fail", "seed": 3}, {"behave": "wait"}]
+    spec = load_spec(write_spec(tmp_path, out="out {seed}", runs=listed, timeout=4))  # papermill fills in braces
+    statuses = sweep(spec, workers=2)
+    well, fail, late = (next(name for name in statuses if f"={kind}" in name) for kind in ("well", "fail", "wait"))
 
-    assert {name: found.state for name, found in done.items()} == {well: "finished", fail: "failed", kill: "finished"}
-    assert done[fail].error == "ValueError: seed 3 is unlucky (cell 3)" and done[fail].attempts == 1
-    assert done[kill].attempts == 2 and [len(executions(tmp_path)[name]) for name in (well, fail, kill)] == [1, 1, 2]
-    assert results(spec.out) == {well: "1 a [('a.b', 1)] int 1\n", kill: "1 a [] float 0.1\n"}
+    assert [statuses[name].state for name in (well, fail, late)] == ["finished", "failed", "failed"]
+    assert statuses[fail].error == "ValueError: seed 3 is unlucky (cell 3)" and "timeout" in statuses[late].error
+    assert sum(status.attempts for status in statuses.values()) == 4, "one kernel did not start"
+    assert {name: len(pids) for name, pids in executions(tmp_path).items()} == {well: 1, fail: 1, late: 1}
     assert not any(alive(pid) for pids in executions(tmp_path).values() for pid in pids)
-    for name, found in done.items():
+    assert results(spec.out) == {well: "1 a [('a.b', 1)] int 1\n"}
+    for name, outcome in statuses.items():
         notebook = nbformat.read(spec.out / name / EXECUTED, as_version=4)
         assert any("injected-parameters" in cell.metadata.get("tags", ()) for cell in notebook.cells)
         parameters = json.loads((spec.out / name / "parameters.json").read_text())
         assert set(parameters) == {"seed", "variant", "overrides", "rate", "behave"}
-        assert found.seconds > 0 and found.host and found.started
+        assert outcome.seconds > 0 and outcome.host and outcome.started
     assert sorted(os.listdir(spec.out / well)) == ["notebook.ipynb", "parameters.json", "result.txt", "status.json"]
-
-    again = sweep(spec, workers=2)
-    assert again[well] == done[well] and again[kill] == done[kill] and again[fail].attempts == 2
-    assert [len(executions(tmp_path)[name]) for name in (well, fail, kill)] == [1, 2, 2]
 
 
 @posix
-def test_a_kernel_that_fails_to_start_gets_a_second_chance(tmp_path, monkeypatch):
-    """A kernel whose first process ends at once; the notebook is run by the second."""
-    folder = tmp_path / "kernels" / "flaky"
-    folder.mkdir(parents=True)
-    kernel = f'[ -e "{tmp_path}/once" ] || {{ touch "{tmp_path}/once"; exit 1; }}; exec "$@"'
-    command = ["sh", "-c", kernel, "kernel", sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    (folder / "kernel.json").write_text(json.dumps({"argv": command, "display_name": "flaky", "language": "python"}))
-    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
-    write_notebook(tmp_path, kernel="flaky")
-    spec = load_spec(write_spec(tmp_path, runs=[{"seed": 2}]))
-    ((name, done),) = sweep(spec).items()
-    assert (done.state, done.attempts, len(executions(tmp_path)[name])) == ("finished", 2, 1)
+def test_finished_runs_are_skipped_and_killed_ones_repeated(tmp_path, stubbed):
+    write_notebook(tmp_path)
+    listed = [{"behave": "well"}, {"behave": "fail"}, {"behave": "kill"}, {"behave": "always killed"}]
+    spec = load_spec(write_spec(tmp_path, runs=listed))
+    first = sweep(spec, workers=2)
+    names = {kind: next(name for name in first if f"={kind}-" in name) for kind in ("well", "fail", "kill")}
+    always = next(name for name in first if "always" in name)
+    assert [(first[name].state, first[name].attempts) for name in (*names.values(), always)] == [
+        ("finished", 1),
+        ("failed", 1),
+        ("finished", 2),
+        ("failed", supervise.MOST_ATTEMPTS),
+    ]
+    assert "SIGKILL" in first[always].error
+    second = sweep(spec, workers=2)
+    assert all(second[names[kind]] == first[names[kind]] for kind in ("well", "kill"))
+    assert second[names["fail"]].attempts == 2
 
 
 def attempt_with(execute, tmp_path, monkeypatch):
@@ -107,33 +117,47 @@ def test_only_a_kernel_start_is_repeated_and_only_once(tmp_path, monkeypatch):
 
     for number, (execute, attempts, text) in enumerate([(no_kernel, 2, "failed to start"), (no_luck, 1, "not now")]):
         (tmp_path / str(number)).mkdir()
-        found = attempt_with(execute, tmp_path / str(number), monkeypatch)
-        assert (found.state, found.attempts) == ("failed", attempts) and text in found.error
+        outcome = attempt_with(execute, tmp_path / str(number), monkeypatch)
+        assert (outcome.state, outcome.attempts) == ("failed", attempts) and text in outcome.error
 
 
 @posix
-def test_ctrl_c_leaves_what_can_be_resumed(tmp_path):
+def test_ctrl_c_ends_the_kernels_and_leaves_what_can_be_resumed(tmp_path, monkeypatch):
     write_notebook(tmp_path)
     path = write_spec(tmp_path, fixed={"behave": "wait"}, grid={"seed": [0, 1]})
-    out = load_spec(path).out
+    spec = load_spec(path)
     with running("-m", "mintad", "sweep", path) as process:
         until(lambda: executions(tmp_path), "the first run", process)
-        code, text = finish("-m", "mintad", "sweep", path)
-        assert code == 2 and "another sweep is running" in text
+        with pytest.raises(TrainingError, match=str(spec.out)):
+            sweep(spec)
         process.send_signal(signal.SIGINT)
         text = process.communicate(timeout=30)[0]
         assert process.returncode == 130 and "again to resume" in text and "Traceback" not in text, text
     (name,), (pids,) = executions(tmp_path).keys(), executions(tmp_path).values()
-    assert read_status(out / name).state == "interrupted" and not any(alive(pid) for pid in pids)
-    assert results(out) == {}
+    assert read_status(spec.out / name).state == "interrupted" and not any(alive(pid) for pid in pids)
+    assert results(spec.out) == {}
 
     (tmp_path / "go").touch()
-    done = sweep(load_spec(path), workers=2)
-    assert [found.state for found in done.values()] == ["finished"] * 2
-    assert done[name].attempts == 2 and len(results(out)) == 2
+    monkeypatch.setattr(supervise, "WORKER", STUB_WORKER)
+    statuses = sweep(spec, workers=2)
+    assert [status.state for status in statuses.values()] == ["finished"] * 2
+    assert statuses[name].attempts == 2 and len(results(spec.out)) == 2
 
 
-def test_a_second_attempt_waits_and_then_finds_the_first_ones_result(tmp_path):
+@posix
+def test_a_child_that_inherits_the_lock_holds_it(tmp_path):
+    """So a kernel whose worker was killed keeps the next attempt away as long as it lives."""
+    busy = TrainingError("busy")
+    with exclusive_lock(tmp_path / "lock", busy) as file:
+        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=[file.fileno()])
+    with pytest.raises(TrainingError), exclusive_lock(tmp_path / "lock", busy):
+        pass
+    child.communicate(b"\n")
+    with exclusive_lock(tmp_path / "lock", busy):
+        pass
+
+
+def test_a_second_attempt_waits_and_then_finds_the_first_ones_result(tmp_path, stubbed):
     """What a cluster does that only lost sight of a worker."""
     write_notebook(tmp_path)
     spec = load_spec(write_spec(tmp_path, runs=[{"seed": 2}]))
@@ -143,7 +167,7 @@ def test_a_second_attempt_waits_and_then_finds_the_first_ones_result(tmp_path):
     second = threading.Thread(target=lambda: list(run_locally([job], 1)))
     with exclusive_lock(spec.out / status.WORK / f"{job.path.name}.lock", busy):
         second.start()
-        time.sleep(2)
+        time.sleep(1)
         assert second.is_alive() and not job.path.exists()
         job.path.mkdir()
         (job.path / EXECUTED).touch()
@@ -169,11 +193,3 @@ def test_the_live_view_reads_the_folders(tmp_path):
     text = console.export_text()
     assert "2 of 4 ended (1 failed), 1 running, 1 waiting" in text and f"{jobs[1].path.name}  since" in text
     assert f"2/4 {jobs[2].path.name} failed at attempt 2: ValueError: no [red]luck[/red]" in text
-
-
-def test_what_a_cell_may_take_is_limited(tmp_path):
-    write_notebook(tmp_path)
-    spec = load_spec(write_spec(tmp_path, runs=[{"behave": "wait"}], timeout=1))
-    ((name, done),) = sweep(spec).items()
-    assert done.state == "failed" and "longer than the sweep's timeout" in done.error and done.attempts == 1
-    assert not alive(executions(tmp_path)[name][0])

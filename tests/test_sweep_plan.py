@@ -15,7 +15,8 @@ from mintad.errors import ConfigError
 from mintad.model import VARIANTS
 from mintad.report import paper
 from mintad.sweep import load_spec, plan
-from mintad.sweep.engine import existing_names
+from mintad.sweep.engine import planned_runs
+from mintad.sweep.plan import TRAINING
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +54,9 @@ def test_an_axis_may_set_several_parameters(folder):
 
 
 def test_names_are_unique_and_do_not_follow_the_order(folder):
-    one = planned(folder, grid={"seed": [0, 1], "overrides": [{"a": 1, "b": 2}, {}]}, fixed={"rate": 0.2})
-    other = planned(folder, fixed={"rate": 0.2}, grid={"overrides": [{}, {"b": 2, "a": 1}], "seed": [1, 0]})
-    assert len({run.name for run in one}) == 4 and {run.name for run in one} == {run.name for run in other}
+    runs = planned(folder, grid={"seed": [0, 1], "overrides": [{"a": 1, "b": 2}, {}]}, fixed={"rate": 0.2})
+    reordered = planned(folder, fixed={"rate": 0.2}, grid={"overrides": [{}, {"b": 2, "a": 1}], "seed": [1, 0]})
+    assert len({run.name for run in runs}) == 4 and {run.name for run in runs} == {run.name for run in reordered}
     long = planned(folder, grid={"overrides": [{"k": "x" * 300 + letter} for letter in "ab"]})
     assert len({run.name for run in long}) == 2 and max(len(run.name) for run in long) < 120
 
@@ -64,48 +65,58 @@ def test_the_same_run_is_found_again(folder, tmp_path):
     """Written-out defaults, and axes that were fixed before, make no other run."""
     before = planned(folder, fixed={"variant": "b"}, grid={"seed": [0]})[0]
     (tmp_path / before.name).mkdir()
-    after = planned(folder, grid={"seed": [0, 1], "variant": ["b"]}, fixed={"rate": 0.1})
-    names = [run.name for run in existing_names(tmp_path, after)]
+    path = write_spec(folder, grid={"seed": [0, 1], "variant": ["b"]}, fixed={"rate": 0.1})
+    names = [run.name for run in planned_runs(load_spec(path, out=tmp_path))]
     assert before.name in names and len(names) == 2
     assert len(planned(folder, grid={"seed": [0, 0]}, runs=[{"seed": 0}])) == 1
 
 
 @pytest.mark.parametrize(
-    ("values", "message"),
+    ("values", "names"),
     [
-        ({"gird": {"seed": [0]}}, r"unknown key 'gird'. Did you mean 'grid'\?"),
-        ({"grid": {"sed": [0]}}, r"grid: the notebook has no parameter 'sed'. Did you mean 'seed'\?"),
-        ({"fixed": {"varriant": "a"}}, r"fixed: .* 'varriant'. Did you mean 'variant'\?"),
-        ({"runs": [{"seed": 0}, {"sede": 0}]}, r"run 2: .* 'sede'. Did you mean 'seed'\?"),
-        ({"grid": {"overides": {"on": {"model.x": 1}}}}, r"'model.x'. Did you mean 'overrides'\?"),
-        ({"grid": {"sed": {"on": 1}}}, r"no parameter 'sed'. Did you mean 'seed'\?"),
-        ({"fixed": {"out_dir": "x"}}, "out_dir is set by the sweep"),
-        ({"grid": {"seed": 3}}, "grid.seed must be a list of values"),
-        ({"grid": {"seed": []}}, "grid.seed must be a list of values"),
-        ({"grid": {"seed": ["0"]}}, "seed must be int, not '0'"),
-        ({"grid": {"seed": [True]}}, "seed must be int, not True"),
-        ({"fixed": {"rate": "1e-4"}}, "rate must be float, not '1e-4' .YAML wants 1.0e-4"),
-        ({"fixed": {"rate": float("nan")}}, "no plain value"),
-        ({"grid": {"seed": [1], "b": {"x": {"seed": 2}}}}, "two axes of the grid set seed"),
-        ({"fixed": {"overrides": "{a: 1}"}, "grid": {"overrides": {"x": {"b": 1}}}}, "use mappings"),
-        ({"timeout": "soon"}, "timeout must be a number of seconds"),
-        ({"threads": 0}, "threads must be a whole number"),
-        ({"gpu": 1}, "gpu must be true or false"),
-        ({"runs": {"seed": 1}}, "runs must be a list"),
-        ({"notebook": "tinny.ipynb", "fixed": {"seed": 1}}, "cannot read the notebook .*tinny.ipynb"),
+        ({"gird": {"seed": [0]}}, "'gird'.*'grid'"),
+        ({"grid": {"sed": [0]}}, "grid.*'sed'.*'seed'"),
+        ({"fixed": {"varriant": "a"}}, "fixed.*'varriant'.*'variant'"),
+        ({"runs": [{"seed": 0}, {"sede": 0}]}, "run 2.*'sede'.*'seed'"),
+        ({"grid": {"overides": {"on": {"model.x": 1}}}}, "'model.x'.*'overrides'"),
+        ({"grid": {"sed": {"on": 1}}}, "'sed'.*'seed'"),
+        ({"fixed": {"out_dir": "x"}}, "out_dir"),
+        ({"grid": {"seed": 3}}, "grid.seed"),
+        ({"grid": {"seed": []}}, "grid.seed"),
+        ({"grid": {"seed": ["0"]}}, "seed.*int.*'0'"),
+        ({"grid": {"seed": [True]}}, "seed.*int.*True"),
+        ({"grid": [1]}, "grid"),
+        ({"fixed": {"rate": "1e-4"}}, "rate.*float.*'1e-4'.*1.0e-4"),
+        ({"fixed": {"rate": float("nan")}}, "rate"),
+        ({"grid": {"seed": [1], "b": {"x": {"seed": 2}}}}, "seed"),
+        ({"fixed": {"overrides": "{a: 1}"}, "grid": {"overrides": {"x": {"b": 1}}}}, "overrides"),
+        ({"name": 3}, "name"),
+        ({"out": ""}, "out"),
+        ({"timeout": "soon"}, "timeout"),
+        ({"timeout": float("inf")}, "timeout"),
+        ({"threads": 0}, "threads"),
+        ({"gpu": 1}, "gpu"),
+        ({"runs": {"seed": 1}}, "runs"),
+        ({"runs": [{}]}, "runs.0"),
+        ({"notebook": "tinny.ipynb", "fixed": {"seed": 1}}, "tinny.ipynb"),
     ],
 )
-def test_what_is_wrong_is_refused(folder, values, message):
-    with pytest.raises(ConfigError, match=message):
+def test_a_mistake_is_refused_in_one_line_that_names_it(folder, values, names):
+    with pytest.raises(ConfigError, match=names) as refused:
         planned(folder, **values)
+    assert "\n" not in str(refused.value)
 
 
 def test_a_damaged_file_is_refused(tmp_path):
-    for text, message in ("grid: {seed: [0]\n", "cannot read"), ("grid: 1\ngrid: 2\n", "'grid' is given twice"):
+    for text, message in (
+        ("grid: {seed: [0]\n", "spec.yaml"),
+        ("grid: 1\ngrid: 2\n", "'grid'.*line 2"),
+        ("[1]", "spec.yaml"),
+    ):
         (tmp_path / "spec.yaml").write_text(text)
         with pytest.raises(ConfigError, match=message):
             load_spec(tmp_path / "spec.yaml")
-    with pytest.raises(ConfigError, match="cannot read the sweep"):
+    with pytest.raises(ConfigError, match="none.yaml"):
         load_spec(tmp_path / "none.yaml")
 
 
@@ -132,13 +143,13 @@ def test_a_training_is_checked_before_it_starts(tmp_path):
     names = {"preset": "lesson", "data": "mini", "root": "", "categories": "", "variant": "mint_ad", "device": "cpu"}
     lines = [f"{name}: str = {value!r}  # text" for name, value in names.items()]
     cell = nbformat.v4.new_code_cell("\n".join([*lines, "seed: int = 0  # n", "overrides: dict = {}  # keys"]))
-    cell.metadata["tags"] = ["parameters"]
+    cell.metadata["tags"] = ["parameters", TRAINING]
     metadata = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
     nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=metadata), tmp_path / "tiny.ipynb")
     assert len(planned(tmp_path, grid={"overrides": {"off": {"model.adapter": False}}})) == 1
-    with pytest.raises(ConfigError, match=r"'model.adpter'. Did you mean 'model.adapter'\?"):
+    with pytest.raises(ConfigError, match="'model.adpter'.*'model.adapter'"):
         planned(tmp_path, grid={"overrides": {"off": {"model.adpter": False}}})
-    with pytest.raises(ConfigError, match=r"Did you mean 'uniad'\?"):
+    with pytest.raises(ConfigError, match="'unaid'.*'uniad'"):
         planned(tmp_path, grid={"variant": ["uniad", "unaid"]})
 
 

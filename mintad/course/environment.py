@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-import timm
 import torch
 from packaging.requirements import Requirement
 
@@ -175,6 +174,7 @@ def weights() -> list[Check]:
 
 def in_hub_cache(timm_name: str) -> bool:
     """Whether timm's weights of this name lie in the hub's cache on this machine."""
+    import timm
     from huggingface_hub import try_to_load_from_cache
 
     cfg = timm.get_pretrained_cfg(timm_name)

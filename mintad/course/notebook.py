@@ -1,4 +1,4 @@
-"""What every notebook begins with, where its results go, and the trained models that several notebooks share."""
+"""The first cell of every notebook: refuse misspelt parameters, seed, choose a device, set the look of figures."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ import torch
 from plotly.io.base_renderers import MimetypeRenderer
 
 import mintad
-from mintad.config import Config
 from mintad.errors import ConfigError, nearest
 from mintad.plots import template
-from mintad.training.loop import make_accelerator
+from mintad.training.loop import pick_device
 
 RENDERER = "MINTAD_RENDERER"
 """Environment variable: plotly's renderer; 'pages' writes figures as HTML for `mintad.course.pages`."""
@@ -25,18 +24,18 @@ INJECTED = "# Parameters"
 
 
 def setup(*, seed: int = 0, device: str = "auto") -> torch.device:
-    """Begin a notebook: refuse misspelt parameters, seed everything, choose device and look, print one line.
+    """Set up a notebook: refuse misspelt parameters, seed everything, choose a device, style figures, print one line.
 
     Args:
         seed: of Python, NumPy and PyTorch.
         device: 'auto' (a GPU if there is one), 'cpu' or 'cuda'.
 
     Raises:
-        ConfigError: papermill injected a parameter that the notebook does not have, or a device that is none.
-        TrainingError: cuda is asked for where there is none.
+        ConfigError: papermill injected a parameter that the notebook does not have, or the device is unknown.
+        TrainingError: cuda is asked for on a machine without a GPU.
     """
     refuse_unknown_parameters(_cells_run())
-    chosen = make_accelerator(Config().override(**{"train.device": device}).train).device
+    torch_device = pick_device(device)
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
@@ -45,13 +44,14 @@ def setup(*, seed: int = 0, device: str = "auto") -> torch.device:
     pio.renderers["pages"] = _PageRenderer()
     if os.environ.get(RENDERER):
         pio.renderers.default = os.environ[RENDERER]
-    machine = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else f"{torch.get_num_threads()} threads"
-    print(f"mintad {mintad.__version__} · torch {torch.__version__} · {chosen.type} ({machine}) · seed {seed}")
-    return chosen
+    on_gpu = torch_device.type == "cuda"
+    machine = torch.cuda.get_device_name(torch_device) if on_gpu else f"{torch.get_num_threads()} threads"
+    print(f"mintad {mintad.__version__} · torch {torch.__version__} · {torch_device.type} ({machine}) · seed {seed}")
+    return torch_device
 
 
 class _PageRenderer(MimetypeRenderer):
-    """Figures as HTML without scripts of their own: the page loads plotly once, see `mintad.course.pages`."""
+    """A renderer of figures as HTML without scripts: the page loads plotly once, see `mintad.course.pages`."""
 
     def to_mimebundle(self, figure: dict) -> dict[str, str]:
         html = pio.to_html(

@@ -1,14 +1,9 @@
-"""The notebook series as browsable pages: executed, with figures and formulas that need no network.
-
-python -m mintad.course.pages notebooks site        (`make pages`)
-"""
+"""The notebook series as HTML pages that need no network, for `mintad notebooks pages`."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,22 +37,22 @@ def build(source: Path, target: Path, *, names: Sequence[str] = (), timeout: int
     Args:
         source: folder of notebooks.
         target: folder for the pages; made if missing.
-        names: beginnings of the notebooks wanted ('01', '07_inr'); all if empty.
-        timeout: seconds for a cell.
+        names: beginnings of notebook names ('01', '07_inr'); all if empty.
+        timeout: seconds that one cell may take.
 
     Returns:
         The pages written.
 
     Raises:
-        MintadError: no notebook found, or one fails; the message names it and its error.
+        MintadError: there is no such notebook, or one fails; the message names it and its error.
     """
-    found = sorted(path for path in source.glob("*.ipynb") if not names or path.name.startswith(tuple(names)))
-    if not found:
+    notebooks = sorted(path for path in source.glob("*.ipynb") if not names or path.name.startswith(tuple(names)))
+    if not notebooks:
         raise MintadError(f"no notebook in {source}" + (f" begins with {', '.join(names)}" if names else ""))
     target.mkdir(parents=True, exist_ok=True)
     (target / "plotly.min.js").write_text(get_plotlyjs(), encoding="utf-8")
     pages = []
-    for path in found:
+    for path in notebooks:
         began = time.perf_counter()
         page = target / f"{path.stem}.html"
         page.write_text(render(path, timeout=timeout), encoding="utf-8")
@@ -70,7 +65,7 @@ def build(source: Path, target: Path, *, names: Sequence[str] = (), timeout: int
 
 
 def render(path: Path, *, timeout: int = 1800) -> str:
-    """One notebook, executed in its folder, as a page beside which plotly.min.js lies.
+    """Execute a notebook in its folder and return it as a page that loads plotly.min.js from the page's own folder.
 
     Raises:
         MintadError: a cell fails.
@@ -96,7 +91,7 @@ def render(path: Path, *, timeout: int = 1800) -> str:
 
 
 def formulas(markdown: str) -> str:
-    """LaTeX between dollars as MathML, which browsers draw themselves; code is left alone."""
+    """Replace LaTeX between dollars by MathML, which browsers draw themselves; code is left alone."""
     parts = CODE.split(markdown)
     return "".join(part if n % 2 else FORMULA.sub(_mathml, part) for n, part in enumerate(parts))
 
@@ -111,22 +106,3 @@ def _title(path: Path) -> str:
         return ""
     first = nbformat.read(path, as_version=4).cells[0].source
     return first.splitlines()[0].lstrip("# ")
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m mintad.course.pages", description=__doc__.splitlines()[0])
-    parser.add_argument("source", type=Path, help="folder of notebooks")
-    parser.add_argument("target", type=Path, help="folder for the pages")
-    parser.add_argument("names", nargs="*", help="beginnings of notebook names; all if none")
-    parser.add_argument("--timeout", type=int, default=1800, help="seconds for a cell")
-    options = parser.parse_args(arguments)
-    try:
-        build(options.source, options.target, names=options.names, timeout=options.timeout)
-    except MintadError as error:
-        print(f"mintad.course.pages: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

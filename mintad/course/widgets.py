@@ -1,4 +1,4 @@
-"""Interactive panels: a few controls and a figure that is drawn anew when one of them moves."""
+"""Interactive panels: a few controls and a figure that is drawn again when one of them moves."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import ipywidgets
 import plotly.graph_objects as go
 from IPython.display import display
 
-MOST = 3
-"""Controls of a panel: with more, nobody finds what matters."""
+MOST_CONTROLS = 3
+"""Most controls of a panel: with more, nobody finds what matters."""
 
 
 def panel(draw: Callable[..., go.Figure], **controls: Sequence[Any] | bool) -> ipywidgets.VBox:
-    """Controls above a figure. A static figure stands before every panel, so nothing is drawn until a control moves.
+    """Put controls above a figure, which is drawn when one of them moves; a static figure precedes every panel.
 
     Args:
         draw: pure function of the controls' values; computes at most what 300 ms allow.
@@ -23,20 +23,20 @@ def panel(draw: Callable[..., go.Figure], **controls: Sequence[Any] | bool) -> i
     Raises:
         ValueError: no control, more than three, or one without values.
     """
-    if not 0 < len(controls) <= MOST:
-        raise ValueError(f"a panel has 1 to {MOST} controls, not {len(controls)}")
-    made = {name: _control(name, values) for name, values in controls.items()}
+    if not 0 < len(controls) <= MOST_CONTROLS:
+        raise ValueError(f"a panel has 1 to {MOST_CONTROLS} controls, not {len(controls)}")
+    widgets = {name: _control(name, values) for name, values in controls.items()}
     output = ipywidgets.Output()
 
     def redraw(_: Any = None) -> None:
-        figure = draw(**{name: control.value for name, control in made.items()})
+        figure = draw(**{name: control.value for name, control in widgets.items()})
         with output:
             output.clear_output(wait=True)
             display(figure)
 
-    for control in made.values():
+    for control in widgets.values():
         control.observe(redraw, names="value")
-    return ipywidgets.VBox([ipywidgets.HBox(list(made.values())), output])
+    return ipywidgets.VBox([ipywidgets.HBox(list(widgets.values())), output])
 
 
 def _control(name: str, values: Sequence[Any] | bool) -> ipywidgets.Widget:

@@ -9,7 +9,6 @@ import difflib
 from collections.abc import Sequence
 
 import numpy as np
-import timm
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -126,6 +125,8 @@ def build_backbone(
     """
     if resize not in ("bilinear", "area"):
         raise ConfigError(f"features.resize = '{resize}':{nearest(resize, ('bilinear', 'area'))}")
+    import timm  # here, because it takes longer to import than all the rest together
+
     timm_name = timm_model(name)
     cfg = timm.get_pretrained_cfg(timm_name)
     options = {"img_size": image_size} if cfg is not None and cfg.fixed_input_size else {}
@@ -154,6 +155,8 @@ def build_backbone(
 
 def timm_model(name: str) -> str:
     """timm's name, with a tag where timm's default weights are not the ones we mean; see `build_backbone`."""
+    import timm
+
     name = LITE0_MODEL if name == "efficientnet_lite0" else name
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
@@ -172,6 +175,8 @@ def timm_model(name: str) -> str:
 
 def _stages(timm_name: str, reductions: Sequence[int], options: dict[str, int]) -> tuple[int, ...]:
     """Indices of the stages with these reductions."""
+    import timm
+
     try:
         with torch.device("meta"):  # shapes only: no memory, no initialisation
             info = timm.create_model(timm_name, features_only=True, **options).feature_info
@@ -197,5 +202,7 @@ def _cut(network: nn.Module) -> None:
 
 
 def _full_names(timm_name: str, options: dict[str, int]) -> list[str]:
+    import timm
+
     with torch.device("meta"):
         return list(timm.create_model(timm_name, **options).state_dict())

@@ -14,7 +14,6 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -108,6 +107,8 @@ def lite0_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         WeightsError: number or shapes of tensors differ, so it is another release of the package.
     """
+    import timm
+
     found = list(load_tensors(path).values())
     with torch.device("meta"):
         wanted = timm.create_model(LITE0_MODEL).state_dict()
@@ -124,6 +125,7 @@ def hub_file(timm_name: str) -> Path:
         WeightsError: no weights of this name are published, or the hub is off (HF_HUB_OFFLINE) or does not
             answer.
     """
+    import timm
     from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
 
     cfg = timm.get_pretrained_cfg(timm_name)

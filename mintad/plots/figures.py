@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
-from sklearn.metrics import precision_recall_curve, roc_curve
 
 from mintad.data.records import category_keys
 from mintad.plots.theme import ANOMALOUS, FAINT, INK, NORMAL, OKABE_ITO, template, text, thin
@@ -24,6 +23,8 @@ def roc_pr(scores: pd.DataFrame) -> go.Figure:
     Args:
         scores: columns dataset, category, label, pred_score.
     """
+    from sklearn.metrics import precision_recall_curve, roc_curve  # here, because it takes a second to import
+
     groups = {key: group for key, group in _by_category(scores) if group["label"].nunique() == 2}
     values = {key: auroc(group["pred_score"], group["label"]) for key, group in groups.items()}
     weakest = sorted(values, key=values.__getitem__)

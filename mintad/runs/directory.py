@@ -31,6 +31,7 @@ from mintad.baselines import BASELINES
 from mintad.config import Config
 from mintad.errors import DataError, MintadError, TrainingError
 from mintad.lock import exclusive_lock
+from mintad.runs.files import EXECUTED, PARAMETERS, STATUS
 from mintad.runs.page import write_page
 from mintad.scoring.metrics import RESULT_COLUMNS
 from mintad.scoring.threshold import Threshold
@@ -56,10 +57,6 @@ repeated."""
 OLD_RESULTS = "metrics.json"
 """What versions before 0.2 wrote for `RESULTS`."""
 LOCK = ".lock"
-EXECUTED = "notebook.ipynb"
-"""The executed notebook, where papermill writes it into the run directory; it does so before the run is made."""
-SWEPT = ("parameters.json", "status.json")
-"""What `mintad.sweep` keeps beside it, from before the run is made."""
 VERSIONED = ("mintad", "torch", "torchvision", "timm", "numpy", "pandas", "scikit-learn", "accelerate")
 
 
@@ -320,7 +317,7 @@ def _refuse_foreign(run: Run, overwrite: bool) -> None:
                 text = f"{run.path} exists and is no run directory; choose another --out ({error})"
                 raise TrainingError(text) from error
         return
-    leftovers = {".config.json.tmp", LOCK, EXECUTED, *SWEPT}  # of a process killed just before, papermill, a sweep
+    leftovers = {".config.json.tmp", LOCK, EXECUTED, PARAMETERS, STATUS}  # of a process killed just before, papermill, a sweep
     if run.path.exists() and {file.name for file in run.path.iterdir()} - leftovers:
         raise TrainingError(f"{run.path} exists and is no run directory; choose another --out")
 

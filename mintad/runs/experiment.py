@@ -23,7 +23,7 @@ from mintad.errors import ConfigError, TrainingError, nearest
 from mintad.runs.directory import Run
 from mintad.runs.prepare import prepare_data
 from mintad.runs.separate import FOLDER, train_separate
-from mintad.runs.shared import TrainedRun, runs_dir, shared_model, shared_model_dir
+from mintad.runs.shared import TrainedRun, runs_dir, shared_model_dir, train_shared
 from mintad.runs.train import train_run, trained_model
 from mintad.training.loop import pick_device
 
@@ -143,7 +143,7 @@ def train_setting(
     if setting == "separate":
         return train_separate(config, out, baseline_names=names, progress=False)
     if not str(out_dir):
-        shared_model(config)  # waits where another notebook trains the same
+        return train_shared(config, baselines=names)
     return train_run(config, out, baseline_names=names, progress=False)
 
 

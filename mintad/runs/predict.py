@@ -10,8 +10,6 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
-from rich.console import Console
-from rich.progress import track
 
 from mintad.config import Config
 from mintad.data.images import IMAGE_SUFFIXES, read_image
@@ -20,6 +18,7 @@ from mintad.features.backbone import Backbone
 from mintad.features.extract import full_precision
 from mintad.model import ReconstructionModel
 from mintad.plots import overlay
+from mintad.progress import track
 from mintad.runs.directory import Run
 from mintad.runs.prepare import configured_backbone
 from mintad.runs.train import trained_model
@@ -164,8 +163,7 @@ def predict_files(
     out.mkdir(parents=True, exist_ok=True)
     rows, problems = [], []
     batches = range(0, len(files), batch_size)
-    console = Console(stderr=True)
-    for start in track(batches, description="scoring", console=console, disable=not (progress and console.is_terminal)):
+    for start in track(batches, "scoring", len(batches), show=progress):
         images, names = [], []
         for file in files[start : start + batch_size]:
             try:

@@ -1,4 +1,4 @@
-"""Trained models that several notebooks and commands share: named by their configuration, trained once, then loaded."""
+"""Trained models that notebooks and commands share: named by configuration and code, trained once, then loaded."""
 
 from __future__ import annotations
 
@@ -22,17 +22,20 @@ from mintad.features.table import FeatureTable
 from mintad.lock import exclusive_lock
 from mintad.model import ReconstructionModel
 from mintad.runs.directory import Run
+from mintad.runs.fingerprint import code_fingerprint
 from mintad.runs.prepare import PreparedData, prepare_data
-from mintad.runs.train import new_model, train_run
-from mintad.training import load_weights
+from mintad.runs.train import train_run, trained_model
 
 RUNS = "MINTAD_RUNS"
 """Environment variable: folder of the runs that notebooks make."""
 
 
 def runs_dir() -> Path:
-    """Where notebooks keep their runs: $MINTAD_RUNS, else runs/ of the repository the package lies in, else the user's
-    data folder; never relative to the working directory, which differs between JupyterLab, papermill and nbval."""
+    """Return the folder in which notebooks keep their runs.
+
+    It is $MINTAD_RUNS, else runs/ of the repository that contains the package, else the user's data folder. It never
+    depends on the working directory, because that differs between JupyterLab, papermill and nbval.
+    """
     if os.environ.get(RUNS):
         return Path(os.environ[RUNS]).expanduser().resolve()
     repository = Path(mintad.__file__).resolve().parent.parent
@@ -51,57 +54,74 @@ class TrainedRun:
 
     @property
     def features(self) -> FeatureTable:
+        """The features of all images, row for row as in the record table."""
         return self.prepared.features
 
-    def rows(self, **wanted: Any) -> np.ndarray:
-        """Row numbers of the records whose columns have these values: ``rows(split="test", label=1)``.
+    def rows(self, **conditions: Any) -> np.ndarray:
+        """Return the row numbers of the records whose columns have these values: ``rows(split="test", label=1)``.
 
         Raises:
             ConfigError: a column that the record table does not have.
         """
-        chosen = np.ones(len(self.prepared.records), dtype=bool)
-        for name, value in wanted.items():
-            if name not in self.prepared.records:
-                raise ConfigError(f"records have no column '{name}'." + nearest(name, self.prepared.records.columns))
-            chosen &= (self.prepared.records[name] == value).to_numpy()
-        return np.flatnonzero(chosen)
+        records = self.prepared.records
+        mask = np.ones(len(records), dtype=bool)
+        for column, value in conditions.items():
+            if column not in records:
+                raise ConfigError(f"records have no column '{column}'." + nearest(column, records.columns))
+            mask &= (records[column] == value).to_numpy()
+        return np.flatnonzero(mask)
 
 
 class _Busy(MintadError):
-    """Another notebook holds the run."""
+    """Another process holds the run."""
 
 
 def shared_model(config: Config, *, baselines: Iterable[str] = ()) -> TrainedRun:
-    """The run of this configuration: loaded if a notebook or `mintad train` has finished it in `runs_dir`, else trained
-    now (a line says so). PyTorch's random numbers go on as if nothing had happened, so that the rest of a notebook does
-    not depend on which of the two it was.
+    """Load the shared model of this configuration; train it first if no notebook or command has done so.
+
+    The random state of PyTorch is left as it was, so that the rest of a notebook does not depend on whether the model
+    was trained or loaded.
 
     Args:
-        config: the whole configuration; its fingerprint names the run directory.
-        baselines: of `mintad.baselines.BASELINES`, evaluated with it.
+        config: the whole configuration; with the code it names the run directory.
+        baselines: of `mintad.baselines.BASELINES`, evaluated on the same features.
     """
+    run = train_shared(config, baselines=baselines)
     with torch.random.fork_rng():
-        return _shared_model(config, tuple(baselines))
+        prepared = prepare_data(config, progress=False)
+        model = trained_model(run, prepared.backbone, torch.device("cpu"))
+    return TrainedRun(run, config, prepared, model)
 
 
-def _shared_model(config: Config, baselines: tuple[str, ...]) -> TrainedRun:
-    run = Run(shared_model_dir(config))
+def train_shared(config: Config, *, baselines: Iterable[str] = ()) -> Run:
+    """Return the finished run of `shared_model_dir`; train it now, and say so, if it is not there.
+
+    Where another process trains the same run, wait for it. The random state of PyTorch is left as it was.
+
+    Args:
+        config: the whole configuration.
+        baselines: evaluated on the same features, also if the run is finished and lacks them.
+
+    Raises:
+        MintadError: see `mintad.runs.train.train_run`.
+    """
+    run, names = Run(shared_model_dir(config)), tuple(baselines)
     run.path.parent.mkdir(parents=True, exist_ok=True)
-    while not run.finished:
+    while not run.finished or names:
         try:
-            with exclusive_lock(run.path.with_suffix(".lock"), _Busy(f"{run.path} is being trained")):
+            with torch.random.fork_rng(), exclusive_lock(run.path.with_suffix(".lock"), _Busy(str(run.path))):
                 if not run.finished:
                     print(f"training {config.model.variant} on {config.data.name} once; kept in runs/{run.path.name}")
-                    train_run(config, run.path, baseline_names=baselines, progress=False)
-        except _Busy:  # another notebook trains it: wait
+                return train_run(config, run.path, baseline_names=names, progress=False)
+        except _Busy:
             time.sleep(1)
-    prepared = prepare_data(config, progress=False)
-    model = new_model(config, prepared)
-    load_weights(model, run.checkpoint())
-    return TrainedRun(run, config, prepared, model.eval())
+    return run
 
 
 def shared_model_dir(config: Config) -> Path:
-    """Run directory of a configuration below `runs_dir`, named by variant, data and fingerprint."""
-    text = json.dumps(config.to_dict(), sort_keys=True, default=list)
+    """Return the run directory of a shared model: variant, data set, and a fingerprint of configuration and code.
+
+    A change of the code that trains or scores gives another directory, so a model of older code is never loaded.
+    """
+    text = json.dumps(config.to_dict(), sort_keys=True, default=list) + code_fingerprint()
     return runs_dir() / f"{config.model.variant}-{config.data.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

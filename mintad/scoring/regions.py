@@ -7,7 +7,6 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import ndimage
-from scipy.integrate import trapezoid
 
 from mintad.scoring.ranking import MetricError, StreamingRanking
 
@@ -70,6 +69,8 @@ class MapRanking(StreamingRanking):
         pro, fpr = np.concatenate([[0.0], pro, [1.0]]), np.concatenate([[0.0], fpr, [1.0]])
         inside = fpr <= fpr_limit
         at_limit = np.interp(fpr_limit, fpr, pro)
+        from scipy.integrate import trapezoid  # here, because it takes long to import
+
         return float(trapezoid(np.append(pro[inside], at_limit), np.append(fpr[inside], fpr_limit)) / fpr_limit)
 
     def _absorb(self, other: MapRanking) -> None:

@@ -10,22 +10,21 @@ from uuid import uuid4
 
 from mintad.errors import MintadError
 from mintad.sweep.status import WORK, Status
-from mintad.sweep.supervise import attend, note_failure
+from mintad.sweep.supervise import note_failure, supervise
 from mintad.sweep.worker import Job
 
 log = logging.getLogger(__name__)
 
 STOP = "stop-"
-"""Beginning of the file in `WORK` that interrupts the runs of one start of the sweep: a running task cannot be
-cancelled through Dask."""
+"""Beginning of the name of a file in `WORK` that interrupts the runs, because Dask cannot cancel a running task."""
 CONNECT_SECONDS, STOP_SECONDS = 20, 15
 
 
 def run_on_cluster(jobs: Sequence[Job], scheduler: str, *, gpu: bool = False) -> Iterator[tuple[Job, Status]]:
-    """Run all jobs as tasks of a Dask cluster and give each when it has ended, in whatever order.
+    """Run all jobs as tasks of a Dask cluster and yield each when it has ended.
 
     A task whose worker dies is given to another one, three times at most. Leaving the iteration early interrupts what
-    runs; if this process is killed instead, running tasks go on to their end and are found at the next start.
+    runs; if this process is killed instead, running tasks go on to their end, and the next start finds their results.
 
     Args:
         jobs: of one sweep.
@@ -51,13 +50,13 @@ def run_on_cluster(jobs: Sequence[Job], scheduler: str, *, gpu: bool = False) ->
         raise MintadError(f"cannot reach a Dask scheduler at {scheduler}: {error}") from error
     futures, complete = {}, False
     try:
-        _say_workers(client, gpu)
+        _log_workers(client, gpu)
         for job in jobs:
             key = f"{job.path.name}-{stop.name.removeprefix(STOP)}"
             resources = {"GPU": 1} if gpu else None
             futures[client.submit(task, job, str(stop), key=key, pure=False, resources=resources)] = job
-        for done in as_completed(futures, loop=client.loop):
-            yield futures[done], _outcome(done, futures[done])
+        for future in as_completed(futures, loop=client.loop):
+            yield futures[future], _outcome(future, futures[future])
         complete = True
     finally:
         if not complete:
@@ -67,17 +66,22 @@ def run_on_cluster(jobs: Sequence[Job], scheduler: str, *, gpu: bool = False) ->
 
 
 def task(job: Job, stop: str) -> Status:
-    """What a Dask worker executes: one run, in a process of its own."""
-    file = Path(stop)
-    asked = [0.0]
+    """Supervise one run on a Dask worker.
+
+    Args:
+        job: the run.
+        stop: path of the file that interrupts the run once it exists.
+    """
+    checked = 0.0
 
     def stopped() -> bool:
-        if time.monotonic() - asked[0] < 1:  # the file system is a shared one
+        nonlocal checked
+        if time.monotonic() - checked < 1:  # once a second, because the file system is shared
             return False
-        asked[0] = time.monotonic()
-        return file.exists()
+        checked = time.monotonic()
+        return Path(stop).exists()
 
-    return attend(job, stopped)
+    return supervise(job, stopped)
 
 
 def _outcome(future, job: Job) -> Status:
@@ -88,11 +92,11 @@ def _outcome(future, job: Job) -> Status:
     return note_failure(job, f"on the cluster: {future.exception()}")
 
 
-def _say_workers(client, gpu: bool) -> None:
+def _log_workers(client, gpu: bool) -> None:
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    able = [worker for worker in workers if not gpu or worker["resources"].get("GPU")]
-    slots = sum(int(worker["resources"]["GPU"]) if gpu else worker["nthreads"] for worker in able)
+    suitable = [worker for worker in workers if not gpu or worker["resources"].get("GPU")]
+    slots = sum(int(worker["resources"]["GPU"]) if gpu else worker["nthreads"] for worker in suitable)
     log.info("cluster of %d workers: %d runs at a time", len(workers), slots)
-    if not able:
-        wish = "dask worker ADDRESS --nthreads 1" + (" --resources GPU=1" if gpu else "")
-        log.warning("no worker can take a run yet; waiting for one (%s)", wish)
+    if not suitable:
+        command = "dask worker ADDRESS --nthreads 1" + (" --resources GPU=1" if gpu else "")
+        log.warning("no worker can take a run yet; waiting for one (%s)", command)

@@ -1,11 +1,14 @@
-"""A sweep from its file to its end: plan, skip what is finished, run the rest, tell how it goes."""
+"""A sweep from its plan to its end: skip what is finished, run the rest here or on a cluster, show the progress."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import logging
 import os
+import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
 from pathlib import Path
 
@@ -13,12 +16,13 @@ from rich.console import Console
 
 from mintad.errors import ConfigError, TrainingError
 from mintad.lock import exclusive_lock
+from mintad.runs.fingerprint import code_fingerprint
 from mintad.sweep.cluster import run_on_cluster
-from mintad.sweep.local import run_locally
-from mintad.sweep.plan import RUN_FOLDER, PlannedRun, notebook_parameters, plan
+from mintad.sweep.plan import RUN_FOLDER, PlannedRun, parameters_of, plan
 from mintad.sweep.progress import Progress
 from mintad.sweep.spec import Spec
 from mintad.sweep.status import WORK, Status, read_status, write_plan
+from mintad.sweep.supervise import supervise
 from mintad.sweep.worker import Job, finished
 
 log = logging.getLogger(__name__)
@@ -32,58 +36,56 @@ def sweep(
     Args:
         spec: see `mintad.sweep.spec`.
         workers: processes at a time on this machine.
-        scheduler: address of a Dask scheduler, which takes the place of `workers`.
-        console: for the progress; none by default.
+        scheduler: address of a Dask scheduler, used instead of `workers`.
+        console: shows the progress; none by default.
 
     Returns:
         Name -> status of every run, in the plan's order.
 
     Raises:
-        ConfigError: the sweep is not as it must be; nothing has started.
+        ConfigError: the sweep's file is wrong; nothing has started.
         TrainingError: another process runs a sweep in the same folder.
         MintadError: the cluster cannot be used.
         KeyboardInterrupt: after the runs were stopped; the same call resumes.
     """
     if workers < 1:
         raise ConfigError(f"workers must be at least 1, not {workers}")
-    runs = existing_names(spec.out, plan(spec))
+    runs = planned_runs(spec)
     (spec.out / WORK).mkdir(parents=True, exist_ok=True)
     busy = TrainingError(f"another sweep is running in {spec.out}; wait for it to end, or choose another `out`")
     with exclusive_lock(spec.out / WORK / "lock", busy):
         write_plan(spec.out, {run.name: run.labels for run in runs})
         jobs = jobs_of(spec, runs)
-        left = [job for job in jobs if not finished(job.path)]
-        _say_beginning(spec, jobs, left)
-        outcomes = _outcomes(spec, left, workers, scheduler)
-        with closing(outcomes), Progress(left, total=len(jobs), console=console) as progress:
+        unfinished = [job for job in jobs if not finished(job)]
+        _log_beginning(spec, jobs, unfinished)
+        outcomes = _outcomes(spec, unfinished, workers, scheduler)
+        with closing(outcomes), Progress(unfinished, total=len(jobs), console=console) as progress:
             for job, status in outcomes:
                 progress.ended(job.path.name, status)
     return {run.name: read_status(spec.out / run.name) for run in runs}
 
 
-def existing_names(out: Path, runs: Sequence[PlannedRun]) -> list[PlannedRun]:
-    """The runs, under the names that their folders have if the file named its axes otherwise before."""
-    folders = out.iterdir() if out.is_dir() else ()
+def planned_runs(spec: Spec) -> list[PlannedRun]:
+    """Return the runs of a sweep; one that has a folder keeps its name, even if the file named its axes otherwise then.
+
+    Raises:
+        ConfigError: see `mintad.sweep.plan.plan`.
+    """
+    folders = spec.out.iterdir() if spec.out.is_dir() else ()
     names = {path.name.rpartition("-")[2]: path.name for path in folders if path.is_dir() and path.name != WORK}
-    return [run.named(names.get(run.digest, run.name)) for run in runs]
+    return [run.named(names.get(run.digest, run.name)) for run in plan(spec)]
 
 
 def jobs_of(spec: Spec, runs: Sequence[PlannedRun]) -> list[Job]:
-    """What the workers are told; the notebook is copied, so that editing it does not change a sweep that runs."""
-    content = spec.notebook.read_bytes()
-    digest = hashlib.sha256(content).hexdigest()
-    copy = spec.out / WORK / f"notebook-{digest[:8]}.ipynb"
-    if not copy.exists():
-        temporary = copy.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_bytes(content)
-        os.replace(temporary, copy)
-    takes_folder = RUN_FOLDER in notebook_parameters(spec.notebook)
+    """Return the workers' jobs. The notebook is copied, so that editing it does not change a sweep that is running."""
+    copy, digest = _copied(spec.notebook, spec.out / WORK) if spec.notebook else (None, code_fingerprint())
+    takes_folder = RUN_FOLDER in parameters_of(spec.notebook)
     return [
         Job(
             folder=str(spec.out / run.name),
-            notebook=str(copy),
+            notebook=copy,
             notebook_sha256=digest,
-            cwd=str(spec.notebook.parent),
+            cwd=str(spec.notebook.parent if spec.notebook else Path.cwd()),
             given=run.given,
             parameters=run.parameters,
             takes_folder=takes_folder,
@@ -94,18 +96,62 @@ def jobs_of(spec: Spec, runs: Sequence[PlannedRun]) -> list[Job]:
     ]
 
 
+def _copied(notebook: Path, folder: Path) -> tuple[str, str]:
+    """Copy a notebook and return the path of the copy and the hash of its content."""
+    content = notebook.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    copy = folder / f"notebook-{digest[:8]}.ipynb"
+    if not copy.exists():
+        temporary = copy.with_suffix(f".{os.getpid()}.tmp")
+        temporary.write_bytes(content)
+        os.replace(temporary, copy)
+    return str(copy), digest
+
+
 def _outcomes(spec: Spec, jobs: list[Job], workers: int, scheduler: str | None) -> Iterator[tuple[Job, Status]]:
     if scheduler:
         return run_on_cluster(jobs, scheduler, gpu=spec.gpu)
     return run_locally(jobs, workers)
 
 
-def _say_beginning(spec: Spec, jobs: Sequence[Job], left: Sequence[Job]) -> None:
-    log.info("%s: %d runs, %d of them finished before; in %s", spec.name, len(jobs), len(jobs) - len(left), spec.out)
+def run_locally(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Status]]:
+    """Run all jobs, `workers` processes at a time, and yield each when it has ended.
+
+    Leaving the iteration early, by Ctrl-C or an error, interrupts the running jobs and starts no more.
+
+    Args:
+        jobs: those without `threads` share the cores evenly.
+        workers: processes at a time.
+    """
+    share = max(1, _cores() // workers)
+    stop = threading.Event()
+    with ThreadPoolExecutor(workers, thread_name_prefix="run") as pool:
+        futures = {}
+        for job in jobs:
+            limited = job if job.threads else dataclasses.replace(job, threads=share)
+            futures[pool.submit(supervise, limited, stop.is_set)] = job
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        finally:
+            stop.set()
+            for future in futures:
+                future.cancel()
+
+
+def _cores() -> int:
+    """Return the number of cores that this process may use, which a batch system limits."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _log_beginning(spec: Spec, jobs: Sequence[Job], unfinished: Sequence[Job]) -> None:
+    log.info(
+        "%s: %d runs, %d of them finished before; in %s", spec.name, len(jobs), len(jobs) - len(unfinished), spec.out
+    )
     if not jobs:
         return
     current = jobs[0].notebook_sha256
-    other = [job for job in jobs if finished(job.path) and read_status(job.path).notebook != current]
-    if other:
-        text = "%d finished runs are of another version of the notebook; remove their folders to run them again (%s)"
-        log.warning(text, len(other), other[0].path.name)
+    outdated = [job for job in jobs if finished(job) and read_status(job.path).notebook != current]
+    if outdated:
+        text = "%d finished runs are of another notebook or other code; remove their folders to repeat them (%s)"
+        log.warning(text, len(outdated), outdated[0].path.name)

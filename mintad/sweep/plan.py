@@ -1,10 +1,11 @@
-"""From a sweep's file to its runs: every combination, checked against the notebook, each with a name of its own."""
+"""The runs of a sweep: every combination of values, each checked against the notebook and with its own name."""
 
 from __future__ import annotations
 
 import ast
 import dataclasses
 import hashlib
+import inspect
 import itertools
 import json
 import re
@@ -17,10 +18,12 @@ from mintad.errors import ConfigError, nearest
 from mintad.sweep.spec import Spec
 
 RUN_FOLDER = "out_dir"
-"""The parameter through which a notebook is told its run's folder, if it has one."""
-LONGEST = 100
+"""The parameter that a notebook may have for its run's folder; the sweep sets it."""
+TRAINING = "training"
+"""Tag of a parameters cell whose parameters are those of `mintad.runs.experiment.configure`."""
+MOST_LETTERS = 100
 """Letters of a run's name before its digest."""
-_KINDS = {"int": int, "float": (int, float), "str": str, "bool": bool}
+_TYPES = {"int": int, "float": (int, float), "str": str, "bool": bool}
 
 
 @dataclass(frozen=True)
@@ -28,31 +31,32 @@ class PlannedRun:
     """One run of a sweep."""
 
     name: str
-    """Also of its folder: the axes in alphabetical order, then a digest of the parameters."""
+    """Name of the run and its folder: the axes in alphabetical order, then a digest of the parameters."""
     given: dict[str, Any]
-    """What the file sets."""
+    """The parameters that the file sets."""
     parameters: dict[str, Any]
-    """All parameters: what the file sets, and the notebook's defaults."""
+    """All parameters: those that the file sets, and the notebook's defaults."""
     labels: dict[str, str]
-    """Axis -> the value's label: what tells the run from the others."""
+    """Axis -> label of the run's value, which distinguishes the run from the others."""
 
     @property
     def digest(self) -> str:
+        """The end of the name, which depends on the parameters alone."""
         return self.name.rpartition("-")[2]
 
     def named(self, name: str) -> PlannedRun:
-        """The same run under another name, which ends with the same digest."""
+        """Return the same run under another name, which must end with the same digest."""
         return dataclasses.replace(self, name=name)
 
 
 def plan(spec: Spec) -> list[PlannedRun]:
-    """The runs of a sweep; what is listed twice is one run.
+    """Return the runs of a sweep; the same parameters listed twice are one run.
 
     Raises:
-        ConfigError: the notebook cannot be read or lacks a parameter, a value is of the wrong kind, two axes set the
-            same thing, or there is nothing to run.
+        ConfigError: the notebook cannot be read or lacks a parameter, a value is of the wrong type or no valid
+            configuration (see `TRAINING`), two axes set the same parameter, or there is nothing to run.
     """
-    parameters = notebook_parameters(spec.notebook)
+    parameters = parameters_of(spec.notebook)
     defaults = _defaults(parameters)
     _check_names("fixed", spec.fixed, parameters)
     planned: dict[str, PlannedRun] = {}
@@ -63,29 +67,49 @@ def plan(spec: Spec) -> list[PlannedRun]:
         planned.setdefault(run.digest, run)
     if not planned:
         raise ConfigError(f"{spec.name}: nothing to run; give grid, runs or fixed")
-    _check_configurations(planned.values())
+    if spec.notebook is None or describes_training(spec.notebook):
+        _check_configurations(planned.values())
     return list(planned.values())
 
 
-def notebook_parameters(path: Path) -> dict[str, dict[str, Any]]:
-    """Name -> papermill's description of a notebook's parameters.
+def parameters_of(notebook: Path | None) -> dict[str, dict[str, Any]]:
+    """Return name -> description of a notebook's parameters, as papermill gives it; None stands for plain training.
 
     Raises:
         ConfigError: no such notebook, or it has no parameters.
     """
+    if notebook is None:
+        return _training_parameters()
     from papermill import inspect_notebook
 
     try:
-        found = inspect_notebook(braced(path))
-    except Exception as error:  # papermill's readers raise all sorts
-        raise ConfigError(f"cannot read the notebook {path}: {error}") from error
-    if not found:
-        raise ConfigError(f"{path} has no parameters: tag the cell that sets them `parameters`")
-    return found
+        parameters = inspect_notebook(braced(notebook))
+    except Exception as error:  # papermill's readers raise errors of many classes
+        raise ConfigError(f"cannot read the notebook {notebook}: {error}") from error
+    if not parameters:
+        raise ConfigError(f"{notebook} has no parameters: tag the cell that sets them `parameters`")
+    return parameters
+
+
+def _training_parameters() -> dict[str, dict[str, Any]]:
+    from mintad.runs.experiment import configure, train_setting
+
+    signatures = [inspect.signature(function).parameters.values() for function in (configure, train_setting)]
+    return {
+        parameter.name: {"default": repr(parameter.default), "inferred_type_name": parameter.annotation}
+        for parameter in itertools.chain(*signatures)
+        if parameter.default is not inspect.Parameter.empty
+    }
+
+
+def describes_training(path: Path) -> bool:
+    """Return whether the notebook's parameters cell has the tag `TRAINING`."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return any({"parameters", TRAINING} <= set(cell["metadata"].get("tags", ())) for cell in cells)
 
 
 def braced(path: Path) -> str:
-    """A path as papermill wants it, which fills in braces as str.format does."""
+    """Return a path with its braces doubled, because papermill fills in braces as str.format does."""
     return str(path).replace("{", "{{").replace("}", "}}")
 
 
@@ -94,25 +118,25 @@ def _defaults(parameters: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     for name, entry in parameters.items():
         try:
             values[name] = ast.literal_eval(entry["default"])
-        except (ValueError, SyntaxError):  # computed in the notebook: known only there
+        except (ValueError, SyntaxError):  # the notebook computes it
             continue
     return values
 
 
 def _combinations(spec: Spec, parameters: Mapping) -> Iterable[tuple[dict[str, str], dict[str, Any]]]:
-    """Labels and values of every point of the grid; one without any where only `fixed` is given."""
+    """Yield labels and values of every point of the grid; a single empty one if only `fixed` is given."""
     axes = [_axis(axis, spec.grid[axis], parameters) for axis in sorted(spec.grid)]
     if not axes and spec.runs:
         return
     for point in itertools.product(*axes):
         values: dict[str, Any] = {}
-        for _, _, more in point:
-            values = _merged(values, more)
+        for _, _, axis_values in point:
+            values = _merged(values, axis_values)
         yield {axis: label for axis, label, _ in point}, values
 
 
 def _axis(axis: str, given: list[Any] | dict[str, Any], parameters: Mapping) -> list[tuple[str, str, dict[str, Any]]]:
-    """An axis as (axis, label, parameters) of every value."""
+    """Return (axis, label, parameters) of every value of an axis."""
     labelled = given if isinstance(given, dict) else None
     pairs = list(labelled.items()) if labelled is not None else [(_label(value), value) for value in given]
     if axis in parameters:
@@ -142,22 +166,22 @@ def _check_names(place: str, values: Mapping[str, Any], parameters: Mapping, als
 
 
 def _check_values(given: Mapping[str, Any], parameters: Mapping[str, Mapping[str, Any]]) -> None:
-    """Plain values of the declared kind; papermill would hand on the text '1e-4' for a number."""
+    """Refuse values of another type than declared; papermill would pass on the text '1e-4' for a number."""
     for name, value in given.items():
         try:
             json.dumps(value, allow_nan=False)
         except (TypeError, ValueError):
             raise ConfigError(f"{name} = {value!r} is no plain value; put it in quotes") from None
-        wanted = str(parameters[name]["inferred_type_name"])
-        if wanted not in _KINDS or not isinstance(value, bool | int | float | str):
+        declared = str(parameters[name]["inferred_type_name"])
+        if declared not in _TYPES or not isinstance(value, bool | int | float | str):
             continue
-        if not isinstance(value, _KINDS[wanted]) or (isinstance(value, bool) and wanted != "bool"):
-            hint = " (YAML wants 1.0e-4 for a number)" if wanted == "float" else ""
-            raise ConfigError(f"{name} must be {wanted}, not {value!r}{hint}")
+        if not isinstance(value, _TYPES[declared]) or (isinstance(value, bool) and declared != "bool"):
+            hint = " (in YAML, write 1.0e-4 for a number)" if declared == "float" else ""
+            raise ConfigError(f"{name} must be {declared}, not {value!r}{hint}")
 
 
 def _merged(values: Mapping[str, Any], more: Mapping[str, Any], *, replace: bool = False) -> dict[str, Any]:
-    """Both; dictionaries are merged, what is set twice is refused unless the second may `replace` the first."""
+    """Merge two mappings, and dictionaries in them; refuse a key of both unless `more` may `replace` the values."""
     merged = dict(values)
     for name, value in more.items():
         before = merged.get(name)
@@ -173,16 +197,16 @@ def _merged(values: Mapping[str, Any], more: Mapping[str, Any], *, replace: bool
 
 
 def _planned(given: dict[str, Any], labels: dict[str, str], defaults: Mapping[str, Any]) -> PlannedRun:
-    """The digest leaves out what equals the notebook's default, so a default may be written out or added later."""
+    """Name a run; the digest leaves out what equals the notebook's default, so a default may be written out later."""
     changed = {name: value for name, value in given.items() if name not in defaults or not _same(defaults[name], value)}
     digest = hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:8]
     text = ",".join(f"{_clean(axis)}={_clean(labels[axis])}" for axis in sorted(labels)) or "run"
     parameters = {name: value for name, value in {**defaults, **given}.items() if name != RUN_FOLDER}
-    return PlannedRun(f"{text[:LONGEST]}-{digest}", given, parameters, labels)
+    return PlannedRun(f"{text[:MOST_LETTERS]}-{digest}", given, parameters, labels)
 
 
-def _same(one: Any, other: Any) -> bool:
-    return type(one) is type(other) and one == other
+def _same(default: Any, value: Any) -> bool:
+    return type(default) is type(value) and default == value
 
 
 def _label(value: Any) -> str:
@@ -198,21 +222,12 @@ def _clean(text: str) -> str:
 
 
 def _check_configurations(runs: Iterable[PlannedRun]) -> None:
-    """Where the parameters describe a training, their names and values are refused now, not in the middle of the
-    night: variants, presets, keys of overrides."""
-    names = ("preset", "data", "root", "categories", "variant", "overrides", "device")
-    checked = set()
-    for run in runs:
-        if not {*names, "seed"} <= set(run.parameters):
-            return
-        values = {name: run.parameters[name] for name in names}
-        text = json.dumps(values, sort_keys=True)
-        if text in checked:  # another seed
-            continue
-        checked.add(text)
-        from mintad.runs.experiment import configure
+    """Refuse unknown presets, variants and keys of overrides now, not in the middle of the night."""
+    from mintad.runs.experiment import configure
 
+    names = inspect.signature(configure).parameters
+    for run in runs:
         try:
-            configure(**values)
+            configure(**{name: value for name, value in run.parameters.items() if name in names})
         except ConfigError as error:
             raise ConfigError(f"{run.name}: {error}") from error

@@ -1,10 +1,10 @@
-"""How a sweep goes: a live table on a terminal, a line a run elsewhere."""
+"""The progress and the result of a sweep on the terminal; elsewhere the progress is one line per run."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -14,17 +14,22 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from mintad.sweep.plan import PlannedRun
+from mintad.sweep.spec import Spec
 from mintad.sweep.status import Status, read_status
 from mintad.sweep.worker import Job
 
 log = logging.getLogger(__name__)
 
-SHOWN = 12
-"""Running runs that are listed."""
+MOST_LISTED = 12
+"""Number of running runs that are listed."""
 
 
 class Progress:
-    """Shows what ended, and on a terminal what runs: read from the folders, where every machine writes it."""
+    """A view of the runs that have ended and, on a terminal, of those that are running.
+
+    The states are read from the runs' folders, to which every machine writes them.
+    """
 
     def __init__(self, jobs: Sequence[Job], *, total: int, console: Console | None) -> None:
         self.total = total
@@ -46,7 +51,7 @@ class Progress:
             self.live.stop()
 
     def ended(self, name: str, status: Status) -> None:
-        """Tell that a run has ended."""
+        """Show that a run has ended."""
         self.pending.pop(name)
         self.done += 1
         self.failed += status.state == "failed"
@@ -57,13 +62,13 @@ class Progress:
             log.log(logging.ERROR if status.state == "failed" else logging.INFO, "%s", line)
 
     def view(self) -> Group:
-        """The live part: a bar, and the runs that are under way."""
+        """Return the live part: a bar, and the runs under way."""
         running = {name: status for name, status in _statuses(dict(self.pending)).items() if status.state == "running"}
         table = Table.grid(padding=(0, 2))
-        for name, status in list(running.items())[:SHOWN]:
+        for name, status in list(running.items())[:MOST_LISTED]:
             table.add_row(Text(name), Text(f"since {(status.started or '')[11:19]} UTC on {status.host}", style="dim"))
-        if len(running) > SHOWN:
-            table.add_row(Text(f"and {len(running) - SHOWN} more", style="dim"), "")
+        if len(running) > MOST_LISTED:
+            table.add_row(Text(f"and {len(running) - MOST_LISTED} more", style="dim"), "")
         waiting = len(self.pending) - len(running)
         minutes = (time.monotonic() - self.began) / 60
         text = f"{self.done} of {self.total} ended ({self.failed} failed), {len(running)} running, {waiting} waiting"
@@ -71,8 +76,39 @@ class Progress:
         return Group(table, bar, Text(f"{text}; {minutes:.0f} min. Ctrl-C stops; the same command resumes."))
 
 
+def print_plan(spec: Spec, runs: Sequence[PlannedRun], console: Console) -> None:
+    """Print the runs and the state of each; nothing is written."""
+    for run in runs:
+        console.print(f"{read_status(spec.out / run.name).state:<12}{run.name}", soft_wrap=True, markup=False)
+    console.print(
+        f"{len(runs)} runs of {spec.notebook.name if spec.notebook else 'plain training'} in {spec.out}",
+        soft_wrap=True,
+        markup=False,
+    )
+
+
+def print_summary(spec: Spec, statuses: Mapping[str, Status], console: Console) -> None:
+    """Print how many runs have finished, and which have failed and why."""
+    failed = {name: status for name, status in statuses.items() if status.state != "finished"}
+    if failed:
+        table = Table("run", "attempts", "error", title="failed")
+        for name, status in failed.items():
+            error = first_line(status.error or status.state)
+            table.add_row(Text(name, overflow="fold"), str(status.attempts), Text(error, overflow="fold"))
+        console.print(table)
+    repeated = sum(status.attempts > 1 for status in statuses.values())
+    console.print(
+        f"{len(statuses) - len(failed)} of {len(statuses)} runs finished, {len(failed)} failed, {repeated} needed "
+        f"more than one attempt; in {spec.out}",
+        soft_wrap=True,
+        markup=False,
+    )
+    if failed:
+        console.print("the same command runs the failed ones again", markup=False)
+
+
 def summary(name: str, status: Status) -> str:
-    """A run's end as one line."""
+    """Return one line about how a run ended."""
     seconds = "" if status.seconds is None else f" after {status.seconds:.0f} s"
     again = f" at attempt {status.attempts}" if status.attempts > 1 else ""
     error = f": {first_line(status.error)}" if status.error else ""
@@ -80,7 +116,7 @@ def summary(name: str, status: Status) -> str:
 
 
 def first_line(text: str) -> str:
-    """The first line that says something."""
+    """Return the first line that is not empty."""
     return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 

@@ -1,16 +1,16 @@
 """The file that describes a sweep: which notebook, which values, where the runs go.
 
     name: table4                      # default: the file's name
-    notebook: ../../notebooks/10_unified_training.ipynb     # default: that one
+    notebook: ../../notebooks/10_unified_training.ipynb     # default: this one; none: train without a notebook
     out: ../../runs/sweeps/table4     # default: runs/sweeps/NAME beside the file
-    fixed: {preset: fast, data: mini} # common to all runs
+    fixed: {preset: fast, data: mini} # for all runs
     grid:                             # every combination of these
       seed: [0, 1, 2]
       variant: [uniad, mint_ad]
-    runs:                             # these besides, one by one
+    runs:                             # further runs, one by one
       - {variant: mlp_query, seed: 0}
 
-An axis of the grid may name its values; so dictionaries stay readable. Dictionaries are merged into those of `fixed`:
+An axis of the grid may name its values, which keeps dictionaries readable. They are merged into those of `fixed`:
 
     grid:
       overrides:
@@ -24,19 +24,17 @@ An axis whose name is no parameter, and whose named values are dictionaries of p
         one: {categories: weave}
         two: {categories: "weave, gear", overrides: {train.steps: 600}}
 
-Relative paths start at the file's folder, so the same file always means the same runs.
+Relative paths start at the file's folder, so that the same file always means the same runs.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
+from annotated_types import Gt, MinLen
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Strict, ValidationError, ValidationInfo, field_validator
 
 import mintad
 from mintad.errors import ConfigError, nearest
@@ -45,28 +43,62 @@ NOTEBOOK = Path(mintad.__file__).resolve().parent.parent / "notebooks" / "10_uni
 """The notebook of a file that names none."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Spec:
+def _axis(values: Any) -> list[Any] | dict[str, Any]:
+    if isinstance(values, dict) and values:
+        return {str(label): value for label, value in values.items()}
+    if isinstance(values, list) and values:
+        return values
+    raise ValueError(f"must be a list of values, or a mapping of labels to values, not {values!r}")
+
+
+def _path(path: Any) -> Path:
+    if not (path and isinstance(path, str)):
+        raise ValueError("must be a path")
+    return Path(path).expanduser()
+
+
+def _notebook(path: Any) -> Path | None:
+    return None if path == "none" else _path(path)
+
+
+Axis = Annotated[list[Any] | dict[str, Any], BeforeValidator(_axis)]
+FilePath = Annotated[Path, BeforeValidator(_path)]
+
+
+class Spec(BaseModel):
     """A sweep as its file describes it; paths are absolute."""
 
-    name: str
-    """Of the sweep."""
-    out: Path
-    """Folder of all its runs."""
-    notebook: Path = NOTEBOOK
-    """A notebook with a cell tagged `parameters`."""
-    fixed: dict[str, Any] = field(default_factory=dict)
-    """Parameter to value, for all runs."""
-    grid: dict[str, list[Any] | dict[str, Any]] = field(default_factory=dict)
-    """Axis to its values, a list or label -> value; every combination is a run."""
-    runs: list[dict[str, Any]] = field(default_factory=list)
-    """More runs, one dictionary of parameters each."""
-    timeout: float | None = None
-    """Seconds that one cell may take; none is no limit."""
-    gpu: bool = False
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Annotated[str, MinLen(1)]
+    out: FilePath
+    """Folder of all runs."""
+    notebook: Annotated[Path | None, BeforeValidator(_notebook)] = NOTEBOOK
+    """A notebook with a cell tagged `parameters`; None: train without one, with the parameters of notebook 10."""
+    fixed: dict[str, Any] = {}
+    """Parameter -> value, for all runs."""
+    grid: dict[Annotated[str, BeforeValidator(str)], Axis] = {}
+    """Axis -> its values, a list or label -> value; every combination is a run."""
+    runs: list[Annotated[dict[str, Any], MinLen(1)]] = []
+    """Further runs, one dictionary of parameters each."""
+    timeout: Annotated[float, Strict(), Gt(0)] | None = None
+    """Seconds that one cell may take; None for any."""
+    gpu: Annotated[bool, Strict()] = False
     """On a cluster, start a run only on a worker with a free Dask resource GPU (``dask worker --resources GPU=1``)."""
-    threads: int | None = None
-    """Threads of a run; default: locally the cores shared by the workers, on a cluster what the worker was given."""
+    threads: Annotated[int, Strict(), Gt(0)] | None = None
+    """Threads of a run; None: on this machine the workers share the cores, on a cluster the worker's own number."""
+
+    @field_validator("out", "notebook")
+    @classmethod
+    def _below_the_files_folder(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        return path and (info.context / path).resolve()
+
+    @field_validator("timeout")
+    @classmethod
+    def _finite(cls, seconds: float | None) -> float | None:
+        if seconds == float("inf"):
+            raise ValueError("must be finite; leave it out for no limit")
+        return seconds
 
 
 def load_spec(path: str | Path, *, out: str | Path | None = None) -> Spec:
@@ -74,60 +106,44 @@ def load_spec(path: str | Path, *, out: str | Path | None = None) -> Spec:
 
     Args:
         path: YAML, see the module's text.
-        out: another folder for the runs, from the working directory.
+        out: another folder for the runs, relative to the working directory.
 
     Raises:
-        ConfigError: file missing, no YAML, an unknown key, or a value of the wrong kind.
+        ConfigError: the file is missing or no YAML, a key is unknown, or a value is of the wrong kind.
     """
     path = Path(path).expanduser().absolute()
-    values = _read(path)
-    known = [entry.name for entry in dataclasses.fields(Spec)]
-    for key in values:
-        _require(key in known, f"{path.name}: unknown key '{key}'." + nearest(str(key), known))
-    values = {key: value for key, value in values.items() if value is not None}
-    values.setdefault("name", path.stem)
-    _require(isinstance(values["name"], str) and values["name"], f"{path.name}: name must be text")
-    for key, default in ("out", f"runs/sweeps/{values['name']}"), ("notebook", str(NOTEBOOK)):
-        given = values.get(key, default)
-        _require(isinstance(given, str) and given, f"{path.name}: {key} must be a path")
-        values[key] = (path.parent / Path(given).expanduser()).resolve()
+    values = {"name": path.stem} | {key: value for key, value in _read(path).items() if value is not None}
+    values.setdefault("out", f"runs/sweeps/{values['name']}")
     if out is not None:
-        values["out"] = Path(out).expanduser().resolve()
-    _check(path.name, values)
-    values["grid"] = {str(axis): _axis(path.name, axis, given) for axis, given in values.get("grid", {}).items()}
-    return Spec(**values)
+        values["out"] = str(Path(out).expanduser().absolute())
+    try:
+        return Spec.model_validate(values, context=path.parent)
+    except ValidationError as error:
+        raise ConfigError(f"{path.name}: {_first_problem(error)}") from error
 
 
-def _check(file: str, values: Mapping[str, Any]) -> None:
-    for key in ("fixed", "grid"):
-        _require(isinstance(values.get(key, {}), dict), f"{file}: {key} must be a mapping of names to values")
-    runs = values.get("runs", [])
-    good = isinstance(runs, list) and all(isinstance(run, dict) and run for run in runs)
-    _require(good, f"{file}: runs must be a list of mappings of parameters to values")
-    timeout, threads, gpu = values.get("timeout", 1), values.get("threads", 1), values.get("gpu", False)
-    number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
-    _require(number and 0 < timeout < math.inf, f"{file}: timeout must be a number of seconds, not {timeout!r}")
-    _require(type(threads) is int and threads > 0, f"{file}: threads must be a whole number above 0, not {threads!r}")
-    _require(isinstance(gpu, bool), f"{file}: gpu must be true or false, not {gpu!r}")
+def _first_problem(error: ValidationError) -> str:
+    """Return the first of pydantic's problems as one line."""
+    problem = error.errors(include_url=False)[0]
+    if problem["type"] == "extra_forbidden":
+        key = str(problem["loc"][0])
+        return f"unknown key '{key}'." + nearest(key, Spec.model_fields)
+    place = ".".join(str(part) for part in problem["loc"])
+    return f"{place}: {problem['msg'].removeprefix('Value error, ')}, given {problem['input']!r}"
 
 
-def _axis(file: str, axis: Any, given: Any) -> list[Any] | dict[str, Any]:
-    good = isinstance(given, list | dict) and given
-    _require(good, f"{file}: grid.{axis} must be a list of values, or a mapping of labels to values, not {given!r}")
-    return {str(label): value for label, value in given.items()} if isinstance(given, dict) else given
-
-
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> dict[Any, Any]:
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), _Loader) or {}
     except (OSError, yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"cannot read the sweep {path}: {' '.join(str(error).split())}") from error
-    _require(isinstance(values, dict), f"{path.name}: a sweep is a mapping of keys to values")
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path.name}: a sweep is a mapping of keys to values")
     return values
 
 
 class _Loader(yaml.SafeLoader):
-    """A safe loader that refuses a key given twice, which YAML's own lets the second win."""
+    """A safe loader that refuses a key given twice; PyYAML would take the second value."""
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
@@ -142,8 +158,3 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
 
 
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ConfigError(message)

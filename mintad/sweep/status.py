@@ -1,4 +1,4 @@
-"""What is on record about a run: ``status.json`` in its folder, written only by the process that holds its lock."""
+"""The recorded state of a run: ``status.json`` in its folder, written only by the process that holds its lock."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,11 +15,8 @@ from typing import Any, BinaryIO, Literal
 
 from mintad.errors import MintadError
 from mintad.lock import exclusive_lock
+from mintad.runs.files import STATUS
 
-STATUS, PARAMETERS = "status.json", "parameters.json"
-"""Files of a run's folder beside its executed notebook."""
-EXECUTED = "notebook.ipynb"
-"""The executed notebook; `mintad.runs.directory.EXECUTED`, without importing PyTorch into every worker."""
 WORK = ".sweep"
 """Folder inside the sweep's: plan, locks, logs, a copy of the notebook."""
 PLAN = "plan.json"
@@ -30,18 +27,18 @@ State = Literal["waiting", "running", "finished", "failed", "interrupted"]
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """Where a run stands."""
+    """The state of a run, and facts about its last attempt."""
 
     state: State = "waiting"
-    """'interrupted' was stopped from outside; it, 'running' by a dead process and 'failed' run at the next start."""
+    """'interrupted': stopped from outside. The next start runs all that are not 'finished' again."""
     started: str | None = None
-    """Of the last attempt, UTC."""
+    """Time at which the last attempt began, UTC."""
     seconds: float | None = None
-    """Of the last attempt."""
+    """Duration of the last attempt."""
     attempts: int = 0
     """Executions begun, over all starts of the sweep."""
     error: str | None = None
-    """What went wrong, for a run that failed."""
+    """What went wrong, if the run failed."""
     host: str | None = None
     """Machine of the last attempt."""
     notebook: str | None = None
@@ -49,6 +46,7 @@ class Status:
 
     @property
     def ended(self) -> bool:
+        """Whether the attempt came to its own end."""
         return self.state in ("finished", "failed")
 
 
@@ -57,17 +55,23 @@ class Busy(MintadError):
 
 
 def read_status(folder: Path) -> Status:
-    """The run's status; 'waiting' where none can be read."""
+    """Return the run's status; 'waiting' if there is none, or if it is damaged, so that the run is run again."""
     try:
         values = json.loads((folder / STATUS).read_text(encoding="utf-8"))
         return Status(**{entry.name: values[entry.name] for entry in fields(Status) if entry.name in values})
-    except (OSError, ValueError, TypeError):  # none yet, or damaged: what cannot be read is run again
+    except (OSError, ValueError, TypeError):
         return Status()
 
 
 def write_json(file: Path, value: Any) -> None:
-    """Write atomically: a reader, or a crash, meets the old content or the new. `file`'s folder is a run's or `WORK`
-    itself; the temporary file lies in `WORK`, for a training refuses a folder with foreign files."""
+    """Write a JSON file atomically: a reader finds the old content or the new, also after a crash.
+
+    The temporary file lies in `WORK`, because a training refuses a folder with foreign files.
+
+    Args:
+        file: in a run's folder or in `WORK`.
+        value: its content.
+    """
     work = file.parent if file.parent.name == WORK else file.parent.parent / WORK
     temporary = work / f"{file.parent.name}-{file.name}-{os.getpid()}.tmp"
     temporary.write_text(json.dumps(value, indent=1, sort_keys=True), encoding="utf-8")
@@ -75,7 +79,7 @@ def write_json(file: Path, value: Any) -> None:
 
 
 def read_plan(out: Path) -> dict[str, dict[str, str]]:
-    """Name -> labels of the runs of a sweep's folder; empty where no sweep has begun."""
+    """Return name -> labels of the runs of a sweep's folder; empty where no sweep has begun."""
     try:
         return json.loads((out / WORK / PLAN).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -88,7 +92,7 @@ def write_plan(out: Path, labels: dict[str, dict[str, str]]) -> None:
 
 
 def begin(folder: Path, notebook: str) -> Status:
-    """Put on record that an attempt starts now, here. The caller holds the lock."""
+    """Record that an attempt starts now on this machine. The caller holds the lock."""
     status = Status(
         state="running",
         started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -101,30 +105,31 @@ def begin(folder: Path, notebook: str) -> Status:
 
 
 def end(folder: Path, state: State, *, error: str | None = None, seconds: float | None = None) -> Status:
-    """Put on record how an attempt ended. The caller holds the lock."""
+    """Record how an attempt ended. The caller holds the lock."""
     status = replace(read_status(folder), state=state, error=error, seconds=seconds and round(seconds, 2))
     write_json(folder / STATUS, asdict(status))
     return status
 
 
 @contextlib.contextmanager
-def held(folder: Path, *, waiting: Callable[[], None] = lambda: None) -> Iterator[BinaryIO]:
+def locked(folder: Path) -> Iterator[BinaryIO]:
     """Hold the run's lock while the block runs; wait while another attempt holds it.
 
-    An attempt that lost its worker may live on for a moment, or for long if only the connection was lost; the next one
-    waits and then finds what the first has done.
+    An attempt that lost its worker may live on for a moment, or for long if only the connection was lost. The next one
+    waits, and then finds what the first has done.
 
     Args:
         folder: of the run; its parent has a folder `WORK`.
-        waiting: called about once a second meanwhile; may raise.
+
+    Yields:
+        The open file of the lock; a kernel that inherits it holds the lock, too.
     """
-    lock = folder.parent / WORK / f"{folder.name}.lock"
+    path = folder.parent / WORK / f"{folder.name}.lock"
     with contextlib.ExitStack() as stack:
         while True:
             try:
-                file = stack.enter_context(exclusive_lock(lock, Busy(f"{folder.name} is being run")))
+                file = stack.enter_context(exclusive_lock(path, Busy(f"{folder.name} is being run")))
                 break
             except Busy:
-                waiting()
                 time.sleep(0.5)
         yield file

@@ -1,4 +1,4 @@
-"""See a run through: start its process, watch it, start it anew where it was killed. The same on every machine."""
+"""Supervise a run: start its process, watch it, start it again if it was killed. The same on every machine."""
 
 from __future__ import annotations
 
@@ -11,27 +11,30 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mintad.sweep.status import WORK, Status, begin, end, held, read_status
+from mintad.sweep.status import WORK, Status, begin, end, locked, read_status
 from mintad.sweep.worker import INTERRUPTED, Job
 
-KILLED_AT_MOST = 3
-"""Attempts at a run whose process is killed each time: memory is lacking, not luck. Dask's own number, too."""
+MOST_ATTEMPTS = 3
+"""Attempts at a run whose process is killed each time, which points to a lack of memory. Dask has the same number."""
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-POLL, STOP_SECONDS = 0.1, 10
+"""Environment variables that limit the threads of a process."""
+WORKER = "from mintad.sweep.worker import main; main()"
+"""What a run's process executes."""
+POLL_SECONDS, STOP_SECONDS = 0.1, 10
 
 
-def attend(job: Job, stopped: Callable[[], bool] = lambda: False) -> Status:
-    """Bring a run to its end.
+def supervise(job: Job, stopped: Callable[[], bool] = lambda: False) -> Status:
+    """Execute a run in a process of its own, and again if that process is killed.
 
     Args:
         job: the run.
         stopped: asked ten times a second; if true, the run is interrupted.
 
     Returns:
-        What is on record: 'finished', 'failed', or 'interrupted'.
+        The recorded status, 'finished' or 'failed'; or 'interrupted'.
     """
-    for _ in range(KILLED_AT_MOST):
-        code = _one_process(job, stopped)
+    for _ in range(MOST_ATTEMPTS):
+        code = _attempt(job, stopped)
         if code == 0:
             _log(job).unlink(missing_ok=True)
             return read_status(job.path)
@@ -39,12 +42,12 @@ def attend(job: Job, stopped: Callable[[], bool] = lambda: False) -> Status:
             return Status(state="interrupted")
         if code > 0:
             return note_failure(job, f"the worker ended with code {code}: {_log_tail(job)}")
-    return note_failure(job, f"the worker was killed {KILLED_AT_MOST} times, last by {_signal(-code)}; out of memory?")
+    return note_failure(job, f"the worker was killed {MOST_ATTEMPTS} times, last by {_signal(-code)}; out of memory?")
 
 
 def note_failure(job: Job, error: str) -> Status:
-    """Put on record that a run failed outside its notebook, unless another attempt has finished it meanwhile."""
-    with held(job.path):
+    """Record that a run failed outside its notebook, unless another attempt has finished it meanwhile."""
+    with locked(job.path):
         status = read_status(job.path)
         if status.ended and status.state == "finished":
             return status
@@ -54,11 +57,11 @@ def note_failure(job: Job, error: str) -> Status:
         return end(job.path, "failed", error=error)
 
 
-def _one_process(job: Job, stopped: Callable[[], bool]) -> int:
-    """Exit code of one attempt; below 0 it was killed."""
+def _attempt(job: Job, stopped: Callable[[], bool]) -> int:
+    """Return the exit code of one attempt; it is negative if the process was killed."""
     with _log(job).open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-c", "from mintad.sweep.worker import main; main()"],
+            [sys.executable, "-c", WORKER],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
@@ -66,24 +69,24 @@ def _one_process(job: Job, stopped: Callable[[], bool]) -> int:
             start_new_session=True,  # ctrl-C in the terminal is for the sweep, which then stops its runs
         )
     try:
-        _tell(process, job)
+        _send(job, process)
         while process.poll() is None and not stopped():
-            time.sleep(POLL)
+            time.sleep(POLL_SECONDS)
     finally:
         _end(process)
     return process.returncode
 
 
-def _tell(process: subprocess.Popen, job: Job) -> None:
+def _send(job: Job, process: subprocess.Popen) -> None:
     try:
         process.stdin.write(job.to_json().encode() + b"\n")
         process.stdin.flush()
     except BrokenPipeError:
-        pass  # it died at once: its exit code says so
+        pass  # the process died at once, which its exit code shows
 
 
 def _end(process: subprocess.Popen) -> None:
-    """Nothing for a process that has ended; the others stop themselves when their input ends."""
+    """Stop a process by ending its input; do nothing if it has ended."""
     try:
         process.stdin.close()
     except BrokenPipeError:
@@ -96,7 +99,7 @@ def _end(process: subprocess.Popen) -> None:
 
 
 def _environment(threads: int | None) -> dict[str, Any]:
-    """Threads wait asleep, not spinning: workers share the cores."""
+    """Return the environment of a worker whose threads sleep while they wait, because workers share the cores."""
     extra = {name: str(threads) for name in THREADS} | {"KMP_BLOCKTIME": "0"} if threads else {}
     return os.environ | extra
 
@@ -107,7 +110,7 @@ def _log(job: Job) -> Path:
 
 def _log_tail(job: Job) -> str:
     lines = _log(job).read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1] if lines else "without a word"
+    return lines[-1] if lines else "it printed nothing"
 
 
 def _signal(number: int) -> str:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mintad.errors import MintadError
-from mintad.sweep.status import PARAMETERS, WORK, read_plan, read_status
+from mintad.runs.files import PARAMETERS
+from mintad.sweep.status import WORK, read_plan, read_status
 
 if TYPE_CHECKING:
     import pandas as pd

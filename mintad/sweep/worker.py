@@ -1,7 +1,7 @@
 """One attempt at a run, in a process of its own: `main`, with the job as a line of JSON on stdin.
 
-Stdin stays open as long as somebody wants the run: its end, by intent or because the parent died, stops the notebook.
-Exit code 0: the status on record is final; `INTERRUPTED`: stopped; anything else: the attempt died.
+The parent keeps stdin open. When it closes (on purpose, or because the parent died), the notebook is stopped. Exit code
+0: the recorded status is final; `INTERRUPTED`: the run was stopped; anything else: the attempt died.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from mintad.runs.files import EXECUTED, PARAMETERS
 from mintad.sweep.plan import RUN_FOLDER, braced
-from mintad.sweep.status import EXECUTED, PARAMETERS, begin, end, held, read_status, write_json
+from mintad.sweep.status import begin, end, locked, read_status, write_json
 
 INTERRUPTED = 3
-LONGEST_ERROR = 2000
+MOST_LETTERS = 2000
 """Letters kept of an error; the executed notebook has all of it."""
 START_SECONDS = 120
 """A kernel that does not answer by then has failed to start; many may be starting on a busy machine."""
@@ -28,52 +29,57 @@ START_SECONDS = 120
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """All that a worker must know; plain values, so that it travels."""
+    """A run as its worker needs it: plain values, because it is sent to another process."""
 
     folder: str
-    """Of the run."""
-    notebook: str
-    """The sweep's copy of the notebook."""
+    """Folder of the run."""
+    notebook: str | None
+    """Path of the sweep's copy of the notebook; None for training without one."""
     notebook_sha256: str
+    """Hash of the notebook's content, or of the code that trains."""
     cwd: str
-    """Where the kernel works: the original notebook's folder, as in JupyterLab."""
+    """Working directory of the kernel: the original notebook's folder, as in JupyterLab."""
     given: dict[str, Any]
     """Parameters to inject."""
     parameters: dict[str, Any]
-    """All parameters, for the record."""
+    """All parameters, to be recorded."""
     takes_folder: bool
     """Whether the notebook has a parameter `RUN_FOLDER`."""
     timeout: float | None
+    """Seconds that one cell may take; None for any."""
     threads: int | None
+    """Threads of the run; None for what its machine gives."""
 
     @property
     def path(self) -> Path:
+        """Folder of the run."""
         return Path(self.folder)
 
     def to_json(self) -> str:
+        """Return the job as one line of JSON."""
         return json.dumps(asdict(self))
 
 
 class KernelStartError(Exception):
-    """The kernel did not come up; the notebook has not begun."""
+    """The kernel did not start, so the notebook has not begun."""
 
 
 class RunAttempt:
-    """Executes a job's notebook and can be stopped from another thread."""
+    """An execution of a job's notebook that another thread can stop."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
         self.kernels: list[int] = []
         """Process groups."""
-        self.deciding = threading.Lock()
-        """Held by who writes the final status: the end of the notebook or the stop, not both."""
+        self.recording = threading.Lock()
+        """Held while a status is written, so that the end of the notebook and a stop do not both write the last one."""
         self.began: float | None = None
 
     def run(self) -> None:
-        """Execute, unless a finished execution is found; the outcome is on record afterwards."""
+        """Execute the notebook unless the run is finished; record the outcome."""
         folder = self.job.path
-        with held(folder) as lock:
-            if finished(folder):
+        with locked(folder) as lock:
+            if finished(self.job):
                 return
             folder.mkdir(exist_ok=True)
             write_json(folder / PARAMETERS, self.job.parameters)
@@ -82,26 +88,26 @@ class RunAttempt:
                 state, error = "finished", None
             except Exception as problem:
                 state, error = "failed", describe(problem)
-            with self.deciding:
+            with self.recording:
                 end(folder, state, error=error, seconds=time.monotonic() - self.began)
                 self.began = None
 
     def _execute_twice(self, lock: BinaryIO) -> None:
-        """A kernel that fails to start gets a second chance: ports collide, machines are busy."""
-        for second in (False, True):
-            with self.deciding:
+        """Execute, and once more if the kernel did not start, because ports collide and machines are busy."""
+        for last in (False, True):
+            with self.recording:
                 begin(self.job.path, self.job.notebook_sha256)
                 self.began = time.monotonic()
             try:
-                execute(self.job, lock, self.kernels)
+                execute(self.job, lock, self.kernels) if self.job.notebook else train(self.job)
                 return
             except KernelStartError:
-                if second:
+                if last:
                     raise
 
     def stop(self) -> None:
         """End the notebook and the process at once; the run is resumed at the next start."""
-        with self.deciding:
+        with self.recording:
             for group in self.kernels:
                 _kill(group)
             if self.began is not None:
@@ -109,9 +115,10 @@ class RunAttempt:
             os._exit(INTERRUPTED)
 
 
-def finished(folder: Path) -> bool:
-    """Whether the run needs no further attempt."""
-    return read_status(folder).state == "finished" and (folder / EXECUTED).exists()
+def finished(job: Job) -> bool:
+    """Return whether the run needs no further attempt."""
+    written = job.notebook is None or (job.path / EXECUTED).exists()
+    return written and read_status(job.path).state == "finished"
 
 
 def execute(job: Job, lock: BinaryIO, kernels: list[int]) -> None:
@@ -119,12 +126,12 @@ def execute(job: Job, lock: BinaryIO, kernels: list[int]) -> None:
 
     Args:
         job: what to run.
-        lock: of the run; the kernel inherits it, so that no second attempt starts beside an orphaned kernel.
-        kernels: the kernel's process group is added.
+        lock: of the run; the kernel inherits it, so that no second attempt starts while an orphaned kernel still runs.
+        kernels: receives the kernel's process group.
 
     Raises:
         KernelStartError: no cell was run.
-        Exception: what a cell raised, or that the kernel died; see `describe`.
+        Exception: a cell failed, or the kernel died; see `describe`.
     """
     import papermill
     from jupyter_client import AsyncKernelManager
@@ -156,20 +163,29 @@ def execute(job: Job, lock: BinaryIO, kernels: list[int]) -> None:
         raise KernelStartError(describe(error)) from error
 
 
+def train(job: Job) -> None:
+    """Train with the job's parameters in this process, as notebook 10 does in its kernel."""
+    from mintad.runs.experiment import configure, train_setting
+
+    own = {name: job.given[name] for name in ("setting", "baselines") if name in job.given}
+    config = configure(**{name: value for name, value in job.given.items() if name not in own})
+    train_setting(config, out_dir=job.folder, **own)
+
+
 def describe(error: Exception) -> str:
-    """What went wrong, as a line or two."""
+    """Return what went wrong, in a line or two."""
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
     if isinstance(error, KernelStartError):
         return f"the kernel failed to start: {error}"
     if isinstance(error, PapermillExecutionError):
-        return f"{error.ename}: {error.evalue} (cell {error.cell_index})"[:LONGEST_ERROR]
+        return f"{error.ename}: {error.evalue} (cell {error.cell_index})"[:MOST_LETTERS]
     if isinstance(error, CellTimeoutError):
         return "a cell ran longer than the sweep's timeout"
     if isinstance(error, DeadKernelError):
         return "the kernel died while it ran: killed, or out of memory"
-    return f"{type(error).__name__}: {error}"[:LONGEST_ERROR]
+    return f"{type(error).__name__}: {error}"[:MOST_LETTERS]
 
 
 def _kill(group: int) -> None:
@@ -179,13 +195,14 @@ def _kill(group: int) -> None:
         pass  # it has ended by itself
 
 
-def _wanted_until_end_of_input(attempt: RunAttempt) -> None:
-    while os.read(0, 1024):  # not through sys.stdin, whose buffer Python wants back when it ends
+def _stop_at_end_of_input(attempt: RunAttempt) -> None:
+    while os.read(0, 1024):  # not through sys.stdin, whose buffer Python locks when it exits
         pass
     attempt.stop()
 
 
 def main() -> None:
+    """Execute the job that stdin describes."""
     attempt = RunAttempt(Job(**json.loads(sys.stdin.buffer.readline())))
-    threading.Thread(target=_wanted_until_end_of_input, args=(attempt,), daemon=True).start()
+    threading.Thread(target=_stop_at_end_of_input, args=(attempt,), daemon=True).start()
     attempt.run()

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from PIL import Image
-from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
 from mintad import plots
@@ -139,6 +138,8 @@ def reconstruction_figure(
         classes, labels: of the images; label 1 is anomalous.
         seed: of the embedding.
     """
+    from sklearn.manifold import TSNE  # here, because it takes a second to import
+
     joint = np.concatenate([before_nF, after_nF])
     perplexity = min(30.0, (len(joint) - 1) / 3)
     with threadpool_limits(1):  # so few points: threads would only wait for each other
