@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mintad.course import notebook
 from mintad.course.lab import own_data
 from mintad.data.check import check
 from mintad.data.folder import load_folder
+from mintad.runs import shared
 from mintad.scoring.maps import fit_threshold
 
 
@@ -39,7 +39,7 @@ def test_both_faults_are_found_and_cured(example):
 
 
 def test_folders_of_the_user_are_taken_from_there(example, tmp_path, monkeypatch):
-    monkeypatch.setenv(notebook.RUNS, str(tmp_path))
+    monkeypatch.setenv(shared.RUNS, str(tmp_path))
     root, new = own_data.folders(str(example / "parts"))
     assert root == example / "parts" and new == [root / name / "test" for name in sorted(own_data.PRODUCTS)]
     assert own_data.folders(str(example / "parts"), str(example / "new"))[1] == [example / "new"]

@@ -14,6 +14,7 @@ import pytest
 from mintad.errors import MintadError
 from mintad.report.runs import read_runs
 from mintad.report.select_runs import measured_with, select_runs
+from mintad.runs import files
 from mintad.runs.directory import RESULTS
 from mintad.scoring.metrics import POOLED, RESULT_COLUMNS, measure
 from mintad.sweep import collect, status
@@ -48,7 +49,7 @@ def record(out, name, parameters, labels, table, state="finished"):
     folder.mkdir(parents=True)
     (out / status.WORK).mkdir(exist_ok=True)
     status.write_plan(out, {name: labels})
-    status.write_json(folder / status.PARAMETERS, parameters)
+    status.write_json(folder / files.PARAMETERS, parameters)
     status.begin(folder, "digest")
     status.end(folder, state, seconds=12.5)
     if table is not None:
