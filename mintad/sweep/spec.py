@@ -33,8 +33,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from annotated_types import Gt, MinLen
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Strict, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 import mintad
 from mintad.errors import ConfigError, nearest
@@ -48,7 +47,7 @@ def _axis(values: Any) -> list[Any] | dict[str, Any]:
         return {str(label): value for label, value in values.items()}
     if isinstance(values, list) and values:
         return values
-    raise ValueError(f"must be a list of values, or a mapping of labels to values, not {values!r}")
+    raise ValueError("must be a list of values, or a mapping of labels to values")
 
 
 def _path(path: Any) -> Path:
@@ -70,7 +69,7 @@ class Spec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Annotated[str, MinLen(1)]
+    name: Annotated[str, Field(min_length=1)]
     out: FilePath
     """Folder of all runs."""
     notebook: Annotated[Path | None, BeforeValidator(_notebook)] = NOTEBOOK
@@ -79,26 +78,19 @@ class Spec(BaseModel):
     """Parameter -> value, for all runs."""
     grid: dict[Annotated[str, BeforeValidator(str)], Axis] = {}
     """Axis -> its values, a list or label -> value; every combination is a run."""
-    runs: list[Annotated[dict[str, Any], MinLen(1)]] = []
+    runs: list[Annotated[dict[str, Any], Field(min_length=1)]] = []
     """Further runs, one dictionary of parameters each."""
-    timeout: Annotated[float, Strict(), Gt(0)] | None = None
+    timeout: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] | None = None
     """Seconds that one cell may take; None for any."""
-    gpu: Annotated[bool, Strict()] = False
+    gpu: Annotated[bool, Field(strict=True)] = False
     """On a cluster, start a run only on a worker with a free Dask resource GPU (``dask worker --resources GPU=1``)."""
-    threads: Annotated[int, Strict(), Gt(0)] | None = None
+    threads: Annotated[int, Field(strict=True, gt=0)] | None = None
     """Threads of a run; None: on this machine the workers share the cores, on a cluster the worker's own number."""
 
     @field_validator("out", "notebook")
     @classmethod
     def _below_the_files_folder(cls, path: Path | None, info: ValidationInfo) -> Path | None:
         return path and (info.context / path).resolve()
-
-    @field_validator("timeout")
-    @classmethod
-    def _finite(cls, seconds: float | None) -> float | None:
-        if seconds == float("inf"):
-            raise ValueError("must be finite; leave it out for no limit")
-        return seconds
 
 
 def load_spec(path: str | Path, *, out: str | Path | None = None) -> Spec:
