@@ -14,7 +14,7 @@ demo: setup  ## train and evaluate on real solar cells (ELPV), leave a results p
 test: export OMP_NUM_THREADS = 1
 test: setup lint  ## lint, all tests, then every notebook
 	$(BIN)/python -m pytest -n $(JOBS)
-	$(BIN)/python -m mintad.course.shared_models --jobs $(JOBS)
+	$(BIN)/mintad notebooks train --jobs $(JOBS)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --nbval-lax --nbval-cell-timeout 600 notebooks
 
 claims: setup  ## the toy's claims on all shapes and seeds (about a minute)
@@ -23,14 +23,14 @@ claims: setup  ## the toy's claims on all shapes and seeds (about a minute)
 lint: setup
 	$(BIN)/ruff check .
 
-train: setup  ## train what the notebooks share, so that they only load it (about 5 minutes)
-	$(BIN)/python -m mintad.course.shared_models --jobs $(JOBS)
+train: setup  ## train what the notebooks share, so that they only load it (about 4 minutes)
+	$(BIN)/mintad notebooks train --jobs $(JOBS)
 
 lab: setup  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
 
 pages: setup  ## execute the notebooks and write them as browsable pages into site/
-	$(BIN)/python -m mintad.course.pages notebooks site
+	$(BIN)/mintad notebooks pages notebooks site
 
 bench: setup  ## seconds per training step against UniAD's recipe
 	$(BIN)/python benchmarks/step_time.py
