@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from mintad import plots
-from mintad.plots.grouped import grouped_bars
+from mintad.plots.arrays import grouped_bars
 
 
 def test_groups_are_rows_and_names_are_hues():

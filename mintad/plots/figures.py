@@ -11,8 +11,9 @@ from plotly.subplots import make_subplots
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from mintad.data.records import category_keys
+from mintad.plots.arrays import grouped_bars
 from mintad.plots.theme import ANOMALOUS, FAINT, INK, NORMAL, OKABE_ITO, template, text, thin
-from mintad.scoring import auroc
+from mintad.scoring import METRICS, auroc, by_category, value_of
 
 SINGLED_OUT = 3
 """Curves with a hue of their own where there are more categories than hues: the weakest ones."""
@@ -55,41 +56,24 @@ def roc_pr(scores: pd.DataFrame) -> go.Figure:
     return figure.update_layout(template=template(), title=_sentence(finding), legend=legend, height=430)
 
 
-def per_category_bars(metrics: dict[str, Any]) -> go.Figure:
-    """Image AUROC, and pixel AP where there are masks, of every category, the weakest on top; dotted: the means.
+def per_category_bars(results: pd.DataFrame) -> go.Figure:
+    """Draw image AUROC, and pixel AP where there are masks, of every category, the weakest on top; dotted: the means.
 
     Args:
-        metrics: as `mintad.scoring.summarise` gives.
+        results: columns category, metric, value, of one method and setting, as `mintad.scoring.measure` gives them.
     """
-    parts = {"image AUROC": (metrics["image"]["auroc"], OKABE_ITO[0])}
-    if metrics["pixel"]:
-        parts["pixel AP"] = (metrics["pixel"]["average_precision"], OKABE_ITO[1])
-    image = parts["image AUROC"][0]["per_category"]
-    keys = sorted({key for part, _ in parts.values() for key in part["per_category"]}, key=lambda k: image.get(k, 2))
-    figure = go.Figure()
-    means = []
-    for name, (part, hue) in parts.items():
-        values = [part["per_category"].get(key) for key in keys]
-        labels = ["" if value is None else f"{value:.3f}" for value in values]
-        figure.add_bar(
-            y=[text(key) for key in keys],
-            x=values,
-            name=name,
-            marker_color=hue,
-            text=labels,
-            textposition="auto",
-            insidetextanchor="start",
-            textangle=0,
-            orientation="h",
-        )
-        if part["mean"] is not None:
-            figure.add_vline(x=part["mean"], line={"color": hue, "dash": "dot", "width": 2})
-            means.append(f"{name} {part['mean']:.3f}")
-    figure.update_xaxes(range=[0, 1.005], title="value on the test images (1 is perfect)")
-    figure.update_yaxes(autorange="reversed", ticksuffix=" ")
-    title = _sentence(f"mean over categories: {', '.join(means)}" if means else "no category has a value")
-    height = 130 + len(keys) * (8 + 18 * len(parts))
-    return figure.update_layout(template=template(), title=title, height=height, bargap=0.25)
+    metrics = [name for name in ("image_auroc", "pixel_ap") if by_category(results, name)]
+    values = {METRICS[name].title: by_category(results, name) for name in metrics}
+    image = by_category(results, "image_auroc")
+    keys = sorted({key for part in values.values() for key in part}, key=lambda key: image.get(key, 2))
+    groups = {key: {name: part[key] for name, part in values.items() if key in part} for key in keys}
+    means = {METRICS[name].title: value_of(results, name) for name in metrics}
+    finding = ", ".join(f"{name} {mean:.3f}" for name, mean in means.items())
+    title = f"Mean over categories: {finding}" if means else "No category has a value"
+    figure = grouped_bars(groups, title=title, unit="value on the test images (1 is perfect)", value_range=(0, 1.005))
+    for trace in figure.data:
+        figure.add_vline(x=means[trace.name], line={"color": trace.marker.color, "dash": "dot", "width": 2})
+    return figure
 
 
 def score_histograms(scores: pd.DataFrame, threshold: float | None = None) -> go.Figure:

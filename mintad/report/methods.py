@@ -1,4 +1,4 @@
-"""The methods of the paper's tables: what builds each of them here, and why some cannot be run."""
+"""The methods of the paper's tables: what builds each of them here, and why some cannot be run here."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from mintad.report import paper
 from mintad.report.paper import SWITCHES, VARIANTS
 
 HOME = dict.fromkeys(range(1, 11), "mvtec") | {2: "visa", 3: "merged", 6: "", 7: "cifar10"}
-"""Table -> the data set its numbers are for."""
+"""Table -> the data set of its numbers."""
 OPEN = (1, 4, 5, 8, 9, 10)
-"""Tables that make sense on another data set: its numbers stand in the layout, apart from the paper's."""
+"""Tables that make sense on another data set, whose numbers are then shown apart from the paper's."""
 DATA = {"mvtec": "MVTec AD", "visa": "VisA", "btad": "BTAD", "cifar10": "CIFAR-10", "elpv": "ELPV", "merged": "merged"}
-"""Data sets as they are written."""
+"""Data set -> its name as people read it."""
 BASELINES = {"padim": "PaDiM", "patchcore": "PatchCore"}
-"""Our baselines by the paper's names. They see the features of the run they belong to, not a backbone of their own."""
+"""Our baselines -> the paper's names. They use the features of the run they belong to, not a backbone of their own."""
 ANOMALIB = {
     "anomalib_padim": f"{BASELINES['padim']} (anomalib)",
     "anomalib_patchcore": f"{BASELINES['patchcore']} (anomalib)",
@@ -23,7 +23,7 @@ ANOMALIB = {
     "anomalib_draem": "DRAEM",
     "anomalib_supersimplenet": "SuperSimpleNet",
 }
-"""What benchmarks/anomalib_baselines.py runs, by the names of its CSV, as the tables call it. The paper's name where the
+"""Names in the CSV of benchmarks/anomalib_baselines.py -> names in the tables. These are the paper's names where the
 method is the same and we have none of our own; SimpleNet's successor keeps its own name."""
 
 _NO_PACKAGE = "no maintained package has it, and its own training on images is not rebuilt here"
@@ -41,7 +41,7 @@ _REASONS = {
 
 
 def reason(method: str) -> str:
-    """Why a method of the paper has no measured number: it cannot be run here, or it was not."""
+    """Say why a method of the paper has no measured number: it cannot be run here, or it was not."""
     if method in _REASONS:
         return f"cannot be run here: {_REASONS[method]}"
     baselines = {name: key for key, name in BASELINES.items()}
@@ -52,18 +52,18 @@ def reason(method: str) -> str:
     return f"not run (model.variant={VARIANTS[method]})" if method in VARIANTS else "not run"
 
 
-def place(table: int, method: str, setting: str, config: Config | None) -> tuple[str, str] | None:
-    """Where a run belongs in a table.
+def table_row(table: int, method: str, setting: str, config: Config | None) -> tuple[str, str] | None:
+    """Find the row (or column) of a table to which a run belongs.
 
     Args:
         table: 1 to 10.
         method: a `model.variant`, or a key of `BASELINES` or `ANOMALIB`.
         setting: 'unified' or 'separate'.
-        config: of the run; None if it is not known.
+        config: of the run; None if unknown.
 
     Returns:
-        (method, setting) as the table names them, or None: the table has no place for it. Baselines and backbones that the
-        table does not print get a row of their own.
+        (method, setting) as the table names them; None if the table has no place for the run. Baselines and backbones
+        that the table does not print get a row of their own.
     """
     plain = config is None or all(getattr(config.model, name) for name in SWITCHES)
     printed = paper.load(table)[["method", "setting"]].drop_duplicates()
@@ -80,8 +80,9 @@ def place(table: int, method: str, setting: str, config: Config | None) -> tuple
     if name is None or not plain or table == 6:
         return None
     if table == 8:
-        known = config is not None and method in METHODS and setting == "unified"
-        return (name, config.features.backbone.removeprefix("tf_")) if known else None
+        if config is None or method not in METHODS or setting != "unified":
+            return None
+        return name, config.features.backbone.removeprefix("tf_")
     if table in (1, 2):
         return name, setting
     return (name, "merged" if table == 3 else "unified") if setting == "unified" else None
