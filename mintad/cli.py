@@ -314,34 +314,33 @@ def cache_clear_command(
 
 
 def print_results(run: Path) -> None:
-    """The headline of a finished run on the terminal."""
+    """Print the headline of a finished run."""
     from mintad.runs.directory import Run
+    from mintad.scoring.metrics import MEAN, METRICS, POOLED, by_category, value_of
 
-    metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
-    columns = {"image AUROC": metrics["image"]["auroc"]}
-    if metrics["pixel"]:
-        columns["pixel AP"] = metrics["pixel"]["average_precision"]
-    table = Table("category", *columns)
-    for category in dict.fromkeys(key for column in columns.values() for key in column["per_category"]):
-        table.add_row(category, *(_shown(column["per_category"].get(category)) for column in columns.values()))
+    opened = Run(run)
+    results = opened.results()
+    method, setting = results.loc[0, ["method", "setting"]]
+    own = results[(results["method"] == method) & (results["setting"] == setting)]
+    headline = [name for name in ("image_auroc", "pixel_ap") if value_of(own, name) is not None]
+    table = Table("category", *(METRICS[name].title for name in headline))
+    columns = [by_category(own, name) for name in headline]
+    for category in dict.fromkeys(key for column in columns for key in column):
+        table.add_row(category, *(_shown(column.get(category)) for column in columns))
     table.add_section()
-    table.add_row("mean", *(_shown(column["mean"]) for column in columns.values()))
+    table.add_row("mean", *(_shown(value_of(own, name)) for name in headline))
     console.print(table)
-    if metrics.get("class_accuracy"):
-        accuracy = metrics["class_accuracy"]
-        normal = f" ({_shown(accuracy['normal'])} on the normal ones)" if accuracy.get("normal") is not None else ""
-        console.print(f"class accuracy on test images: {_shown(accuracy['mean'])}{normal}")
-    baselines = run / "baselines.csv"
-    if baselines.exists():
-        import pandas as pd
-
-        means = pd.read_csv(baselines, index_col="method")["I mean"]
-        listed = ", ".join(f"{name} {value:.4f}" for name, value in means.items())
+    accuracy, normal = (value_of(results, name, POOLED) for name in ("class_accuracy", "class_accuracy_normal"))
+    if accuracy is not None:
+        console.print(f"class accuracy on test images: {_shown(accuracy)} ({_shown(normal)} on the normal ones)")
+    means = results[(results["metric"] == "image_auroc") & (results["category"] == MEAN)]
+    if len(means) > 1:
+        listed = ", ".join(f"{row.method} ({row.setting}) {row.value:.4f}" for row in means.itertuples())
         console.print(f"mean image AUROC on the same features: {listed}")
-    seconds = Run(run).seconds()
+    seconds = opened.seconds()
     if seconds:
         console.print("seconds spent: " + ", ".join(f"{name} {value:.1f}" for name, value in seconds.items()))
-    console.print(f"results page: {(run / 'report.html').resolve().as_uri()}", soft_wrap=True)
+    console.print(f"results page: {opened.page.resolve().as_uri()}", soft_wrap=True)
 
 
 def _shown(value: float | None) -> str:

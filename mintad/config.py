@@ -247,7 +247,7 @@ class ScoringConfig:
     """Window of 'pooled_max', in input pixels."""
     threshold_quantile: float = 0.95
     """The threshold lets at least this share of new normal images pass: a score of the held-out normal images at the
-    conformal rank, see `mintad.scoring.maps.fit_threshold`."""
+    conformal rank, see `mintad.scoring.threshold.fit_threshold`."""
 
     def __post_init__(self) -> None:
         check_fields(self, "scoring")

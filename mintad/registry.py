@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from mintad.errors import ConfigError, MintadError, nearest
@@ -53,6 +53,15 @@ class Registry(Mapping[str, T]):
         load_plugins()
         own = [module.rpartition(".")[2] for module in self.modules]
         return list(dict.fromkeys([*own, *self._entries]))
+
+    def require(self, names: Iterable[str]) -> None:
+        """Refuse names that no entry has, before any work begins.
+
+        Raises:
+            MintadError: as for a look-up.
+        """
+        for name in names:
+            self[name]
 
     def __getitem__(self, name: str) -> T:
         """Return an entry.

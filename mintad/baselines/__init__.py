@@ -1,15 +1,23 @@
-"""Baselines of MINT-AD on the very same features: PaDiM and PatchCore, for comparisons that hold everything else fixed.
+"""Baselines that MINT-AD is compared with, on the very same features.
 
-Both are detectors as `mintad.scoring.maps.Detector` describes them. Fitted on all training rows they are
-*unified*, one model for all categories, like MINT-AD; `PerCategory` fits one per category and is told the
-category at test time.
+A baseline is one module here, with `@baseline("name")` on its class, and its line in `BASELINES` below. Fitted on all
+training rows it is *unified*, one model for all categories, like MINT-AD; `PerCategory` fits one per category.
 """
 
-from mintad.baselines.padim import PaDiM
-from mintad.baselines.patchcore import PatchCore
-from mintad.baselines.per_category import PerCategory
+from __future__ import annotations
 
-BASELINES = {"padim": PaDiM, "patchcore": PatchCore}
-"""Baselines by name; each is built from a grid (H, W)."""
+from typing import TYPE_CHECKING
 
-__all__ = ["BASELINES", "PaDiM", "PatchCore", "PerCategory"]
+from mintad.registry import Registry
+
+if TYPE_CHECKING:
+    from mintad.baselines.base import Baseline
+
+BASELINES: Registry[type[Baseline]] = Registry(
+    "baseline",
+    modules=(
+        "mintad.baselines.padim",
+        "mintad.baselines.patchcore",
+    ),
+)
+"""Name -> class; each is built from a grid (H, W)."""

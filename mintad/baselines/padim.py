@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from mintad.baselines.base import Baseline, baseline
 from mintad.errors import DataError
 from mintad.features.table import FeatureTable
 
 CHUNK = 64
 
 
-class PaDiM:
+@baseline("padim")
+class PaDiM(Baseline):
     """Mahalanobis distance of every token to the normal tokens at its position.
 
-    The fit keeps, per position, the mean of d randomly chosen channels and the inverse Cholesky factor of
-    their
-    covariance: L * d * d * 4 bytes, 8 MB for 14 x 14 positions and 100 channels. The published method also
-        blurs the map
-    (sigma 4 pixels); here every method's map is treated alike.
+    The fit keeps, for each position, the mean of d randomly chosen channels and the inverse Cholesky factor of their
+    covariance: L * d * d * 4 bytes, 8 MB for 14 x 14 positions and 100 channels. The published method also blurs the
+    map (standard deviation 4 pixels); here every method's map is treated alike.
 
     Args:
         grid: (H, W) of the features.
@@ -28,13 +30,14 @@ class PaDiM:
         seed: of the choice of channels.
     """
 
-    squared = False  # maps of distances, see `mintad.scoring.maps.Detector`
+    title = "PaDiM"
 
     def __init__(self, grid: tuple[int, int], *, channels: int = 100, shrinkage: float = 0.01, seed: int = 0) -> None:
-        self.grid, self.channels, self.shrinkage, self.seed = grid, channels, shrinkage, seed
+        super().__init__(grid)
+        self.channels, self.shrinkage, self.seed = channels, shrinkage, seed
 
     def fit(self, features: FeatureTable, rows: np.ndarray) -> PaDiM:
-        """Learn from the normal images in `rows` of `features`; all at once for the unified setting.
+        """Fit a Gaussian at every position to the normal images in `rows` of `features`.
 
         Raises:
             DataError: no rows.
@@ -59,8 +62,8 @@ class PaDiM:
         self.whiten_Ldd = inverse_Ldd.mT.contiguous().float()
         return self
 
-    def anomaly_map(self, feat_BLF: Tensor) -> Tensor:
-        """Mahalanobis distances (B, H, W) of features (B, L, F)."""
+    def anomaly_map(self, feat_BLF: Tensor, labels: Any = None) -> Tensor:
+        """Return Mahalanobis distances (B, H, W) of features (B, L, F)."""
         centred_LBd = self._choose(feat_BLF.to(self.mean_L1d.device)) - self.mean_L1d
         return (centred_LBd @ self.whiten_Ldd).norm(dim=-1).T.unflatten(1, self.grid)
 

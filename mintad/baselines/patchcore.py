@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mintad.baselines.base import Baseline, baseline
 from mintad.errors import DataError
 from mintad.features.table import FeatureTable
 
@@ -15,7 +18,8 @@ MATRIX_ENTRIES = 1 << 23
 """Distances computed at a time: 32 MB."""
 
 
-class PatchCore:
+@baseline("patchcore")
+class PatchCore(Baseline):
     """Distance of every token to a coreset of normal tokens from all positions, averaged over their 3 x 3 neighbours.
 
     The coreset is the greedy one, chosen on a random projection: each step adds the candidate farthest from
@@ -33,7 +37,7 @@ class PatchCore:
         seed: of candidates, projection and first choice.
     """
 
-    squared = False  # maps of distances, see `mintad.scoring.maps.Detector`
+    title = "PatchCore"
 
     def __init__(
         self,
@@ -48,11 +52,12 @@ class PatchCore:
     ) -> None:
         if neighbourhood % 2 == 0:
             raise ValueError(f"neighbourhood must be odd, not {neighbourhood}")
-        self.grid, self.share, self.limit, self.candidates = grid, share, limit, candidates
+        super().__init__(grid)
+        self.share, self.limit, self.candidates = share, limit, candidates
         self.projection, self.neighbourhood, self.seed = projection, neighbourhood, seed
 
     def fit(self, features: FeatureTable, rows: np.ndarray) -> PatchCore:
-        """Remember tokens of the normal images in `rows` of `features`; all at once for the unified setting.
+        """Remember a coreset of the tokens of the normal images in `rows` of `features`.
 
         Raises:
             DataError: no rows.
@@ -72,15 +77,15 @@ class PatchCore:
         self.memory_MF = patches_NF[greedy_coreset(points_NP, size, first)]
         return self
 
-    def anomaly_map(self, feat_BLF: Tensor) -> Tensor:
-        """Distances (B, H, W) of features (B, L, F) to their nearest remembered tokens."""
+    def anomaly_map(self, feat_BLF: Tensor, labels: Any = None) -> Tensor:
+        """Return the distances (B, H, W) of features (B, L, F) to their nearest remembered tokens."""
         patches_NF = self._smooth(feat_BLF.to(self.memory_MF.device)).flatten(0, 1)
         chunk = max(1, MATRIX_ENTRIES // len(self.memory_MF))
         distances = [torch.cdist(part, self.memory_MF).amin(1) for part in patches_NF.split(chunk)]
         return torch.cat(distances).view(len(feat_BLF), *self.grid)
 
     def _sample(self, features: FeatureTable, rows: np.ndarray, sample: Tensor) -> Tensor:
-        """The smoothed tokens with these sorted numbers, counted image after image."""
+        """Return the smoothed tokens with these sorted numbers, counted image after image."""
         chosen = []
         step = CHUNK * features.tokens
         for start in range(0, len(rows) * features.tokens, step):
@@ -92,7 +97,7 @@ class PatchCore:
         return torch.cat(chosen)
 
     def _smooth(self, feat_BLF: Tensor) -> Tensor:
-        """Mean over the neighbourhood; at the border over the part of it that exists."""
+        """Average over the neighbourhood; at the border over the part of it that exists."""
         maps_BFHW = feat_BLF.transpose(1, 2).unflatten(2, self.grid)
         side = self.neighbourhood
         maps_BFHW = F.avg_pool2d(maps_BFHW, side, stride=1, padding=side // 2, count_include_pad=False)
@@ -100,7 +105,7 @@ class PatchCore:
 
 
 def greedy_coreset(points_NP: Tensor, size: int, first: int) -> Tensor:
-    """Numbers of `size` points, each the farthest from those before it (the greedy 2-approximation of k-centre).
+    """Choose `size` points, each the farthest from those before it (the greedy 2-approximation of k-centre); return their numbers.
 
     Args:
         points_NP: (N, P).

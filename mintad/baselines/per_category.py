@@ -1,29 +1,23 @@
-"""One baseline per category: the *separate* setting of Table 1, which knows the category of every test image."""
+"""One baseline per category: the *separate* setting of Table 1."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from mintad.baselines.base import Baseline
 from mintad.errors import DataError, nearest
 from mintad.features.table import FeatureTable
-from mintad.scoring.maps import Detector, Told
 
 
-class Baseline(Detector, Protocol):
-    """A detector that is fitted to features."""
+class PerCategory(Baseline):
+    """Fits one baseline per category and scores each image with that of its label.
 
-    def fit(self, features: FeatureTable, rows: np.ndarray) -> Baseline: ...
-
-
-class PerCategory:
-    """Fits one baseline per category and scores each image with its own category's.
-
-    Unlike every unified method, this one is **told the true category at test time**: compare it as an upper
+    With the true categories for labels this **knows more than a unified method at test time**: compare it as an upper
     reference, not as a rival.
 
     Args:
@@ -31,37 +25,32 @@ class PerCategory:
         categories: of all rows of the feature table, for example ``records["category"]``.
     """
 
-    squared = False  # maps of distances, see `mintad.scoring.maps.Detector`
+    title = "one per category"
 
     def __init__(self, factory: Callable[[], Baseline], categories: Sequence[str]) -> None:
         self.factory = factory
         self.categories = np.asarray(categories, dtype=object)
-        self.baselines: dict[str, Baseline] = {}
+        self.fitted: dict[str, Baseline] = {}
 
     def fit(self, features: FeatureTable, rows: np.ndarray) -> PerCategory:
         """Fit the baseline of every category that has a row in `rows`."""
         names = self.categories[rows]
-        self.baselines = {name: self.factory().fit(features, rows[names == name]) for name in sorted(set(names))}
+        self.fitted = {name: self.factory().fit(features, rows[names == name]) for name in sorted(set(names))}
         return self
 
-    def anomaly_map(self, feat_BLF: Tensor, categories: Sequence[str]) -> Tensor:
-        """Maps (B, H, W) of features (B, L, F) whose categories are given.
+    def anomaly_map(self, feat_BLF: Tensor, labels: Any = None) -> Tensor:
+        """Return maps (B, H, W) of features (B, L, F) of images of the categories `labels`.
 
         Raises:
-            DataError: a category without training rows.
+            DataError: a category without training rows, or no labels.
         """
-        names = np.asarray(categories, dtype=object)
+        if labels is None:
+            raise DataError("one baseline per category needs the category of every image; give `labels`")
+        names = np.asarray(labels, dtype=object)
         maps: dict[int, Tensor] = {}
         for name in dict.fromkeys(names):
-            if name not in self.baselines:
-                raise DataError(f"no baseline was fitted for category '{name}'." + nearest(name, self.baselines))
+            if name not in self.fitted:
+                raise DataError(f"no baseline was fitted for category '{name}'." + nearest(name, self.fitted))
             inside = np.flatnonzero(names == name)
-            maps.update(zip(inside.tolist(), self.baselines[name].anomaly_map(feat_BLF[inside]), strict=True))
-        return torch.stack([maps[n] for n in range(len(names))])
-
-    def told(self, rows: np.ndarray) -> Detector:
-        """A detector for exactly these rows of the table, which must be handed to it in this order, in any batches.
-
-        It is what `mintad.scoring.evaluate.evaluate` needs, which passes features without categories.
-        """
-        return Told(self, self.categories[rows])
+            maps.update(zip(inside.tolist(), self.fitted[name].anomaly_map(feat_BLF[inside]), strict=True))
+        return torch.stack([maps[position] for position in range(len(names))])

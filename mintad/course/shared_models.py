@@ -18,6 +18,7 @@ from mintad.config import Config, preset
 from mintad.errors import ConfigError, MintadError, nearest
 from mintad.model import VARIANTS
 from mintad.runs.shared import shared_model
+from mintad.scoring.metrics import value_of
 from mintad.threads import limit_threads
 
 SHARED_MODELS: dict[str, dict[str, Any]] = {variant: {"model.variant": variant} for variant in VARIANTS} | {
@@ -73,7 +74,7 @@ def _train(name: str, preset_name: str, threads: int) -> str:
     limit_threads(threads)
     began = time.perf_counter()
     run = shared_model(shared_model_config(name, preset_name)).run
-    auroc = run.read("metrics")["image"]["auroc"]["mean"]
+    auroc = value_of(run.results(), "image_auroc")
     seconds = time.perf_counter() - began
     return f"{name:<14} image AUROC {auroc:.3f}  {seconds:4.0f} s  {run.path.name}"
 

@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from mintad.errors import DataError, nearest
@@ -109,6 +110,12 @@ def category_keys(records: Any) -> Any:
 def categories(records: pd.DataFrame) -> list[str]:
     """All "dataset/category" names, sorted."""
     return sorted(category_keys(records).unique())
+
+
+def tested_rows(records: pd.DataFrame) -> np.ndarray:
+    """Return the row numbers (n,) of the test split, in the table's order, the one place that says which
+    rows they are."""
+    return np.flatnonzero((records["split"] == "test").to_numpy())
 
 
 def select(records: pd.DataFrame, categories: Iterable[str]) -> pd.DataFrame:

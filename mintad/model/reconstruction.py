@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -81,7 +82,8 @@ class ReconstructionModel(nn.Module):
         extra_tokens: tokens that a variant puts before those of the image.
     """
 
-    squared = True  # maps of squared errors, see `mintad.scoring.maps.Detector`
+    returns_squared_error = True
+    """See `mintad.scoring.maps.Detector`."""
     needs_labels = False
     """Whether the class of every image must be told, in training and at test time ('Using Label' of Table 4)."""
 
@@ -145,13 +147,13 @@ class ReconstructionModel(nn.Module):
         return labels_B
 
     @torch.no_grad()
-    def anomaly_map(self, feat_BLF: Tensor, labels_B: Tensor | None = None) -> Tensor:
-        """Anomaly map (B, H, W) at the grid's resolution: squared error of every token (Eq. 7).
+    def anomaly_map(self, feat_BLF: Tensor, labels: Any = None) -> Tensor:
+        """Return the anomaly map (B, H, W) at the grid's resolution: squared error of every token (Eq. 7).
 
         Args:
             feat_BLF: features.
-            labels_B: class indices, for a variant that `needs_labels`.
+            labels: class indices (B,), for a variant that `needs_labels`.
         """
         device = self.output.weight.device
-        labels_B = None if labels_B is None else torch.as_tensor(labels_B, device=device)
+        labels_B = None if labels is None else torch.as_tensor(labels, device=device)
         return self(feat_BLF.to(device), labels_B=labels_B).token_error.unflatten(1, self.grid)

@@ -6,14 +6,14 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from mintad.course.lab.one_run import METHODS
 from mintad.plots.comparison import dot_plot, growth_curves
 from mintad.report.methods import DATA
-from mintad.report.paper import MEAN, SWITCHES, title
+from mintad.report.paper import PRINTED_PER_CATEGORY, SWITCHES, title
 from mintad.report.runs import Runs
 from mintad.report.select_runs import TableRuns, protocol
 from mintad.report.statistics import t_interval
 from mintad.report.table_values import by_seed
+from mintad.scoring.metrics import MEAN
 
 _SHORT = {"adapter": "adapter", "class_loss": "L_CE", "prior_loss": "L_Prior", "class_query": "query"}
 
@@ -98,7 +98,7 @@ def growth_table(runs: Runs) -> pd.DataFrame:
     sets, families = runs.categories(), {}
     for name, config in runs.configs.items():
         full = config is not None and all(getattr(config.model, switch) for switch in SWITCHES)
-        if full and name in sets and config.model.variant in METHODS:
+        if full and name in sets and config.model.variant in PRINTED_PER_CATEGORY:
             families.setdefault((config.data.name, str(protocol(config, 4))), []).append(name)
     sizes = {family: len({sets[name] for name in names}) for family, names in families.items()}
     family = max(sizes, key=sizes.__getitem__, default=None)
@@ -124,5 +124,5 @@ def _mean_over(runs: Runs, name: str, categories: frozenset[str] | None) -> list
     taken = own if categories is None else own[own["category"].isin(categories)]
     if taken.empty:
         return []
-    method, seed = METHODS[config.model.variant], config.train.seed
+    method, seed = PRINTED_PER_CATEGORY[config.model.variant], config.train.seed
     return [{"method": method, "classes": len(own), "seed": seed, "value": taken["value"].mean()}]

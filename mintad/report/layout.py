@@ -12,9 +12,9 @@ import pandas as pd
 
 from mintad.report import paper
 from mintad.report.methods import ANOMALIB, DATA, HOME
-from mintad.report.paper import MEAN
 from mintad.report.select_runs import TableRuns, measured_with
 from mintad.report.statistics import mean_std
+from mintad.scoring.metrics import MEAN
 
 WIDE = (1, 2, 3, 7, 10)
 """Tables with one column per method."""

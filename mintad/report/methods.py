@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from mintad.config import Config
-from mintad.course.lab.one_run import METHODS
 from mintad.report import paper
+from mintad.report.paper import PRINTED_PER_CATEGORY as METHODS
 from mintad.report.paper import SWITCHES, VARIANTS
 
 HOME = dict.fromkeys(range(1, 11), "mvtec") | {2: "visa", 3: "merged", 6: "", 7: "cifar10"}
@@ -65,6 +65,8 @@ def table_row(table: int, method: str, setting: str, config: Config | None) -> t
         (method, setting) as the table names them; None if the table has no place for the run. Baselines and backbones
         that the table does not print get a row of their own.
     """
+    if setting == "separate_chosen":  # App. A.1 has no table
+        return None
     plain = config is None or all(getattr(config.model, name) for name in SWITCHES)
     printed = paper.load(table)[["method", "setting"]].drop_duplicates()
     if table in (4, 9):

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pandas as pd
 
 from mintad.report import paper
-from mintad.report.paper import MEAN
 from mintad.report.select_runs import TableRuns
 from mintad.report.statistics import compare, holm
 from mintad.report.table_values import SWAP, by_seed
+from mintad.scoring.metrics import MEAN
 
 COLUMNS = (
     "table", "data", "metric", "one", "other", "categories", "seeds_one", "seeds_other", "same_seeds", "difference",

@@ -4,7 +4,7 @@ The tables are CSV files in ``data/paper``, one row a number: table, method, cat
 name means, how we read the ambiguous places, and which printed means do not follow from their rows, is said in
 ``data/paper/README.md``. Nothing here was measured by us.
 
-    >>> value(4, "Feature Prompt", "mean", "I-AUROC")
+    >>> value(4, "Feature Prompt", "mean", "image_auroc")
     0.986
     >>> switches("adapter+class_loss")
     {'adapter': True, 'class_loss': True, 'prior_loss': False, 'class_query': False}
@@ -22,6 +22,8 @@ import pandas as pd
 
 import mintad
 from mintad.errors import ConfigError, DataError, nearest
+from mintad.scoring.metrics import MEAN
+from mintad.scoring.metrics import METRICS as MEASURED
 
 FOLDER = "MINTAD_PAPER"
 """Environment variable: the folder of the tables, where they are neither in the repository nor installed."""
@@ -30,10 +32,17 @@ COLUMNS = ("table", "method", "category", "setting", "metric", "value")
 KEY = ("method", "category", "setting", "metric")
 """One number of a table."""
 
-MEAN = "mean"
-"""Category of a printed mean."""
-ALL = "all"
-"""Category of a number that is not about test images: seconds, parameters, FLOPs."""
+METRICS = {
+    "I-AUROC": "image_auroc",
+    "AUROC": "image_auroc",
+    "P-AUPR": "pixel_ap",
+    "Params (M)": "parameters_M",
+    "FLOPs (G)": "flops_G",
+    "Inference Time (s)": "seconds",
+}
+"""The paper's name of a metric -> ours, the only one outside this module and ``data/paper``."""
+TITLES = {"parameters_M": "parameters, 10⁶", "flops_G": "FLOPs, 10⁹", "seconds": "seconds"}
+"""How people read those that are not in `mintad.scoring.METRICS`."""
 
 _TITLES = {
     1: "Detection on MVTec AD, unified and separate training",
@@ -66,6 +75,9 @@ VARIANTS = {
     "Text Prompt": "text_prompt",
 }
 """The paper's name of a method -> `model.variant` that builds it. The other methods are baselines."""
+
+PRINTED_PER_CATEGORY = {"mint_ad": "MINT-AD", "uniad": "UniAD"}
+"""`model.variant` -> the paper's name, of the variants whose numbers it prints for each category."""
 
 _SHARE = "share/mintad/report/paper"
 
@@ -101,7 +113,7 @@ def value(table: int, method: str, category: str, metric: str, setting: str | No
         table: 1 to 10.
         method: as in the table, for example "MINT-AD".
         category: a category's name, a CIFAR-10 split such as "{01234}", or `MEAN` or `ALL`.
-        metric: for example "I-AUROC".
+        metric: in our words, for example "image_auroc".
         setting: may be left out where the table has the number for one setting only.
 
     Raises:
@@ -119,6 +131,11 @@ def value(table: int, method: str, category: str, metric: str, setting: str | No
         choices = ", ".join(f"'{choice}'" for choice in rows["setting"])
         raise ConfigError(f"table {table}: {metric} of {method}, {category}: say which setting, {choices}")
     return float(rows["value"].iloc[0]) if len(rows) else None
+
+
+def title(metric: str) -> str:
+    """Return how people read a metric, ours or one of those that only the paper's tables have."""
+    return MEASURED[metric].title if metric in MEASURED else TITLES.get(metric, metric)
 
 
 def switches(setting: str) -> dict[str, bool]:
@@ -189,7 +206,10 @@ def _read(path: Path) -> pd.DataFrame:
     rows = pd.read_csv(path, dtype=str, keep_default_na=False)
     if tuple(rows.columns) != COLUMNS:
         raise DataError(f"{path}: columns {', '.join(rows.columns)}; expected {', '.join(COLUMNS)}")
-    return rows
+    unknown = set(rows["metric"]) - set(METRICS)
+    if unknown:
+        raise DataError(f"{path}: unknown metric {min(unknown)}; expected {', '.join(METRICS)}")
+    return rows.assign(metric=rows["metric"].map(METRICS))
 
 
 def _names(column: str) -> frozenset[str]:

@@ -12,8 +12,9 @@ import pandas as pd
 from mintad.config import Config
 from mintad.errors import ConfigError, DataError
 from mintad.report.methods import BASELINES, DATA, HOME, OPEN, table_row
-from mintad.report.paper import MEAN, SWITCHES
+from mintad.report.paper import SWITCHES
 from mintad.report.runs import Runs
+from mintad.scoring.metrics import MEAN
 
 _FREE = {
     "data.root",

@@ -2,8 +2,9 @@
 
 ``config.json`` resolved configuration, ``versions.json``, ``classes.json``, ``images.csv`` (which images trained and
 which were held out), ``seconds.json``, ``log.txt``, ``history.csv``, ``checkpoints/``, and after evaluation
-``metrics.json``, ``scores.csv``, ``maps.npy``, ``baselines.csv`` (if asked for) and ``report.html``. The empty ``.lock``
-is what a process holds that works in the directory.
+``scores.csv``, ``maps.npy``, ``threshold.json``, the page ``results.html``, and last ``results.csv``: every number, of the
+model and of the baselines, one row each (`mintad.scoring.metrics.RESULT_COLUMNS`). The empty ``.lock`` is what a process
+holds that works in the directory.
 """
 
 from __future__ import annotations
@@ -18,34 +19,42 @@ import platform
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
+from mintad.baselines import BASELINES
 from mintad.config import Config
 from mintad.errors import DataError, MintadError, TrainingError
 from mintad.lock import exclusive_lock
+from mintad.runs.page import write_page
+from mintad.scoring.metrics import RESULT_COLUMNS
+from mintad.scoring.threshold import Threshold
 from mintad.training import Checkpoint, latest_checkpoint
 
+RESULTS, PAGE = "results.csv", "results.html"
 FILES = (
     "versions.json",
     "classes.json",
     "images.csv",
     "seconds.json",
-    "metrics.json",
+    RESULTS,
     "log.txt",
     "history.csv",
     "scores.csv",
     "maps.npy",
-    "baselines.csv",
-    "report.html",
+    "threshold.json",
+    PAGE,
     "config.json",
 )
 """What a run directory holds beside checkpoints/ and the lock; the configuration last, so that removing can be
 repeated."""
+OLD_RESULTS = "metrics.json"
+"""What versions before 0.2 wrote for `RESULTS`."""
 LOCK = ".lock"
 EXECUTED = "notebook.ipynb"
 """The executed notebook, where papermill writes it into the run directory; it does so before the run is made."""
@@ -61,11 +70,12 @@ class Run:
     path: Path
 
     @property
-    def report(self) -> Path:
-        return self.path / "report.html"
+    def page(self) -> Path:
+        """The results page."""
+        return self.path / PAGE
 
     def read(self, name: str) -> Any:
-        """A JSON file of the run.
+        """Read a JSON file of the run.
 
         Raises:
             MintadError: it is missing or damaged.
@@ -84,9 +94,9 @@ class Run:
         """Write a JSON file of the run atomically. JSON has no NaN: what is not a finite number becomes null."""
         self._publish(f"{name}.json", json.dumps(_finite(value), indent=1, allow_nan=False))
 
-    def write_table(self, name: str, table: pd.DataFrame, *, index: bool = False) -> None:
+    def write_table(self, name: str, table: pd.DataFrame) -> None:
         """Write a CSV file of the run atomically."""
-        self._publish(f"{name}.csv", table.to_csv(index=index))
+        self._publish(f"{name}.csv", table.to_csv(index=False))
 
     def _publish(self, name: str, text: str) -> None:
         temporary = self.path / f".{name}.tmp"
@@ -94,11 +104,11 @@ class Run:
         os.replace(temporary, self.path / name)
 
     def config(self) -> Config:
-        """The configuration the run was started with."""
+        """Return the configuration that the run was started with."""
         return Config.from_dict(self.read("config"))
 
     def checkpoint(self) -> Checkpoint:
-        """The newest checkpoint.
+        """Return the newest checkpoint.
 
         Raises:
             TrainingError: there is none.
@@ -109,18 +119,97 @@ class Run:
         return checkpoint
 
     def scores(self) -> pd.DataFrame:
-        """The scored test rows, as they were when written."""
+        """Return the scored test rows, as they were when written."""
         texts = dict.fromkeys(("dataset", "category", "split", "defect", "image", "masks", "prompt_class"), str)
         scores = pd.read_csv(self.path / "scores.csv", keep_default_na=False, dtype=texts | {"pred_class": str})
         return scores.assign(masks=[tuple(masks.split(";")) if masks else () for masks in scores["masks"]])
 
-    def baselines(self) -> pd.DataFrame:
-        """The comparison with the baselines: a row a method, the model's first; empty without baselines."""
-        file = self.path / "baselines.csv"
-        return pd.read_csv(file, index_col="method") if file.exists() else pd.DataFrame()
+    def results(self) -> pd.DataFrame:
+        """Return every number of the run: columns `mintad.scoring.metrics.RESULT_COLUMNS`, the model's rows first.
+
+        Raises:
+            MintadError: the run is not finished, is damaged, or was written by an older version; the message says how
+                to convert it.
+        """
+        file = self.path / RESULTS
+        if not file.exists():
+            old = (self.path / OLD_RESULTS).exists()
+            fix = (
+                f"mintad evaluate {self.path} writes its results in today's format"
+                if old
+                else (f"mintad train --out {self.path} finishes it")
+            )
+            raise MintadError(
+                f"{file} is missing: the run {'is of an older version' if old else 'is not finished'}; {fix}"
+            )
+        try:
+            table = pd.read_csv(
+                file, dtype=dict.fromkeys(RESULT_COLUMNS[:2] + RESULT_COLUMNS[3:5], str), float_precision="round_trip"
+            )
+            return table[list(RESULT_COLUMNS)].astype({"seed": int, "value": float})
+        except (KeyError, ValueError) as error:
+            raise MintadError(f"{file} is damaged ({error}); mintad evaluate {self.path} writes it anew") from error
+
+    def baselines(self) -> list[str]:
+        """Return the names of the baselines among the results of a finished run, in their order."""
+        methods = self.results()["method"].unique() if (self.path / RESULTS).exists() else ()
+        return [name for name in methods if name in BASELINES]
+
+    def threshold(self) -> Threshold | None:
+        """Return the decision threshold; None where no images were held out, and for separate models, which have one
+        each.
+
+        Raises:
+            MintadError: the run is not evaluated, or the file is damaged.
+        """
+        values = self.read("threshold")
+        try:
+            return None if values is None else Threshold(**values)
+        except TypeError as error:
+            raise MintadError(f"{self.path / 'threshold.json'} is damaged: {error}") from error
+
+    def discard_results(self) -> None:
+        """Remove the results: a crash from here on leaves an unfinished run and no mixture of old and new."""
+        for name in (RESULTS, OLD_RESULTS):
+            (self.path / name).unlink(missing_ok=True)
+
+    def save_results(
+        self,
+        results: pd.DataFrame,
+        scores: pd.DataFrame,
+        maps_nHW: np.ndarray,
+        threshold: Threshold | None,
+        *,
+        title: str,
+    ) -> None:
+        """Write all results of a run: scores, maps, threshold, page, and last the table that makes it a finished run.
+
+        Args:
+            results: columns `mintad.scoring.metrics.RESULT_COLUMNS`.
+            scores: test rows of the record table with pred_score and pred_class.
+            maps_nHW: anomaly maps in the same order.
+            threshold: of the decision; None without one.
+            title: of the page.
+        """
+        self.write_table("scores", scores.assign(masks=scores["masks"].map(";".join)))
+        np.save(self.path / "maps.npy", maps_nHW)
+        self.write("threshold", None if threshold is None else asdict(threshold))
+        history = self.path / "history.csv"
+        write_page(
+            self.page,
+            scores=scores,
+            grid_maps=maps_nHW,
+            results=results,
+            history=pd.read_csv(history) if history.exists() else None,
+            config=self.config().to_dict(),
+            threshold=threshold,
+            title=title,
+            versions=self.read("versions"),
+        )
+        self.write_table("results", results)
 
     def record_training_images(self, images: pd.DataFrame) -> None:
-        """Note the images that train and those held out, or compare them with the noted ones.
+        """Record the images that train and those held out, or compare them with the recorded ones.
 
         Args:
             images: columns image, category, role ('train' or 'holdout') and hash of the content.
@@ -132,16 +221,16 @@ class Run:
         if not file.exists():
             self.write_table("images", images)
             return
-        found = _differences(pd.read_csv(file, keep_default_na=False, dtype=str), images)
-        if found:
+        changes = _differences(pd.read_csv(file, keep_default_na=False, dtype=str), images)
+        if changes:
             raise DataError(
-                f"the training images are not those that {self.path} was trained on: {'; '.join(found)}. "
+                f"the training images are not those that {self.path} was trained on: {'; '.join(changes)}. "
                 "Restore them, or train anew into another --out."
             )
 
     def seconds(self) -> dict[str, float]:
-        """Seconds spent on features, training, evaluation and each baseline, summed over interruptions; an evaluation is
-        the last one."""
+        """Return the seconds spent on features, training, evaluation and each baseline, summed over interruptions; an
+        evaluation is the last one."""
         return self.read("seconds") if (self.path / "seconds.json").exists() else {}
 
     def note_seconds(self, name: str, seconds: float) -> None:
@@ -158,7 +247,7 @@ class Run:
         finally:
             self.note_seconds(name, before + time.perf_counter() - began)
 
-    def held(self) -> contextlib.AbstractContextManager[None]:
+    def locked(self) -> contextlib.AbstractContextManager[None]:
         """Keep other processes out of the directory while the block runs; what a dead process held is free.
 
         Raises:
@@ -170,7 +259,7 @@ class Run:
     @property
     def finished(self) -> bool:
         """Whether the run was trained to its end and evaluated."""
-        return (self.path / "metrics.json").exists() and self.report.exists()
+        return (self.path / RESULTS).exists()
 
 
 def _finite(value: Any) -> Any:
@@ -199,7 +288,8 @@ def _differences(before: pd.DataFrame, now: pd.DataFrame) -> list[str]:
 
 @contextlib.contextmanager
 def open_run(path: str | Path, config: Config, *, overwrite: bool = False) -> Iterator[Run]:
-    """A new run directory for `config`, or the one that the same configuration has there; held while the block runs.
+    """Make a run directory for `config`, or open the one that the same configuration has there; locked while the block
+    runs.
 
     Args:
         path: the directory.
@@ -212,7 +302,7 @@ def open_run(path: str | Path, config: Config, *, overwrite: bool = False) -> It
     run = Run(Path(path))
     _refuse_foreign(run, overwrite)
     run.path.mkdir(parents=True, exist_ok=True)
-    with run.held():
+    with run.locked():
         if overwrite:
             _remove(run)
         if (run.path / "config.json").exists():
@@ -255,14 +345,14 @@ def _remove(run: Run) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python, the packages that matter, and the machine."""
-    found = {"python": platform.python_version(), "platform": platform.platform(), "cores": str(os.cpu_count())}
+    """Return the versions of Python, of the packages that matter, and the machine."""
+    numbers = {"python": platform.python_version(), "platform": platform.platform(), "cores": str(os.cpu_count())}
     for name in VERSIONED:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
+            numbers[name] = importlib.metadata.version(name)
     if torch.cuda.is_available():
-        found["gpu"] = torch.cuda.get_device_name()
-    return found
+        numbers["gpu"] = torch.cuda.get_device_name()
+    return numbers
 
 
 @contextlib.contextmanager

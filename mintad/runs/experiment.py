@@ -20,11 +20,11 @@ from mintad.config import Config
 from mintad.config import preset as named
 from mintad.data.records import category_keys
 from mintad.errors import ConfigError, TrainingError, nearest
-from mintad.runs.shared import TrainedRun, shared_model, shared_model_dir, runs_dir
-from mintad.runs.train import train_run, trained_model
-from mintad.runs.prepare import prepare_data
 from mintad.runs.directory import Run
+from mintad.runs.prepare import prepare_data
 from mintad.runs.separate import FOLDER, train_separate
+from mintad.runs.shared import TrainedRun, runs_dir, shared_model, shared_model_dir
+from mintad.runs.train import train_run, trained_model
 from mintad.training.loop import pick_device
 
 SETTINGS = ("unified", "separate")

@@ -19,10 +19,10 @@ from mintad.errors import ConfigError, DataError, nearest
 from mintad.features.backbone import Backbone
 from mintad.features.extract import full_precision
 from mintad.model import ReconstructionModel
-from mintad.runs.train import trained_model
 from mintad.plots import overlay
-from mintad.runs.prepare import configured_backbone
 from mintad.runs.directory import Run
+from mintad.runs.prepare import configured_backbone
+from mintad.runs.train import trained_model
 from mintad.scoring.maps import as_distance, image_scores, upsample
 from mintad.training.loop import pick_device
 
@@ -40,7 +40,7 @@ class Predictor:
     map_range: tuple[float, float]
     """Common colour range of the heatmaps: 1st and 99.9th percentile of the run's own test maps."""
     label: int | None = None
-    """Class index of all images, for a model that must be told."""
+    """Class index of all images, for a model that must be given the class."""
 
     @classmethod
     def from_run(cls, path: str | Path, *, device: str = "auto", category: str | None = None) -> Predictor:
@@ -49,14 +49,14 @@ class Predictor:
         Args:
             path: run directory.
             device: 'auto', 'cpu' or 'cuda'; computes in float32.
-            category: class of all images, for a model that must be told; others ignore it.
+            category: class of all images, for a model that must be given it; others ignore it.
 
         Raises:
             MintadError: not a run directory, missing weights, no such device or class.
         """
         run = Run(Path(path))
         config, chosen = run.config(), pick_device(device)
-        classes, threshold = run.read("classes"), run.read("metrics")["threshold"]
+        classes, threshold = run.read("classes"), run.threshold()
         backbone = configured_backbone(config.features)
         model = trained_model(run, backbone, chosen)
         maps = np.load(run.path / "maps.npy")
@@ -65,7 +65,7 @@ class Predictor:
             model=model,
             config=config,
             classes=classes,
-            threshold=threshold["value"] if threshold else None,
+            threshold=threshold.value if threshold else None,
             device=chosen,
             label=class_index(classes, category) if model.needs_labels else None,
             map_range=(float(np.percentile(maps, 1)), float(np.percentile(maps, 99.9))),
@@ -73,21 +73,21 @@ class Predictor:
 
     @torch.no_grad()
     def __call__(self, images: list[Image.Image]) -> tuple[np.ndarray, np.ndarray, list[str]]:
-        """Image scores (B,), grid maps (B, H, W) and class names ('' without a head) of RGB images of any size."""
+        """Return image scores (B,), grid maps (B, H, W) and class names ('' without a head) of RGB images of any size."""
         batch = self.backbone.prepare(images).to(self.device)
         with full_precision():
             feat_BLF = self.backbone(batch)
         labels_B = None if self.label is None else torch.full((len(images),), self.label, device=self.device)
         output = self.model(feat_BLF, labels_B=labels_B)
         map_BHW = output.token_error.unflatten(1, self.backbone.grid)
-        maps = as_distance(map_BHW, self.config.scoring, squared=self.model.squared)
+        maps = as_distance(map_BHW, self.config.scoring, squared=self.model.returns_squared_error)
         logits = output.class_logits
         names = [""] * len(images) if logits is None else [self.classes[k] for k in logits.argmax(-1).tolist()]
         return image_scores(maps, self.config.features.image_size, self.config.scoring), maps, names
 
 
 def class_index(classes: Sequence[str], category: str | None) -> int:
-    """Index of a class named as in the run, "visa/candle", or without its data set, "candle".
+    """Return the index of a class named as in the run, "visa/candle", or without its data set, "candle".
 
     Raises:
         ConfigError: no category, or none of that name.
@@ -96,37 +96,37 @@ def class_index(classes: Sequence[str], category: str | None) -> int:
     if len(matching) != 1:
         given = "none was given" if category is None else f"'{category}' names {len(matching)} classes"
         raise ConfigError(
-            f"this model must be told the class of the images (--category), and {given}."
+            f"this model must be given the class of the images (--category), and {given}."
             + nearest(str(category), classes)
         )
     return matching[0]
 
 
-def find_images(paths: Iterable[str | Path], *, besides: str | Path | None = None) -> list[Path]:
-    """Image files among `paths`; folders are searched in depth, in sorted order.
+def find_images(paths: Iterable[str | Path], *, exclude: str | Path | None = None) -> list[Path]:
+    """List the image files among `paths`; folders are searched in depth, in sorted order.
 
     Args:
         paths: files and folders.
-        besides: a folder to leave out of the search: that of the results, whose heatmaps are no images to score.
+        exclude: a folder to leave out of the search: that of the results, whose heatmaps are no images to score.
 
     Raises:
-        DataError: a path does not exist, nothing is left, or a folder to search lies in `besides`.
+        DataError: a path does not exist, nothing is left, or a folder to search lies in `exclude`.
     """
-    found: list[Path] = []
-    results = None if besides is None else Path(besides).resolve()
+    files: list[Path] = []
+    excluded = None if exclude is None else Path(exclude).resolve()
     for path in map(Path, paths):
         if not path.exists():
             raise DataError(f"{path} does not exist")
         if not path.is_dir():
-            found.append(path)
+            files.append(path)
             continue
-        if results and path.resolve().is_relative_to(results):
-            raise DataError(f"{path} lies in the folder of the results, {besides}; choose another --out")
+        if excluded and path.resolve().is_relative_to(excluded):
+            raise DataError(f"{path} lies in the folder of the results, {exclude}; choose another --out")
         inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
-        found += [p for p in inside if not (results and p.resolve().is_relative_to(results))]
-    if not found:
+        files += [p for p in inside if not (excluded and p.resolve().is_relative_to(excluded))]
+    if not files:
         raise DataError(f"no images ({', '.join(sorted(IMAGE_SUFFIXES))}) in {', '.join(map(str, paths))}")
-    return found
+    return files
 
 
 def predict_files(
@@ -146,7 +146,7 @@ def predict_files(
         paths: files and folders.
         out: folder for the results, created if missing; never searched for images.
         device: 'auto', 'cpu' or 'cuda', whatever the run was trained on.
-        category: class of all images, for a model that must be told.
+        category: class of all images, for a model that must be given it.
         progress: show a bar on a terminal.
         batch_size: images at a time.
 
@@ -158,7 +158,7 @@ def predict_files(
         DataError, MintadError: no images, or not a run directory.
     """
     paths = list(paths)
-    files = find_images(paths, besides=out)
+    files = find_images(paths, exclude=out)
     predictor = Predictor.from_run(run_path, device=device, category=category)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)

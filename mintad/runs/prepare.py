@@ -12,14 +12,13 @@ import torch
 
 from mintad import data
 from mintad.config import Config, FeatureConfig
-from mintad.data.records import category_keys, select
+from mintad.data.records import category_keys, select, tested_rows
 from mintad.data.tree import absolute
 from mintad.errors import DataError
 from mintad.features.backbone import Backbone, build_backbone
 from mintad.features.extract import extract
 from mintad.features.table import FeatureTable
 from mintad.model import ReconstructionModel
-from mintad.scoring.maps import Detector, Told
 
 
 @dataclass
@@ -36,12 +35,17 @@ class PreparedData:
     """Class names that the head learns, sorted."""
 
     @property
+    def test_rows(self) -> np.ndarray:
+        """Rows of the test split."""
+        return tested_rows(self.records)
+
+    @property
     def train_labels(self) -> np.ndarray:
         """Class index of each of `train_rows`."""
         return self.labels(self.train_rows)
 
     def labels(self, rows: np.ndarray) -> np.ndarray:
-        """Class index of each of these rows.
+        """Return the class index of each of these rows.
 
         Raises:
             DataError: an image of a class that was not trained.
@@ -50,18 +54,19 @@ class PreparedData:
         unknown = sorted(set(names) - set(self.classes))
         if unknown:
             raise DataError(
-                f"{unknown[0]} is no class that was trained ({', '.join(self.classes)}), so a model that must be told "
-                "the class cannot judge its images; take a variant that predicts it, such as model.variant=mint_ad"
+                f"{unknown[0]} is not a class that was trained ({', '.join(self.classes)}), so a model that must be "
+                "given the class cannot judge its images; take a variant that predicts it, such as "
+                "model.variant=mint_ad"
             )
-        return names.map({name: k for k, name in enumerate(self.classes)}).to_numpy(copy=True)
+        return names.map({name: index for index, name in enumerate(self.classes)}).to_numpy(copy=True)
 
-    def detector(self, model: ReconstructionModel, rows: np.ndarray) -> Detector:
-        """The model as a detector for exactly these rows, in this order; told their classes if it needs them."""
-        return Told(model, self.labels(rows)) if model.needs_labels else model
+    def labels_for(self, model: ReconstructionModel, rows: np.ndarray) -> np.ndarray | None:
+        """Return the class index of each of these rows for a model that must be given the class, None for the rest."""
+        return self.labels(rows) if model.needs_labels else None
 
 
 def resolve_paths(config: Config) -> Config:
-    """The same configuration with absolute paths, '~' expanded, so that its run works from any working directory."""
+    """Return the same configuration with absolute paths, '~' expanded, so that its run works from any working directory."""
     options, weights = dict(config.data.options), config.features.weights
     if isinstance(options.get("roots"), dict):
         options["roots"] = {name: root and str(absolute(root)) for name, root in options["roots"].items()}
@@ -75,7 +80,7 @@ def resolve_paths(config: Config) -> Config:
 
 
 def load_records(config: Config) -> pd.DataFrame:
-    """The record table that `config.data` names, restricted to its categories."""
+    """Load the record table that `config.data` names, restricted to its categories."""
     records = data.load(config.data.name, config.data.root, **config.data.options)
     return select(records, config.data.categories) if config.data.categories else records
 
@@ -106,20 +111,20 @@ def prepare_data(
     return PreparedData(records, backbone, features, train_rows, holdout_rows, classes)
 
 
-def configured_backbone(wanted: FeatureConfig, *, weights: str | None = None) -> Backbone:
-    """The backbone that a configuration names; `weights` replaces its weights."""
+def configured_backbone(config: FeatureConfig, *, weights: str | None = None) -> Backbone:
+    """Build the backbone that a configuration names; `weights` replaces its weights."""
     return build_backbone(
-        wanted.backbone,
-        image_size=wanted.image_size,
-        grid=wanted.grid,
-        weights=weights or wanted.weights,
-        reductions=wanted.reductions,
-        resize=wanted.resize,
+        config.backbone,
+        image_size=config.image_size,
+        grid=config.grid,
+        weights=weights or config.weights,
+        reductions=config.reductions,
+        resize=config.resize,
     )
 
 
 def split_holdout(records: pd.DataFrame, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the normal training images, split into (training, held out) within every class.
+    """Split the rows of the normal training images into (training, held out), within every class.
 
     Raises:
         DataError: a class would keep no training image.
@@ -141,7 +146,7 @@ def split_holdout(records: pd.DataFrame, share: float, seed: int) -> tuple[np.nd
 
 
 def image_list(prepared: PreparedData, config: Config) -> pd.DataFrame:
-    """The normal training images: image, category, role ('train' or 'holdout') and hash of the content.
+    """List the normal training images: image, category, role ('train' or 'holdout') and hash of the content.
 
     Paths are relative to the root of the data that holds the image, else to the folder common to all.
     """

@@ -1,42 +1,40 @@
-"""The separate setting of Table 1: one model a category.
+"""The separate setting of Table 1: one model per category.
 
-Which model judges a test image? Table 1's separate setting is *told* the category. App. A.1 has it chosen by a
-classifier, which is what an ensemble of separate models needs where nobody tells; here the nearest class mean.
+Which model judges a test image? In Table 1's separate setting the category is given ("separate" in the results). In App.
+A.1 a classifier picks the model, as it must when the category is unknown ("separate_chosen"); we take the nearest class
+mean for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
+from mintad.baselines import BASELINES
 from mintad.config import Config
 from mintad.data.records import categories, category_keys
 from mintad.errors import TrainingError
-from mintad.scoring.evaluate import pixels
 from mintad.features.table import FeatureTable
-from mintad.scoring import class_accuracy, summarise
-from mintad.scoring.metrics import image_metrics
-from mintad.baselines import PaDiM, PerCategory
-from mintad.runs.train import require_baselines, train_run, trained_model
-from mintad.runs.prepare import PreparedData, load_records, prepare_data, resolve_paths
-from mintad.runs.page import write_report
 from mintad.runs.directory import Run, open_run, versions
-from mintad.scoring.maps import Told, grid_maps, image_scores
+from mintad.runs.prepare import PreparedData, load_records, prepare_data, resolve_paths
+from mintad.runs.train import title_of, train_run, trained_model
+from mintad.scoring.evaluate import results_of
+from mintad.scoring.maps import grid_maps, image_scores
+from mintad.scoring.metrics import MEAN, POOLED, RESULT_COLUMNS
 from mintad.training.loop import pick_device
 
 FOLDER = "categories"
-"""Inside the run directory: a run a category."""
+"""Inside the run directory: one run per category."""
 
 
 def train_separate(
     config: Config, out: str | Path, *, baseline_names: Sequence[str] = (), progress: bool = True
 ) -> Run:
-    """Train one model per category and evaluate them together; interrupted, the same call goes on.
+    """Train one model per category and evaluate them together; the same call resumes an interrupted one.
 
     Every model is trained exactly as `config` says: with `train.epochs` all settings see each image equally often (the
     paper's way), with `train.steps` every single model gets that many.
@@ -48,14 +46,14 @@ def train_separate(
         progress: show bars on a terminal.
 
     Returns:
-        A run whose scores, maps and metrics are those of the told setting. In ``metrics.json`` beside what
-        `mintad.scoring.summarise` gives: ``setting``, ``thresholds`` (one a category), and ``by_classifier``, the image
-        and pixel metrics where the nearest class mean chooses the model. ``scores.csv`` has both scores of each image.
+        A run whose scores and maps are those with the category given. Its results hold the settings "separate" and
+        "separate_chosen"; ``scores.csv`` has both scores of each image (pred_score, pred_score_chosen). Thresholds are
+        those of the categories' runs.
 
     Raises:
         MintadError: see `mintad.runs.train.train_run`; the directory holds a unified run.
     """
-    require_baselines(baseline_names)
+    BASELINES.require(baseline_names)
     config = resolve_paths(config)
     records = load_records(config)
     out = Path(out)
@@ -68,35 +66,14 @@ def train_separate(
             alone = config.override(**{"data.categories": (key,)})
             folder = out / FOLDER / key.replace("/", "__")
             runs[key] = train_run(alone, folder, baseline_names=baseline_names, progress=progress)
-        if not run.finished or not set(baseline_names) <= set(run.baselines().index):
-            _finish(run, runs, prepare_data(config, records, progress=progress), config)
+        if not run.finished or not set(baseline_names) <= set(run.baselines()):
+            _evaluate_and_save(run, runs, prepare_data(config, records, progress=progress), config)
     return run
 
 
-def padim_settings(prepared: PreparedData, config: Config) -> dict[str, dict[str, float]]:
-    """Image AUROC per category of PaDiM, which is fitted in seconds, in three settings: one model for all, one a
-    category with the category told, and one a category with the nearest class mean choosing (App. A.1)."""
-    keys = category_keys(prepared.records).to_numpy()
-    rows = np.flatnonzero((prepared.records["split"] == "test").to_numpy())
-    train_rows, features = prepared.train_rows, prepared.features
-    grid = prepared.backbone.grid
-    alone = PerCategory(lambda: PaDiM(grid), keys).fit(features, train_rows)
-    detectors = {
-        "unified": PaDiM(grid).fit(features, train_rows),
-        "separate, told": alone.told(rows),
-        "separate, chosen": Told(alone, nearest_mean(features, train_rows, keys[train_rows], rows)),
-    }
-    scores, found = prepared.records.iloc[rows].reset_index(drop=True), {}
-    for name, detector in detectors.items():
-        maps_nHW = grid_maps(detector, features, rows, config.scoring)
-        scores["pred_score"] = image_scores(maps_nHW, config.features.image_size, config.scoring)
-        found[name] = image_metrics(scores)["auroc"]["per_category"]
-    return found
-
-
 def nearest_mean(features: FeatureTable, train_rows: np.ndarray, names: Sequence[str], rows: np.ndarray) -> list[str]:
-    """The class whose training images' mean is nearest to each row: features averaged over tokens, every channel in
-    units of its deviation over the training images.
+    """Classify rows by the class whose training images' mean is nearest: features averaged over tokens, every channel
+    in units of its standard deviation over the training images.
 
     Args:
         features: of all rows.
@@ -105,13 +82,13 @@ def nearest_mean(features: FeatureTable, train_rows: np.ndarray, names: Sequence
         rows: to classify.
     """
     pooled_nF = _pooled(features, np.concatenate([train_rows, rows]))
-    known_nF, asked_nF = pooled_nF[: len(train_rows)], pooled_nF[len(train_rows) :]
-    deviation_F = known_nF.std(axis=0)
-    deviation_F[deviation_F < 1e-6] = 1.0
-    classes, of_class = sorted(set(names)), np.asarray(names, dtype=object)
-    mean_NF = np.stack([known_nF[of_class == name].mean(axis=0) for name in classes])
-    distance_nN = np.linalg.norm((asked_nF[:, None] - mean_NF) / deviation_F, axis=-1)
-    return [classes[k] for k in distance_nN.argmin(axis=1)]
+    train_nF, row_nF = pooled_nF[: len(train_rows)], pooled_nF[len(train_rows) :]
+    std_F = train_nF.std(axis=0)
+    std_F[std_F < 1e-6] = 1.0
+    classes, class_n = sorted(set(names)), np.asarray(names, dtype=object)
+    mean_NF = np.stack([train_nF[class_n == name].mean(axis=0) for name in classes])
+    distance_nN = np.linalg.norm((row_nF[:, None] - mean_NF) / std_F, axis=-1)
+    return [classes[index] for index in distance_nN.argmin(axis=1)]
 
 
 def _pooled(features: FeatureTable, rows: np.ndarray, batch: int = 256) -> np.ndarray:
@@ -119,35 +96,30 @@ def _pooled(features: FeatureTable, rows: np.ndarray, batch: int = 256) -> np.nd
     return torch.cat(parts).double().numpy()
 
 
-def _finish(run: Run, runs: Mapping[str, Run], prepared: PreparedData, config: Config) -> None:
-    scores = pd.concat([one.scores() for one in runs.values()], ignore_index=True)
-    maps_nHW = np.concatenate([np.load(one.path / "maps.npy") for one in runs.values()])
-    row_of = {image: row for row, image in enumerate(prepared.records["image"])}
-    rows = np.array([row_of[image] for image in scores["image"]])
-    train_keys = category_keys(prepared.records.iloc[prepared.train_rows]).to_numpy()
-    scores["pred_class"] = nearest_mean(prepared.features, prepared.train_rows, train_keys, rows)
-    chosen_maps = _maps_of_chosen(scores, maps_nHW, rows, runs, prepared, config)
-    chosen_scores = image_scores(chosen_maps, config.features.image_size, config.scoring)
-    metrics = {"setting": "separate", **_measured(scores, maps_nHW, config)}
-    metrics["by_classifier"] = _measured(scores.assign(pred_score=chosen_scores), chosen_maps, config)
-    metrics["class_accuracy"] = class_accuracy(scores.assign(prompt_class=category_keys(scores)))
-    metrics["thresholds"] = {key: one.read("metrics")["threshold"] for key, one in runs.items()}
-    metrics["threshold"] = None  # there is one a category
+def _evaluate_and_save(run: Run, runs: Mapping[str, Run], data: PreparedData, config: Config) -> None:
+    run.discard_results()
     run.write("classes", sorted(runs))
     run.write("versions", versions())
-    run.note_seconds("training", sum(one.seconds().get("training", 0.0) for one in runs.values()))
-    kept = scores.assign(masks=scores["masks"].map(";".join), pred_score_by_classifier=chosen_scores)
-    run.write_table("scores", kept)
-    np.save(run.path / "maps.npy", maps_nHW)
-    baselines = _merged_baselines(runs)
-    if not baselines.empty:
-        run.write_table("baselines", baselines.rename_axis("method"), index=True)
-    _write_page(run, scores, maps_nHW, metrics, config, baselines)
-    run.write("metrics", metrics)
-
-
-def _measured(scores: pd.DataFrame, maps_nHW: np.ndarray, config: Config) -> dict[str, Any]:
-    return summarise(scores, pixels(scores, maps_nHW, config.features.image_size))
+    run.note_seconds("training", sum(category_run.seconds().get("training", 0.0) for category_run in runs.values()))
+    scores = pd.concat([category_run.scores() for category_run in runs.values()], ignore_index=True)
+    maps_nHW = np.concatenate([np.load(category_run.path / "maps.npy") for category_run in runs.values()])
+    row_of = {image: row for row, image in enumerate(data.records["image"])}
+    rows = np.array([row_of[image] for image in scores["image"]])
+    train_keys = category_keys(data.records.iloc[data.train_rows]).to_numpy()
+    chosen_class = nearest_mean(data.features, data.train_rows, train_keys, rows)
+    chosen_maps = _maps_of_chosen(scores.assign(pred_class=chosen_class), maps_nHW, rows, runs, data, config)
+    chosen_scores = image_scores(chosen_maps, config.features.image_size, config.scoring)
+    variant = config.model.variant
+    given = scores.assign(pred_class="")  # the category is given, so there is no class to predict
+    chosen = scores.assign(pred_score=chosen_scores, pred_class=chosen_class, prompt_class=category_keys(scores))
+    results = [
+        results_of(given, maps_nHW, config, method=variant, setting="separate"),
+        results_of(chosen, chosen_maps, config, method=variant, setting="separate_chosen"),
+        *_baselines_together(runs),
+    ]
+    kept = scores.assign(pred_class=chosen_class, pred_score_chosen=chosen_scores)
+    title = f"{title_of(config)}, one model per category"
+    run.save_results(pd.concat(results, ignore_index=True), kept, maps_nHW, None, title=title)
 
 
 def _maps_of_chosen(
@@ -155,46 +127,32 @@ def _maps_of_chosen(
     maps_nHW: np.ndarray,
     rows: np.ndarray,
     runs: Mapping[str, Run],
-    prepared: PreparedData,
+    data: PreparedData,
     config: Config,
 ) -> np.ndarray:
-    """The map of the model that the classifier chose: the told one where it is right, computed now where it is not."""
+    """Return the maps of the models that the classifier chose: those of the image's own category where it is right,
+    computed now where it is not."""
     chosen_maps = maps_nHW.copy()
     device = pick_device(config.train.device)
-    astray = (scores["pred_class"] != category_keys(scores)).to_numpy()
-    for key in sorted(set(scores.loc[astray, "pred_class"])):
-        inside = np.flatnonzero(astray & (scores["pred_class"] == key).to_numpy())
-        model = trained_model(runs[key], prepared.backbone, device)
-        detector = Told(model, np.zeros(len(inside), dtype=int)) if model.needs_labels else model
-        chosen_maps[inside] = grid_maps(detector, prepared.features, rows[inside], config.scoring)
+    mistaken = (scores["pred_class"] != category_keys(scores)).to_numpy()
+    for key in sorted(set(scores.loc[mistaken, "pred_class"])):
+        inside = np.flatnonzero(mistaken & (scores["pred_class"] == key).to_numpy())
+        model = trained_model(runs[key], data.backbone, device)
+        labels = np.zeros(len(inside), dtype=int) if model.needs_labels else None  # such a model knows one class
+        chosen_maps[inside] = grid_maps(model, data.features, rows[inside], config.scoring, labels=labels)
     return chosen_maps
 
 
-def _merged_baselines(runs: Mapping[str, Run]) -> pd.DataFrame:
-    """The categories' comparisons side by side, with means over categories; methods that all of them have."""
-    tables = [one.baselines() for one in runs.values()]
-    if any(table.empty for table in tables):
-        return pd.DataFrame()
-    joined = pd.concat([table.drop(columns=table.filter(regex=r"^[IP] mean$")) for table in tables], axis=1).dropna()
-    for letter in ("I", "P"):
-        columns = joined.filter(regex=f"^{letter} ")
-        if len(columns.columns):
-            joined[f"{letter} mean"] = columns.mean(axis=1)
-    return joined
-
-
-def _write_page(
-    run: Run, scores: pd.DataFrame, maps_nHW: np.ndarray, metrics: dict[str, Any], config: Config, baselines: pd.DataFrame
-) -> None:
-    write_report(
-        run.report,
-        scores=scores,
-        grid_maps=maps_nHW,
-        metrics=metrics,
-        history=None,
-        config=config.to_dict(),
-        threshold=None,
-        title=f"{config.model.variant} on {config.data.name}, one model a category",
-        baselines=None if baselines.empty else baselines,
-        versions=run.read("versions"),
-    )
+def _baselines_together(runs: Mapping[str, Run]) -> list[pd.DataFrame]:
+    """Return the results of the baselines that every category's run has, with means over the categories."""
+    shared = [
+        name for name in next(iter(runs.values())).baselines() if all(name in r.baselines() for r in runs.values())
+    ]
+    tables = []
+    for name in shared:
+        rows = pd.concat([category_run.results() for category_run in runs.values()], ignore_index=True)
+        rows = rows[(rows["method"] == name) & ~rows["category"].isin([MEAN, POOLED])]
+        means = rows.groupby(["metric", "seed"], sort=False, as_index=False)["value"].mean()
+        table = pd.concat([rows, means.assign(method=name, category=MEAN)], ignore_index=True)
+        tables.append(table.assign(setting="separate")[list(RESULT_COLUMNS)])
+    return tables

@@ -1,20 +1,21 @@
-"""Detection and localisation metrics (§4.1): exact, ties handled, and never a value where there is none."""
+"""Scores, metrics and the decision threshold (§3.6, §4.1): exact, ties handled, and never a value where there is none."""
 
-from mintad.scoring.metrics import class_accuracy, defect_metrics, image_metrics, pixel_metrics, summarise
+from mintad.scoring.metrics import METRICS, Metric, by_category, measure, metric, value_of
 from mintad.scoring.ranking import MetricError, StreamingRanking, auroc, average_precision, f1_max
 from mintad.scoring.regions import MapRanking, aupro
 
 __all__ = [
+    "METRICS",
     "MapRanking",
+    "Metric",
     "MetricError",
     "StreamingRanking",
     "aupro",
     "auroc",
     "average_precision",
-    "class_accuracy",
-    "defect_metrics",
+    "by_category",
     "f1_max",
-    "image_metrics",
-    "pixel_metrics",
-    "summarise",
+    "measure",
+    "metric",
+    "value_of",
 ]

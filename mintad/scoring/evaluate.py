@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,44 +12,67 @@ import torch
 
 from mintad.config import Config
 from mintad.data.images import read_mask, resize_mask
-from mintad.data.records import category_keys
+from mintad.data.records import category_keys, tested_rows
 from mintad.features.table import FeatureTable
 from mintad.model.reconstruction import ReconstructionModel
-from mintad.scoring import summarise
 from mintad.scoring.maps import Detector, grid_maps, image_scores, upsample
+from mintad.scoring.metrics import RESULT_COLUMNS, measure
 
 
 @dataclass
 class Evaluation:
-    """Result of one detector on the test rows."""
+    """What one detector gives on the test rows."""
 
     scores: pd.DataFrame
-    """The test rows of the record table, with columns pred_score and pred_class ('' if the detector names none)."""
+    """The test rows of the record table, with columns pred_score and pred_class ('' where no class is predicted)."""
     grid_maps: np.ndarray
     """(n, H, W) anomaly maps at the grid's resolution, in the order of `scores`."""
-    metrics: dict[str, Any]
-    """Image and pixel metrics per category, their mean, and pooled; see `mintad.scoring.summarise`."""
+    results: pd.DataFrame
+    """Columns `RESULT_COLUMNS`."""
 
 
-def evaluate(detector: Detector, features: FeatureTable, records: pd.DataFrame, config: Config) -> Evaluation:
-    """Score all test rows of `records`; pixels are compared at the input's resolution where a category has masks.
+def evaluate(
+    detector: Detector,
+    features: FeatureTable,
+    records: pd.DataFrame,
+    config: Config,
+    *,
+    method: str,
+    setting: str = "unified",
+    labels: Sequence[Any] | None = None,
+    pred_class: Sequence[str] | None = None,
+) -> Evaluation:
+    """Score the test rows of `records`; pixels are compared at the input's resolution where a category has masks.
 
     Args:
         detector: gives grid maps.
         features: rows follow `records`.
         records: the record table.
-        config: its `scoring` and `features.image_size` are used.
+        config: its `scoring`, `features.image_size` and `train.seed` are used.
+        method: what the results are listed under.
+        setting: of `SETTINGS`.
+        labels: class index or name of each test row, for a detector that must be given the class.
+        pred_class: class that was predicted for each test row.
     """
-    rows = np.flatnonzero(records["split"].to_numpy() == "test")
-    maps_nHW = grid_maps(detector, features, rows, config.scoring)
+    rows = tested_rows(records)
+    maps_nHW = grid_maps(detector, features, rows, config.scoring, labels=labels)
     scores = records.iloc[rows].reset_index(drop=True)
     scores["pred_score"] = image_scores(maps_nHW, config.features.image_size, config.scoring)
-    scores["pred_class"] = ""
-    return Evaluation(scores, maps_nHW, summarise(scores, pixels(scores, maps_nHW, config.features.image_size)))
+    scores["pred_class"] = "" if pred_class is None else list(pred_class)
+    results = results_of(scores, maps_nHW, config, method=method, setting=setting)
+    return Evaluation(scores, maps_nHW, results)
+
+
+def results_of(
+    scores: pd.DataFrame, maps_nHW: np.ndarray, config: Config, *, method: str, setting: str = "unified"
+) -> pd.DataFrame:
+    """Measure scored test rows; see `evaluate` for the arguments. Returns columns `RESULT_COLUMNS`."""
+    table = measure(scores, pixels(scores, maps_nHW, config.features.image_size))
+    return table.assign(method=method, setting=setting, seed=config.train.seed)[list(RESULT_COLUMNS)]
 
 
 def pixels(scores: pd.DataFrame, maps_nHW: np.ndarray, image_size: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Category, full-size map and mask of every test image in categories with masks, one image at a time.
+    """Yield category, full-size map and mask of every test image in categories with masks, one image at a time.
 
     The ground truth is resized by nearest neighbour, the map bilinearly; labels of images never come from here.
     """
@@ -66,7 +89,8 @@ def pixels(scores: pd.DataFrame, maps_nHW: np.ndarray, image_size: int) -> Itera
 def predict_classes(
     model: ReconstructionModel, features: FeatureTable, rows: np.ndarray, classes: list[str], batch_size: int = 64
 ) -> list[str]:
-    """Class name that the model's head gives each row; '' for a model that has none or is told the class."""
+    """Return the class name that the model's head gives each row; '' for a model without a head, or one that must be
+    given the class."""
     if model.needs_labels:
         return [""] * len(rows)
     names: list[str] = []

@@ -1,138 +1,221 @@
-"""All metrics of a scored test set: per category, their mean, and pooled.
+"""The metrics, each described once, and the one table of results that holds them (§4.1).
 
-The mean over categories is what the paper reports. The pooled value ranks all categories on one scale, which is what a
-single threshold for all products would meet.
+A metric is added here or in a module that MINTAD_PLUGINS names:
+
+    @metric("image_median_gap", "image score gap", level="image")
+    def median_gap(scores: pd.DataFrame) -> float:
+        ...
+
+Its name then stands in every file, its title on every page and in every report.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from mintad.data.records import category_keys
-from mintad.scoring.ranking import MetricError, StreamingRanking, auroc
+from mintad.registry import Registry
+from mintad.scoring.ranking import MetricError, auroc, average_precision, f1_max
 from mintad.scoring.regions import MapRanking
 
 log = logging.getLogger(__name__)
 
-_RANKING: dict[str, Callable[[StreamingRanking], float]] = {
-    "auroc": lambda ranking: ranking.auroc(),
-    "average_precision": lambda ranking: ranking.average_precision(),
-    "f1_max": lambda ranking: ranking.f1_max()[0],
-}
-_MAP: dict[str, Callable[[MapRanking], float]] = {**_RANKING, "aupro": lambda ranking: ranking.aupro()}
+MEAN = "mean"
+"""Category of a mean over categories, which is what the paper reports."""
+POOLED = "pooled"
+"""Category of a value over all test images on one scale, which is what a single threshold for all products meets."""
+ALL = "all"
+"""Category of a number that is not about test images: seconds, parameters."""
+
+RESULT_COLUMNS = ("method", "setting", "seed", "category", "metric", "value")
+"""The one table of results: every run, baseline, sweep, report and benchmark reads and writes these columns.
+
+method: a model variant or a baseline. setting: one of `SETTINGS`. category: "dataset/category", `MEAN`, `POOLED` or
+`ALL`. metric: a name of `METRICS`."""
+SETTINGS = ("unified", "separate", "separate_chosen")
+"""Table 1: one model for all categories; one model per category, given the category of a test image; one model per
+category, chosen by a classifier (App. A.1)."""
+
+Level = Literal["image", "pixel"]
 
 
-def summarise(scores: pd.DataFrame, pixels: Iterable[tuple[str, np.ndarray, np.ndarray]] = ()) -> dict[str, Any]:
-    """All metrics of a scored test set but `class_accuracy`.
+@dataclass(frozen=True)
+class Metric:
+    """A number that says how good a detector is; larger is better."""
 
-    Args:
-        scores: test rows with columns dataset, category, label, defect, pred_score.
-        pixels: see `pixel_metrics`.
+    name: str
+    """As in files and tables, for example "image_auroc"."""
+    title: str
+    """As people read it, for example "image AUROC"."""
+    level: Level
+    """What `function` takes: "image" the scored test rows, "pixel" a `MapRanking` of their maps and masks."""
+    function: Callable[[Any], float | None]
+    """Returns the value; None where the metric does not apply (no class head, say). Raises `MetricError` where images
+    that it needs are missing."""
 
-    Returns:
-        ``{"image": image_metrics, "pixel": pixel_metrics, "defects": defect_metrics}``.
+
+METRICS: Registry[Metric] = Registry("metric")
+"""Name -> metric, in the order in which tables show them."""
+
+
+def metric(name: str, title: str, *, level: Level) -> Callable[[Callable], Callable]:
+    """Register a function as a metric; see `Metric`."""
+
+    def register(function: Callable[[Any], float | None]) -> Callable[[Any], float | None]:
+        METRICS.add(name, Metric(name, title, level, function))
+        return function
+
+    return register
+
+
+@metric("image_auroc", "image AUROC", level="image")
+def image_auroc(scores: pd.DataFrame) -> float:
+    """Return the AUROC of the image scores, the paper's I-AUROC."""
+    return auroc(scores["pred_score"], scores["label"])
+
+
+@metric("image_ap", "image AP", level="image")
+def image_ap(scores: pd.DataFrame) -> float:
+    """Return the average precision of the image scores."""
+    return average_precision(scores["pred_score"], scores["label"])
+
+
+@metric("image_f1_max", "image F1-max", level="image")
+def image_f1_max(scores: pd.DataFrame) -> float:
+    """Return the largest F1 over all thresholds, an upper bound: the threshold is taken on the same images."""
+    return f1_max(scores["pred_score"], scores["label"])[0]
+
+
+@metric("pixel_auroc", "pixel AUROC", level="pixel")
+def pixel_auroc(ranking: MapRanking) -> float:
+    """Return the AUROC of the pixels."""
+    return ranking.auroc()
+
+
+@metric("pixel_ap", "pixel AP", level="pixel")
+def pixel_ap(ranking: MapRanking) -> float:
+    """Return the average precision of the pixels, the paper's P-AUPR."""
+    return ranking.average_precision()
+
+
+@metric("pixel_f1_max", "pixel F1-max", level="pixel")
+def pixel_f1_max(ranking: MapRanking) -> float:
+    """Return the largest F1 of the pixels over all thresholds, an upper bound."""
+    return ranking.f1_max()[0]
+
+
+@metric("pixel_aupro", "pixel AUPRO", level="pixel")
+def pixel_aupro(ranking: MapRanking) -> float:
+    """Return the area under the per-region overlap curve up to a false positive rate of 0.3."""
+    return ranking.aupro()
+
+
+@metric("image_auroc_swap", "image AUROC, swap defects", level="image")
+def image_auroc_swap(scores: pd.DataFrame) -> float | None:
+    """Return the AUROC of `mini`'s "swap" defects, parts of another product, against the normal images."""
+    return _auroc_of_defects(scores, scores["defect"] == "swap")
+
+
+@metric("image_auroc_other", "image AUROC, other defects", level="image")
+def image_auroc_other(scores: pd.DataFrame) -> float | None:
+    """Return the AUROC of all defects but "swap" against the normal images, where there are swaps."""
+    return _auroc_of_defects(scores, scores["defect"] != "swap") if (scores["defect"] == "swap").any() else None
+
+
+@metric("class_accuracy", "class accuracy", level="image")
+def class_accuracy(scores: pd.DataFrame) -> float | None:
+    """Return the share of images whose predicted class is right; None without predictions.
+
+    Images of classes that were never trained on (an empty prompt_class) are left out.
     """
-    return {"image": image_metrics(scores), "pixel": pixel_metrics(pixels), "defects": defect_metrics(scores)}
+    known = scores[(scores["prompt_class"] != "") & (scores["pred_class"] != "")]
+    return None if known.empty else float((known["pred_class"] == known["prompt_class"]).mean())
 
 
-def image_metrics(scores: pd.DataFrame) -> dict[str, Any]:
-    """AUROC, average precision and F1-max of the image scores.
-
-    Args:
-        scores: test rows with columns dataset, category, label, pred_score.
-
-    Returns:
-        ``{metric: {"mean", "pooled", "per_category": {"dataset/category": value}}}``. A category in which a metric is
-        not defined (only normal images, say) is left out and logged; a mean or pooled value of nothing is None.
-    """
-    rankings = {}
-    for key, group in scores.groupby(category_keys(scores)):
-        rankings[key] = StreamingRanking()
-        rankings[key].update(group["pred_score"], group["label"])
-    return _table("image", rankings, StreamingRanking.merged(rankings.values()), _RANKING)
+@metric("class_accuracy_normal", "class accuracy, normal images", level="image")
+def class_accuracy_normal(scores: pd.DataFrame) -> float | None:
+    """Return the class accuracy of the normal images: the head has seen no others, and a defect may mislead it."""
+    return class_accuracy(scores[scores["label"] == 0])
 
 
-def pixel_metrics(pixels: Iterable[tuple[str, np.ndarray, np.ndarray]]) -> dict[str, Any] | None:
-    """AUROC, average precision (the paper's P-AUPR), F1-max and AUPRO of the pixels.
+def measure(scores: pd.DataFrame, pixels: Iterable[tuple[str, np.ndarray, np.ndarray]] = ()) -> pd.DataFrame:
+    """Return every metric of a scored test set: by category, as the mean over categories, and pooled.
 
-    The maps are read once and not kept: beside 4 bytes a pixel (float32) only anomalous pixels cost more. Measured on
+    The maps are read once and not kept: beside 4 bytes per pixel (float32) only anomalous pixels cost more. Measured on
     one core with 100 million pixels (1,993 maps of 224 x 224 in 15 categories, 3 % anomalous): 20 to 25 s and 1.1 GB.
 
     Args:
+        scores: test rows with columns dataset, category, label, defect, prompt_class, pred_score, pred_class.
         pixels: ("dataset/category", map (H, W), mask (H, W)) of every test image in categories with masks.
 
     Returns:
-        As `image_metrics`, or None without pixels.
+        Columns category ("dataset/category", `MEAN` or `POOLED`), metric, value. A value that is not defined has no
+        row; where images are missing for it (a category with normal images alone, say) a warning says so.
     """
+    groups = dict(list(scores.groupby(category_keys(scores))))
     rankings: dict[str, MapRanking] = {}
     for key, anomaly_map, mask in pixels:
         rankings.setdefault(key, MapRanking()).update(anomaly_map, mask)
-    return _table("pixel", rankings, MapRanking.merged(rankings.values()), _MAP) if rankings else None
+    tables = [_measure("image", groups, scores)]
+    if rankings:
+        tables.append(_measure("pixel", rankings, MapRanking.merged(rankings.values())))
+    table = pd.concat(tables, ignore_index=True)
+    order = {name: position for position, name in enumerate(METRICS)}
+    return table.sort_values("metric", key=lambda names: names.map(order), kind="stable", ignore_index=True)
 
 
-def defect_metrics(scores: pd.DataFrame) -> dict[str, dict[str, dict[str, float | int]]]:
-    """Image AUROC of each type of defect against the normal test images of its category.
+def by_category(table: pd.DataFrame, metric: str) -> dict[str, float]:
+    """Return a metric's value of each category, without mean and pooled value.
 
-    Returns:
-        ``{"dataset/category": {defect: {"auroc", "n"}}}``, n anomalous images; categories without normal images are
-        left out.
+    Args:
+        table: as `measure` gives it, of one method and setting.
+        metric: a name of `METRICS`.
     """
-    table: dict[str, dict[str, dict[str, float | int]]] = {}
-    for key, group in scores.groupby(category_keys(scores)):
-        normal = group.loc[group["label"] == 0, "pred_score"].to_numpy()
-        for defect, images in group[group["label"] == 1].groupby("defect"):
-            if len(normal):
-                labels = np.repeat([0, 1], [len(normal), len(images)])
-                value = auroc(np.concatenate([normal, images["pred_score"]]), labels)
-                table.setdefault(key, {})[defect] = {"auroc": value, "n": len(images)}
-    return table
+    rows = table[(table["metric"] == metric) & ~table["category"].isin([MEAN, POOLED, ALL])]
+    return dict(zip(rows["category"], rows["value"], strict=True))
 
 
-def class_accuracy(scores: pd.DataFrame) -> dict[str, Any] | None:
-    """Share of the test images whose predicted class is right.
+def value_of(table: pd.DataFrame, metric: str, category: str = MEAN) -> float | None:
+    """Return one value of a table such as `measure` gives, of its first method and setting; None if it has none."""
+    values = table.loc[(table["metric"] == metric) & (table["category"] == category), "value"]
+    return None if values.empty else float(values.iloc[0])
 
-    Images of classes that were never trained on (an empty prompt_class) are left out. The head has seen normal images
-    alone: a defect may make one class look like another, so the normal test images stand apart, too.
 
-    Returns:
-        ``{"mean" (over images), "normal" (over the normal ones; None without any), "per_class": {class: share}, "n"}``,
-        or None without predictions.
-    """
-    known = scores[(scores["prompt_class"] != "") & (scores["pred_class"] != "")]
-    if known.empty:
+def _measure(level: Level, items: dict[str, Any], pooled: Any) -> pd.DataFrame:
+    values: dict[str, dict[str, float]] = {metric.name: {} for metric in METRICS.values() if metric.level == level}
+    for category, item in {**items, POOLED: pooled}.items():
+        problems = []
+        for name, by_category in values.items():
+            try:
+                value = METRICS[name].function(item)
+            except MetricError as error:
+                problems.append(error)
+                continue
+            if value is not None:
+                by_category[category] = float(value)
+        if problems:
+            log.warning("%s: %d %s metrics are left out (%s)", category, len(problems), level, problems[0])
+    rows = []
+    for name, by_category in values.items():
+        own = [value for category, value in by_category.items() if category != POOLED]
+        means = {MEAN: float(np.mean(own))} if own else {}
+        rows += [(category, name, value) for category, value in {**_without_pooled(by_category), **means}.items()]
+        rows += [(POOLED, name, by_category[POOLED])] if POOLED in by_category else []
+    return pd.DataFrame(rows, columns=["category", "metric", "value"])
+
+
+def _without_pooled(by_category: dict[str, float]) -> dict[str, float]:
+    return {category: value for category, value in by_category.items() if category != POOLED}
+
+
+def _auroc_of_defects(scores: pd.DataFrame, chosen: pd.Series) -> float | None:
+    normal = scores["label"] == 0
+    if not normal.any() or not (chosen & ~normal).any():
         return None
-    right = known["pred_class"] == known["prompt_class"]
-    per_class = right.groupby(known["prompt_class"]).mean().to_dict()
-    normal = right[known["label"] == 0]
-    of_normal = float(normal.mean()) if len(normal) else None
-    return {"mean": float(right.mean()), "normal": of_normal, "per_class": per_class, "n": len(known)}
-
-
-def _table(
-    kind: str,
-    rankings: Mapping[str, StreamingRanking],
-    pooled: StreamingRanking,
-    metrics: Mapping[str, Callable[[Any], float]],
-) -> dict[str, Any]:
-    values = {key: _defined(f"{kind} metrics of {key}", ranking, metrics) for key, ranking in rankings.items()}
-    whole = _defined(f"{kind} metrics of all categories together", pooled, metrics)
-    table = {}
-    for name in metrics:
-        per_category = {key: value[name] for key, value in values.items() if value}
-        mean = float(np.mean(list(per_category.values()))) if per_category else None
-        table[name] = {"mean": mean, "pooled": whole.get(name), "per_category": per_category}
-    return table
-
-
-def _defined(what: str, ranking: StreamingRanking, metrics: Mapping[str, Callable[[Any], float]]) -> dict[str, float]:
-    """Every metric of a ranking, or none of them: all are defined where both kinds of items are there."""
-    try:
-        return {name: metric(ranking) for name, metric in metrics.items()}
-    except MetricError as error:
-        log.warning("left out: %s (%s)", what, error)
-        return {}
+    return image_auroc(scores[normal | chosen])

@@ -14,7 +14,7 @@ from PIL import Image
 from scipy.stats import beta
 
 from mintad import plots
-from mintad.baselines import PaDiM
+from mintad.baselines.padim import PaDiM
 from mintad.config import Config
 from mintad.data.images import read_image
 from mintad.data.mini import render
@@ -27,7 +27,7 @@ from mintad.runs.predict import Predictor
 from mintad.runs.prepare import PreparedData
 from mintad.runs.shared import runs_dir
 from mintad.scoring.maps import grid_maps, image_scores
-from mintad.scoring.metrics import image_metrics
+from mintad.scoring.metrics import measure, value_of
 
 PRODUCTS = ("button", "gear")
 DEFECTS = ("missing", "scratch", "swap")
@@ -156,7 +156,7 @@ def false_alarms(n: int, quantile: float) -> tuple[float, float, float]:
 
     With the k-th smallest score as threshold that share is distributed as Beta(n + 1 - k, k), whatever the scores look
     like, as long as new images are drawn like the held-out ones (split-conformal prediction; Vovk, 2012). k is the rank
-    that `mintad.scoring.maps.fit_threshold` takes.
+    that `mintad.scoring.threshold.fit_threshold` takes.
     """
     rank = min(n, int(np.ceil((n + 1) * quantile - 1e-9)))
     share = beta(n + 1 - rank, rank)
@@ -187,14 +187,14 @@ def auroc_by_size(prepared: PreparedData, config: Config, counts: Sequence[int],
     rng, rows = np.random.default_rng(seed), prepared.train_rows
     keys = category_keys(prepared.records).to_numpy()
     order = {key: rng.permutation(rows[keys[rows] == key]) for key in sorted(set(keys[rows]))}
-    test = np.flatnonzero((prepared.records["split"] == "test").to_numpy())
-    scores, found = prepared.records.iloc[test].reset_index(drop=True), {}
+    test = prepared.test_rows
+    scores, found = prepared.records.iloc[test].reset_index(drop=True).assign(pred_class=""), {}
     for count in counts:
         chosen = np.concatenate([of_category[:count] for of_category in order.values()])
         baseline = PaDiM(prepared.backbone.grid).fit(prepared.features, chosen)
         maps_nHW = grid_maps(baseline, prepared.features, test, config.scoring)
         scores["pred_score"] = image_scores(maps_nHW, config.features.image_size, config.scoring)
-        found[count] = image_metrics(scores)["auroc"]["mean"]
+        found[count] = value_of(measure(scores), "image_auroc")
     return found
 
 

@@ -59,7 +59,7 @@ def scores_by_step(config: Config, every: int = 20) -> ScoresByStep:
 
 
 def _train(config: Config, prepared: PreparedData, every: int) -> ScoresByStep:
-    rows = np.flatnonzero((prepared.records["split"] == "test").to_numpy())
+    rows = prepared.test_rows
     model = new_model(config, prepared)
     last = total_steps(len(prepared.train_rows), config.train)
     steps, scores = [], []
@@ -68,7 +68,7 @@ def _train(config: Config, prepared: PreparedData, every: int) -> ScoresByStep:
         if done % every and done != last:
             return
         model.eval()
-        maps_nHW = grid_maps(prepared.detector(model, rows), prepared.features, rows, config.scoring)
+        maps_nHW = grid_maps(model, prepared.features, rows, config.scoring, labels=prepared.labels_for(model, rows))
         model.train()
         steps.append(done)
         scores.append(image_scores(maps_nHW, config.features.image_size, config.scoring))

@@ -10,15 +10,14 @@ import pandas as pd
 from mintad.data.records import category_keys
 from mintad.errors import DataError
 from mintad.model import VARIANTS
-from mintad.report.paper import MEAN
 from mintad.report.runs import Runs, read_runs
 from mintad.report.select_runs import TableRuns
 from mintad.report.table_values import by_seed
 from mintad.runs.directory import Run
 from mintad.runs.experiment import configure, place
 from mintad.runs.shared import shared_model, shared_model_dir
+from mintad.scoring.metrics import MEAN
 from mintad.scoring.resampling import resampled_aurocs
-from mintad.sweep.table import IMAGE
 
 TRAINED = ("mint_ad", "uniad")
 """Variants that are trained if they are absent; the others are taken if they are there."""
@@ -47,14 +46,14 @@ def runs_or_shared_models(runs: str = "", *, preset: str = "lesson", seed: int =
     return read_runs(found)
 
 
-def by_category(table_runs: TableRuns, metric: str = IMAGE) -> pd.DataFrame:
+def by_category(table_runs: TableRuns, metric: str = "image_auroc") -> pd.DataFrame:
     """Categories by methods: means over seeds of a metric, methods in the table's order."""
     rows = by_seed(table_runs)
     rows = rows[(rows["category"] != MEAN) & (rows["metric"] == metric)]
     return rows.pivot_table(index="category", columns="method", values="value", sort=False)
 
 
-def means_by_seed(table_runs: TableRuns, metric: str = IMAGE) -> dict[str, np.ndarray]:
+def means_by_seed(table_runs: TableRuns, metric: str = "image_auroc") -> dict[str, np.ndarray]:
     """Method -> its mean over categories in each run."""
     rows = by_seed(table_runs)
     rows = rows[(rows["category"] == MEAN) & (rows["metric"] == metric)]

@@ -1,0 +1,35 @@
+"""PaDiM in Table 1's settings (notebook 10): it is fitted in seconds, so that all of them can be compared at once."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mintad.baselines.padim import PaDiM
+from mintad.baselines.per_category import PerCategory
+from mintad.config import Config
+from mintad.data.records import category_keys
+from mintad.runs.prepare import PreparedData
+from mintad.runs.separate import nearest_mean
+from mintad.scoring.evaluate import evaluate
+from mintad.scoring.metrics import by_category
+
+
+def padim_settings(data: PreparedData, config: Config) -> dict[str, dict[str, float]]:
+    """Return PaDiM's image AUROC by category in three settings: one model for all, one per category with the category
+    given, and one per category with the nearest class mean choosing (App. A.1)."""
+    keys = category_keys(data.records).to_numpy()
+    rows, train_rows = data.test_rows, data.train_rows
+    grid = data.backbone.grid
+    separate = PerCategory(lambda: PaDiM(grid), keys).fit(data.features, train_rows)
+    detectors = {
+        "unified": (PaDiM(grid).fit(data.features, train_rows), None),
+        "separate": (separate, keys[rows]),
+        "separate_chosen": (separate, np.array(nearest_mean(data.features, train_rows, keys[train_rows], rows))),
+    }
+    values = {}
+    for setting, (detector, labels) in detectors.items():
+        evaluation = evaluate(
+            detector, data.features, data.records, config, method="padim", setting=setting, labels=labels
+        )
+        values[setting] = by_category(evaluation.results, "image_auroc")
+    return values
