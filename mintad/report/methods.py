@@ -58,7 +58,7 @@ def table_row(table: int, method: str, setting: str, config: Config | None) -> t
     Args:
         table: 1 to 10.
         method: a `model.variant`, or a key of `BASELINES` or `ANOMALIB`.
-        setting: 'unified' or 'separate'.
+        setting: of the run's results.
         config: of the run; None if unknown.
 
     Returns:
@@ -74,6 +74,8 @@ def table_row(table: int, method: str, setting: str, config: Config | None) -> t
         if setting != "unified" or not plain or not names:
             return None
         return names[0], printed.set_index("method").loc[names[0], "setting"]
+    if setting not in ("unified", "separate"):  # the paper's separate models are given the class
+        return None
     name = BASELINES.get(method) or ANOMALIB.get(method) or METHODS.get(method)
     if table == 5:
         if config is None or method != "mint_ad" or setting != "unified":
