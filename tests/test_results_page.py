@@ -162,10 +162,9 @@ def table_with(page: Page, *first_heads: str) -> list[list[str]]:
 
 
 def tiles_of(page: Page) -> dict[str, str]:
-    """Name of each headline number -> the number as written."""
-    start = page.texts["h2"].index("By category")
-    assert start == 0  # tiles are the spans and bold texts before the first section
-    return dict(zip(page.texts["span"], page.texts["b"], strict=False))
+    """Name of each headline number -> the number as written; each stands in a tile of bold number and name."""
+    values = page.texts["b"]
+    return dict(zip(page.texts["span"][: len(values)], values, strict=True))
 
 
 def test_every_metric_of_every_category_its_mean_and_pooled(masked):

@@ -69,8 +69,8 @@ def _write(file: Path, text: str) -> None:
 
 def _subtitle(runs: Runs) -> str:
     names = sorted({DATA.get(name, name) for name in runs.rows["data"]})
-    text = f"{len(runs.configs)} runs on {', '.join(names)}." if names else "No runs."
-    text += f" {len(runs.skipped)} were skipped and are listed below." if runs.skipped else ""
+    text = f"Runs: {len(runs.configs)}, on {', '.join(names)}." if names else "No runs."
+    text += f" Skipped: {len(runs.skipped)}, listed below." if runs.skipped else ""
     return f"{text} Test images only, last model of each run. Numbers called the paper's are as printed, not measured."
 
 
@@ -86,7 +86,7 @@ def _listed(runs: Runs) -> Table | None:
         [row.run, row.method, row.setting, str(row.seed), DATA.get(row.data, row.data)] for row in first.itertuples()
     ]
     head = ["run", "variant", "setting", "seed", "data"]
-    return Table(head, rows, "Runs behind the numbers.", texts=5) if rows else None
+    return Table(head, rows, "Variant, setting, seed and data of each.", texts=5) if rows else None
 
 
 def _comparisons(pairs: pd.DataFrame) -> Table:

@@ -51,7 +51,11 @@ def tiles(scores: pd.DataFrame, results: pd.DataFrame, threshold: Threshold | No
     """
     shown = [
         _mean_tile(results, "image_auroc"),
-        Tile(_three_digits(value_of(results, "image_auroc", POOLED)), "image AUROC, pooled", _one_scale(scores)),
+        Tile(
+            _three_digits(value_of(results, "image_auroc", POOLED)),
+            "image AUROC, pooled",
+            f"{len(scores):,} test images, one scale",
+        ),
     ]
     names = set(results["metric"])
     shown += [_mean_tile(results, name) for name in ("pixel_ap", "pixel_aupro") if name in names]
@@ -91,8 +95,9 @@ def category_table(scores: pd.DataFrame, results: pd.DataFrame) -> Table:
     foot = [[name, "", "", *(value_of(results, metric, name) for metric in metrics)] for name in (MEAN, POOLED)]
     head = ["category", "normal", "anomalous", *(METRICS[name].title for name in metrics)]
     caption = (
-        "Test images; a dash where the metric is not defined. AP is the area under the precision-recall curve. "
-        "F1-max is an upper bound, because its threshold is taken on the same images. Click a heading to sort."
+        "Test images; a dash where the metric is not defined. AP is the area under the precision-recall curve, AUPRO "
+        "the area up to a false positive rate of 0.3. F1-max is an upper bound, because its threshold is taken on the "
+        "same images. Click a heading to sort."
     )
     return Table(head, rows, caption, foot)
 
@@ -136,7 +141,9 @@ def defect_table(scores: pd.DataFrame) -> Table | None:
 def hardest_defect(table: Table) -> str:
     """Return one line about a `defect_table`: how many types there are, and which has the lowest image AUROC."""
     category, defect, images, value = min(table.rows, key=lambda row: row[3])
-    return f"{len(table.rows)} types of defect; the hardest: {defect} of {category}, {value:.3f} ({images} images)"
+    metric = METRICS["image_auroc"].title
+    hardest = f"{defect} of {category}, {metric} {value:.3f} (n = {images})"
+    return f"{len(table.rows)} types of defect; the hardest: {hardest}"
 
 
 def _comparison_of(title: str, columns: dict[tuple[str, str], pd.DataFrame]) -> Table:
@@ -166,10 +173,6 @@ def _mean_tile(results: pd.DataFrame, metric: str) -> Tile:
     note = f"of {count} {'category' if count == 1 else 'categories'}"
     note += " with masks" if METRICS[metric].level == "pixel" else ""
     return Tile(_three_digits(value_of(results, metric)), f"{METRICS[metric].title}, mean", note)
-
-
-def _one_scale(scores: pd.DataFrame) -> str:
-    return f"{len(scores):,} test images, one scale"
 
 
 def _three_digits(value: float | None) -> str:
