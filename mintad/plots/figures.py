@@ -16,11 +16,11 @@ from mintad.plots.theme import ANOMALOUS, FAINT, INK, NORMAL, OKABE_ITO, templat
 from mintad.scoring import METRICS, auroc, by_category, value_of
 
 SINGLED_OUT = 3
-"""Curves with a hue of their own where there are more categories than hues: the weakest ones."""
+"""How many curves have a hue of their own where there are more categories than hues: the weakest ones."""
 
 
 def roc_pr(scores: pd.DataFrame) -> go.Figure:
-    """ROC and precision-recall curves of the image scores, a line for each category with both kinds of images.
+    """Draw ROC and precision-recall curves of the image scores, a line for each category with both kinds of images.
 
     Args:
         scores: columns dataset, category, label, pred_score.
@@ -77,7 +77,7 @@ def per_category_bars(results: pd.DataFrame) -> go.Figure:
 
 
 def score_histograms(scores: pd.DataFrame, threshold: float | None = None) -> go.Figure:
-    """Histograms of the image scores of normal and anomalous test images, a panel a category, one common axis.
+    """Draw histograms of the image scores of normal and anomalous test images: a panel per category, a common axis.
 
     Args:
         scores: columns dataset, category, label, pred_score.
@@ -138,7 +138,7 @@ def score_histograms(scores: pd.DataFrame, threshold: float | None = None) -> go
 
 
 def learning_curves(history: pd.DataFrame) -> go.Figure:
-    """Losses over training steps, and the class head's accuracy on the batches.
+    """Draw the losses over training steps, and the class head's accuracy on the batches.
 
     Args:
         history: columns step, mse and, as far as the model has them, ce, prior, accuracy.
@@ -166,14 +166,16 @@ def learning_curves(history: pd.DataFrame) -> go.Figure:
 
 
 def confusion(scores: pd.DataFrame) -> go.Figure:
-    """Predicted against true class of the test images whose class was trained on; shade: share of the true class.
+    """Draw predicted against true class of the test images whose class was trained on; shade: share of the true class.
 
     Args:
         scores: columns prompt_class and pred_class.
     """
-    known = scores[(scores["prompt_class"] != "") & (scores["pred_class"] != "")]
-    names = sorted({*known["prompt_class"], *known["pred_class"]})
-    counts = pd.crosstab(known["prompt_class"], known["pred_class"]).reindex(index=names, columns=names, fill_value=0)
+    trained = scores[(scores["prompt_class"] != "") & (scores["pred_class"] != "")]
+    names = sorted({*trained["prompt_class"], *trained["pred_class"]})
+    counts = pd.crosstab(trained["prompt_class"], trained["pred_class"]).reindex(
+        index=names, columns=names, fill_value=0
+    )
     counts = counts.to_numpy()
     share = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
     labels = [text(name) for name in names]
@@ -193,11 +195,11 @@ def confusion(scores: pd.DataFrame) -> go.Figure:
             ygap=1,
         )
     )
-    right = (known["prompt_class"] == known["pred_class"]).mean()
+    right = (trained["prompt_class"] == trained["pred_class"]).mean()
     size = max(34, 110 - 12 * len(names))
     figure.update_xaxes(title="predicted class", showgrid=False, tickangle=-40 if len(names) > 4 else 0)
     figure.update_yaxes(title={"text": "true class", "standoff": 12}, showgrid=False, autorange="reversed")
-    title = f"The class head is right on {right:.1%} of {len(known):,} test images"
+    title = f"The class head is right on {right:.1%} of {len(trained):,} test images"
     width = max(520, 240 + size * len(names))
     height = 170 + size * len(names)
     return figure.update_layout(template=template(), title=title, height=height, width=min(width, 1130))
