@@ -173,10 +173,11 @@ def confusion(scores: pd.DataFrame) -> go.Figure:
     """
     trained = scores[(scores["prompt_class"] != "") & (scores["pred_class"] != "")]
     names = sorted({*trained["prompt_class"], *trained["pred_class"]})
-    counts = pd.crosstab(trained["prompt_class"], trained["pred_class"]).reindex(
-        index=names, columns=names, fill_value=0
+    counts = (
+        pd.crosstab(trained["prompt_class"], trained["pred_class"])
+        .reindex(index=names, columns=names, fill_value=0)
+        .to_numpy()
     )
-    counts = counts.to_numpy()
     share = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
     labels = [text(name) for name in names]
     figure = go.Figure(

@@ -120,7 +120,7 @@ def _notes(table_runs: TableRuns, cells: pd.DataFrame) -> Iterable[str]:
 
 
 def _both(row: pd.Series | None, at_home: bool) -> str:
-    """A cell of a wide table: what was measured, and on the paper's data its number below, with the difference."""
+    """Write a cell of a wide table: the measured number and, on the paper's data, below it the paper's."""
     if row is None:
         return DASH
     if not at_home or pd.isna(row["paper"]):
@@ -161,7 +161,7 @@ def _wide(table_runs: TableRuns, cells: pd.DataFrame) -> RenderedTable:
 
 
 def _ordered(names: Iterable[str]) -> list[str]:
-    """The paper's groups in its order, if all names are in them; else as they come. The mean is last."""
+    """Sort by the paper's groups if all names are in them, else keep the order. The mean is last."""
     ranks = {name: n for n, name in enumerate(name for group in GROUPS.values() for name in group)}
     names = sorted(names, key=lambda name: name == MEAN)
     return sorted(names, key=lambda name: ranks.get(name, len(ranks))) if set(names) - {MEAN} <= set(ranks) else names

@@ -199,7 +199,7 @@ def _refuse_twice(table_runs: TableRuns) -> None:
 
 
 def _differences(table_runs: TableRuns) -> list[str]:
-    """A note if the methods of a table were trained differently; runs of the same method are alike."""
+    """Note it if the methods of a table were trained differently; runs of the same method are alike."""
     protocols = [protocol(config, table_runs.table) for config in table_runs.configs.values() if config]
     differing, unknown = _differing(protocols), sum(config is None for config in table_runs.configs.values())
     notes = [f"The methods were not trained alike: {_listed(differing)}."] if differing else []

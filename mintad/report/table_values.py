@@ -170,7 +170,7 @@ def _finish(table_runs: TableRuns, measured: pd.DataFrame, printed: pd.DataFrame
 
 
 def _in_order(table: pd.DataFrame, printed: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
-    """The paper's order first: by method and setting, then category (means last), then metric."""
+    """Sort in the paper's order: by method and setting, then category (means last), then metric."""
     both = pd.concat([printed, measured])
     ranks = {name: {value: n for n, value in enumerate(dict.fromkeys(both[name]))} for name in KEY}
     ranks["category"] = {name: n for n, name in enumerate(sorted(ranks["category"], key=lambda name: name == MEAN))}
@@ -188,14 +188,16 @@ def _covers(table_runs: TableRuns) -> bool:
 
 
 def _complete_data_sets(table_runs: TableRuns) -> list[str]:
-    """Data sets of which every category was run."""
+    """List the data sets of which every category was run."""
     counts = pd.Series([key.partition("/")[0] for key in set(table_runs.rows["category"]) - {MEAN}]).value_counts()
     return [name for name, count in _CATEGORIES.items() if counts.get(name) == count]
 
 
 def _means_of_subset(table: pd.DataFrame, printed: pd.DataFrame, measured: pd.DataFrame) -> pd.Series:
-    """The paper's means over those of its categories that were run, one value per row of `table`; NaN where it prints
-    none of them."""
+    """Return the paper's mean over those of its categories that were run, one per row of `table`.
+
+    NaN where it prints none of them.
+    """
     rows = printed[printed["category"].isin(set(measured["category"]) - {MEAN})]
     means = rows.groupby(["method", "setting", "metric"])["paper"].mean()
     keys = pd.MultiIndex.from_frame(table[["method", "setting", "metric"]])

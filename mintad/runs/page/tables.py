@@ -121,8 +121,10 @@ def comparison(results: pd.DataFrame) -> Comparison | None:
 
 
 def defect_table(scores: pd.DataFrame) -> Table | None:
-    """Return the image AUROC of each type of defect against the normal test images of its category, hardest first in
-    each category; None without such a pair."""
+    """Return the image AUROC of each type of defect against the normal test images of its category.
+
+    The hardest types stand first in each category. None if no category has both kinds of images.
+    """
     rows = []
     for key, group in scores.groupby(category_keys(scores)):
         normal = group[group["label"] == 0]
