@@ -15,7 +15,7 @@ is anomalib's: losses, optimisers, schedules, the blur of the maps, and how an i
 
 PaDiM and PatchCore see every image once. The others train for --epochs, or for as many whole epochs as --steps fill, by
 default train.steps. DRAEM's anomalies are noise unless --textures names a folder of pictures, the Describable Textures
-Dataset as published. Rows are called anomalib_MODEL, or anomalib_MODEL_separate. SuperSimpleNet succeeds SimpleNet and
+Dataset as published. Methods are called anomalib_MODEL. SuperSimpleNet succeeds SimpleNet and
 is none.
 """
 
@@ -28,18 +28,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from compare import SEPARATE, rows_of, write
+from compare import with_seconds
+from provenance import write
 
 from mintad.cli import resolve_config
 from mintad.config import Config
 from mintad.data.images import read_image
-from mintad.data.records import category_keys
+from mintad.data.records import category_keys, tested_rows
 from mintad.errors import MintadError, nearest
 from mintad.features.backbone import to_pixels
 from mintad.report.methods import ANOMALIB
 from mintad.runs.prepare import load_records, split_holdout
-from mintad.scoring import summarise
-from mintad.scoring.evaluate import pixels
+from mintad.scoring.evaluate import results_of
 from mintad.training.loop import pick_device, total_steps
 
 PREFIX = "anomalib_"
@@ -54,8 +54,8 @@ def run(
     steps: int | None = None,
     epochs: int | None = None,
     textures: Path | None = None,
-) -> list[dict]:
-    """Rows of one model, trained on the normal images that `config` trains on and scored on all test images.
+) -> pd.DataFrame:
+    """Return the results of one model, trained on the normal images that `config` trains on and scored on all test images.
 
     Raises:
         MintadError: anomalib is missing, or the scores are of no use.
@@ -63,7 +63,7 @@ def run(
     from anomalib_models import build, fit, score, to_input
 
     train_rows, _ = split_holdout(records, config.data.holdout, config.train.seed)
-    test_rows = np.flatnonzero((records["split"] == "test").to_numpy())
+    test_rows = tested_rows(records)
     groups = category_keys(records).to_numpy() if separate else np.full(len(records), "all")
     size = config.features.image_size
     scores, maps = np.zeros(len(test_rows)), np.zeros((len(test_rows), size, size), dtype=np.float32)
@@ -85,9 +85,9 @@ def run(
         scores[judged], maps[judged] = score(model, tested, prepare, device=device)
         seconds["training"] += fitted - began
         seconds["evaluation"] += time.perf_counter() - fitted
-    table = records.iloc[test_rows].reset_index(drop=True).assign(pred_score=scores)
-    metrics = summarise(table, pixels(table, maps, size))
-    return rows_of(f"{PREFIX}{name}{SEPARATE * separate}", config.train.seed, metrics, seconds)
+    table = records.iloc[test_rows].reset_index(drop=True).assign(pred_score=scores, pred_class="")
+    setting = "separate" if separate else "unified"
+    return with_seconds(results_of(table, maps, config, method=f"{PREFIX}{name}", setting=setting), seconds)
 
 
 def main() -> None:
@@ -113,17 +113,17 @@ def main() -> None:
     if arguments.textures and not arguments.textures.is_dir():
         parser.error(f"--textures: there is no folder {arguments.textures}")
     options = {key: getattr(arguments, key) for key in ("separate", "steps", "epochs", "textures")}
-    rows: list[dict] = []
+    tables: list[pd.DataFrame] = []
     try:
         base = resolve_config(arguments.preset, None, arguments.set, arguments.data, arguments.root)
         records = load_records(base)
         for name in wanted:
             for seed in map(int, arguments.seeds.split(",")):
-                rows += run(name, records, base.override(**{"train.seed": seed}), **options)
-                write(arguments.csv, rows, packages=("anomalib", "lightning"), config=base)
+                tables.append(run(name, records, base.override(**{"train.seed": seed}), **options))
+                write(arguments.csv, pd.concat(tables), packages=("anomalib", "lightning"), config=base)
     except MintadError as error:
         parser.error(str(error))
-    table = pd.DataFrame(rows)
+    table = pd.concat(tables)
     table = table[table["category"].isin(["all", "mean"])]
     print(table.pivot_table(index="metric", columns="method", values="value").round(4).to_string())
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from compare import write
+from provenance import write
 
 from mintad.cli import resolve_config
 from mintad.course.lab.tokens import closest_means, train_mapper

@@ -1,76 +1,60 @@
-"""Compare variants over seeds, and baselines on the same features, and write one tidy CSV.
+"""Compare variants over seeds, and baselines on the same features, and write one table of results.
 
     python benchmarks/compare.py elpv.csv --data elpv --variants mint_ad --seeds 0,1,2 --baselines
     padim,patchcore
 
 Each run keeps its own run directory under --runs and is resumed or skipped when the command is repeated. Baselines are
 fitted once per run of seed 0, on all normal training images the model saw; those ending in `_separate` have one
-model per category and are told the category of a test image.
+model per category and are given the category of a test image.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import platform
-import shlex
 import sys
 import time
-from collections.abc import Sequence
-from importlib.metadata import version
+from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
+from provenance import write
 
-from mintad.baselines import BASELINES, PerCategory
+from mintad.baselines import BASELINES
+from mintad.baselines.per_category import PerCategory
 from mintad.cli import resolve_config
 from mintad.config import Config
 from mintad.data.records import category_keys
-from mintad.runs.directory import versions
 from mintad.runs.prepare import PreparedData, prepare_data
 from mintad.runs.train import train_run
 from mintad.scoring.evaluate import evaluate
+from mintad.scoring.metrics import ALL
 
 SEPARATE = "_separate"
 
 
-def rows_of(method: str, seed: int, metrics: dict, seconds: dict[str, float]) -> list[dict]:
-    """Tidy rows (method, seed, category, metric, value) of one evaluation."""
-    rows = [("all", f"seconds_{part}", value) for part, value in seconds.items()]
-    for level in ("image", "pixel"):
-        for name in ("auroc", "average_precision", "aupro"):
-            part = (metrics[level] or {}).get(name)
-            if part:
-                both = {**part["per_category"], "mean": part["mean"]}.items()
-                rows += [(key, f"{level}_{name}", value) for key, value in both if value is not None]
-    swaps = [by["swap"]["auroc"] for by in metrics["defects"].values() if "swap" in by]
-    if swaps:
-        rows.append(("mean", "image_auroc_swap", float(np.mean(swaps))))
-        others = [e["auroc"] for by in metrics["defects"].values() for name, e in by.items() if name != "swap"]
-        rows.append(("mean", "image_auroc_other_defects", float(np.mean(others))))
-    if metrics.get("class_accuracy"):
-        accuracy = metrics["class_accuracy"]
-        rows += [(key, "class_accuracy", value) for key, value in accuracy["per_class"].items()]
-        rows.append(("mean", "class_accuracy", accuracy["mean"]))
-        if accuracy.get("normal") is not None:
-            rows.append(("mean", "class_accuracy_normal_images", accuracy["normal"]))
-    return [{"method": method, "seed": seed, "category": c, "metric": m, "value": round(v, 5)} for c, m, v in rows]
+def with_seconds(results: pd.DataFrame, seconds: Mapping[str, float]) -> pd.DataFrame:
+    """Return results rounded to five digits, with rows for the seconds that each part took."""
+    own = results.iloc[0][["method", "setting", "seed"]].to_dict()
+    rows = [{**own, "category": ALL, "metric": f"seconds_{part}", "value": value} for part, value in seconds.items()]
+    return pd.concat([pd.DataFrame(rows), results], ignore_index=True).round({"value": 5})
 
 
-def run_baseline(name: str, prepared: PreparedData, config: Config) -> list[dict]:
+def run_baseline(name: str, data: PreparedData, config: Config) -> pd.DataFrame:
+    """Fit and evaluate a baseline, one for all categories or, with `SEPARATE` behind its name, one per category."""
     began = time.perf_counter()
-    factory = BASELINES[name.removesuffix(SEPARATE)]
-    if name.endswith(SEPARATE):
-        keys = category_keys(prepared.records).to_numpy()
-        baseline = PerCategory(lambda: factory(prepared.backbone.grid), keys).fit(
-            prepared.features, prepared.train_rows
-        )
-        detector = baseline.told(np.flatnonzero((prepared.records["split"] == "test").to_numpy()))
-    else:
-        detector = factory(prepared.backbone.grid).fit(prepared.features, prepared.train_rows)
-    metrics = evaluate(detector, prepared.features, prepared.records, config).metrics
-    return rows_of(name, config.train.seed, metrics, {"fit_and_evaluation": time.perf_counter() - began})
+    method, separate = name.removesuffix(SEPARATE), name.endswith(SEPARATE)
+    keys, grid = category_keys(data.records).to_numpy(), data.backbone.grid
+    unfitted = PerCategory(lambda: BASELINES[method](grid), keys) if separate else BASELINES[method](grid)
+    evaluation = evaluate(
+        unfitted.fit(data.features, data.train_rows),
+        data.features,
+        data.records,
+        config,
+        method=method,
+        setting="separate" if separate else "unified",
+        labels=keys[data.test_rows] if separate else None,
+    )
+    return with_seconds(evaluation.results, {"fit_and_evaluation": time.perf_counter() - began})
 
 
 def main() -> None:
@@ -87,54 +71,21 @@ def main() -> None:
     arguments = parser.parse_args()
 
     base = resolve_config(arguments.preset, None, arguments.set, arguments.data, arguments.root)
-    rows: list[dict] = []
+    tables: list[pd.DataFrame] = []
     for name in filter(None, arguments.baselines.split(",")):
-        rows += run_baseline(name, prepare_data(base, progress=False), base)
+        tables.append(run_baseline(name, prepare_data(base, progress=False), base))
     for variant in filter(None, arguments.variants.split(",")):
         for seed in map(int, arguments.seeds.split(",")):
             config = base.override(**{"model.variant": variant, "train.seed": seed})
             out = arguments.runs / f"{arguments.csv.stem}-{variant}-{seed}"
             run = train_run(config, out, progress=sys.stderr.isatty())
-            rows += rows_of(variant, seed, run.read("metrics"), run.read("seconds"))
-            write(arguments.csv, rows, config=base)
-    write(arguments.csv, rows, config=base)
-    table = pd.DataFrame(rows)
-    table = table[table["metric"].str.contains("image_auroc|pixel_average|class_acc|seconds")]
-    summary = table.groupby(["metric", "category", "method"])["value"].agg(["mean", "std", "count"])
+            tables.append(with_seconds(run.results(), run.seconds()))
+            write(arguments.csv, pd.concat(tables), config=base)
+    results = pd.concat(tables)
+    write(arguments.csv, results, config=base)
+    shown = results[results["metric"].str.contains("image_auroc|pixel_ap|class_accuracy|seconds")]
+    summary = shown.groupby(["metric", "category", "method", "setting"])["value"].agg(["mean", "std", "count"])
     print(summary.round(4).to_string())
-
-
-def write(path: Path, rows: list[dict], packages: Sequence[str] = (), config: Config | None = None) -> None:
-    """The CSV with its provenance in comment lines. Lines that somebody has added by hand stay.
-
-    Args:
-        path: of the CSV; what is there is replaced.
-        rows: its rows.
-        packages: those whose versions matter beside the usual.
-        config: what all rows have in common; `mintad report` then knows which tables may be compared.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    found = versions()
-    machine = f"{platform.machine()}, {found['cores']} cores{', ' + found['gpu'] if 'gpu' in found else ''}"
-    numbers = {name: found[name] for name in ("torch", "timm", "numpy")} | {name: version(name) for name in packages}
-    head = [
-        f"# command: python {shlex.join(sys.argv)}",
-        f"# versions: python {found['python']}, " + ", ".join(f"{name} {number}" for name, number in numbers.items()),
-        f"# machine: {machine}",
-    ]
-    if config:
-        head.append("# config: " + json.dumps(portable(config).to_dict()))
-    if path.exists():
-        ours = tuple(line.partition(":")[0] + ":" for line in head)
-        lines = path.read_text(encoding="utf-8").splitlines()
-        head += [line for line in lines if line.startswith("#") and not line.startswith(ours)]
-    path.write_text("\n".join(head) + "\n" + pd.DataFrame(rows).to_csv(index=False), encoding="utf-8")
-
-
-def portable(config: Config) -> Config:
-    """Without the paths of this machine."""
-    options = {name: value for name, value in config.data.options.items() if name != "roots"}
-    return config.override(**{"data.root": None, "data.options": options, "features.weights": "auto"})
 
 
 if __name__ == "__main__":

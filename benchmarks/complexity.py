@@ -82,7 +82,7 @@ def build(method: str, config: Config, device: str) -> tuple[Backbone, object, d
 
 
 def _counted(numbers: int, macs: int) -> dict[str, float]:
-    return {"Params (M)": round(numbers / 1e6, 3), "MACs (G)": round(macs / 1e9, 3)}
+    return {"parameters_M": round(numbers / 1e6, 3), "macs_G": round(macs / 1e9, 3)}
 
 
 @torch.inference_mode()
@@ -106,8 +106,8 @@ def time_all(methods: list[str], device: str, threads: int, batches: list[int]) 
             [job() for job in jobs.values()]
         turns = [{name: seconds(job, device) for name, job in jobs.items()} for _ in range(REPEATS.get(batch, 2))]
         for name in jobs:
-            rows.append((name, batch, "Inference Time (s)", round(min(turn[name] for turn in turns), 4)))
-            rows.append((name, batch, "Inference Time (s), slowest", round(max(turn[name] for turn in turns), 4)))
+            rows.append((name, batch, "seconds", round(min(turn[name] for turn in turns), 4)))
+            rows.append((name, batch, "seconds_slowest", round(max(turn[name] for turn in turns), 4)))
         print(f"batch {batch}:", {name: round(min(turn[name] for turn in turns), 3) for name in jobs}, flush=True)
     return rows
 
@@ -123,7 +123,7 @@ def measure_memory(method: str, device: str, threads: int, batches: list[int]) -
         if not reset_peak(device):
             return []
         infer(images, backbone, detector)
-        rows.append((method, batch, "Peak memory (MiB)", round(peak(device), 1)))
+        rows.append((method, batch, "peak_memory_MiB", round(peak(device), 1)))
     return rows
 
 
@@ -163,7 +163,7 @@ def with_ratios(rows: list[Row]) -> pd.DataFrame:
     """The rows as a table with the paper's numbers beside, and the ratios of seconds that Table 6 is about."""
     table = pd.DataFrame(rows, columns=["method", "batch", "metric", "value"])
     table["paper"] = [_printed(*row[:3]) for row in rows]
-    time_of = table[table["metric"] == "Inference Time (s)"].set_index(["method", "batch"])
+    time_of = table[table["metric"] == "seconds"].set_index(["method", "batch"])
     ratios = []
     for batch in sorted(set(table["batch"])):
         pairs = [("MINT-AD", "UniAD")]
@@ -173,12 +173,12 @@ def with_ratios(rows: list[Row]) -> pd.DataFrame:
             if all(key in time_of.index for key in both):
                 mine, theirs = (time_of.loc[key] for key in both)
                 ratio = mine[["value", "paper"]] / theirs[["value", "paper"]]
-                ratios.append((f"{one} / {other}", batch, "Inference Time, ratio", *ratio.astype(float).round(4)))
+                ratios.append((f"{one} / {other}", batch, "seconds_ratio", *ratio.astype(float).round(4)))
     return pd.concat([table, pd.DataFrame(ratios, columns=table.columns)], ignore_index=True)
 
 
 def _printed(method: str, batch: int, metric: str) -> float | None:
-    metric = {"MACs (G)": "FLOPs (G)"}.get(metric, metric)
+    metric = {"macs_G": "flops_G"}.get(metric, metric)
     rows = paper.load(6)
     found = rows[(rows["method"] == method) & (rows["setting"] == f"batch {batch}") & (rows["metric"] == metric)]
     return float(found["value"].iloc[0]) if len(found) else None

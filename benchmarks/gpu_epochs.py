@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from compare import write
+from provenance import write
 
 from mintad.config import preset
 from mintad.features.table import FeatureTable

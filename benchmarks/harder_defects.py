@@ -16,10 +16,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from compare import write
 from keep_sweep import OF_THE_MACHINE
+from provenance import write
 
 from mintad.errors import DataError
 from mintad.runs.directory import Run
@@ -27,29 +26,29 @@ from mintad.runs.experiment import read_overrides
 from mintad.runs.prepare import image_list, prepare_data
 from mintad.runs.train import trained_model
 from mintad.scoring.evaluate import evaluate
+from mintad.scoring.metrics import RESULT_COLUMNS
 from mintad.sweep import collect
-from mintad.sweep.table import OWN, values_of
 from mintad.training.loop import pick_device
 
 
-def judge(run: Run, options: dict[str, Any]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Rows (category, metric, value) of a run's model on another test set, and all options of that set.
+def judge(run: Run, options: dict[str, Any]) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Return the results of a run's model on another test set, and all options of that set.
 
     Raises:
         DataError: the training images are not those of the run.
     """
     config = run.config()
     config = config.override(**{"data.options": {**config.data.options, **options}})
-    prepared = prepare_data(config, progress=False)
+    data = prepare_data(config, progress=False)
     columns = ["category", "role", "hash"]
-    now, then = image_list(prepared, config)[columns], pd.read_csv(run.path / "images.csv")[columns]
+    now, then = image_list(data, config)[columns], pd.read_csv(run.path / "images.csv")[columns]
     if not now.sort_values(columns, ignore_index=True).equals(then.sort_values(columns, ignore_index=True)):
         raise DataError(f"{run.path}: with {options} the training images are others than the run's")
-    model = trained_model(run, prepared.backbone, pick_device(config.train.device))
-    test_rows = np.flatnonzero(prepared.records["split"].to_numpy() == "test")
-    found = evaluate(prepared.detector(model, test_rows), prepared.features, prepared.records, config)
-    rows = [{"category": c, "metric": m, "value": round(v, 5)} for c, m, v in values_of(found.metrics)]
-    return rows, config.data.options
+    model = trained_model(run, data.backbone, pick_device(config.train.device))
+    labels = data.labels_for(model, data.test_rows)
+    method = config.model.variant
+    evaluation = evaluate(model, data.features, data.records, config, method=method, labels=labels)
+    return evaluation.results.round({"value": 5}), config.data.options
 
 
 def main() -> None:
@@ -57,8 +56,8 @@ def main() -> None:
     parser.add_argument("csv", type=Path)
     parser.add_argument("sweep", type=Path, help="the folder of a sweep; its finished runs on mini are judged")
     parser.add_argument("--difficulty", type=float, default=2.0)
-    parser.add_argument("--n-test-good", type=int, default=30, help="normal test images a category")
-    parser.add_argument("--n-test-defect", type=int, default=10, help="images a category and defect")
+    parser.add_argument("--n-test-good", type=int, default=30, help="normal test images per category")
+    parser.add_argument("--n-test-defect", type=int, default=10, help="images per category and defect")
     arguments = parser.parse_args()
     options = {name: getattr(arguments, name) for name in ("difficulty", "n_test_good", "n_test_defect")}
     runs = collect(arguments.sweep)
@@ -66,15 +65,16 @@ def main() -> None:
         runs = runs[runs["data"] == "mini"].groupby("run", sort=False).first()
     if runs.empty:
         parser.error(f"no finished run on mini in {arguments.sweep}")
-    rows = []
-    for name, run in runs.drop(columns=[n for n in (*OWN, *OF_THE_MACHINE) if n in runs]).iterrows():
+    tables: list[pd.DataFrame] = []
+    not_parameters = [name for name in (*RESULT_COLUMNS, "seconds", *OF_THE_MACHINE) if name in runs]
+    for name, run in runs.drop(columns=not_parameters).iterrows():
         parameters = {key: value for key, value in run.items() if pd.notna(value) and value != ""}
         changes = read_overrides(parameters.get("overrides.value") or parameters.get("overrides") or "")
-        found, judged_by = judge(Run(arguments.sweep / name), options)
+        results, judged_by = judge(Run(arguments.sweep / name), options)
         parameters["overrides.value"] = json.dumps({**changes, "data.options": judged_by}, sort_keys=True)
         parameters.setdefault("overrides", f"difficulty {arguments.difficulty:g}")
-        rows += [{**parameters, **row} for row in found]
-        write(arguments.csv, rows)
+        tables.append(results.assign(**parameters))
+        write(arguments.csv, pd.concat(tables))
         print(name, flush=True)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from compare import write
+from provenance import write
 
 from mintad.course.lab.study import paired_draws
 from mintad.errors import DataError
@@ -34,7 +34,7 @@ def find(folders: list[Path], conditions: dict[str, str]) -> dict[str, dict[int,
     found: dict[str, dict[int, Run]] = {}
     for folder in folders:
         runs = collect(folder).fillna("")
-        for _, run in runs[runs.metric == "I-AUROC"].drop_duplicates("run").iterrows():
+        for _, run in runs[runs.metric == "image_auroc"].drop_duplicates("run").iterrows():
             if all(str(run.get(key, "")) == value for key, value in conditions.items()):
                 name = " ".join(str(run[key]) for key in ("variant", "overrides") if run.get(key, ""))
                 seeds, seed, path = found.setdefault(name, {}), int(run["seed"]), folder / run["run"]
@@ -80,7 +80,7 @@ def main() -> None:
     for name, runs in found.items():
         if name != arguments.reference:
             one = difference(found[arguments.reference], runs, arguments.draws)
-            rows.append({"metric": "I-AUROC", "one": arguments.reference, "other": name, **one})
+            rows.append({"metric": "image_auroc", "one": arguments.reference, "other": name, **one})
             print(rows[-1], flush=True)
             write(arguments.csv, rows)
 

@@ -2,7 +2,7 @@
 
     python benchmarks/keep_sweep.py data/results/table4_mini.csv runs/sweeps/table4 --where data=mini
 
-A row a run, category and metric, with the parameters of notebook 10 that made the run. Runs that are not finished are
+One row per number of a run, with the parameters of notebook 10 that made the run. Runs that are not finished are
 left out; the same command after the next runs writes the table anew. A preset is kept by its name: when one changes,
 its tables must be measured again.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from compare import write
+from provenance import write
 
 from mintad.sweep import collect
 

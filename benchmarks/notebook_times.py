@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from compare import write
+from provenance import write
 
 HERE = Path(__file__).resolve().parent.parent
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from compare import write
+from provenance import write
 
 from mintad.baselines import BASELINES
 from mintad.cli import resolve_config
@@ -32,7 +32,7 @@ from mintad.features.backbone import to_pixels
 from mintad.runs.prepare import PreparedData, prepare_data
 from mintad.runs.train import new_model
 from mintad.scoring import auroc, average_precision
-from mintad.scoring.maps import Detector, Told, as_distance, grid_maps, image_scores, upsample
+from mintad.scoring.maps import Detector, grid_maps, image_scores, upsample
 from mintad.training import train
 from mintad.training.loop import total_steps
 
@@ -66,6 +66,17 @@ def spoil(images: list[np.ndarray], keys: np.ndarray, seed: int = 0) -> tuple[li
     return spoiled, np.stack(masks)
 
 
+class FeatureArray:
+    """The part of a `FeatureTable` that `grid_maps` uses, over a tensor (n, L, F)."""
+
+    def __init__(self, feat_nLF: torch.Tensor) -> None:
+        self.feat_nLF = feat_nLF
+
+    def gather(self, rows: np.ndarray) -> torch.Tensor:
+        """Return the features (B, L, F) of some rows."""
+        return self.feat_nLF[rows]
+
+
 @torch.no_grad()
 def features_of(images: list[np.ndarray], prepared: PreparedData) -> torch.Tensor:
     """Features (n, L, F) of pixels that no file holds."""
@@ -74,13 +85,18 @@ def features_of(images: list[np.ndarray], prepared: PreparedData) -> torch.Tenso
 
 
 def judge(
-    detector: Detector, prepared: PreparedData, config: Config, feat_nLF: torch.Tensor, masks: np.ndarray
+    detector: Detector,
+    prepared: PreparedData,
+    config: Config,
+    feat_nLF: torch.Tensor,
+    masks: np.ndarray,
+    labels: np.ndarray | None = None,
 ) -> dict:
     """(category, metric) -> value."""
     rows, keys = prepared.holdout_rows, category_keys(prepared.records).to_numpy()[prepared.holdout_rows]
-    good = grid_maps(detector, prepared.features, rows, config.scoring)
-    parts = [detector.anomaly_map(part) for part in feat_nLF.split(64)]
-    bad = np.concatenate([as_distance(part, config.scoring, squared=detector.squared) for part in parts])
+    good = grid_maps(detector, prepared.features, rows, config.scoring, labels=labels)
+    spoiled = FeatureArray(feat_nLF)
+    bad = grid_maps(detector, spoiled, np.arange(len(feat_nLF)), config.scoring, labels=labels)
     found, size = {}, config.features.image_size
     for category in sorted(set(keys)):
         own = keys == category
@@ -89,7 +105,7 @@ def judge(
             scoring = dataclasses.replace(config.scoring, image_score=how, pool=pool)
             scores = np.concatenate([image_scores(maps[own], size, scoring) for maps in (good, bad)])
             found[category, f"image_auroc_{name}"] = auroc(scores, labels)
-        found[category, "pixel_average_precision_spoiled"] = average_precision(
+        found[category, "pixel_ap_spoiled"] = average_precision(
             upsample(bad[own], size).ravel(), masks[own].ravel().astype(int)
         )
     means = pd.Series(found).groupby(level=1).mean()
@@ -120,8 +136,8 @@ def main() -> None:
     presets = [f"gain {config.model.prompt_mapper_gain:g}", f"weight_ce {config.train.weight_ce:g}"]
     rows, changes = [], "; ".join([*named, *arguments.set, *presets])
 
-    def look(done: int, detector: Detector) -> None:
-        for (category, metric), value in judge(detector, prepared, config, feat_nLF, masks).items():
+    def look(done: int, detector: Detector, labels: np.ndarray | None = None) -> None:
+        for (category, metric), value in judge(detector, prepared, config, feat_nLF, masks, labels).items():
             row = {"setting": arguments.setting, "changes": changes, "steps": done, "category": category}
             rows.append({**row, "metric": metric, "value": round(float(value), 4)})
 
@@ -130,12 +146,11 @@ def main() -> None:
     else:
         model = new_model(config, prepared)
         last = total_steps(len(prepared.train_rows), config.train)
-        told = np.tile(prepared.labels(prepared.holdout_rows), 2)  # as they are, then spoiled
 
         def after(done: int) -> None:
             if done in (last // 2, last):
                 model.eval()
-                look(done, Told(model, told) if model.needs_labels else model)
+                look(done, model, prepared.labels_for(model, prepared.holdout_rows))
                 model.train()
 
         with tempfile.TemporaryDirectory() as folder:

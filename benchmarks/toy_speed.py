@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from compare import write
+from provenance import write
 
 from mintad.threads import limit_threads
 from toy import MODELS, Settings, compare, make_shape

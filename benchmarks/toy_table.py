@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
-from compare import write
+from provenance import write
 
 from toy import MODELS, SHAPES, compare
 from toy.measures import interval

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from compare import write
+from provenance import write
 
 from toy.measures import interval
 from toy.sweeps import sweep

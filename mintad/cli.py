@@ -320,15 +320,13 @@ def print_results(run: Path) -> None:
 
     opened = Run(run)
     results = opened.results()
-    method, setting = results.loc[0, ["method", "setting"]]
-    own = results[(results["method"] == method) & (results["setting"] == setting)]
-    headline = [name for name in ("image_auroc", "pixel_ap") if value_of(own, name) is not None]
+    headline = [name for name in ("image_auroc", "pixel_ap") if value_of(results, name) is not None]
     table = Table("category", *(METRICS[name].title for name in headline))
-    columns = [by_category(own, name) for name in headline]
+    columns = [by_category(results, name) for name in headline]
     for category in dict.fromkeys(key for column in columns for key in column):
         table.add_row(category, *(_shown(column.get(category)) for column in columns))
     table.add_section()
-    table.add_row("mean", *(_shown(value_of(own, name)) for name in headline))
+    table.add_row("mean", *(_shown(value_of(results, name)) for name in headline))
     console.print(table)
     accuracy, normal = (value_of(results, name, POOLED) for name in ("class_accuracy", "class_accuracy_normal"))
     if accuracy is not None:

@@ -6,11 +6,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mintad.baselines import BASELINES, PaDiM, PatchCore, PerCategory
+from mintad.baselines import BASELINES
 from mintad.baselines import padim as padim_module
-from mintad.baselines.patchcore import greedy_coreset
+from mintad.baselines.padim import PaDiM
+from mintad.baselines.patchcore import PatchCore, greedy_coreset
+from mintad.baselines.per_category import PerCategory
+from mintad.config import preset
 from mintad.errors import DataError
 from mintad.features.table import FeatureTable
+from mintad.scoring.maps import grid_maps
 
 GRID = (4, 5)
 TOKENS, CHANNELS = 20, 12
@@ -137,7 +141,7 @@ def test_planted_anomalies_are_found_where_they_are(baseline):
         assert max(abs(row - position // GRID[1]), abs(column - position % GRID[1])) <= 1
 
 
-@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("name", BASELINES.names())
 def test_baselines_are_deterministic_and_seeded(name):
     train, test = normal_images(20), normal_images(2, seed=1)
     options = {"channels": 6} if name == "padim" else {"share": 0.1, "projection": 4}
@@ -150,7 +154,7 @@ def test_baselines_are_deterministic_and_seeded(name):
     assert not torch.equal(map_of(0), map_of(1))
 
 
-@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("name", BASELINES.names())
 def test_baselines_use_the_given_rows_only_and_any_batch(name):
     images = torch.cat([normal_images(20), normal_images(5, offset=50.0)])
     table = FeatureTable.from_tensor(images.half())
@@ -185,16 +189,16 @@ def test_per_category_scores_each_image_with_its_own_baseline():
         separate.anomaly_map(table.gather([0]), ["nuts"])
 
 
-def test_per_category_walks_through_the_rows_it_was_told():
+def test_per_category_takes_its_labels_in_any_batches():
     table, categories, rows = two_categories()
     separate = PerCategory(lambda: PatchCore(GRID, share=0.2), categories).fit(table, rows)
     test = np.array([40, 3, 50, 2, 59])
-    walker = separate.told(test)
-    maps = torch.cat([walker.anomaly_map(table.gather(part)) for part in (test[:2], test[2:])])
+    scoring = preset("fast").scoring
+    maps = grid_maps(separate, table, test, scoring, labels=categories[test], batch_size=2)
     whole = separate.anomaly_map(table.gather(test), categories[test])
-    torch.testing.assert_close(maps, whole, rtol=1e-3, atol=2e-2)  # cdist loses digits near zero
-    with pytest.raises(ValueError, match="told"):
-        walker.anomaly_map(table.gather(test[:1]))
+    np.testing.assert_allclose(maps, whole.numpy(), rtol=1e-3, atol=2e-2)  # cdist loses digits near zero
+    with pytest.raises(DataError, match="category of every image"):
+        separate.anomaly_map(table.gather(test))
 
 
 def test_a_neighbourhood_is_averaged_over_the_part_inside_the_grid():

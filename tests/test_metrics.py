@@ -15,6 +15,7 @@ from sklearn.metrics import average_precision_score, precision_recall_fscore_sup
 from mintad import scoring
 from mintad.errors import MintadError
 from mintad.scoring import MapRanking, MetricError, StreamingRanking, ranking
+from mintad.scoring.metrics import MEAN, METRICS, POOLED, by_category, measure, value_of
 
 
 @st.composite
@@ -239,65 +240,72 @@ def scores_table() -> pd.DataFrame:
     return table.assign(prompt_class="toy/" + table["category"])
 
 
-def test_tables_hold_each_category_their_mean_and_pooled(caplog):
+def values(table: pd.DataFrame, metric: str) -> dict[str, float]:
+    return table[table["metric"] == metric].set_index("category")["value"].to_dict()
+
+
+def test_every_metric_is_given_by_category_as_their_mean_and_pooled(caplog):
     table = scores_table()
     rng = np.random.default_rng(2)
     pixels = [(key, rng.random((6, 6)), rng.random((6, 6)) < 0.3) for key in ("toy/nut", "toy/bolt") for _ in range(3)]
     pixels.append(("toy/pin", rng.random((6, 6)), np.zeros((6, 6), bool)))
     with caplog.at_level(logging.WARNING):
-        summary = scoring.summarise(table, iter(pixels))
-    image, pixel = summary["image"], summary["pixel"]
-    assert list(image) == ["auroc", "average_precision", "f1_max"]
-    assert list(pixel) == [*image, "aupro"]
+        results = measure(table, iter(pixels))
+    assert list(results.columns) == ["category", "metric", "value"]
+    assert not results.duplicated(["category", "metric"]).any() and results["value"].notna().all()
+    assert list(results["metric"].unique()) == [name for name in METRICS if name in set(results["metric"])]
     expected = {
         key: roc_auc_score(group["label"], group["pred_score"])
         for key, group in table.groupby("toy/" + table["category"])
         if key != "toy/pin"
     }
-    assert image["auroc"]["per_category"] == pytest.approx(expected)  # pin is absent, not 0
-    assert image["auroc"]["mean"] == pytest.approx(np.mean(list(expected.values())))
-    assert image["auroc"]["pooled"] == pytest.approx(roc_auc_score(table["label"], table["pred_score"]))
+    image = values(results, "image_auroc")
+    assert by_category(results, "image_auroc") == pytest.approx(expected)  # pin is absent, not 0
+    assert image[MEAN] == value_of(results, "image_auroc") == pytest.approx(np.mean(list(expected.values())))
+    assert image[POOLED] == pytest.approx(roc_auc_score(table["label"], table["pred_score"]))
     assert sum("toy/pin" in message for message in caplog.messages) == 2  # once for images, once for pixels
     nut_maps, nut_masks = zip(*[pair[1:] for pair in pixels[:3]], strict=True)
-    assert pixel["aupro"]["per_category"]["toy/nut"] == pytest.approx(scoring.aupro(nut_maps, nut_masks))
+    assert values(results, "pixel_aupro")["toy/nut"] == pytest.approx(scoring.aupro(nut_maps, nut_masks))
     flat_maps, flat_masks = (np.concatenate([pair[k].ravel() for pair in pixels]) for k in (1, 2))
-    assert pixel["average_precision"]["pooled"] == pytest.approx(average_precision_score(flat_masks, flat_maps))
-    assert set(pixel["auroc"]["per_category"]) == {"toy/nut", "toy/bolt"}
+    assert values(results, "pixel_ap")[POOLED] == pytest.approx(average_precision_score(flat_masks, flat_maps))
+    assert set(by_category(results, "pixel_auroc")) == {"toy/nut", "toy/bolt"}
 
 
-def test_each_defect_is_ranked_against_the_normal_images_of_its_category():
+def test_swap_defects_are_ranked_against_the_normal_images_of_their_category():
     table = scores_table()
-    found = scoring.defect_metrics(table)
-    assert {key: set(value) for key, value in found.items()} == {"toy/nut": {"dent", "hole"}, "toy/bolt": {"dent"}}
-    part = table[(table["category"] == "nut") & table["defect"].isin(["good", "hole"])]
-    value = roc_auc_score(part["label"], part["pred_score"])
-    assert found["toy/nut"]["hole"] == {"auroc": pytest.approx(value), "n": 8}
+    assert (
+        value_of(measure(table), "image_auroc_swap") is None and value_of(measure(table), "image_auroc_other") is None
+    )
+    swapped = table.assign(defect=table["defect"].replace("hole", "swap"))
+    results = measure(swapped)
+    for metric, defect in (("image_auroc_swap", "hole"), ("image_auroc_other", "dent")):
+        part = table[(table["category"] == "nut") & table["defect"].isin(["good", defect])]
+        expected = roc_auc_score(part["label"], part["pred_score"])
+        assert by_category(results, metric) == {"toy/nut": pytest.approx(expected)}
 
 
 def test_without_anomalous_images_there_are_no_values_but_no_exception():
-    table = scores_table().query("label == 0")
-    summary = scoring.summarise(table)
-    assert summary["image"]["auroc"] == {"mean": None, "pooled": None, "per_category": {}}
-    assert summary["pixel"] is None
-    assert summary["defects"] == {}
+    results = measure(scores_table().query("label == 0"))
+    assert set(results["metric"]) == {"class_accuracy", "class_accuracy_normal"}
+    assert value_of(results, "image_auroc") is None and by_category(results, "image_auroc") == {}
 
 
 def test_a_score_that_is_not_finite_is_never_averaged_away():
     table = scores_table()
     table.loc[3, "pred_score"] = np.nan
     with pytest.raises(MetricError, match="not finite"):
-        scoring.summarise(table)
+        measure(table)
 
 
 def test_class_accuracy_is_over_known_classes():
     table = scores_table()
-    accuracy = scoring.class_accuracy(table)
-    assert accuracy["n"] == len(table) == 48
-    assert accuracy["mean"] == pytest.approx(1 - (3 + 1) / 48)  # the first of every eight is called a bolt
-    assert accuracy["per_class"] == pytest.approx({"toy/nut": 7 / 8, "toy/bolt": 1, "toy/pin": 7 / 8})
+    results = measure(table)
+    assert value_of(results, "class_accuracy", POOLED) == pytest.approx(1 - (3 + 1) / 48)  # first of every eight: bolt
+    shares = {"toy/nut": 7 / 8, "toy/bolt": 1, "toy/pin": 7 / 8}
+    assert by_category(results, "class_accuracy") == pytest.approx(shares)
     table.loc[1, "pred_class"] = "toy/pin"
-    assert scoring.class_accuracy(table)["normal"] == pytest.approx(1 - (1 + 1 + 1) / 24)
-    assert scoring.class_accuracy(table[table["label"] == 1])["normal"] is None
+    assert value_of(measure(table), "class_accuracy_normal", POOLED) == pytest.approx(1 - (1 + 1 + 1) / 24)
+    assert value_of(measure(table[table["label"] == 1]), "class_accuracy_normal") is None
     table.loc[table["category"] == "pin", "prompt_class"] = ""
-    assert scoring.class_accuracy(table)["n"] == 40
-    assert scoring.class_accuracy(table.assign(pred_class="")) is None
+    assert "toy/pin" not in by_category(measure(table), "class_accuracy")
+    assert value_of(measure(table.assign(pred_class="")), "class_accuracy") is None

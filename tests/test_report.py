@@ -296,7 +296,7 @@ def test_names_of_runs_are_no_markup(tmp_path):
 
 def test_complexity_beside_the_paper(tmp_path):
     file = tmp_path / "complexity.csv"
-    rows = ["method,batch,metric,value,paper", "MINT-AD,64,Inference Time (s),9.5,0.194", "UniAD,1,MACs (G),2.6,0.92"]
+    rows = ["method,batch,metric,value,paper", "MINT-AD,64,seconds,9.5,0.194", "UniAD,1,macs_G,2.6,0.92"]
     file.write_text("\n".join(rows) + "\n")
     found = read_runs([file])
     table = table_values(select_runs(found, 6), found.complexity)

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from mintad.errors import DataError
-from mintad.scoring import MetricError, auroc, image_metrics
+from mintad.scoring import MetricError, auroc, measure, value_of
 from mintad.scoring.resampling import interval, resampled_aurocs
 
 
@@ -25,7 +25,8 @@ def test_the_value_is_the_mean_over_categories_with_ties():
     scores, labels, groups = some()
     value, _ = resampled_aurocs({"x": scores}, labels, groups, draws=1)
     table = pd.DataFrame({"dataset": "d", "category": groups, "label": labels, "pred_score": scores})
-    assert value["x"] == pytest.approx(image_metrics(table)["auroc"]["mean"])
+    table = table.assign(defect="d", pred_class="", prompt_class="")
+    assert value["x"] == pytest.approx(value_of(measure(table), "image_auroc"))
 
 
 def test_draws_spread_as_the_theory_says():

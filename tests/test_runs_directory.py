@@ -12,37 +12,38 @@ from synthetic import small
 
 import mintad.runs.prepare as prepare_module
 import mintad.runs.train as train_module
-from mintad.errors import TrainingError
-from mintad.runs.directory import Run, open_run
+from mintad.errors import MintadError, TrainingError
+from mintad.runs.directory import OLD_RESULTS, Run, open_run
 from mintad.runs.prepare import load_records, resolve_paths
 from mintad.runs.train import evaluate_run, train_run
+from mintad.scoring.metrics import by_category, value_of
 from mintad.training.loop import make_accelerator
 
 pytestmark = pytest.mark.usefixtures("cache")
-RESULTS = ("config", "versions", "classes", "metrics", "seconds")
+JSON_FILES = ("config", "versions", "classes", "threshold", "seconds")
 
 
 def test_run_directory_holds_everything(finished):
-    for name in RESULTS:
+    for name in JSON_FILES:
         assert finished.read(name)
-    for name in ("log.txt", "history.csv", "images.csv", "scores.csv", "maps.npy", "baselines.csv", "report.html"):
+    for name in ("log.txt", "history.csv", "images.csv", "scores.csv", "maps.npy", "results.csv", "results.html"):
         assert (finished.path / name).stat().st_size > 0
     scores = pd.read_csv(finished.path / "scores.csv", keep_default_na=False)
     assert len(scores) == 16 and scores["label"].sum() == 10
     assert np.load(finished.path / "maps.npy").shape == (16, 4, 4)
-    metrics = finished.read("metrics")
-    assert set(metrics["image"]["auroc"]["per_category"]) == {"folder/mesh", "folder/capsule"}
-    assert 0 <= metrics["pixel"]["average_precision"]["mean"] <= 1
-    assert metrics["threshold"]["n"] == 6
-    assert list(pd.read_csv(finished.path / "baselines.csv")["method"]) == ["mint_ad", "padim"]
+    results = finished.results()
+    assert set(by_category(results, "image_auroc")) == {"folder/mesh", "folder/capsule"}
+    assert 0 <= value_of(results, "pixel_ap") <= 1
+    assert list(results["method"].unique()) == ["mint_ad", "padim"] and set(results["setting"]) == {"unified"}
+    assert finished.threshold().n == 6
     assert finished.config() == small(finished.config().data.root)
     assert finished.read("classes") == ["folder/capsule", "folder/mesh"]
 
 
 def test_a_finished_run_is_left_alone_and_another_configuration_refused(finished, products):
-    stamp = finished.report.stat().st_mtime_ns
+    stamp = finished.page.stat().st_mtime_ns
     assert train_run(small(products), finished.path, progress=False).path == finished.path
-    assert finished.report.stat().st_mtime_ns == stamp
+    assert finished.page.stat().st_mtime_ns == stamp
     with pytest.raises(TrainingError, match=r"another configuration \(train.seed: 0 there, 5 now\)"):
         train_run(small(products, **{"train.seed": 5}), finished.path, progress=False)
 
@@ -124,7 +125,7 @@ def test_only_the_first_process_writes_the_log(products, tmp_path, monkeypatch):
 
     run = train_run(config.override(**{"train.steps": 1}), tmp_path / "run", progress=False)
     (run.path / "log.txt").unlink()
-    (run.path / "metrics.json").unlink()
+    run.discard_results()
     monkeypatch.setattr(train_module, "make_accelerator", lambda config: Second())
     before = sorted((file.name, file.stat().st_mtime_ns) for file in run.path.iterdir())
     train_run(config.override(**{"train.steps": 1}), run.path, progress=False)
@@ -133,27 +134,39 @@ def test_only_the_first_process_writes_the_log(products, tmp_path, monkeypatch):
 
 def test_what_is_not_a_number_is_null_in_json(tmp_path):
     run = Run(tmp_path)
-    run.write("metrics", {"a": float("nan"), "b": [1.5, float("-inf")], "c": {"d": np.float64("nan")}})
-    assert run.read("metrics") == {"a": None, "b": [1.5, None], "c": {"d": None}}
-    assert "NaN" not in (tmp_path / "metrics.json").read_text()
+    run.write("values", {"a": float("nan"), "b": [1.5, float("-inf")], "c": {"d": np.float64("nan")}})
+    assert run.read("values") == {"a": None, "b": [1.5, None], "c": {"d": None}}
+    assert "NaN" not in (tmp_path / "values.json").read_text()
 
 
-def test_a_test_set_without_normal_images_gives_valid_json(copied, products, monkeypatch):
+def test_a_test_set_without_normal_images_has_a_threshold_and_no_auroc(copied, monkeypatch):
     records = load_records(copied.config())
     anomalous = records[(records["split"] == "train") | (records["label"] == 1)].reset_index(drop=True)
     monkeypatch.setattr(prepare_module, "load_records", lambda config: anomalous)
     evaluate_run(copied.path, progress=False)
+    assert copied.threshold() is not None and "image_auroc" not in set(copied.results()["metric"])
 
-    def refuse(constant):
-        raise AssertionError(constant)
 
-    metrics = json.loads((copied.path / "metrics.json").read_text(), parse_constant=refuse)
-    assert metrics["threshold"]["false_positive_rate"] is None and metrics["threshold"]["true_positive_rate"] >= 0
+def test_results_of_an_older_version_are_refused_with_the_way_to_convert_them(copied, finished):
+    copied.discard_results()
+    (copied.path / OLD_RESULTS).write_text("{}")
+    assert not copied.finished
+    with pytest.raises(MintadError, match=f"older version.*mintad evaluate {copied.path}"):
+        copied.results()
+    converted = evaluate_run(copied.path, baseline_names=("padim",), progress=False)
+    pd.testing.assert_frame_equal(converted.results(), finished.results())
+    assert not (copied.path / OLD_RESULTS).exists()
+
+
+def test_damaged_results_are_refused_by_name(copied):
+    (copied.path / "results.csv").write_text("method,setting\n")
+    with pytest.raises(MintadError, match="results.csv is damaged"):
+        copied.results()
 
 
 def test_json_files_are_valid(finished):
     def refuse(constant):
         raise AssertionError(constant)
 
-    for name in RESULTS:
+    for name in JSON_FILES:
         json.loads((finished.path / f"{name}.json").read_text(), parse_constant=refuse)

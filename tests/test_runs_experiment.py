@@ -11,17 +11,16 @@ from synthetic import SMALL
 
 import mintad
 from mintad.config import preset
-from mintad.course import notebook
 from mintad.data.mini import MiniParameters, make_mini
 from mintad.data.records import category_keys
 from mintad.errors import ConfigError, TrainingError
 from mintad.features.table import FeatureTable
 from mintad.runs import experiment, shared
-from mintad.runs.directory import EXECUTED
+from mintad.runs.directory import EXECUTED, RESULTS
 from mintad.runs.experiment import configure, open_run, place, read_overrides, run_folder, train_setting
 from mintad.runs.separate import FOLDER, nearest_mean
 from mintad.scoring import auroc
-from mintad.sweep.table import BY_CLASSIFIER, values_of
+from mintad.scoring.metrics import POOLED, by_category, value_of
 
 TINY = SMALL | {"train.steps": 8, "train.log_every": 4}
 
@@ -37,7 +36,7 @@ def products(tmp_path_factory):
 
 @pytest.fixture
 def runs(tmp_path, monkeypatch):
-    monkeypatch.setenv(notebook.RUNS, str(tmp_path))
+    monkeypatch.setenv(shared.RUNS, str(tmp_path))
     return tmp_path
 
 
@@ -114,49 +113,53 @@ def test_a_unified_run_beside_the_notebook_that_papermill_writes(products, tmp_p
     (out / EXECUTED).write_text("{}")
     config = configure(preset="fast", data="folder", root=str(products), overrides=TINY)
     run = train_setting(config, "unified", out)
-    written = (out / "metrics.json").stat().st_mtime_ns
+    written = (out / RESULTS).stat().st_mtime_ns
     opened = open_run(train_setting(config, "unified", out))
-    assert run.finished and (out / "metrics.json").stat().st_mtime_ns == written, "trained twice"
+    assert run.finished and (out / RESULTS).stat().st_mtime_ns == written, "trained twice"
     assert opened.config.train.steps == 8 and not opened.model.training
     with pytest.raises(TrainingError, match="holds a unified training"):
         train_setting(config, "separate", out)
 
 
-def test_separate_trains_one_model_a_category_and_is_told(separate, products):
+def test_separate_trains_one_model_per_category(separate, products):
     folders = sorted(path.name for path in (separate.path / FOLDER).iterdir())
     assert folders == ["folder__capsule", "folder__mesh"] and separate.finished
-    scores, metrics = separate.scores(), separate.read("metrics")
-    assert metrics["setting"] == "separate" and set(metrics["thresholds"]) == {"folder/capsule", "folder/mesh"}
+    scores, results = separate.scores(), separate.results()
+    assert set(results["setting"]) == {"separate", "separate_chosen"} and separate.threshold() is None
     assert len(scores) == len(np.load(separate.path / "maps.npy")) and set(scores["category"]) == {"capsule", "mesh"}
     for name in ("capsule", "mesh"):
         alone = experiment.Run(separate.path / FOLDER / f"folder__{name}")
         assert alone.read("classes") == [f"folder/{name}"]
         own = alone.scores()
-        joined = own.merge(scores, on="image", suffixes=("", "_told"))
-        np.testing.assert_allclose(joined["pred_score"], joined["pred_score_told"], rtol=1e-6)
-        per_category = metrics["image"]["auroc"]["per_category"][f"folder/{name}"]
-        assert per_category == pytest.approx(auroc(own["pred_score"], own["label"]))
-    assert list(separate.baselines().index) == ["mint_ad", "padim"]
-    assert separate.baselines().loc["mint_ad", "I mean"] == pytest.approx(metrics["image"]["auroc"]["mean"])
+        joined = own.merge(scores, on="image", suffixes=("", "_given"))
+        np.testing.assert_allclose(joined["pred_score"], joined["pred_score_given"], rtol=1e-6)
+        assert alone.threshold().n > 0
+        given = by_category(results[results["setting"] == "separate"], "image_auroc")[f"folder/{name}"]
+        assert given == pytest.approx(auroc(own["pred_score"], own["label"]))
+    padim = results[results["method"] == "padim"]
+    assert separate.baselines() == ["padim"] and set(padim["setting"]) == {"separate"}
+    means = np.mean(list(by_category(padim, "image_auroc").values()))
+    assert value_of(padim, "image_auroc") == pytest.approx(means)
 
 
 def test_separate_with_a_classifier_scores_the_sorted_ones_alike(separate):
     scores = separate.scores()
     right = (scores["pred_class"] == category_keys(scores)).to_numpy()
-    alike = np.isclose(scores["pred_score"], scores["pred_score_by_classifier"])
+    alike = np.isclose(scores["pred_score"], scores["pred_score_chosen"])
     assert right.any() and alike[right].all()
-    assert separate.read("metrics")["class_accuracy"]["mean"] == pytest.approx(right.mean())
-    in_sweeps = {(category, metric): value for category, metric, value in values_of(separate.read("metrics"))}
+    results = separate.results()
+    results = results[results["setting"] == "separate_chosen"]
+    assert value_of(results, "class_accuracy", POOLED) == pytest.approx(right.mean())
     for key, part in scores.groupby(category_keys(scores)):
-        chosen = auroc(part["pred_score_by_classifier"], part["label"])
-        assert in_sweeps[key, BY_CLASSIFIER] == pytest.approx(chosen)
+        chosen = auroc(part["pred_score_chosen"], part["label"])
+        assert by_category(results, "image_auroc")[key] == pytest.approx(chosen)
 
 
 def test_an_image_sorted_wrongly_is_judged_by_the_other_model(separate, monkeypatch):
     import mintad.runs.separate as module
 
     config = separate.config()
-    prepared = module.prepare(config, progress=False)
+    prepared = module.prepare_data(config, progress=False)
     runs = {key: experiment.Run(separate.path / FOLDER / key.replace("/", "__")) for key in separate.read("classes")}
     scores, maps = separate.scores(), np.load(separate.path / "maps.npy")
     row_of = {image: row for row, image in enumerate(prepared.records["image"])}
@@ -171,16 +174,16 @@ def test_an_image_sorted_wrongly_is_judged_by_the_other_model(separate, monkeypa
 
 
 def test_a_separate_run_is_resumed_and_not_mixed_up(separate):
-    config, before = separate.config(), (separate.path / "metrics.json").stat().st_mtime_ns
+    config, before = separate.config(), (separate.path / RESULTS).stat().st_mtime_ns
     again = train_setting(config, "separate", separate.path, baselines=("padim",))
-    assert (again.path / "metrics.json").stat().st_mtime_ns == before
-    (separate.path / "metrics.json").unlink()
+    assert (again.path / RESULTS).stat().st_mtime_ns == before
+    separate.discard_results()
     histories = {path: path.stat().st_mtime_ns for path in separate.path.glob(f"{FOLDER}/*/history.csv")}
     train_setting(config, "separate", separate.path)
     assert separate.finished and histories == {path: path.stat().st_mtime_ns for path in histories}
     with pytest.raises(TrainingError, match="holds a separate training"):
         train_setting(config, "unified", separate.path)
-    with pytest.raises(TrainingError, match="one model a category"):
+    with pytest.raises(TrainingError, match="categories/"):
         open_run(separate)
 
 

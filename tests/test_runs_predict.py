@@ -22,7 +22,7 @@ def test_prediction_gives_the_scores_of_the_evaluation(finished, tmp_path):
     # directly here. A score is a sum of squares of differences that are about as large as the features themselves:
     # twice that, and as much again for the reconstruction.
     np.testing.assert_allclose(table["pred_score"], scores["pred_score"][:5], rtol=2e-3)
-    threshold = finished.read("metrics")["threshold"]["value"]
+    threshold = finished.threshold().value
     assert list(table["anomalous"]) == list(table["pred_score"] > threshold)
     assert all((tmp_path / "out" / name).exists() for name in table["heatmap"])
     assert (tmp_path / "out/predictions.csv").exists()
@@ -30,7 +30,6 @@ def test_prediction_gives_the_scores_of_the_evaluation(finished, tmp_path):
 
 def test_prediction_gives_the_very_scores_of_a_float32_cache(copied, tmp_path):
     copied.write("config", copied.config().override(**{"features.dtype": "float32"}).to_dict())
-    (copied.path / "baselines.csv").unlink()
     scores = evaluate_run(copied.path, device="cpu", progress=False).scores()
     table, _ = predict_files(copied.path, scores["image"][:5], tmp_path / "out", device="cpu", progress=False)
     np.testing.assert_allclose(table["pred_score"], scores["pred_score"][:5], rtol=2e-5)

@@ -10,29 +10,30 @@ import torch
 from safetensors.torch import load_file
 from synthetic import small
 
-from mintad.baselines import PaDiM
+from mintad.baselines.padim import PaDiM
 from mintad.errors import ConfigError, DataError, TrainingError
-from mintad.runs import prepare
 from mintad.runs.directory import Run
 from mintad.runs.predict import Predictor, predict_files
-from mintad.runs.prepare import load_records, split_holdout
+from mintad.runs.prepare import load_records, prepare_data, split_holdout
 from mintad.runs.train import evaluate_run, train_run
+from mintad.scoring.metrics import value_of
 
 pytestmark = pytest.mark.usefixtures("cache")
 
 
 def test_half_precision_training_leaves_a_full_precision_model(products, tmp_path):
     run = train_run(small(products, **{"train.precision": "bf16"}), tmp_path / "run", progress=False)
-    metrics = run.read("metrics")
-    assert evaluate_run(run.path, progress=False).read("metrics") == metrics
+    results = run.results()
+    pd.testing.assert_frame_equal(evaluate_run(run.path, progress=False).results(), results)
 
 
 def test_evaluating_again_gives_the_same_numbers(finished, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(finished.path, copy)
-    (copy / "metrics.json").unlink()
+    Run(copy).discard_results()
     assert not Run(copy).finished
-    assert evaluate_run(copy, progress=False).read("metrics") == finished.read("metrics")
+    again = evaluate_run(copy, baseline_names=("padim",), progress=False)
+    pd.testing.assert_frame_equal(again.results(), finished.results())
 
 
 def test_images_that_trained_and_that_were_held_out_are_recorded(finished, products):
@@ -58,10 +59,10 @@ def test_evaluating_with_other_training_images_is_refused(copied, products, tmp_
         holdout = 0.4
     changed = copied.config().override(**{"data.root": other, "data.holdout": holdout})
     copied.write("config", changed.to_dict())
-    before = copied.read("metrics")
+    before = copied.results()
     with pytest.raises(DataError, match=rf"not those .* was trained on: \d+ {change}.*\(first: (?:mesh|capsule)/train"):
         evaluate_run(copied.path, progress=False)
-    assert copied.read("metrics") == before
+    pd.testing.assert_frame_equal(copied.results(), before)
 
 
 def test_evaluating_and_predicting_use_the_saved_classes(copied, products, tmp_path):
@@ -76,7 +77,8 @@ def test_evaluation_and_prediction_compute_in_float32_on_any_device(copied, fini
     """A run that was trained in half precision on a GPU is used on a machine without one."""
     tree = finished.config().to_dict()
     copied.write("config", tree | {"train": tree["train"] | {"device": "cuda", "precision": "fp16"}})
-    assert evaluate_run(copied.path, device="cpu", progress=False).read("metrics") == finished.read("metrics")
+    again = evaluate_run(copied.path, device="cpu", progress=False)
+    pd.testing.assert_frame_equal(again.results(), finished.results())
     predictor = Predictor.from_run(copied.path, device="cpu")
     assert predictor.device.type == "cpu" and predictor.model.output.weight.dtype == torch.float32
     for wrong in ("gpu", "cuda:7"):
@@ -89,21 +91,20 @@ def test_evaluation_and_prediction_compute_in_float32_on_any_device(copied, fini
             predict_files(copied.path, [products], tmp_path / "out", device="cuda")
 
 
-def test_baselines_are_added_to_a_finished_run(copied, finished, products, monkeypatch):
-    metrics, checkpoint = copied.read("metrics"), copied.checkpoint().weights.stat().st_mtime_ns
+def test_baselines_are_added_to_a_finished_run(copied, finished, monkeypatch):
+    checkpoint = copied.checkpoint().weights.stat().st_mtime_ns
     fitted = []
     fit = PaDiM.fit
     monkeypatch.setattr(PaDiM, "fit", lambda self, *args: fitted.append("padim") or fit(self, *args))
     train_run(finished.config(), copied.path, baseline_names=("padim", "patchcore"), progress=False)
-    table = copied.baselines()
-    assert list(table.index) == ["mint_ad", "padim", "patchcore"] and not fitted
-    pd.testing.assert_frame_equal(table.iloc[:2], finished.baselines())
-    assert np.isfinite(table.to_numpy()).all()
-    assert "patchcore" in copied.report.read_text(encoding="utf-8")
-    assert copied.read("metrics") == metrics and copied.checkpoint().weights.stat().st_mtime_ns == checkpoint
+    results, before = copied.results(), finished.results()
+    assert list(results["method"].unique()) == ["mint_ad", "padim", "patchcore"] and not fitted
+    pd.testing.assert_frame_equal(results.iloc[: len(before)], before)
+    assert "PatchCore" in copied.page.read_text(encoding="utf-8")
+    assert copied.checkpoint().weights.stat().st_mtime_ns == checkpoint
     assert copied.seconds().keys() == {"features", "training", "evaluation", "padim", "patchcore"}
     evaluate_run(copied.path, progress=False)  # the comparison is kept
-    assert list(copied.baselines().index) == ["mint_ad", "padim", "patchcore"] and fitted == ["padim"]
+    assert copied.baselines() == ["padim", "patchcore"] and fitted == ["padim"]
 
 
 def weights(run):
@@ -122,8 +123,8 @@ def test_test_images_cannot_leak_into_training_or_threshold(finished, products, 
     run = train_run(small(other), tmp_path / "run", progress=False)
     ours, theirs = weights(finished), weights(run)
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-    assert run.read("metrics")["threshold"]["value"] == finished.read("metrics")["threshold"]["value"]
-    assert run.read("metrics")["image"] != finished.read("metrics")["image"]
+    assert run.threshold() == finished.threshold()
+    assert value_of(run.results(), "image_auroc") != value_of(finished.results(), "image_auroc")
 
 
 def test_held_out_images_are_normal_untrained_and_of_every_class(products):
@@ -141,15 +142,14 @@ def test_held_out_images_are_normal_untrained_and_of_every_class(products):
 
 def test_uniad_and_no_holdout_run_through(products, tmp_path):
     config = small(products, **{"model.variant": "uniad", "data.holdout": 0.0, "train.steps": 2})
-    metrics = train_run(config, tmp_path / "run", progress=False).read("metrics")
-    assert metrics["threshold"] is None and metrics["class_accuracy"] is None
+    run = train_run(config, tmp_path / "run", progress=False)
+    assert run.threshold() is None and "class_accuracy" not in set(run.results()["metric"])
 
 
 def test_a_variant_that_must_be_told_is_told_in_training_evaluation_and_prediction(products, tmp_path):
     config = small(products, **{"model.variant": "label_prompt", "train.steps": 2})
     run = train_run(config, tmp_path / "run", progress=False)
-    metrics = run.read("metrics")
-    assert metrics["class_accuracy"] is None and metrics["threshold"]["n"] == 6
+    assert "class_accuracy" not in set(run.results()["metric"]) and run.threshold().n == 6
     scores = run.scores()
     image = scores[scores["category"] == "mesh"]["image"].iloc[0]
     one, _ = predict_files(run.path, [image], tmp_path / "out", category="mesh", progress=False)
@@ -159,9 +159,9 @@ def test_a_variant_that_must_be_told_is_told_in_training_evaluation_and_predicti
     for category, message in ((None, "none was given"), ("mash", "Allowed: folder/capsule, folder/mesh")):
         with pytest.raises(ConfigError, match=message):
             predict_files(run.path, [image], tmp_path / "out", category=category, progress=False)
-    with pytest.raises(DataError, match="cat is no class that was trained"):
+    with pytest.raises(DataError, match="^cat is "):
         foreign = run.scores().assign(prompt_class="cat")
-        prepared = prepare.prepare_data(config, progress=False)
+        prepared = prepare_data(config, progress=False)
         dataclasses.replace(prepared, records=foreign).labels(np.array([0]))
 
 

@@ -10,21 +10,16 @@ from mintad.baselines import BASELINES
 from mintad.config import preset
 from mintad.features.table import FeatureTable
 from mintad.model import build_model
-from mintad.scoring.maps import fit_threshold, grid_maps, image_scores, upsample
+from mintad.scoring.maps import grid_maps, image_scores, upsample
+from mintad.scoring.threshold import Threshold, fit_threshold
 
 
 def test_threshold_has_the_conformal_rank():
-    fitted = fit_threshold(np.arange(100.0)[::-1], 0.95)
-    assert fitted == {"value": 95.0, "quantile": 0.95, "n": 100, "rank": 96, "reached": True}  # ceil(101 * 0.95)
-    assert fit_threshold(np.arange(19.0), 0.95) == {
-        "value": 18.0,
-        "quantile": 0.95,
-        "n": 19,
-        "rank": 19,
-        "reached": True,
-    }
+    scores = np.arange(100.0)[::-1]
+    assert fit_threshold(scores, 0.95) == Threshold(95.0, 0.95, n=100, rank=96, reached=True)  # ceil(101 * 0.95)
+    assert fit_threshold(np.arange(19.0), 0.95) == Threshold(18.0, 0.95, n=19, rank=19, reached=True)
     short = fit_threshold(np.arange(18.0), 0.95)  # rank 19 of 18: the maximum stands in
-    assert short == {"value": 17.0, "quantile": 0.95, "n": 18, "rank": 18, "reached": False}
+    assert short == Threshold(17.0, 0.95, n=18, rank=18, reached=False)
 
 
 def test_threshold_keeps_its_promise_on_average():
@@ -32,7 +27,7 @@ def test_threshold_keeps_its_promise_on_average():
     breaks that promise."""
     rng = np.random.default_rng(0)
     normal, new = rng.normal(size=(4000, 30)), rng.normal(size=4000)
-    above = np.mean([x > fit_threshold(scores, 0.95)["value"] for scores, x in zip(normal, new, strict=True)])
+    above = np.mean([x > fit_threshold(scores, 0.95).value for scores, x in zip(normal, new, strict=True)])
     plain = np.mean(new > np.quantile(normal, 0.95, axis=1))
     assert above <= 0.05 < plain
 
@@ -65,3 +60,19 @@ def test_image_scores():
     pixels = upsample(maps, 32)[1]
     windows = [pixels[r : r + 4, c : c + 4].mean() for r in range(29) for c in range(29)]
     assert pooled == pytest.approx(max(windows), rel=1e-5)
+
+
+def test_labels_travel_with_their_rows_through_batches():
+    class Labelled:
+        """Gives every image its label for a map."""
+
+        returns_squared_error = False
+
+        def anomaly_map(self, feat_BLF, labels=None):
+            return torch.as_tensor(labels, dtype=torch.float32)[:, None, None].expand(-1, 2, 2)
+
+    features, rows = FeatureTable.from_tensor(torch.randn(9, 4, 3)), np.array([8, 0, 3, 7, 1])
+    maps = grid_maps(Labelled(), features, rows, preset("fast").scoring, labels=rows, batch_size=2)
+    np.testing.assert_array_equal(maps[:, 0, 0], rows)
+    with pytest.raises(ValueError, match="4 labels for 5 rows"):
+        grid_maps(Labelled(), features, rows, preset("fast").scoring, labels=rows[:4])

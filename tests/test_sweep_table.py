@@ -12,12 +12,11 @@ import pandas as pd
 import pytest
 
 from mintad.errors import MintadError
-from mintad.report.paper import MEAN
-from mintad.report.paper import load as paper_table
 from mintad.report.runs import read_runs
-from mintad.report.select_runs import choose, measured_with
-from mintad.scoring import summarise
-from mintad.sweep import collect, status, table
+from mintad.report.select_runs import measured_with, select_runs
+from mintad.runs.directory import RESULTS
+from mintad.scoring.metrics import POOLED, RESULT_COLUMNS, measure
+from mintad.sweep import collect, status
 
 
 def scored(seed: int) -> pd.DataFrame:
@@ -30,7 +29,7 @@ def scored(seed: int) -> pd.DataFrame:
         for _ in range(n)
     ]
     scores = pd.DataFrame(parts).assign(dataset="mini")
-    return scores.assign(pred_score=rng.normal(scores["label"], 1.0))
+    return scores.assign(pred_score=rng.normal(scores["label"], 1.0), pred_class="", prompt_class="")
 
 
 def pixels():
@@ -40,7 +39,11 @@ def pixels():
     return [("mini/mesh", noise + mask, mask), ("mini/mesh", noise, np.zeros_like(mask))]
 
 
-def record(out, name, parameters, labels, metrics, state="finished"):
+def results(seed: int, variant: str = "mint_ad", pixels=()) -> pd.DataFrame:
+    return measure(scored(seed), pixels).assign(method=variant, setting="unified", seed=seed)[list(RESULT_COLUMNS)]
+
+
+def record(out, name, parameters, labels, table, state="finished"):
     folder = out / name
     folder.mkdir(parents=True)
     (out / status.WORK).mkdir(exist_ok=True)
@@ -48,38 +51,30 @@ def record(out, name, parameters, labels, metrics, state="finished"):
     status.write_json(folder / status.PARAMETERS, parameters)
     status.begin(folder, "digest")
     status.end(folder, state, seconds=12.5)
-    if metrics is not None:
-        (folder / table.METRICS).write_text(json.dumps(metrics))
+    if table is not None:
+        table.to_csv(folder / RESULTS, index=False)
 
 
 @pytest.fixture
 def out(tmp_path):
     off = {"variant": "mint_ad", "seed": 0, "overrides": {"model.adapter": False}}
     labels = {"seed": "0", "overrides": "no adapter", "growth": "one"}
-    record(tmp_path, "a", off, labels, summarise(scored(0), pixels()))
+    record(tmp_path, "a", off, labels, results(0, pixels=pixels()))
     plain = {"variant": "uniad", "seed": 1, "overrides": ""}
-    record(tmp_path, "b", plain, {"seed": "1"}, summarise(scored(1)))
-    record(tmp_path, "c", plain, {"seed": "1"}, summarise(scored(2)), state="failed")
+    record(tmp_path, "b", plain, {"seed": "1"}, results(1, "uniad"))
+    record(tmp_path, "c", plain, {"seed": "1"}, results(2), state="failed")
     record(tmp_path, "d", plain, {"seed": "1"}, None)
     return tmp_path
 
 
-def test_a_row_a_run_category_and_metric(out):
-    found = collect(out)
-    assert set(found["run"]) == {"a", "b"}  # what failed, and what trained nothing, has no results
-    for run, seed in ("a", 0), ("b", 1):
-        metrics, part = summarise(scored(seed), pixels()), found[found["run"] == run].set_index(["category", "metric"])
-        auroc = metrics["image"]["auroc"]
-        for key in ("mini/gear", "mini/mesh"):
-            assert part.loc[(key, table.IMAGE), "value"] == auroc["per_category"][key]
-        assert part.loc[(MEAN, table.IMAGE), "value"] == auroc["mean"]
-        swap = metrics["defects"]["mini/gear"]["swap"]["auroc"]
-        assert part.loc[("mini/gear", table.SWAP), "value"] == part.loc[(MEAN, table.SWAP), "value"] == swap
-        assert (part["seconds"] == 12.5).all() and part.index.is_unique
-    precision = summarise(scored(0), pixels())["pixel"]["average_precision"]
-    ours = found[(found["run"] == "a") & (found["metric"] == table.PIXEL)].set_index("category")["value"]
-    assert ours.to_dict() == {**precision["per_category"], MEAN: precision["mean"]}
-    assert not ((found["run"] == "b") & (found["metric"] == table.PIXEL)).any()
+def test_a_sweep_holds_the_results_of_its_finished_runs(out):
+    table = collect(out)
+    assert set(table["run"]) == {"a", "b"}  # what failed, and what trained nothing, has no results
+    for run, expected in ("a", results(0, pixels=pixels())), ("b", results(1, "uniad")):
+        own = table[table["run"] == run]
+        pd.testing.assert_frame_equal(own[list(RESULT_COLUMNS)].reset_index(drop=True), expected)
+        assert (own["seconds"] == 12.5).all()
+    assert not ((table["run"] == "b") & (table["metric"] == "pixel_ap")).any()
 
 
 def test_parameters_keep_their_types_and_labels_stand_for_mappings(out):
@@ -90,17 +85,13 @@ def test_parameters_keep_their_types_and_labels_stand_for_mappings(out):
     assert first.loc["b", "overrides"] == "" and first.loc["b", "variant"] == "uniad"
 
 
-def test_the_terms_are_those_of_the_papers_tables(out):
-    assert {table.IMAGE, table.PIXEL} <= set(paper_table(4)["metric"]) and table.MEAN == MEAN
-
-
 def test_no_sweep_and_no_result(tmp_path, out):
     with pytest.raises(MintadError, match="is no sweep's folder"):
         collect(tmp_path / "none")
     (out / "empty" / status.WORK).mkdir(parents=True)
-    assert collect(out / "empty").empty and list(collect(out / "empty")) == list(table.OWN)
-    (out / "a" / table.METRICS).write_text("{")
-    with pytest.raises(MintadError, match="cannot read"):
+    assert collect(out / "empty").empty and set(RESULT_COLUMNS) < set(collect(out / "empty"))
+    (out / "a" / RESULTS).write_text("{")
+    with pytest.raises(MintadError, match="damaged"):
         collect(out)
 
 
@@ -121,11 +112,12 @@ def test_a_kept_sweep_is_read_like_its_runs(tmp_path, keep, capsys):
     """benchmarks/keep_sweep.py, and `mintad report` on what it writes: Table 5 from a label, its mapping and a seed."""
     off, out, kept = {"model.adapter": False, "model.class_query": False}, tmp_path / "sweep", tmp_path / "kept.csv"
     plain = {"preset": "fast", "data": "mini", "variant": "mint_ad", "categories": "", "device": "auto"}
-    record(out, "a", {**plain, "overrides": off, "seed": 0}, {"overrides": "no adapter"}, summarise(scored(0)))
-    record(out, "b", {**plain, "overrides": "", "seed": 1}, {"seed": "1"}, summarise(scored(1)))
-    record(out, "c", {**plain, "overrides": "", "seed": 2}, {"seed": "2"}, summarise(scored(2)), state="failed")
+    record(out, "a", {**plain, "overrides": off, "seed": 0}, {"overrides": "no adapter"}, results(0))
+    record(out, "b", {**plain, "overrides": "", "seed": 1}, {"seed": "1"}, results(1))
+    record(out, "c", {**plain, "overrides": "", "seed": 2}, {"seed": "2"}, results(2), state="failed")
     keep(kept, out)
     found, there = read_runs([kept]), collect(out)
+    there = there[there["category"] != POOLED]
     assert len(found.configs) == 2 and len(found.rows) == len(there)
     for run, config in found.configs.items():
         rows = found.rows[found.rows["run"] == run].set_index(["category", "metric"])["value"]
@@ -133,12 +125,12 @@ def test_a_kept_sweep_is_read_like_its_runs(tmp_path, keep, capsys):
         assert rows.to_dict() == pytest.approx(original.to_dict(), abs=1e-5)
         assert config.model.adapter is config.model.class_query is (config.train.seed == 1)
         assert config.train.steps == 1600 and config.data.name == "mini"
-    settings = choose(found, 5).rows.groupby("seed")["paper_setting"].first()
+    settings = select_runs(found, 5).rows.groupby("seed")["paper_setting"].first()
     assert settings.to_dict() == {0: "class_loss+prior_loss", 1: "adapter+class_loss+prior_loss+class_query"}
     harder = {"data.options": {"difficulty": 2}}
-    record(out, "d", {**plain, "overrides": harder, "seed": 3}, {}, summarise(scored(0)))
+    record(out, "d", {**plain, "overrides": harder, "seed": 3}, {}, results(3))
     keep(kept, out, "--where", "seed=3")
-    assert "on mini (difficulty 2) with" in measured_with(choose(read_runs([kept]), 4))
+    assert "on mini (difficulty 2) with" in measured_with(select_runs(read_runs([kept]), 4))
     for condition, complaint in ("sed=1", "no parameter 'sed'"), ("seed=2", "no finished run"):
         with pytest.raises(SystemExit):
             keep(kept, out, "--where", condition)

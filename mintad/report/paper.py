@@ -79,7 +79,7 @@ VARIANTS = {
 PRINTED_PER_CATEGORY = {"mint_ad": "MINT-AD", "uniad": "UniAD"}
 """`model.variant` -> the paper's name, of the variants whose numbers it prints for each category."""
 
-_SHARE = "share/mintad/report/paper"
+_SHARE = "share/mintad/paper"
 
 SWITCHES = ("adapter", "class_loss", "prior_loss", "class_query")
 """Table 5's columns Adapter, L_CE, L_Prior, Query, by their names in `mintad.config.ModelConfig`."""

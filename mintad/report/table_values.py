@@ -26,8 +26,8 @@ METRICS = ("image_auroc", "pixel_ap")
 """What the paper's tables of detection and localisation print."""
 SWAP = "image_auroc_swap"
 """Shown in Tables 4 and 5, where the data have swapped parts."""
-_COMPLEXITY = {"Params (M)": "parameters_M", "MACs (G)": "flops_G", "Inference Time (s)": "seconds"}
-"""Metric in the table of benchmarks/complexity.py -> ours. Table 6 calls multiply-accumulates FLOPs."""
+_COMPLEXITY = {"parameters_M": "parameters_M", "macs_G": "flops_G", "seconds": "seconds"}
+"""Metric of benchmarks/complexity.py -> of Table 6, which calls multiply-accumulates FLOPs."""
 
 
 def table_values(table_runs: TableRuns, complexity: pd.DataFrame | None = None) -> pd.DataFrame:

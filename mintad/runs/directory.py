@@ -143,9 +143,7 @@ class Run:
                 f"{file} is missing: the run {'is of an older version' if old else 'is not finished'}; {fix}"
             )
         try:
-            table = pd.read_csv(
-                file, dtype=dict.fromkeys(RESULT_COLUMNS[:2] + RESULT_COLUMNS[3:5], str), float_precision="round_trip"
-            )
+            table = pd.read_csv(file, dtype=dict.fromkeys(("method", "setting", "category", "metric"), str))
             return table[list(RESULT_COLUMNS)].astype({"seed": int, "value": float})
         except (KeyError, ValueError) as error:
             raise MintadError(f"{file} is damaged ({error}); mintad evaluate {self.path} writes it anew") from error

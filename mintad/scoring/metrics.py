@@ -21,7 +21,7 @@ import pandas as pd
 
 from mintad.data.records import category_keys
 from mintad.registry import Registry
-from mintad.scoring.ranking import MetricError, auroc, average_precision, f1_max
+from mintad.scoring.ranking import UndefinedMetricError, auroc, average_precision, f1_max
 from mintad.scoring.regions import MapRanking
 
 log = logging.getLogger(__name__)
@@ -56,8 +56,8 @@ class Metric:
     level: Level
     """What `function` takes: "image" the scored test rows, "pixel" a `MapRanking` of their maps and masks."""
     function: Callable[[Any], float | None]
-    """Returns the value; None where the metric does not apply (no class head, say). Raises `MetricError` where images
-    that it needs are missing."""
+    """Returns the value; None where the metric does not apply (no class head, say). Raises `UndefinedMetricError`
+    where images that it needs are missing."""
 
 
 METRICS: Registry[Metric] = Registry("metric")
@@ -157,6 +157,9 @@ def measure(scores: pd.DataFrame, pixels: Iterable[tuple[str, np.ndarray, np.nda
     Returns:
         Columns category ("dataset/category", `MEAN` or `POOLED`), metric, value. A value that is not defined has no
         row; where images are missing for it (a category with normal images alone, say) a warning says so.
+
+    Raises:
+        MetricError: a score is not finite.
     """
     groups = dict(list(scores.groupby(category_keys(scores))))
     rankings: dict[str, MapRanking] = {}
@@ -170,20 +173,30 @@ def measure(scores: pd.DataFrame, pixels: Iterable[tuple[str, np.ndarray, np.nda
     return table.sort_values("metric", key=lambda names: names.map(order), kind="stable", ignore_index=True)
 
 
+def first_method(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a table's first method and setting: in a run's results those of its own model."""
+    if table.empty or "method" not in table:
+        return table
+    first = table.iloc[0]
+    return table[(table["method"] == first["method"]) & (table["setting"] == first["setting"])]
+
+
 def by_category(table: pd.DataFrame, metric: str) -> dict[str, float]:
-    """Return a metric's value of each category, without mean and pooled value.
+    """Return a metric's value of each category, without mean and pooled value, of a table's first method and setting.
 
     Args:
-        table: as `measure` gives it, of one method and setting.
+        table: results, or what `measure` gives.
         metric: a name of `METRICS`.
     """
-    rows = table[(table["metric"] == metric) & ~table["category"].isin([MEAN, POOLED, ALL])]
+    rows = first_method(table)
+    rows = rows[(rows["metric"] == metric) & ~rows["category"].isin([MEAN, POOLED, ALL])]
     return dict(zip(rows["category"], rows["value"], strict=True))
 
 
 def value_of(table: pd.DataFrame, metric: str, category: str = MEAN) -> float | None:
-    """Return one value of a table such as `measure` gives, of its first method and setting; None if it has none."""
-    values = table.loc[(table["metric"] == metric) & (table["category"] == category), "value"]
+    """Return one value of a table's first method and setting; None if it has none. See `by_category`."""
+    rows = first_method(table)
+    values = rows.loc[(rows["metric"] == metric) & (rows["category"] == category), "value"]
     return None if values.empty else float(values.iloc[0])
 
 
@@ -194,7 +207,7 @@ def _measure(level: Level, items: dict[str, Any], pooled: Any) -> pd.DataFrame:
         for name, by_category in values.items():
             try:
                 value = METRICS[name].function(item)
-            except MetricError as error:
+            except UndefinedMetricError as error:
                 problems.append(error)
                 continue
             if value is not None:

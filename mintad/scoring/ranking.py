@@ -19,6 +19,10 @@ class MetricError(MintadError, ValueError):
     """Scores or labels for which the metric is not defined."""
 
 
+class UndefinedMetricError(MetricError):
+    """Normal or anomalous items are missing, so that the metric has no value."""
+
+
 class StreamingRanking:
     """Ranking metrics over scores that arrive in pieces, such as the pixels of one image at a time.
 
@@ -63,7 +67,7 @@ class StreamingRanking:
         """Probability that an anomalous item scores above a normal one, ties counting half.
 
         Raises:
-            MetricError: one of the two kinds is missing.
+            UndefinedMetricError: one of the two kinds is missing.
         """
         counts = self.counts("AUROC")
         wins = counts.anomalous @ (counts.normal_below + counts.normal_up_to) / 2
@@ -73,7 +77,7 @@ class StreamingRanking:
         """Area under the precision-recall curve as a step function, scikit-learn's `average_precision_score`.
 
         Raises:
-            MetricError: one of the two kinds is missing.
+            UndefinedMetricError: one of the two kinds is missing.
         """
         counts = self.counts("average precision")
         found, alarms = counts.true_positives, counts.false_positives
@@ -85,7 +89,7 @@ class StreamingRanking:
         TableRuns on the scores it is reported for, so it is an upper bound, not what a fitted threshold gives.
 
         Raises:
-            MetricError: one of the two kinds is missing.
+            UndefinedMetricError: one of the two kinds is missing.
         """
         counts = self.counts("F1-max")
         found, alarms = counts.true_positives, counts.false_positives
@@ -97,7 +101,7 @@ class StreamingRanking:
         """What lies below and above every distinct anomalous score; `metric` is named in the error.
 
         Raises:
-            MetricError: one of the two kinds is missing.
+            UndefinedMetricError: one of the two kinds is missing.
         """
         if self._counts is None:
             self._sort_recent()
@@ -105,7 +109,7 @@ class StreamingRanking:
             normals = sum(map(len, self._blocks))
             if len(anomalous) == 0 or normals == 0:
                 missing = "anomalous" if len(anomalous) == 0 else "normal"
-                raise MetricError(
+                raise UndefinedMetricError(
                     f"{metric} is not defined without {missing} items ({len(anomalous)} anomalous, {normals} normal)"
                 )
             self._counts = Counts(anomalous, self._blocks, normals)
