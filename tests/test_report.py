@@ -10,6 +10,7 @@ import pytest
 from report_builders import MVTEC, mvtec, write_run
 from typer.testing import CliRunner
 
+from mintad.baselines import BASELINES
 from mintad.cli import app
 from mintad.config import preset
 from mintad.errors import ConfigError, DataError
@@ -17,12 +18,13 @@ from mintad.report import paper
 from mintad.report.build import report
 from mintad.report.figures import growth_table
 from mintad.report.layout import render_table
+from mintad.report.methods import reason, table_row
 from mintad.report.pairs import pairs
 from mintad.report.runs import read_runs
 from mintad.report.select_runs import select_runs, where
 from mintad.report.table_values import table_values
 from mintad.runs.directory import RESULTS
-from mintad.scoring.metrics import RESULT_COLUMNS
+from mintad.scoring.metrics import METRICS, RESULT_COLUMNS, metric
 
 
 def one(table: pd.DataFrame, **wanted: object) -> pd.Series:
@@ -138,8 +140,6 @@ def test_why_a_method_has_no_number(three_seeds):
     lacking = one(status, method="MINT-AD", setting="resnet18")
     assert "model.variant=mint_ad" in lacking.status and "weights" in lacking.status
     everybody = {name for n in paper.tables() for name in paper.load(n)["method"]}
-    from mintad.report.methods import reason
-
     assert all(reason(name) != "not run" for name in everybody)
 
 
@@ -265,9 +265,31 @@ def test_the_report_of_the_command_line(three_seeds, tmp_path_factory):
     assert "http" not in re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL) and "half" in page
     assert "Table 4" in page and "Table 5" not in page and "Wilcoxon" in page
     assert sorted(p.name for p in out.iterdir()) == [
-        "index.html", "paired_tests.csv", "table_01.csv", "table_01.tex", "table_04.csv", "table_04.tex",
+        "every_metric.csv", "index.html", "paired_tests.csv", "table_01.csv", "table_01.tex", "table_04.csv",
+        "table_04.tex",
     ]  # fmt: skip
     assert len(pd.read_csv(out / "table_01.csv")) == len(paper.load(1))
+
+
+def test_metrics_baselines_and_variants_from_outside_the_package_are_reported(tmp_path, monkeypatch):
+    monkeypatch.setattr(METRICS, "_entries", dict(METRICS._entries))
+    metric("image_gap", "score <gap>", level="image")(lambda scores: 0.0)
+    monkeypatch.setattr(BASELINES, "_entries", {**BASELINES, "median": type("Median", (), {"title": "Median <map>"})})
+    folder = write_run(tmp_path / "runs" / "a", mvtec(0.9), baselines={"median": mvtec(0.7)})
+    results = pd.read_csv(folder / RESULTS)
+    results.loc[len(results)] = ["mint_ad", "unified", 0, "mean", "image_gap", 0.625]
+    results.to_csv(folder / RESULTS, index=False)
+    made = report([tmp_path / "runs"], tmp_path / "out", tables=[1])
+    page = made.page.read_text()
+    assert "score &lt;gap&gt;" in page and "Median &lt;map&gt;" in page and "<gap>" not in page
+    row = one(pd.read_csv(tmp_path / "out" / "every_metric.csv"), metric="image_gap")
+    assert (row.method, row.measured, row.seeds) == ("MINT-AD", 0.625, 1)
+    assert one(
+        pd.read_csv(tmp_path / "out" / "table_01.csv"), method="Median <map>", category="mean"
+    ).measured == pytest.approx(0.7)
+    monkeypatch.setattr("mintad.report.methods.BUILT", {"mine": object})
+    assert table_row(4, "mine", "unified", None) == ("mine", "not in the paper")
+    assert table_row(4, "mine", "separate", None) is None and table_row(1, "mine", "unified", None) is None
 
 
 def test_latex_is_balanced_and_escaped(three_seeds, tmp_path_factory):

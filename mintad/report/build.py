@@ -14,7 +14,7 @@ from mintad.report.layout import RenderedTable, render_table
 from mintad.report.pairs import pairs
 from mintad.report.runs import Runs, read_runs
 from mintad.report.select_runs import select_runs, where
-from mintad.report.table_values import table_values
+from mintad.report.table_values import every_metric, table_values
 
 PAGE = "index.html"
 
@@ -66,4 +66,4 @@ def _part(runs: Runs, number: int) -> ReportPart:
     table = render_table(table_runs, values)
     if number == 6 and runs.complexity is not None:
         table.notes += runs.complexity.attrs["notes"]
-    return ReportPart(table, values, pairs(table_runs), table_dots(table_runs, values))
+    return ReportPart(table, values, pairs(table_runs), every_metric(table_runs), table_dots(table_runs, values))

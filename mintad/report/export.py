@@ -10,10 +10,11 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from mintad.report.latex import latex
-from mintad.report.layout import RenderedTable
+from mintad.report.layout import DASH, RenderedTable
 from mintad.report.methods import DATA
 from mintad.report.paper import title
 from mintad.report.runs import Runs
+from mintad.report.statistics import mean_std
 from mintad.runs.page.render import Table, render
 
 
@@ -26,12 +27,19 @@ class ReportPart:
     """As `mintad.report.table_values` gives them."""
     pairs: pd.DataFrame
     """As `mintad.report.pairs` gives them."""
+    metrics: pd.DataFrame
+    """As `mintad.report.table_values.every_metric` gives them."""
     figure: go.Figure | None = None
 
     @property
     def comparisons(self) -> Table | None:
-        """The paired comparisons as a table; None without any."""
+        """Lay out the paired comparisons; None without any."""
         return _comparisons(self.pairs) if len(self.pairs) else None
+
+    @property
+    def every_metric(self) -> Table | None:
+        """Lay out all metrics, one row per method; None without any."""
+        return _every_metric(self.metrics) if len(self.metrics) else None
 
 
 def html_page(parts: Sequence[ReportPart], runs: Runs, growth: go.Figure | None) -> str:
@@ -54,13 +62,17 @@ def html_page(parts: Sequence[ReportPart], runs: Runs, growth: go.Figure | None)
 
 
 def write_files(folder: Path, parts: Sequence[ReportPart]) -> None:
-    """Write ``table_04.csv`` and ``table_04.tex`` of every table, and ``paired_tests.csv``."""
+    """Write ``table_04.csv`` and ``table_04.tex`` of every table, ``paired_tests.csv`` and ``every_metric.csv``."""
     for part in parts:
         name = f"table_{part.table.number:02d}"
         _write(folder / f"{name}.csv", part.values.to_csv(index=False))
         _write(folder / f"{name}.tex", latex(part.table))
-    filled = [part.pairs for part in parts if len(part.pairs)] or [parts[0].pairs]
-    _write(folder / "paired_tests.csv", pd.concat(filled).to_csv(index=False))
+    for name, tables in (
+        ("paired_tests", [part.pairs for part in parts]),
+        ("every_metric", [part.metrics for part in parts]),
+    ):
+        filled = [table for table in tables if len(table)] or tables[:1]
+        _write(folder / f"{name}.csv", pd.concat(filled).to_csv(index=False))
 
 
 def _write(file: Path, text: str) -> None:
@@ -87,6 +99,16 @@ def _listed(runs: Runs) -> Table | None:
     ]
     head = ["run", "variant", "setting", "seed", "data"]
     return Table(head, rows, "Variant, setting, seed and data of each.", texts=5) if rows else None
+
+
+def _every_metric(metrics: pd.DataFrame) -> Table:
+    names = list(dict.fromkeys(metrics["metric"]))
+    rows = []
+    for (method, setting), group in metrics.groupby(["method", "setting"], sort=False):
+        values = {row.metric: mean_std(row.measured, row.std) for row in group.itertuples()}
+        rows.append([method, setting, *(values.get(name, DASH) for name in names)])
+    caption = "Mean over categories, ± standard deviation over seeds where there are several."
+    return Table(["method", "setting", *map(title, names)], rows, caption, texts=2)
 
 
 def _comparisons(pairs: pd.DataFrame) -> Table:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from mintad.baselines import BASELINES
 from mintad.config import Config
+from mintad.model import VARIANTS as BUILT
 from mintad.report import paper
 from mintad.report.paper import PRINTED_PER_CATEGORY as METHODS
 from mintad.report.paper import SWITCHES, VARIANTS
@@ -13,11 +15,9 @@ OPEN = (1, 4, 5, 8, 9, 10)
 """Tables that make sense on another data set, whose numbers are then shown apart from the paper's."""
 DATA = {"mvtec": "MVTec AD", "visa": "VisA", "btad": "BTAD", "cifar10": "CIFAR-10", "elpv": "ELPV", "merged": "merged"}
 """Data set -> its name as people read it."""
-BASELINES = {"padim": "PaDiM", "patchcore": "PatchCore"}
-"""Our baselines -> the paper's names. They use the features of the run they belong to, not a backbone of their own."""
 ANOMALIB = {
-    "anomalib_padim": f"{BASELINES['padim']} (anomalib)",
-    "anomalib_patchcore": f"{BASELINES['patchcore']} (anomalib)",
+    "anomalib_padim": "PaDiM (anomalib)",
+    "anomalib_patchcore": "PatchCore (anomalib)",
     "anomalib_cfa": "CFA",
     "anomalib_cflow": "CFLOW",
     "anomalib_draem": "DRAEM",
@@ -44,9 +44,9 @@ def reason(method: str) -> str:
     """Say why a method of the paper has no measured number: it cannot be run here, or it was not."""
     if method in _REASONS:
         return f"cannot be run here: {_REASONS[method]}"
-    baselines = {name: key for key, name in BASELINES.items()}
-    if method in baselines:
-        return f"not run (mintad train --baselines {baselines[method]})"
+    names = {baseline.title: name for name, baseline in BASELINES.items()}
+    if method in names:
+        return f"not run (mintad train --baselines {names[method]})"
     if method in ANOMALIB.values():
         return "not run (benchmarks/anomalib_baselines.py, with the extra mintad[anomalib])"
     return f"not run (model.variant={VARIANTS[method]})" if method in VARIANTS else "not run"
@@ -57,18 +57,20 @@ def table_row(table: int, method: str, setting: str, config: Config | None) -> t
 
     Args:
         table: 1 to 10.
-        method: a `model.variant`, or a key of `BASELINES` or `ANOMALIB`.
+        method: a `model.variant`, a name of `mintad.baselines.BASELINES`, or a key of `ANOMALIB`.
         setting: of the run's results.
         config: of the run; None if unknown.
 
     Returns:
         (method, setting) as the table names them; None if the table has no place for the run. Baselines and backbones
-        that the table does not print get a row of their own.
+        that the table does not print get a row of their own, and so do variants from outside the package in Table 4.
     """
     if setting == "separate_chosen":  # App. A.1 has no table
         return None
     plain = config is None or all(getattr(config.model, name) for name in SWITCHES)
     printed = paper.load(table)[["method", "setting"]].drop_duplicates()
+    if table == 4 and method in BUILT and method not in VARIANTS.values():
+        return (method, "not in the paper") if setting == "unified" and plain else None
     if table in (4, 9):
         names = [name for name in printed["method"] if VARIANTS.get(name) == method]
         if setting != "unified" or not plain or not names:
@@ -76,7 +78,7 @@ def table_row(table: int, method: str, setting: str, config: Config | None) -> t
         return names[0], printed.set_index("method").loc[names[0], "setting"]
     if setting not in ("unified", "separate"):  # the paper's separate models are given the class
         return None
-    name = BASELINES.get(method) or ANOMALIB.get(method) or METHODS.get(method)
+    name = BASELINES[method].title if method in BASELINES else ANOMALIB.get(method) or METHODS.get(method)
     if table == 5:
         if config is None or method != "mint_ad" or setting != "unified":
             return None

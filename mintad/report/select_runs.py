@@ -9,9 +9,10 @@ from typing import Any
 
 import pandas as pd
 
+from mintad.baselines import BASELINES
 from mintad.config import Config
 from mintad.errors import ConfigError, DataError
-from mintad.report.methods import BASELINES, DATA, HOME, OPEN, table_row
+from mintad.report.methods import DATA, HOME, OPEN, table_row
 from mintad.report.paper import SWITCHES
 from mintad.report.runs import Runs
 from mintad.scoring.metrics import MEAN

@@ -12,7 +12,7 @@ from mintad.model.complexity import parameters
 from mintad.report import paper
 from mintad.report.methods import ANOMALIB, DATA, HOME, reason
 from mintad.report.select_runs import TableRuns
-from mintad.scoring.metrics import ALL, MEAN
+from mintad.scoring.metrics import ALL, MEAN, METRICS
 
 COLUMNS = (
     "table", "method", "setting", "category", "metric", "measured", "std", "seeds", "data", "paper", "paper_data",
@@ -22,7 +22,7 @@ COLUMNS = (
 KEY = ["method", "setting", "category", "metric"]
 _CATEGORIES = {"mvtec": 15, "visa": 12, "btad": 3}
 """Data sets and how many categories they have."""
-METRICS = ("image_auroc", "pixel_ap")
+PRINTED = ("image_auroc", "pixel_ap")
 """What the paper's tables of detection and localisation print."""
 SWAP = "image_auroc_swap"
 """Shown in Tables 4 and 5, where the data have swapped parts."""
@@ -54,6 +54,22 @@ def table_values(table_runs: TableRuns, complexity: pd.DataFrame | None = None) 
     return _finish(table_runs, measured, printed)
 
 
+def every_metric(table_runs: TableRuns) -> pd.DataFrame:
+    """Return the mean over categories of every metric that the runs have, also of those that the paper does not print.
+
+    Returns:
+        Columns table, method, setting, metric, measured, std, seeds; metrics in the registry's order.
+    """
+    rows = table_runs.rows[table_runs.rows["category"] == MEAN]
+    keys = ["paper_method", "paper_setting", "metric"]
+    values = rows.groupby([*keys, "seed"], sort=False)["value"].mean().groupby(level=keys, sort=False)
+    table = values.agg(measured="mean", std="std", seeds="size").reset_index()
+    table = table.rename(columns={"paper_method": "method", "paper_setting": "setting"})
+    ranks = {name: rank for rank, name in enumerate(METRICS)}
+    table = table.sort_values("metric", key=lambda names: names.map(ranks), kind="stable", ignore_index=True)
+    return table.assign(table=table_runs.table)[["table", *COLUMNS[1:3], "metric", "measured", "std", "seeds"]]
+
+
 def by_seed(table_runs: TableRuns, *, data_sets: bool = True) -> pd.DataFrame:
     """Return the values by category and seed, means over categories included.
 
@@ -68,7 +84,7 @@ def by_seed(table_runs: TableRuns, *, data_sets: bool = True) -> pd.DataFrame:
     """
     rows = table_runs.rows.drop(columns=["method", "setting"])
     rows = rows.rename(columns={"paper_method": "method", "paper_setting": "setting"})
-    rows = rows[rows["metric"].isin([*METRICS, *([SWAP] if table_runs.table in (4, 5) else [])])]
+    rows = rows[rows["metric"].isin([*PRINTED, *([SWAP] if table_runs.table in (4, 5) else [])])]
     if table_runs.table == 3 and data_sets:
         rows = _data_sets(rows)
     rows = rows.groupby([*KEY, "seed"], sort=False, as_index=False)["value"].mean()
