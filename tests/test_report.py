@@ -248,8 +248,8 @@ def test_fewer_categories_are_for_the_growth_alone(tmp_path):
 
 
 def test_pairs_are_of_categories_with_the_seeds_together(three_seeds):
-    paired = one(pairs(select_runs(read_runs([three_seeds]), 1)), other="UniAD, unified")  # Table 1 prints no pixel AP
-    assert (paired.one, paired.categories, paired.won, paired.lost) == ("MINT-AD, unified", 15, 15, 0)
+    paired = one(pairs(select_runs(read_runs([three_seeds]), 1)), second="UniAD, unified")  # Table 1 prints no pixel AP
+    assert (paired.first, paired.categories, paired.won, paired.lost) == ("MINT-AD, unified", 15, 15, 0)
     assert paired.same_seeds and paired.difference == pytest.approx(0.05 - 0.007)
     assert paired.p_value == pytest.approx(2**-14) and paired.low < paired.difference < paired.high
     assert paired.high - paired.low < 0.01  # the seeds' common shift cancels

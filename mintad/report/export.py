@@ -116,9 +116,9 @@ def _comparisons(pairs: pd.DataFrame) -> Table:
     rows = [
         [
             title(row.metric),
-            f"{row.one} − {row.other}",
+            f"{row.first} − {row.second}",
             row.categories,
-            f"{row.seeds_one}" if row.same_seeds else f"{row.seeds_one} and {row.seeds_other}, different ones",
+            f"{row.seeds_first}" if row.same_seeds else f"{row.seeds_first} and {row.seeds_second}, different ones",
             f"{row.difference:+.3f}",
             f"{row.low:+.3f} to {row.high:+.3f}",
             f"{row.won} : {row.lost}",

@@ -121,8 +121,8 @@ def _mean_over(runs: Runs, name: str, categories: frozenset[str] | None) -> list
     rows, config = runs.rows[runs.rows["run"] == name], runs.configs[name]
     own = rows[(rows["method"] == config.model.variant) & (rows["setting"] == "unified")]
     own = own[(own["metric"] == "image_auroc") & (own["category"] != MEAN)]
-    taken = own if categories is None else own[own["category"].isin(categories)]
-    if taken.empty:
+    averaged = own if categories is None else own[own["category"].isin(categories)]
+    if averaged.empty:
         return []
     method, seed = PRINTED_PER_CATEGORY[config.model.variant], config.train.seed
-    return [{"method": method, "classes": len(own), "seed": seed, "value": taken["value"].mean()}]
+    return [{"method": method, "classes": len(own), "seed": seed, "value": averaged["value"].mean()}]

@@ -14,10 +14,10 @@ from mintad.report.table_values import SWAP, by_seed
 from mintad.scoring.metrics import MEAN
 
 COLUMNS = (
-    "table", "data", "metric", "one", "other", "categories", "seeds_one", "seeds_other", "same_seeds", "difference",
-    "low", "high", "won", "lost", "p_value", "p_holm", "smallest_p",
+    "table", "data", "metric", "first", "second", "categories", "seeds_first", "seeds_second", "same_seeds",
+    "difference", "low", "high", "won", "lost", "p_value", "p_holm", "smallest_p",
 )  # fmt: skip
-"""Columns of `pairs`: `difference` is `one` minus `other`, `low` and `high` its 95 % interval."""
+"""Columns of `pairs`: `difference` is `first` minus `second`, `low` and `high` its 95 % interval."""
 _REFERENCES = {4: "Feature Prompt", 9: "INR-Query", 5: "adapter+class_loss+prior_loss+class_query"}
 """Table -> the row that is the full MINT-AD; a setting in Table 5."""
 
@@ -50,7 +50,7 @@ def _rows(table_runs: TableRuns) -> Iterator[dict[str, object]]:
             comparison = _compare(tables[reference], tables[key])
             if comparison is None:
                 continue
-            names = {"one": _name(table_runs.table, reference), "other": _name(table_runs.table, key)}
+            names = {"first": _name(table_runs.table, reference), "second": _name(table_runs.table, key)}
             yield {"table": table_runs.table, "data": table_runs.data, "metric": metric, **names, **comparison}
 
 
@@ -74,7 +74,7 @@ def _compare(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, object] | N
     if not first.size or not second.size:
         return None
     paired = compare(first, second, same_seeds=list(first.columns) == list(second.columns))
-    values = dataclasses.asdict(paired) | {"seeds_one": paired.seeds[0], "seeds_other": paired.seeds[1]}
+    values = dataclasses.asdict(paired) | {"seeds_first": paired.seeds[0], "seeds_second": paired.seeds[1]}
     return values | {"smallest_p": paired.smallest_p}
 
 

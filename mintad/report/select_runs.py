@@ -67,16 +67,16 @@ def where(runs: Runs, conditions: Sequence[str]) -> Runs:
         ConfigError: an unknown key or a value that is not allowed.
         DataError: no run is left.
     """
-    kept = list(runs.configs)
+    names = list(runs.configs)
     for condition in conditions:
         key, equals, value = condition.partition("=")
         if not equals:
             raise ConfigError(f"--where takes KEY=VALUE, not '{condition}'")
         Config().override(**{key: value})
-        kept = [name for name in kept if _has(runs, name, key, value)]
-    if not kept and runs.configs:
+        names = [name for name in names if _has(runs, name, key, value)]
+    if not names and runs.configs:
         raise DataError(f"none of {len(runs.configs)} runs has {', '.join(conditions)}")
-    return runs.only(kept) if conditions else runs
+    return runs.only(names) if conditions else runs
 
 
 def _has(runs: Runs, name: str, key: str, value: str) -> bool:

@@ -45,31 +45,31 @@ class Paired:
         return min(1.0, 2.0 ** (1 - (self.won + self.lost)))
 
 
-def compare(one_CS: ArrayLike, other_CS: ArrayLike, *, same_seeds: bool, seed: int = 0) -> Paired:
+def compare(first_CS: ArrayLike, second_CS: ArrayLike, *, same_seeds: bool, seed: int = 0) -> Paired:
     """Compare two methods by category.
 
     Args:
-        one_CS: values of C categories in S runs.
-        other_CS: of the same categories, in as many runs if `same_seeds`, else in any number.
+        first_CS: values of C categories in S runs.
+        second_CS: of the same categories, in as many runs if `same_seeds`, else in any number.
         same_seeds: column s is the same seed in both.
         seed: of the bootstrap.
 
     Raises:
         ValueError: the shapes do not fit, there is no category, or a value is not finite.
     """
-    one, other = np.asarray(one_CS, dtype=float), np.asarray(other_CS, dtype=float)
-    if one.ndim != 2 or other.ndim != 2 or len(one) != len(other) or not one.size or not other.size:
-        raise ValueError(f"two tables of the same categories by seeds are needed, not {one.shape} and {other.shape}")
-    if same_seeds and one.shape != other.shape:
-        raise ValueError(f"the same seeds make the same shape, not {one.shape} and {other.shape}")
-    if not (np.isfinite(one).all() and np.isfinite(other).all()):
+    first, second = np.asarray(first_CS, dtype=float), np.asarray(second_CS, dtype=float)
+    if first.ndim != 2 or second.ndim != 2 or len(first) != len(second) or not first.size or not second.size:
+        raise ValueError(f"two tables of the same categories by seeds are needed, not {first.shape} and {second.shape}")
+    if same_seeds and first.shape != second.shape:
+        raise ValueError(f"the same seeds make the same shape, not {first.shape} and {second.shape}")
+    if not (np.isfinite(first).all() and np.isfinite(second).all()):
         raise ValueError("a value is not finite")
-    difference_C = one.mean(axis=1) - other.mean(axis=1)
-    low, high = np.quantile(paired_bootstrap(one, other, same_seeds=same_seeds, seed=seed), [0.025, 0.975])
+    difference_C = first.mean(axis=1) - second.mean(axis=1)
+    low, high = np.quantile(paired_bootstrap(first, second, same_seeds=same_seeds, seed=seed), [0.025, 0.975])
     clear_C = np.where(np.abs(difference_C) < 1e-12, 0.0, difference_C)
     return Paired(
-        categories=len(one),
-        seeds=(one.shape[1], other.shape[1]),
+        categories=len(first),
+        seeds=(first.shape[1], second.shape[1]),
         same_seeds=same_seeds,
         difference=float(difference_C.mean()),
         low=float(low),
@@ -92,7 +92,7 @@ def wilcoxon(difference_C: ArrayLike) -> float:
 
 
 def paired_bootstrap(
-    one_CS: np.ndarray, other_CS: np.ndarray, *, same_seeds: bool, draws: int = DRAWS, seed: int = 0
+    first_CS: np.ndarray, second_CS: np.ndarray, *, same_seeds: bool, draws: int = DRAWS, seed: int = 0
 ) -> np.ndarray:
     """Draw the mean difference (draws,) anew from resampled categories and runs.
 
@@ -100,12 +100,12 @@ def paired_bootstrap(
     same seeds. With 3 runs the part of the seeds is rough, and too small by a factor of about sqrt(2/3).
     """
     rng = np.random.default_rng(seed)
-    categories, runs, more = len(one_CS), one_CS.shape[1], other_CS.shape[1]
+    categories, runs, second_runs = len(first_CS), first_CS.shape[1], second_CS.shape[1]
     rows = rng.integers(categories, size=(draws, categories))
     columns = rng.integers(runs, size=(draws, runs))
-    others = columns if same_seeds else rng.integers(more, size=(draws, more))
-    picked = one_CS[rows[:, :, None], columns[:, None, :]].mean(axis=(1, 2))
-    return picked - other_CS[rows[:, :, None], others[:, None, :]].mean(axis=(1, 2))
+    second_columns = columns if same_seeds else rng.integers(second_runs, size=(draws, second_runs))
+    picked = first_CS[rows[:, :, None], columns[:, None, :]].mean(axis=(1, 2))
+    return picked - second_CS[rows[:, :, None], second_columns[:, None, :]].mean(axis=(1, 2))
 
 
 def t_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:

@@ -119,9 +119,9 @@ def spread(scores: pd.DataFrame, rows: Iterable[int], n: int) -> list[int]:
 def _by_localisation(scores: pd.DataFrame, grid_maps: np.ndarray, rows: Iterable[int]) -> dict[int, float]:
     """Pixel AP of single images, highest first; at thumbnail size, which is enough to choose."""
     candidates = [row for row in rows if scores.at[row, "masks"]]
-    taken = scores.loc[candidates].groupby(["dataset", "category"], sort=False).head(CANDIDATES).index
+    highest = scores.loc[candidates].groupby(["dataset", "category"], sort=False).head(CANDIDATES).index
     values = {}
-    for row in taken:
+    for row in highest:
         mask = resize_mask(read_mask(scores.at[row, "masks"]), (THUMBNAIL, THUMBNAIL))
         try:
             values[row] = average_precision(plots.resize_map(grid_maps[row], mask.shape), mask)
