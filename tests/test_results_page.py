@@ -59,7 +59,7 @@ class Page(HTMLParser):
             self.tables[self.texts["caption"][-1]] = self.rows
 
     def handle_data(self, data):
-        for tag in set(self.open):
+        for tag in set(self.open) - {"html", "head", "body"}:  # they hold plotly's 5 MB
             self.texts[tag][-1] += data
         if {"td", "th"} & set(self.open):
             self.rows[-1][-1] += data
