@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from mintad import plots, scoring
+from mintad.baselines import BASELINES
 from mintad.data.images import read_mask, resize_mask
 from mintad.errors import DataError
 from mintad.runs.page import tables, write_page
@@ -214,7 +215,7 @@ def test_rates_at_the_threshold_are_those_of_the_test_images(folder):
 def test_methods_stand_side_by_side_with_the_highest_in_bold(masked):
     page, results, _ = masked
     for metric in ("image_auroc", "pixel_ap"):
-        rows = table_with(page, METRICS[metric].title, "mint_ad", "padim")
+        rows = table_with(page, METRICS[metric].title, "mint_ad", BASELINES["padim"].title)
         own = by_category(results[results["method"] == "mint_ad"], metric)
         expected = [["toy/nut", f"{own['toy/nut']:.4f}", f"{own['toy/nut'] - 0.125:.4f}"]]
         assert [row for row in rows if row[0] == "toy/nut"] == expected

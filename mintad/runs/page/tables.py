@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from mintad.baselines import BASELINES
 from mintad.data.records import category_keys
 from mintad.runs.page.render import Table
 from mintad.scoring import auroc
@@ -166,8 +167,8 @@ def _comparison_of(title: str, columns: dict[tuple[str, str], pd.DataFrame]) -> 
 
 
 def _method_name(method: str, setting: str) -> str:
-    addition = SETTINGS.get(setting, setting)
-    return f"{method}, {addition}" if addition else method
+    name, addition = BASELINES[method].title if method in BASELINES else method, SETTINGS.get(setting, setting)
+    return f"{name}, {addition}" if addition else name
 
 
 def _mean_tile(results: pd.DataFrame, metric: str) -> Tile:
