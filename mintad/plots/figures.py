@@ -12,6 +12,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from mintad.data.records import category_keys
 from mintad.plots.arrays import grouped_bars
+from mintad.plots.panels import panel_grid
 from mintad.plots.theme import ANOMALOUS, FAINT, INK, NORMAL, OKABE_ITO, template, text, thin
 from mintad.scoring import METRICS, auroc, by_category, value_of
 
@@ -83,23 +84,14 @@ def score_histograms(scores: pd.DataFrame, threshold: float | None = None) -> go
         scores: columns dataset, category, label, pred_score.
         threshold: drawn as a line if given; above it an image is called anomalous.
     """
-    groups = list(_by_category(scores))
-    columns = 1 if len(groups) <= 3 else 3
-    rows = -(-len(groups) // columns)
-    panel, gap = (150, 56) if columns == 1 else (110, 58)
-    plotted = rows * panel + (rows - 1) * gap
-    figure = make_subplots(
-        rows,
-        columns,
-        subplot_titles=[text(key) for key, _ in groups],
-        vertical_spacing=gap / plotted if rows > 1 else 0,
-        horizontal_spacing=0.06,
-    )
+    groups = dict(list(_by_category(scores)))
+    columns, height, gap = (1, 150, 56) if len(groups) <= 3 else (3, 110, 58)
+    panels = panel_grid(list(groups), columns, size=(960 // columns, height), gaps=(60, gap))
+    figure = panels.figure
     low, high = float(scores["pred_score"].min()), float(scores["pred_score"].quantile(0.995))
     high = high if high > low else low + max(abs(low), 1) * 1e-3
     edges = np.linspace(low, high, 41)
-    for n, (_, group) in enumerate(groups):
-        place = {"row": n // columns + 1, "col": n % columns + 1}
+    for place, group in zip(panels.places, groups.values(), strict=True):
         for label, name, hue in ((0, "normal", NORMAL), (1, "anomalous", ANOMALOUS)):
             counts, _ = np.histogram(group.loc[group["label"] == label, "pred_score"].clip(upper=high), edges)
             figure.add_bar(
@@ -111,17 +103,16 @@ def score_histograms(scores: pd.DataFrame, threshold: float | None = None) -> go
                 marker_color=hue,
                 marker_line_width=0,
                 opacity=0.65,
-                showlegend=n == 0,
+                showlegend=place == panels.places[0],
                 **place,
             )
         if threshold is not None:
             figure.add_vline(x=min(max(threshold, low), high), line={"color": INK, "dash": "dash"}, **place)
-        figure.update_xaxes(range=[low, high], **place)
-        if n % columns == 0:
-            figure.update_yaxes(title="images", **place)
-    for n in range(max(0, len(groups) - columns), len(groups)):
+    figure.update_xaxes(range=[low, high])
+    figure.update_yaxes(title="images", col=1)
+    for place in panels.places[-columns:]:
         title = "image score" if columns > 1 else "image score (the last bin holds all above)"
-        figure.update_xaxes(title=title, row=n // columns + 1, col=n % columns + 1)
+        figure.update_xaxes(title=title, **place)
     title = f"Scores of {len(scores):,} test images"
     if threshold is not None:
         flagged = (scores["pred_score"] > threshold).groupby(scores["label"]).mean()
@@ -131,7 +122,7 @@ def score_histograms(scores: pd.DataFrame, threshold: float | None = None) -> go
         title = f"The threshold {threshold:.4g} (dashed) flags {' and '.join(shares)} test images"
     legend = {"orientation": "h", "x": 0.95, "xanchor": "right", "y": 1, "yref": "container", "yanchor": "top"}
     margin = {"t": 80, "b": 56}
-    height = plotted + margin["t"] + margin["b"]
+    height = panels.height + margin["t"] + margin["b"]
     return figure.update_layout(
         template=template(), barmode="overlay", height=height, title=title, legend=legend, margin=margin
     )
