@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 JOBS   ?= 2
 
 .DEFAULT_GOAL := demo
-.PHONY: demo test lint setup train lab pages bench clean help
+.PHONY: demo test claims lint setup train lab pages bench clean help
 
 demo: setup  ## train and evaluate on real solar cells (ELPV), leave a results page
 	$(BIN)/mintad train --preset fast --data elpv --baselines padim,patchcore --out runs/elpv
@@ -16,6 +16,9 @@ test: setup lint  ## lint, all tests, then every notebook
 	$(BIN)/python -m pytest -n $(JOBS)
 	$(BIN)/python -m mintad.course.shared_models --jobs $(JOBS)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --nbval-lax --nbval-cell-timeout 600 notebooks
+
+claims: setup  ## the toy's claims on all shapes and seeds (about a minute)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m claims
 
 lint: setup
 	$(BIN)/ruff check .

@@ -1,23 +1,24 @@
-"""What makes the class token learn: the prompt mapper alone (adapter, class encoder, head; cross-entropy), by form.
+"""What makes the class token learn: the prompt mapper (adapter, class encoder, head) trained alone by cross-entropy.
 
-Table 12 puts one softmax behind the class encoder and one behind the channel encoder. The paper says nothing on
-initialisation or on the scale of the features, and both decide whether the head gets off the ground.
+Table 12 puts one softmax after the class encoder and one after the channel encoder. The paper does not give the
+initialisation or the scale of the features, and both decide whether the head learns at all.
 
     python benchmarks/class_token.py data/results/class_token.csv \\
         --set 'data.options={roots: {folder: PATH, elpv: null}}'
 
 Columns: form, gain, standardised, lr, steps, seed, accuracy on held-out normal images, and the smallest distance
-between the mean tokens of two classes (0: all queries are alike; sqrt 2: one-hot tokens).
+between the mean tokens of two classes (0: all queries are equal; sqrt 2: one-hot tokens).
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
+import typer
 from provenance import write
 
 from mintad.cli import resolve_config
@@ -36,7 +37,7 @@ FORMS = {
 
 @torch.no_grad()
 def measure(model: MintAD, prepared: PreparedData) -> tuple[float, float]:
-    """Accuracy on held-out normal images, smallest distance of two classes' mean tokens. No test image is looked at."""
+    """Return the accuracy on held-out normal images and the smallest distance of two classes' mean tokens."""
     rows = prepared.holdout_rows
     names = prepared.records["prompt_class"].to_numpy()[rows]
     parts = [
@@ -48,39 +49,38 @@ def measure(model: MintAD, prepared: PreparedData) -> tuple[float, float]:
     return float((predicted == names).mean()), closest_means(token, names)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("csv", type=Path)
-    parser.add_argument("--data", default="merged")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--seeds", type=int, default=2)
-    arguments = parser.parse_args()
-
-    base = resolve_config(None, None, arguments.set, arguments.data)
+def main(
+    csv: Path,
+    data: str = "merged",
+    changes: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE")] = None,
+    steps: int = 300,
+    seeds: int = 2,
+) -> None:
+    """Train the prompt mapper in every form and setting, and write a CSV after each."""
+    base = resolve_config(None, None, changes or [], data)
     prepared = prepare_data(base, progress=False)
     rows = []
-    choices = itertools.product(FORMS, (1.0, 4.0, 16.0, 32.0), (False, True), (1e-4, 2e-3), range(arguments.seeds))
+    choices = itertools.product(FORMS, (1.0, 4.0, 16.0, 32.0), (False, True), (1e-4, 2e-3), range(seeds))
     for form, gain, standardise, lr, seed in choices:
         if gain != 1 and form == "no outer softmax":
             continue  # the gain is for softmaxes
-        changes = {"model.prompt_mapper_gain": gain, "features.standardise": standardise}
-        config = base.override(**changes, **{"train.lr": lr, "train.seed": seed}, **FORMS[form])
+        setting = {"model.prompt_mapper_gain": gain, "features.standardise": standardise}
+        config = base.override(**setting, **{"train.lr": lr, "train.seed": seed}, **FORMS[form])
         model = new_model(config, prepared)
-        train_mapper(model, prepared, config, arguments.steps)
+        train_mapper(model, prepared, config, steps)
         accuracy, distance = measure(model, prepared)
         row = {
             "form": form,
             "gain": gain,
             "standardised": standardise,
             "lr": lr,
-            "steps": arguments.steps,
+            "steps": steps,
             "seed": seed,
         }
         rows.append(row | {"accuracy": round(accuracy, 4), "token_distance": round(distance, 4)})
         print(rows[-1], flush=True)
-        write(arguments.csv, rows)
+        write(csv, rows)
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -1,20 +1,19 @@
-"""Table 6 measured here: parameters, MACs, seconds a batch and peak memory of MINT-AD, UniAD, PaDiM and PatchCore.
+"""Table 6 measured here: parameters, MACs, seconds per batch and peak memory of MINT-AD, UniAD, PaDiM and PatchCore.
 
-Timed is what a line would wait for: images (B, 3, 224, 224) in memory -> backbone -> map -> map at 224 x 224. All four
-have the same backbone (EfficientNet-b4 up to reduction 16, random weights: time does not depend on them), the models
-are the `paper` preset's. The methods take turns, so that a drift of the machine meets all alike. On a CPU, seconds are
-those of the process on one thread: what other programs take meanwhile does not count. Memory is measured in a process
-of its own for each method.
+The time is what a production line would wait for: images (B, 3, 224, 224) in memory -> backbone -> map -> map at
+224 x 224. All four use the same backbone (EfficientNet-b4 up to reduction 16, with random weights, because the time
+does not depend on them) and the models of the `paper` preset. The methods take turns, so that a change of the machine's
+speed affects all of them equally. On a CPU, seconds are those of the process on one thread, without other programs.
+Memory is measured in a separate process for each method.
 
     python benchmarks/complexity.py data/results/complexity_cpu.csv
 
-The paper's numbers stand beside in the column `paper`. They were measured on other hardware, with PaDiM and PatchCore
-on backbones of their own and a training set that grew with the batch (data/paper/README.md): compare ratios.
+The column `paper` has the paper's numbers. They were measured on other hardware, with other backbones for PaDiM and
+PatchCore and a training set that grew with the batch (data/paper/README.md), so compare only ratios.
 """
 
 from __future__ import annotations
 
-import argparse
 import functools
 import multiprocessing
 import platform
@@ -24,10 +23,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 import torch
+import typer
 
 from mintad.baselines import PaDiM, PatchCore
 from mintad.config import Config, preset
@@ -43,14 +44,14 @@ from mintad.scoring.maps import upsample
 CLASSES = 15
 """N of MVTec AD."""
 REPEATS = {1: 5, 8: 3, 16: 2, 32: 2, 64: 2}
-"""Batch size -> turns; the first batch is taken once more before. Given is the fastest turn."""
+"""Batch size -> turns, of which the fastest counts; the first batch also has a warm-up turn."""
 BANK = 5_000
 """Tokens in PatchCore's memory: the limit of `mintad.baselines.PatchCore`."""
 PUBLISHED_BANK = 71_128
 """A tenth, as published, of the tokens of MVTec AD's 3,629 normal training images."""
 PUBLISHED = f"PatchCore, {PUBLISHED_BANK} tokens"
 FITTED_ON = 64
-"""Images of noise that the baselines are fitted on."""
+"""Number of noise images that the baselines are fitted on."""
 METHODS = {"MINT-AD": "mint_ad", "UniAD": "uniad"}
 
 Row = tuple[str, int, str, float]
@@ -58,7 +59,7 @@ Row = tuple[str, int, str, float]
 
 
 def build(method: str, config: Config, device: str) -> tuple[Backbone, object, dict[str, float]]:
-    """Backbone, detector, and its counts (parameters or stored numbers, MACs; backbone included)."""
+    """Return backbone, detector and its counts (parameters or stored numbers, and MACs, with the backbone's)."""
     torch.manual_seed(0)
     backbone = configured_backbone(config.features, weights="random").to(device).eval()
     shape = {"channels": backbone.channels, "grid": backbone.grid, "classes": CLASSES}
@@ -87,12 +88,12 @@ def _counted(numbers: int, macs: int) -> dict[str, float]:
 
 @torch.inference_mode()
 def infer(images: torch.Tensor, backbone: Backbone, detector: object) -> np.ndarray:
-    """Maps (B, 224, 224) of images (B, 3, 224, 224)."""
+    """Return the maps (B, 224, 224) of images (B, 3, 224, 224)."""
     return upsample(detector.anomaly_map(backbone(images)).float().cpu().numpy(), backbone.image_size)
 
 
 def time_all(methods: list[str], device: str, threads: int, batches: list[int]) -> list[Row]:
-    """Counts and seconds of all methods, taking turns within each batch size."""
+    """Measure counts and seconds of all methods, which take turns within each batch size."""
     torch.set_num_threads(threads)
     config, rows, built = preset("paper"), [], {}
     for method in methods:
@@ -113,7 +114,7 @@ def time_all(methods: list[str], device: str, threads: int, batches: list[int]) 
 
 
 def measure_memory(method: str, device: str, threads: int, batches: list[int]) -> list[Row]:
-    """Peak memory of one method; runs in a process of its own."""
+    """Measure the peak memory of one method; call it in a separate process."""
     torch.set_num_threads(threads)
     config, rows = preset("paper"), []
     backbone, detector, _ = build(method, config, device)
@@ -128,12 +129,13 @@ def measure_memory(method: str, device: str, threads: int, batches: list[int]) -
 
 
 def random_images(batch: int, config: Config, device: str) -> torch.Tensor:
+    """Draw images (B, 3, H, W)."""
     side = config.features.image_size
     return torch.rand(batch, 3, side, side).to(device)
 
 
 def seconds(job: Callable[[], object], device: str) -> float:
-    """Of one call. On a CPU of this process alone; on a GPU by the clock, its result is on the CPU, so it is done."""
+    """Return the seconds of a call: of this process on a CPU; by the clock on a GPU, where it ends with its result."""
     clock = time.process_time if device == "cpu" else time.perf_counter
     began = clock()
     job()
@@ -141,7 +143,7 @@ def seconds(job: Callable[[], object], device: str) -> float:
 
 
 def reset_peak(device: str) -> bool:
-    """Set the peak to what is in use; False where that cannot be done (no Linux)."""
+    """Set the peak to what is in use now; return False where that is impossible (not on Linux)."""
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
         return True
@@ -153,14 +155,14 @@ def reset_peak(device: str) -> bool:
 
 
 def peak(device: str) -> float:
-    """Most memory in use since `reset_peak`, MiB: PyTorch's on the GPU, else of the whole process."""
+    """Return the peak memory since `reset_peak` in MiB: PyTorch's on a GPU, that of the whole process on a CPU."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
     return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) / 2**10
 
 
 def with_ratios(rows: list[Row]) -> pd.DataFrame:
-    """The rows as a table with the paper's numbers beside, and the ratios of seconds that Table 6 is about."""
+    """Return the rows as a table with the paper's numbers, and the ratios of seconds that Table 6 is about."""
     table = pd.DataFrame(rows, columns=["method", "batch", "metric", "value"])
     table["paper"] = [_printed(*row[:3]) for row in rows]
     time_of = table[table["metric"] == "seconds"].set_index(["method", "batch"])
@@ -184,38 +186,39 @@ def _printed(method: str, batch: int, metric: str) -> float | None:
     return float(found["value"].iloc[0]) if len(found) else None
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("csv", type=Path)
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--threads", type=int, default=1, help="of the CPU")
-    parser.add_argument("--batches", default=",".join(map(str, REPEATS)))
-    arguments = parser.parse_args()
-    batches = [int(text) for text in arguments.batches.split(",")]
+def main(
+    csv: Path,
+    device: Literal["cpu", "cuda"] = "cpu",
+    threads: int = 1,
+    batches: str = ",".join(map(str, REPEATS)),
+) -> None:
+    """Measure all methods and write a CSV; `--threads` are those of the CPU."""
+    sizes = [int(text) for text in batches.split(",")]
+    extremes = sorted({min(sizes), max(sizes)})
     methods = ["MINT-AD", "UniAD", "PaDiM", "PatchCore"]
-    rows = time_all(methods, arguments.device, arguments.threads, batches)
-    rows += time_all([PUBLISHED], arguments.device, arguments.threads, sorted({min(batches), max(batches)}))
+    rows = time_all(methods, device, threads, sizes)
+    rows += time_all([PUBLISHED], device, threads, extremes)
     for method in methods:
         with multiprocessing.get_context("spawn").Pool(1) as alone:
-            extremes = sorted({min(batches), max(batches)})
-            rows += alone.apply(measure_memory, (method, arguments.device, arguments.threads, extremes))
-    table, found = with_ratios(rows), versions()
+            rows += alone.apply(measure_memory, (method, device, threads, extremes))
+    table, installed = with_ratios(rows), versions()
+    gpu = f", {installed['gpu']}" if "gpu" in installed else ""
     head = [
         f"# command: python {shlex.join(sys.argv)}",
-        f"# versions: python {found['python']}, " + ", ".join(f"{n} {found[n]}" for n in ("torch", "timm", "numpy")),
-        f"# machine: {platform.machine()}, {found['cores']} cores{', ' + found['gpu'] if 'gpu' in found else ''}, "
-        f"{arguments.threads} thread(s); {arguments.device}, float32",
-        f"# seconds: {'CPU seconds of the process' if arguments.device == 'cpu' else 'by the clock'}, fastest of "
+        f"# versions: python {installed['python']}, "
+        + ", ".join(f"{n} {installed[n]}" for n in ("torch", "timm", "numpy")),
+        f"# machine: {platform.machine()}, {installed['cores']} cores{gpu}, {threads} thread(s); {device}, float32",
+        f"# seconds: {'CPU seconds of the process' if device == 'cpu' else 'by the clock'}, fastest of "
         f"{', '.join(f'{n} (batch {b})' for b, n in REPEATS.items())} turns, from images in memory to maps",
         "# peak memory: of the process (Python and PyTorch included) on a CPU, of PyTorch's tensors on a GPU",
         f"# N = {CLASSES}; PatchCore remembers {BANK:,} tokens, or {PUBLISHED_BANK:,} (a tenth of MVTec AD's) where it "
         "says so; Params of the baselines are the numbers they store, with the backbone's parameters",
         "# paper: the paper's number, on its own hardware, backbones and training sets; its FLOPs beside our MACs",
     ]
-    arguments.csv.parent.mkdir(parents=True, exist_ok=True)
-    arguments.csv.write_text("\n".join(head) + "\n" + table.to_csv(index=False), encoding="utf-8")
+    csv.parent.mkdir(parents=True, exist_ok=True)
+    csv.write_text("\n".join(head) + "\n" + table.to_csv(index=False), encoding="utf-8")
     print(table[table["metric"].str.contains("ratio")].to_string(index=False))
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -1,19 +1,19 @@
-"""Minutes that the paper preset would take for its 1,000 epochs at MVTec AD's size, projected from some of its steps.
+"""Minutes that the paper preset would take for its 1,000 epochs at MVTec AD's size, extrapolated from a few steps.
 
     python benchmarks/gpu_epochs.py data/results/gpu_epochs.csv --steps 600
 
 The features are generated (3,629 images of 14 x 14 tokens with 272 channels, float16), so no data set is needed; the
-training is the real one, checkpoints and history included. The first third of the steps warms up and is not counted.
+training is the real one, checkpoints and history included. The first third of the steps is warm-up and not counted.
 """
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
+import typer
 from provenance import write
 
 from mintad.config import preset
@@ -26,7 +26,7 @@ IMAGES, CLASSES = 3629, 15
 
 
 def seconds_per_step(precision: str, steps: int, images: int) -> float:
-    """Of the real training loop, from the times its history notes."""
+    """Return the seconds per step of the real training loop, from the times in its history."""
     config = preset("paper").override(
         **{"train.precision": precision, "train.steps": steps, "train.log_every": max(1, steps // 30)}
     )
@@ -50,30 +50,25 @@ def seconds_per_step(precision: str, steps: int, images: int) -> float:
     return float(np.ptp(counted["seconds"]) / np.ptp(counted["step"]))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("csv", type=Path)
-    parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--images", type=int, default=IMAGES)
-    parser.add_argument("--precisions", default="no,bf16")
-    arguments = parser.parse_args()
+def main(csv: Path, steps: int = 600, images: int = IMAGES, precisions: str = "no,bf16") -> None:
+    """Time the training in each precision and write a CSV."""
     config = preset("paper").train
-    epochs_steps = batch_shape(arguments.images, config)[1] * 1000
+    total_steps = batch_shape(images, config)[1] * 1000
     rows = []
-    for precision in arguments.precisions.split(","):
-        seconds = seconds_per_step(precision, arguments.steps, arguments.images)
+    for precision in precisions.split(","):
+        seconds = seconds_per_step(precision, steps, images)
         rows.append(
             {
                 "precision": precision,
                 "batch": config.batch_size,
                 "seconds_per_step": round(seconds, 6),
                 "images_per_second": round(config.batch_size / seconds, 1),
-                "minutes_for_1000_epochs": round(seconds * epochs_steps / 60, 2),
+                "minutes_for_1000_epochs": round(seconds * total_steps / 60, 2),
             }
         )
         print(rows[-1], flush=True)
-        write(arguments.csv, rows)
+        write(csv, rows)
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

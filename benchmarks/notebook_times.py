@@ -1,14 +1,14 @@
-"""Seconds of every notebook, executed headless one after another with its printed parameters.
+"""Seconds that every notebook takes, executed one after another without a browser and with its default parameters.
 
     python benchmarks/notebook_times.py data/results/notebook_times.csv
 
-Runs are kept in an empty folder; the shared lessons are trained first, and timed. What only one notebook needs is not
-there when it runs: the times are those of a first run after `make train`. Features that `MINTAD_CACHE` holds are read.
+Runs go to an empty folder. The models that notebooks share are trained first and timed as well; models that only one
+notebook needs are trained while it runs. So the times are those of a first run after `make train`. Features that
+`MINTAD_CACHE` holds are read.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import sys
@@ -16,13 +16,16 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from provenance import write
 
 HERE = Path(__file__).resolve().parent.parent
 
 
 def seconds(command: Sequence[str], folder: Path) -> float:
+    """Run a command and return its seconds; exit with its errors if it fails."""
     began = time.perf_counter()
     environment = os.environ | {"MINTAD_RUNS": str(folder / "runs")}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
@@ -31,13 +34,13 @@ def seconds(command: Sequence[str], folder: Path) -> float:
     return time.perf_counter() - began
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("csv", type=Path)
-    parser.add_argument("names", nargs="*", help="beginnings of notebook names; all if none")
-    arguments = parser.parse_args()
-    found = sorted((HERE / "notebooks").glob("*.ipynb"))
-    chosen = [path for path in found if not arguments.names or path.name.startswith(tuple(arguments.names))]
+def main(
+    csv: Path,
+    names: Annotated[list[str] | None, typer.Argument(help="beginnings of notebook names; all by default")] = None,
+) -> None:
+    """Execute notebooks and write their seconds as a CSV."""
+    notebooks = sorted((HERE / "notebooks").glob("*.ipynb"))
+    chosen = [path for path in notebooks if not names or path.name.startswith(tuple(names))]
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -48,8 +51,8 @@ def main() -> None:
             command = [sys.executable, "-m", "papermill", str(path), str(folder / path.name), "--no-progress-bar"]
             rows.append({"what": path.stem, "seconds": round(seconds(command, folder))})
             print(f"{path.stem:<34}{rows[-1]['seconds']:6} s", flush=True)
-    write(arguments.csv, rows)
+    write(csv, rows)
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

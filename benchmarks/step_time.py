@@ -1,28 +1,29 @@
 """Seconds per training step: mintad against a direct reading of UniAD's recipe, same batch and machine, as a ratio.
 
-Three jobs take turns, so that a drift of the machine's speed meets all alike:
+Three jobs take turns, so that a change of the machine's speed affects all of them equally:
 
-* recipe: images -> the whole backbone (all stages, head left out) in every step -> UniAD with its 7x7 neighbour mask
-built anew in
-  every forward pass, fp32, for-each AdamW;
-* uniad:  the same model from cached features, mask built once;
-* mint_ad: MINT-AD from cached features.
+* recipe: images -> the whole backbone (all stages, without the head) in every step -> UniAD, whose 7x7 neighbour mask
+  is built in every forward pass, fp32, for-each AdamW;
+* uniad: the same model on cached features, with the mask built once;
+* mint_ad: MINT-AD on cached features.
 
     python benchmarks/step_time.py --preset paper --backbone tf_efficientnet_b4 --repeats 5
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable
+from typing import Literal
 
 import timm
 import torch
 import torch.nn.functional as F
+import typer
 
-from mintad.config import Config, preset
+from mintad.config import Config
+from mintad.config import preset as load_preset
 from mintad.features.backbone import build_backbone, timm_model
 from mintad.features.table import FeatureTable
 from mintad.model import build_model
@@ -31,7 +32,7 @@ from mintad.model.transformer import neighbour_mask
 
 
 def recipe_step(config: Config, images: torch.Tensor, channels: int, device: str) -> Callable[[], None]:
-    """One step as UniAD's code takes it."""
+    """Return a function that takes one training step as UniAD's code does."""
     grid = (config.features.grid, config.features.grid)
     name = timm_model(config.features.backbone)
     backbone = timm.create_model(name, features_only=True, pretrained=False).eval().requires_grad_(False).to(device)
@@ -57,7 +58,7 @@ def recipe_step(config: Config, images: torch.Tensor, channels: int, device: str
 
 
 def cached_step(config: Config, table: FeatureTable, classes: int, device: str) -> Callable[[], None]:
-    """One step of mintad's trainer: gather from the cache, forward, backward, fused AdamW."""
+    """Return a function that takes one step of mintad's trainer: cached features, forward, backward, fused AdamW."""
     grid = (config.features.grid, config.features.grid)
     model = build_model(config.model, channels=table.channels, grid=grid, classes=classes).to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
@@ -85,21 +86,19 @@ def seconds(step: Callable[[], None], device: str) -> float:
     return time.perf_counter() - began
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", default="fast")
-    parser.add_argument("--backbone", help="default: the preset's")
-    parser.add_argument("--precision", default="no", choices=["no", "bf16"])
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    arguments = parser.parse_args()
-
-    config = preset(arguments.preset).override(**{"train.precision": arguments.precision})
-    if arguments.backbone:
-        config = config.override(**{"features.backbone": arguments.backbone})
+def main(
+    preset: str = "fast",
+    backbone: str = "",
+    precision: Literal["no", "bf16"] = "no",
+    repeats: int = 7,
+    device: str = "cuda" if torch.cuda.is_available() else "cpu",
+) -> None:
+    """Time the three jobs and print a table; `--backbone` is the preset's by default."""
+    config = load_preset(preset).override(**{"train.precision": precision})
+    if backbone:
+        config = config.override(**{"features.backbone": backbone})
     size, grid, batch = config.features.image_size, config.features.grid, config.train.batch_size
     channels = build_backbone(config.features.backbone, grid=grid, weights="random").channels
-    device = arguments.device
     table = FeatureTable.from_tensor(torch.randn(4 * batch, grid * grid, channels).half()).to(device)
     images = torch.randn(batch, 3, size, size, device=device)
     jobs = {
@@ -108,14 +107,14 @@ def main() -> None:
         "mint_ad": cached_step(config, table, 15, device),
     }
     times: dict[str, list[float]] = {name: [] for name in jobs}
-    for turn in range(arguments.repeats + 1):
+    for turn in range(repeats + 1):
         for name, step in jobs.items():
             elapsed = seconds(step, device)
             if turn:  # the first turn warms up
                 times[name].append(elapsed)
     print(
         f"{config.features.backbone}, {grid}x{grid} tokens, D={config.model.width}, batch {batch}, {device}, "
-        f"{torch.get_num_threads()} threads, {arguments.repeats} turns"
+        f"{torch.get_num_threads()} threads, {repeats} turns"
     )
     print("job,median_s,min_s,max_s,recipe_over_job_median")
     for name, values in times.items():
@@ -124,4 +123,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -1,65 +1,62 @@
-"""All shapes, models and measures of the toy, and scikit-learn's detectors on the same points.
+"""Table of all shapes, models and measures of the toy, and of scikit-learn's detectors on the same points.
 
     python benchmarks/toy_table.py data/results/toy_measures.csv --seeds 5
 
-Writes a line for each (shape, model, measure) with mean, 95 % interval, and smallest and largest seed, and beside it
-toy_context.csv: on each shape the best scikit-learn detector against the best network, by AUROC between the classes
-(with one class: over the window), mean over the seeds.
+Writes a line for each (shape, model, measure) with mean, 95 % interval, and smallest and largest seed. In the same
+folder it writes toy_context.csv: for each shape the best scikit-learn detector and the best network, by AUROC between
+the classes (with one class: over the window), mean over the seeds.
 """
 
 from __future__ import annotations
 
-import argparse
 import time
 from pathlib import Path
 
 import pandas as pd
+import typer
 from provenance import write
 
 from toy import MODELS, SHAPES, compare
 from toy.measures import interval
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("csv", type=Path)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--shapes", default=",".join(SHAPES))
-    arguments = parser.parse_args()
+def main(csv: Path, seeds: int = 5, shapes: str = ",".join(SHAPES)) -> None:
+    """Measure every model on every shape and write both tables, after each shape."""
     rows, winners = [], []
-    for shape in arguments.shapes.split(","):
+    for shape in shapes.split(","):
         began = time.perf_counter()
-        table = compare(shape, seeds=arguments.seeds, context=True).table
+        table = compare(shape, seeds=seeds, context=True).table
         for (model, measure), part in table.groupby(["model", "measure"], sort=False):
             values = part["value"].dropna()
             if len(values):
-                found = interval(values) | {"least": values.min(), "most": values.max()}
-                rows.append({"shape": shape, "model": model, "measure": measure} | {k: _5(v) for k, v in found.items()})
+                spread = interval(values) | {"least": values.min(), "most": values.max()}
+                rounded = {name: _5(value) for name, value in spread.items()}
+                rows.append({"shape": shape, "model": model, "measure": measure} | rounded)
         winners += _winners(shape, table)
         print(f"{shape}: {time.perf_counter() - began:.0f} s", flush=True)
-        write(arguments.csv, rows)
-        write(arguments.csv.with_name("toy_context.csv"), winners)
+        write(csv, rows)
+        write(csv.with_name("toy_context.csv"), winners)
     print(pd.DataFrame(winners).to_string(index=False))
 
 
 def _winners(shape: str, table: pd.DataFrame) -> list[dict]:
-    """The best network and the best scikit-learn detector of both kinds: told the class or not."""
-    found = []
-    for told in (False, True):
-        kind = {"inr_unlabelled", "ae", "dae"} if not told else set(MODELS) - {"inr_unlabelled", "ae", "dae"}
+    """Return the best network and the best scikit-learn detector, with and without the class label."""
+    winners = []
+    for labelled in (False, True):
+        networks = {name for name, kind in MODELS.items() if kind.needs_label == labelled}
         measure = (
             "auroc_interclass"
             if table.query("measure == 'auroc_interclass'")["value"].notna().any()
             else "auroc_uniform"
         )
         means = table[table["measure"] == measure].groupby("model")["value"].mean()
-        network = means[[name for name in means.index if name in kind]]
-        context = means[[name for name in means.index if name not in MODELS and name.endswith("_separate") == told]]
-        found.append(
+        network = means[[name for name in means.index if name in networks]]
+        context = means[[name for name in means.index if name not in MODELS and name.endswith("_separate") == labelled]]
+        winners.append(
             {
                 "shape": shape,
                 "measure": measure,
-                "told_the_class": told,
+                "told_the_class": labelled,
                 "best_network": network.idxmax(),
                 "network": _5(network.max()),
                 "best_sklearn": context.idxmax(),
@@ -67,7 +64,7 @@ def _winners(shape: str, table: pd.DataFrame) -> list[dict]:
                 "network_minus_sklearn": _5(network.max() - context.max()),
             }
         )
-    return found
+    return winners
 
 
 def _5(value: float | None) -> float | None:
@@ -75,4 +72,4 @@ def _5(value: float | None) -> float | None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -1,33 +1,30 @@
-"""Fig. 7 measured: what more units take from the inter-class region, and what they do to the boundary.
+"""Fig. 7 in numbers: how more units change the accepted share between classes and the raggedness of the boundary.
 
     python benchmarks/toy_width.py data/results/toy_width.csv --seeds 5
 
-A line for each (width, model, measure) on four discs, with mean and 95 % interval over the seeds.
+Writes a line for each (width, model, measure) on four discs, with mean and 95 % interval over the seeds.
 """
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
+import typer
 from provenance import write
 
 from toy.measures import interval
 from toy.sweeps import sweep
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("csv", type=Path)
-    parser.add_argument("--seeds", type=int, default=5)
-    arguments = parser.parse_args()
-    table = sweep("blobs", "width", [8, 32, 64, 128, 256], ["dae", "inr"], classes=4, seeds=arguments.seeds)
+def main(csv: Path, seeds: int = 5) -> None:
+    """Vary the width and write the measures as a CSV."""
+    table = sweep("blobs", "width", [8, 32, 64, 128, 256], ["dae", "inr"], classes=4, seeds=seeds)
     rows = []
     for (width, model, measure), part in table.groupby(["setting_value", "model", "measure"], sort=False)["value"]:
-        found = {key: round(value, 5) for key, value in interval(part).items() if value is not None}
-        rows.append({"width": width, "model": model, "measure": measure} | found)
-    write(arguments.csv, rows)
+        rounded = {name: round(value, 5) for name, value in interval(part).items() if value is not None}
+        rows.append({"width": width, "model": model, "measure": measure} | rounded)
+    write(csv, rows)
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -1,13 +1,27 @@
-"""Errors that a user can mend: every message names the thing at fault and the cure."""
+"""Errors that a user can fix: each says what is wrong, where, and what to do about it."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class MintadError(Exception):
-    """Base of all errors meant for the user; the command line prints the message and exits with code 2."""
+    """Base of all errors meant for the user; the command line prints the message and exits with code 2.
+
+    The message reads "PATH: PROBLEM; FIX". Read the fields instead of taking the message apart.
+
+    Args:
+        problem: what is wrong; the whole message where there is no path and no fix.
+        path: the file or folder at fault.
+        fix: what the user can do.
+    """
+
+    def __init__(self, problem: str = "", *, path: str | Path | None = None, fix: str = "") -> None:
+        super().__init__(message(problem, path, fix))
+        self.problem, self.fix = problem, fix
+        self.path = None if path is None else str(path)
 
 
 class DataError(MintadError):
@@ -26,8 +40,13 @@ class TrainingError(MintadError):
     """A training run cannot start, continue or be resumed."""
 
 
+def message(problem: str, path: str | Path | None = None, fix: str = "") -> str:
+    """Return "PATH: PROBLEM; FIX", without the parts that are empty."""
+    return (f"{path}: " if path is not None else "") + problem + (f"; {fix}" if fix else "")
+
+
 def nearest(name: str, allowed: Iterable[str]) -> str:
-    """End of an error message: the nearest allowed name, then all of them.
+    """Return the end of an error message: the nearest allowed name, then all of them.
 
     Args:
         name: what the user wrote.

@@ -31,18 +31,27 @@ class Registry(Mapping[str, T]):
     def __init__(self, kind: str, *, modules: Sequence[str] = (), error: type[MintadError] = ConfigError) -> None:
         self.kind, self.modules, self.error = kind, tuple(modules), error
         self._entries: dict[str, T] = {}
+        self._modules: dict[str, str | None] = {}
         self._loaded = False
 
-    def add(self, name: str, entry: T) -> T:
+    def add(self, name: str, entry: T, *, module: str | None = None) -> T:
         """Register an entry and return it.
 
+        Args:
+            name: what files and the command line call it.
+            entry: the entry.
+            module: where it is defined, a class's own module by default. A module may define its entry again, as a
+                notebook's cell does that is run twice.
+
         Raises:
-            ValueError: the name belongs to another entry.
+            ValueError: the name belongs to an entry of another module.
         """
-        known = self._entries.get(name, entry)
-        if known is not entry and getattr(known, "__module__", None) != getattr(entry, "__module__", None):
+        if module is None and isinstance(entry, type):
+            module = entry.__module__
+        known = self._entries.get(name)
+        if known is not None and known is not entry and (module is None or self._modules[name] != module):
             raise ValueError(f"there is a {self.kind} '{name}' already")
-        self._entries[name] = entry
+        self._entries[name], self._modules[name] = entry, module
         return entry
 
     def names(self) -> list[str]:
@@ -80,7 +89,8 @@ class Registry(Mapping[str, T]):
 
     def __iter__(self) -> Iterator[str]:
         self._load()
-        return iter(self._entries)
+        own = [module.rpartition(".")[2] for module in self.modules]
+        return iter([*(name for name in own if name in self._entries), *(n for n in self._entries if n not in own)])
 
     def __len__(self) -> int:
         self._load()

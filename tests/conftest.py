@@ -1,38 +1,15 @@
-"""Fixtures of several files: a server to download from, and a small finished run."""
+"""Fixtures of several files: a small data set and a small finished run."""
 
 from __future__ import annotations
 
 import shutil
 
 import pytest
-from download_builders import (
-    CONTENT,
-    Server,
-    files_of,
-    source_for,
-    tar_of,
-)
 from synthetic import small
 
 from mintad.data.mini import MiniParameters, make_mini
 from mintad.runs.directory import Run
 from mintad.runs.train import train_run
-
-
-@pytest.fixture
-def server(monkeypatch):
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    running = Server()
-    yield running
-    running.close()
-
-
-@pytest.fixture
-def toy(server):
-    content = tar_of(files_of())
-    source = source_for(server, content)
-    CONTENT[source.hashes] = content
-    return source
 
 
 @pytest.fixture(scope="session")

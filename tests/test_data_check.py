@@ -124,9 +124,9 @@ def test_everything_at_once(tmp_path: Path):
     (tmp_path / "notes").mkdir()
     report = check(tmp_path)
     assert not report.ok
-    found = {(problem.severity, str(Path(problem.path).relative_to(tmp_path))) for problem in report.problems}
+    problems = {(problem.severity, str(Path(problem.path).relative_to(tmp_path))) for problem in report.problems}
     good, truth = "nut/train/good", "bolt/ground_truth"
-    assert found == {
+    assert problems == {
         ("note", f"{good}/cmyk.jpg"),
         ("note", f"{good}/palette.png"),
         ("note", f"{good}/opaque.png"),
@@ -158,8 +158,8 @@ def test_everything_at_once(tmp_path: Path):
         ("error", "notes"),
     }
     text = text_of(report)
-    assert all(path in text for severity, path in found if severity != "note")
-    assert all(problem.cure for problem in report.of("error"))
+    assert all(path in text for severity, path in problems if severity != "note")
+    assert all(problem.fix for problem in report.of("error"))
     assert report.counts.loc["nut", "train good"] == 3 + 14
     assert report.counts.loc["bolt", "defects"] == {"dent": 5, "hole": 1, "scratch": 1}
 
@@ -172,9 +172,9 @@ def test_leaks_contradictions_and_repetitions(tmp_path: Path):
     shutil.copy(train / "002.png", train / "003.png")
     report = check(tmp_path)
     assert report.ok
-    assert {(problem.severity, Path(problem.path).name, problem.what) for problem in report.problems} == {
-        ("warning", "leak.bmp", "test image that is a training image, too"),
-        ("warning", "000.png", "picture that is labelled normal, too"),
+    assert {(problem.severity, Path(problem.path).name, problem.problem) for problem in report.problems} == {
+        ("warning", "leak.bmp", "test image that is also a training image"),
+        ("warning", "000.png", "picture that is also labelled normal"),
         ("note", "003.png", "picture that occurs twice in train"),
     }
     assert "the other is" in text_of(report)
@@ -197,7 +197,7 @@ def test_anomalous_training_images_are_an_error_and_not_counted(tmp_path: Path):
 
 def test_the_counts_of_a_complete_set_are_compared(tmp_path: Path):
     report = check(btad(tmp_path))
-    assert [problem.what for problem in report.of("warning")] == [
+    assert [problem.problem for problem in report.of("warning")] == [
         "9 training and 12 test images; BTAD has 1,799 and 741"
     ]
 
@@ -218,7 +218,7 @@ def test_cifar_folders_are_counted_per_split(tmp_path: Path):
 def test_elpv_says_what_it_leaves_out(tmp_path: Path):
     cells = [("a.png", "0.0", "mono"), ("b.png", "1.0", "mono"), ("c.png", "0.3333333333333333", "mono")]
     report = check(elpv(tmp_path, cells))
-    assert "1 cells with a defect probability of 1/3 or 2/3 are left out" in report.of("note")[0].what
+    assert "1 cells with a defect probability of 1/3 or 2/3 are left out" in report.of("note")[0].problem
 
 
 def test_root_that_does_not_exist_and_unknown_name(tmp_path: Path):
@@ -239,7 +239,7 @@ def test_long_notes_are_shortened_and_markup_is_harmless(tmp_path: Path):
     mvtec_category(tmp_path / "[bold]nut", train=9, suffix=".PNG")
     text = text_of(check(tmp_path))
     assert "[bold]nut" in text
-    assert "file ending in capitals (14x)" in text
+    assert "file ending in capital letters (14x)" in text
     assert "and 11 more" in text
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from mintad.data import cifar_batches as batches
 from mintad.data import load
-from mintad.data.cifar10 import image_folder
+from mintad.data.cifar10 import image_folder, scan_images
 from mintad.errors import ConfigError, DataError
 
 
@@ -50,18 +50,14 @@ def test_broken_image_folders_are_listed_together(tmp_path: Path):
     (tmp_path / "test/dog/0.png").unlink()
     with pytest.raises(DataError) as caught:
         load("cifar10", tmp_path)
-    text = str(caught.value)
-    for part in (
-        "train/cats: not a class",
-        "Did you mean 'cat'",
-        "train/cat: missing class folder",
-        "test/dog: no images",
-    ):
-        assert part in text
-    with pytest.raises(DataError, match="train: missing split folder"):
-        load("cifar10", tmp_path / "test")
-    with pytest.raises(DataError, match="no such folder"):
+    assert caught.value.path == str(tmp_path) and "Did you mean 'cat'" in str(caught.value)
+    problems = scan_images(tmp_path)[1]
+    assert [problem.path for problem in problems] == [
+        str(tmp_path / name) for name in ("train/cats", "train/cat", "test/dog")
+    ]
+    with pytest.raises(DataError) as caught:
         load("cifar10", tmp_path / "nowhere")
+    assert caught.value.path == str(tmp_path / "nowhere") and caught.value.fix
 
 
 def test_batches_become_images_bit_by_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -73,9 +69,9 @@ def test_batches_become_images_bit_by_bit(tmp_path: Path, monkeypatch: pytest.Mo
     assert (table["split"] == "test").sum() == 20
     for number in (0, 33, 99):  # official order: batch 1 to 5; row k of the generated batches is of class k mod 10
         batch, row = divmod(number, 20)
-        found = np.asarray(Image.open(folder / "train" / CIFAR_CLASSES[row % 10] / f"{number:05d}.png"))
+        written = np.asarray(Image.open(folder / "train" / CIFAR_CLASSES[row % 10] / f"{number:05d}.png"))
         red_green_blue = pixels[f"data_batch_{batch + 1}"][row].reshape(3, 32, 32)
-        assert (found == np.moveaxis(red_green_blue, 0, -1)).all()
+        assert (written == np.moveaxis(red_green_blue, 0, -1)).all()
     assert len(list((folder / "test").rglob("*.png"))) == 20
 
 
@@ -102,8 +98,9 @@ def test_an_interrupted_write_leaves_nothing_that_looks_complete(tmp_path: Path,
         return save_image(self, *args, **options)
 
     monkeypatch.setattr(Image.Image, "save", full_disk)
-    with pytest.raises(DataError, match="No space left on device.*free some space"):
+    with pytest.raises(DataError, match="No space left on device") as caught:
         image_folder(tmp_path, md5=md5)
+    assert caught.value.fix
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(md5)
     monkeypatch.undo()
     assert len(list(image_folder(tmp_path, md5=md5).rglob("*.png"))) == 120
@@ -135,10 +132,8 @@ def test_unverified_files_are_never_unpickled(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(batches, "_unpickle", lambda *_: pytest.fail("a file was unpickled"))
     with pytest.raises(DataError) as caught:
         image_folder(folder, md5=md5)
-    assert re.search(
-        r"data_batch_3: not the published file \(MD5 \w{32}, published " + md5["data_batch_3"], str(caught.value)
-    )
-    assert "test_batch: cannot be read" in str(caught.value)
+    assert f"{folder}/data_batch_3: " in caught.value.problem and md5["data_batch_3"] in caught.value.problem
+    assert f"{folder}/test_batch: " in caught.value.problem
     assert not trace.exists()
 
 
@@ -151,8 +146,9 @@ def test_the_unpickler_knows_arrays_only_even_if_the_hash_fits(tmp_path: Path):
     trace.unlink()
     (folder / "data_batch_3").write_bytes(payload)
     md5["data_batch_3"] = hashlib.md5(payload).hexdigest()
-    with pytest.raises(DataError, match="data_batch_3: cannot be unpickled.*has no place"):
+    with pytest.raises(DataError, match="touch") as caught:
         image_folder(folder, md5=md5)
+    assert caught.value.path == str(folder / "data_batch_3")
     assert not trace.exists()
 
 
@@ -170,8 +166,9 @@ def test_other_content_is_refused(tmp_path: Path, content: object):
     payload = pickle.dumps(content)
     (tmp_path / "data_batch_2").write_bytes(payload)
     md5["data_batch_2"] = hashlib.md5(payload).hexdigest()
-    with pytest.raises(DataError, match="data_batch_2"):
+    with pytest.raises(DataError) as caught:
         batches.read_batches(tmp_path, md5)
+    assert caught.value.path == str(tmp_path / "data_batch_2") and caught.value.fix
 
 
 @pytest.mark.parametrize(

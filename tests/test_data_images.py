@@ -16,6 +16,15 @@ from PIL import Image, ImageFile
 from mintad.data.images import is_image, open_image, read_image, read_mask, resize_mask
 from mintad.errors import DataError
 
+
+def fault_of(path: Path) -> DataError:
+    """The error of reading an image, which says what to do and names the file."""
+    with pytest.raises(DataError) as caught:
+        read_image(path)
+    assert caught.value.path == str(path) and caught.value.fix
+    return caught.value
+
+
 RGB = np.asarray(picture("images"))
 GREY = RGB[..., 0]
 
@@ -80,11 +89,9 @@ def test_big_endian_16_bit(tmp_path: Path):
 
 def test_unknown_ranges_are_refused(tmp_path: Path):
     floats = stored(tmp_path / "f.tif", Image.fromarray(np.ones((3, 3), dtype=np.float32)))
-    with pytest.raises(DataError, match="f.tif: floating point.*8 or 16 bits"):
-        read_image(floats)
+    assert "floating point" in fault_of(floats).problem
     ints = stored(tmp_path / "i.tif", Image.fromarray(np.full((3, 3), 70000, dtype=np.int32)))
-    with pytest.raises(DataError, match="i.tif: 32-bit"):
-        read_image(ints)
+    assert "32-bit" in fault_of(ints).problem
 
 
 def test_exif_orientation_is_ignored_since_masks_follow_the_stored_pixels(tmp_path: Path):
@@ -101,24 +108,19 @@ def test_first_frame_of_several(tmp_path: Path):
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tif", ".webp"])
-def test_truncated_files_are_named_with_a_cure(tmp_path: Path, suffix: str):
+def test_truncated_files_are_named_with_a_fix(tmp_path: Path, suffix: str):
     path = stored(tmp_path / f"cut{suffix}", picture("cut", (64, 64)))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(DataError, match=rf"cut\{suffix}: cannot be read.*copy it again"):
-        read_image(path)
+    assert "cannot be read" in fault_of(path).problem
 
 
 def test_other_unreadable_files(tmp_path: Path):
     (tmp_path / "empty.png").write_bytes(b"")
     (tmp_path / "text.jpg").write_text("no image")
-    for name in ("empty.png", "text.jpg"):
-        with pytest.raises(DataError, match=f"{name}: cannot be read"):
-            read_image(tmp_path / name)
-    with pytest.raises(DataError, match="gone.png: no such file"):
-        read_image(tmp_path / "gone.png")
     (tmp_path / "folder.png").mkdir()
-    with pytest.raises(DataError, match="folder.png"):
-        read_image(tmp_path / "folder.png")
+    for name in ("empty.png", "text.jpg", "folder.png"):
+        assert "cannot be read" in fault_of(tmp_path / name).problem
+    assert fault_of(tmp_path / "gone.png").problem == "no such file"
 
 
 @pytest.mark.parametrize("side", [9_500, 20_000])  # above Pillow's warning, above Pillow's error
@@ -128,16 +130,14 @@ def test_decompression_bombs(tmp_path: Path, side: int, action: str):
     path.write_bytes(png_header(side, side))
     with warnings.catch_warnings():
         warnings.simplefilter(action)
-        with pytest.raises(DataError, match="bomb.png: too large.*scale the image down"):
-            read_image(path)
+        assert "too large" in fault_of(path).problem
 
 
 def test_bombs_are_refused_even_if_pillow_would_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     path = tmp_path / "bomb.png"
     path.write_bytes(png_header(20_000, 20_000))
-    with pytest.raises(DataError, match="too large"):
-        read_image(path)
+    assert "too large" in fault_of(path).problem
 
 
 def test_pillow_is_left_as_it_was():
@@ -165,7 +165,7 @@ def test_damaged_bytes_give_an_image_or_a_data_error(tmp_path: Path, data):
         try:
             assert read_image(path).mode == "RGB"
         except DataError as fault:
-            assert str(path) in str(fault)
+            assert fault.path == str(path)
 
 
 def _mask(path: Path, values: np.ndarray, mode: str | None = None) -> Path:
@@ -209,10 +209,12 @@ def test_several_masks_are_united(tmp_path: Path, patterns: list[int]):
 
 def test_mask_of_another_size(tmp_path: Path):
     wide, high = _mask(tmp_path / "wide.png", np.ones((2, 3))), _mask(tmp_path / "high.png", np.ones((3, 2)))
-    with pytest.raises(DataError, match="high.png: the mask has 2 x 3 pixels.*3 x 2"):
+    with pytest.raises(DataError, match="2 x 3 pixels.*3 x 2") as caught:
         read_mask([wide, high])
-    with pytest.raises(DataError, match="wide.png: the mask has 3 x 2 pixels.*2 x 3"):
+    assert caught.value.path == str(high)
+    with pytest.raises(DataError, match="3 x 2 pixels.*2 x 3") as caught:
         read_mask([wide], size=(2, 3))
+    assert caught.value.path == str(wide)
 
 
 def test_no_masks():

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from data_builders import btad, elpv, mvtec, mvtec_category, visa
 
-from mintad.data import LOADERS, load
+from mintad.data import DATASETS, load
+from mintad.data.check import check
 from mintad.data.records import COLUMNS, categories, select
 from mintad.errors import ConfigError, DataError
 
@@ -77,4 +79,55 @@ def test_sets_without_images_of_their_own_need_a_root(name: str):
 
 
 def test_the_names_of_the_contract():
-    assert set(LOADERS) == {"mvtec", "visa", "btad", "merged", "cifar10", "folder", "elpv", "mini"}
+    assert set(DATASETS) == {"mvtec", "visa", "btad", "merged", "cifar10", "folder", "elpv", "mini"}
+
+
+PLUGIN = """
+from functools import partial
+from mintad.data import DATASETS, Dataset
+from mintad.data.tree import Layout, absolute, build_records, scan_root
+
+LAYOUT = Layout(dataset="plates", normal="fine")
+
+def load_plates(root, *, keep=1.0):
+    return build_records(scan_root(absolute(root), LAYOUT), absolute(root))
+
+DATASETS.add("plates", Dataset(name="plates", title="Steel plates", load=load_plates,
+    scan=partial(scan_root, layout=LAYOUT), looks_like=lambda root: (root / "plates.txt").exists()))
+"""
+
+
+@pytest.fixture
+def plates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Folder of a data set that a module outside the package describes."""
+    (tmp_path / "plates_plugin.py").write_text(PLUGIN)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("MINTAD_PLUGINS", "plates_plugin")
+    folder = mvtec_category(tmp_path / "plates" / "sheet", good=2)
+    for split in ("train", "test"):
+        (folder / split / "good").rename(folder / split / "fine")
+    (folder.parent / "plates.txt").write_text("")
+    yield folder.parent
+    DATASETS._entries.pop("plates", None)
+    sys.modules.pop("plates_plugin", None)
+
+
+def test_a_data_set_of_a_module_outside_the_package_is_loaded_checked_and_recognised(plates: Path):
+    assert "plates" in DATASETS.names()
+    assert categories(load("plates", plates)) == ["plates/sheet"]
+    assert check(plates).name == "plates" and check(plates, "plates").ok
+    assert categories(load("merged", roots={"plates": plates})) == ["plates/sheet"]
+    with pytest.raises(ConfigError, match="Did you mean 'keep'"):
+        load("plates", plates, kept=1)
+    with pytest.raises(DataError, match="'plates'"):
+        load("plates")
+
+
+def test_each_data_set_is_named_like_its_module():
+    assert sorted(DATASETS.names()) == sorted(DATASETS)
+    assert all(DATASETS[name].name == name for name in DATASETS)
+
+
+def test_what_is_published_is_said_once_and_adds_up():
+    sizes = {name: (len(DATASETS[name].categories), DATASETS[name].published) for name in ("mvtec", "visa", "btad")}
+    assert sizes == {"mvtec": (15, (3629, 1725)), "visa": (12, (8659, 2162)), "btad": (3, (1799, 741))}

@@ -136,3 +136,10 @@ def test_select_suggests_the_nearest_name():
         records.select(table, ["sett/screw"])
     with pytest.raises(DataError, match="at least one"):
         records.select(table, [])
+
+
+def test_test_rows_are_those_of_the_test_split_in_order():
+    table = records.make_records(rows())
+    numbers = records.tested_rows(table)
+    assert numbers.tolist() == [3, 4, 5, 6, 10, 11, 12, 13]
+    assert (table["split"].iloc[numbers] == "test").all() and (table["split"].drop(numbers) == "train").all()

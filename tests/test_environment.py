@@ -1,4 +1,4 @@
-"""The environment check: what is found, what is missing with its cure, and nothing is made by looking."""
+"""The environment check: what is found, what is missing with its fix, and nothing is made by looking."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 
 from mintad.config import preset
 from mintad.course import environment
-from mintad.course.environment import Item
-from mintad.data.sources import SOURCES
+from mintad.course.environment import Check
+from mintad.data import DATASETS
 from mintad.errors import DataError
 from mintad.runs.shared import shared_model_dir
 
@@ -27,26 +27,26 @@ def elsewhere(tmp_path, monkeypatch):
     monkeypatch.setattr(environment, "in_hub_cache", lambda name: False)
 
 
-def named(items: list[Item], name: str) -> Item:
+def named(items: list[Check], name: str) -> Check:
     return next(item for item in items if item.name == name)
 
 
-def test_looking_makes_nothing_and_every_missing_thing_has_a_cure(tmp_path):
+def test_looking_makes_nothing_and_every_missing_thing_has_a_fix(tmp_path):
     items = environment.check(tmp_path / "data")
     assert {item.part for item in items} == {"device", "package", "weights", "data", "folder", "model"}
-    assert all(item.found or item.cure for item in items)
+    assert all(item.found or item.fix for item in items)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_tables_show_a_cure_only_where_something_is_missing():
+def test_tables_show_a_fix_only_where_something_is_missing():
     items = [
-        Item(part="data", name="a", found=True, detail="here", cure="get a"),
-        Item(part="data", name="b", found=False, detail="gone", cure="get b"),
-        Item(part="data", name="c", found=False, detail="gone", cure="get c", needed=True),
+        Check(part="data", name="a", found=True, detail="here", fix="get a"),
+        Check(part="data", name="b", found=False, detail="gone", fix="get b"),
+        Check(part="data", name="c", found=False, detail="gone", fix="get c", needed=True),
     ]
     shown = environment.table(items)
-    assert shown[""].tolist() == ["✓", "–", "✗"] and shown["cure"].tolist() == ["", "get b", "get c"]
-    assert environment.verdict(items) == "✗ data c: gone. Cure: get c"
+    assert shown[""].tolist() == ["✓", "–", "✗"] and shown["fix"].tolist() == ["", "get b", "get c"]
+    assert environment.verdict(items) == "✗ data c: gone. Fix: get c"
     assert environment.verdict(items[:2]).startswith("✓") and environment.verdict(items[:2]).endswith("optional: b")
 
 
@@ -66,7 +66,7 @@ def test_packages_are_held_against_what_the_distribution_requires(monkeypatch, r
     first, *rest = environment.packages()
     assert first.found and "torch" in first.detail
     assert [item.state for item in rest] == ([state] if state else [])
-    assert all(re.search(words, f"{item.detail} {item.cure}") for item in rest)
+    assert all(re.search(words, f"{item.detail} {item.fix}") for item in rest)
 
 
 def test_a_package_that_is_not_installed_says_how(monkeypatch):
@@ -75,25 +75,28 @@ def test_a_package_that_is_not_installed_says_how(monkeypatch):
 
     monkeypatch.setattr(importlib.metadata, "requires", unknown)
     (item,) = environment.packages()
-    assert item.state == "✗" and "pip install -e '.'" in item.cure
+    assert item.state == "✗" and "pip install -e '.'" in item.fix
 
 
-@pytest.mark.parametrize("name", sorted(SOURCES))
+PUBLIC = [name for name in DATASETS if DATASETS[name].source]
+
+
+@pytest.mark.parametrize("name", PUBLIC)
 @pytest.mark.parametrize("nested", [False, True])
 def test_public_sets_are_found_below_the_data_root(tmp_path, name, nested):
-    source = SOURCES[name]
+    source, title = DATASETS[name].source, DATASETS[name].title
     place = tmp_path / name / (source.folder if nested else "")
     (place / source.expects[0]).mkdir(parents=True)
-    item = named(environment.data_sets(tmp_path), source.title)
+    item = named(environment.data_sets(tmp_path), title)
     assert item.found and item.detail.startswith(f"1 of {len(source.expects)} ")
-    others = [named(environment.data_sets(tmp_path), other.title) for other in SOURCES.values() if other is not source]
-    assert all(not other.found and "mintad data get" in other.cure for other in others)
+    others = [named(environment.data_sets(tmp_path), DATASETS[other].title) for other in PUBLIC if other != name]
+    assert all(not other.found and "mintad data get" in other.fix for other in others)
 
 
 def test_weights_are_looked_for_in_package_and_hub_cache(monkeypatch):
     monkeypatch.setattr(environment, "lite0_file", lambda: None)
     missing = named(environment.weights(), "EfficientNet-Lite0")
-    assert missing.state == "✗" and "[offline]" in missing.cure
+    assert missing.state == "✗" and "[offline]" in missing.fix
     monkeypatch.setattr(environment, "in_hub_cache", lambda name: name == "tf_efficientnet_lite0")
     assert named(environment.weights(), "EfficientNet-Lite0").found
     assert not named(environment.weights(), "tf_efficientnet_b4").found
@@ -103,19 +106,19 @@ def test_a_folder_that_cannot_be_made_is_missing(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MINTAD_RUNS", str(tmp_path / "file" / "runs"))
     features, runs = environment.folders()
-    assert features.found and not runs.found and "MINTAD_RUNS" in runs.cure
+    assert features.found and not runs.found and "MINTAD_RUNS" in runs.fix
 
 
-def test_a_lesson_model_counts_once_its_run_is_finished():
-    assert not any(item.found for item in environment.lessons())
+def test_a_shared_model_counts_once_its_run_is_finished():
+    assert not any(item.found for item in environment.shared_models())
     run = shared_model_dir(preset("lesson"))
     run.mkdir(parents=True)
     for name in ("metrics.json", "report.html"):
         (run / name).write_text("{}")
-    assert [item.found for item in environment.lessons()] == [True, False]
+    assert [item.found for item in environment.shared_models()] == [True, False]
 
 
-def test_a_data_set_that_is_not_there_is_skipped_with_its_cure(monkeypatch, tmp_path, capsys):
+def test_a_data_set_that_is_not_there_is_skipped_with_its_fix(monkeypatch, tmp_path, capsys):
     assert environment.load_if_there("mvtec", tmp_path) is None
     assert "skipped" in capsys.readouterr().out
     with pytest.raises(DataError, match="mvtec"):

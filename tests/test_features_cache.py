@@ -40,8 +40,8 @@ def rows(*values):
 
 
 def value(cache, name):
-    place = cache.places[name]
-    return open_shard(place.shard, SHAPE, np.dtype("float16"))[place.row, 0, 0]
+    stored = cache.stored_rows[name]
+    return open_shard(stored.shard, SHAPE, np.dtype("float16"))[stored.row, 0, 0]
 
 
 def test_what_one_cache_writes_another_reads(tmp_path):
@@ -71,21 +71,21 @@ OTHER_KEYS = [
 @pytest.mark.parametrize("field, other", OTHER_KEYS)
 def test_everything_that_changes_features_changes_the_key(tmp_path, field, other):
     open_cache(tmp_path).add(["a"], rows(1))
-    assert open_cache(tmp_path, **{field: other}).places == {}
+    assert open_cache(tmp_path, **{field: other}).stored_rows == {}
 
 
 def test_the_way_the_weights_came_does_not_change_the_key(tmp_path):
     open_cache(tmp_path).add(["a"], rows(1))
-    assert set(open_cache(tmp_path, weights="/elsewhere/file.safetensors").places) == {"a"}
+    assert set(open_cache(tmp_path, weights="/elsewhere/file.safetensors").stored_rows) == {"a"}
 
 
 def test_a_shard_counts_only_with_its_index(tmp_path):
     cache = open_cache(tmp_path)
     cache.add(["a"], rows(1))
-    index = cache.places["a"].shard.with_suffix(".json")
+    index = cache.stored_rows["a"].shard.with_suffix(".json")
     index.unlink()
-    assert open_cache(tmp_path).places == {}
-    assert cache.places["a"].shard.exists()  # young: its writer may be about to write the index
+    assert open_cache(tmp_path).stored_rows == {}
+    assert cache.stored_rows["a"].shard.exists()  # young: its writer may be about to write the index
 
 
 @pytest.mark.parametrize("name", ["shard-1-aa.npy", ".writing-abc"])
@@ -132,11 +132,11 @@ def test_a_damaged_shard_counts_as_missing_and_can_be_written_again(tmp_path, ca
     cache = open_cache(tmp_path)
     cache.add(["a"], rows(1))
     cache.add(["b"], rows(2))
-    damage(cache.places["a"].shard)
+    damage(cache.stored_rows["a"].shard)
     with caplog.at_level(logging.WARNING):
         again = open_cache(tmp_path)
     assert "damaged shard" in caplog.text
-    assert set(again.places) == {"b"} and value(again, "b") == 2
+    assert set(again.stored_rows) == {"b"} and value(again, "b") == 2
     again.add(["a"], rows(1))
     caplog.clear()
     assert value(open_cache(tmp_path), "a") == 1 and not caplog.records
@@ -152,7 +152,7 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(np, "save", full)
     with pytest.raises(ConfigError, match="No space left.*MINTAD_CACHE"):
         cache.add(["a"], rows(1))
-    assert [path.name for path in cache.folder.iterdir()] == ["key.json"] and cache.places == {}
+    assert [path.name for path in cache.folder.iterdir()] == ["key.json"] and cache.stored_rows == {}
 
 
 def test_a_folder_that_cannot_be_written_is_a_clear_error(tmp_path):
@@ -169,7 +169,7 @@ def test_two_caches_at_once_leave_two_whole_shards(tmp_path):
     assert len(list(both.folder.glob("*.npy"))) == 2
     assert (value(both, "a"), value(both, "b")) == (1, 2)
     one.refresh()
-    assert set(one.places) == {"a", "b"}
+    assert set(one.stored_rows) == {"a", "b"}
     assert list_caches(tmp_path)[0].images == 2
 
 
@@ -200,7 +200,7 @@ def test_kill_9_while_writing_loses_only_that_shard(tmp_path, at):
     run = subprocess.run([sys.executable, "-c", code], cwd=os.path.dirname(os.path.dirname(__file__)))
     assert run.returncode == -9
     cache = open_cache(tmp_path)
-    assert set(cache.places) == {"a"} and value(cache, "a") == 1
+    assert set(cache.stored_rows) == {"a"} and value(cache, "a") == 1
     cache.add(["b"], rows(2))
     assert value(open_cache(tmp_path), "b") == 2
 

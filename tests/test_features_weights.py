@@ -63,8 +63,9 @@ def test_the_package_is_read_without_importing_it():
 def test_a_package_of_another_network_is_refused(tmp_path, resnet):
     path = tmp_path / "efficientnet-lite0-1.pth"
     torch.save(resnet.state_dict(), path)
-    with pytest.raises(WeightsError, match="efficientnet-lite0-1.pth"):
+    with pytest.raises(WeightsError) as caught:
         lite0_tensors(path)
+    assert caught.value.path == str(path) and caught.value.fix
 
 
 def save_plain(tensors, path):
@@ -113,20 +114,19 @@ def test_weights_of_another_model_are_refused_by_file_and_tensor(tmp_path, resne
 
 
 def test_files_without_weights_are_refused(tmp_path, resnet):
-    with pytest.raises(WeightsError, match=r"no file .*pretraind.*'auto', 'random'"):
+    with pytest.raises(WeightsError) as caught:
         build("pretraind")
+    assert caught.value.path == "pretraind" and "'auto', 'random'" in caught.value.fix
     for name in ("text.pth", "text.safetensors"):
         (tmp_path / name).write_text("no weights in here")
-        with pytest.raises(WeightsError, match=name):
-            build(tmp_path / name)
     torch.save(resnet.state_dict(), tmp_path / "cut.pth")
     content = (tmp_path / "cut.pth").read_bytes()
     (tmp_path / "cut.pth").write_bytes(content[: len(content) // 2])
-    with pytest.raises(WeightsError, match="cut.pth"):
-        build(tmp_path / "cut.pth")
     torch.save({"epoch": 3}, tmp_path / "nothing.pth")
-    with pytest.raises(WeightsError, match="no named tensors"):
-        build(tmp_path / "nothing.pth")
+    for name in ("text.pth", "text.safetensors", "cut.pth", "nothing.pth"):
+        with pytest.raises(WeightsError) as caught:
+            build(tmp_path / name)
+        assert caught.value.path == str(tmp_path / name) and caught.value.fix
 
 
 class Hostile:

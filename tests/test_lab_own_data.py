@@ -8,7 +8,7 @@ import pytest
 from mintad.course import notebook
 from mintad.course.lab import own_data
 from mintad.data.check import check
-from mintad.data.folders import load_folder
+from mintad.data.folder import load_folder
 from mintad.scoring.maps import fit_threshold
 
 

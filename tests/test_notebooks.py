@@ -144,7 +144,8 @@ def test_printed_solutions_pass_their_checks(notebook, capsys, monkeypatch):
     for registry, entries in (("toy.shapes.SHAPES", SHAPES), ("toy.models.MODELS", MODELS)):
         monkeypatch.setattr(registry, dict(entries))  # notebook 02 adds a shape and a model
     imports = "import numpy as np\nimport torch\nimport torch.nn.functional as F\nfrom torch import nn\n"
-    module = re.search(r"from mintad\.checks import (\w+) as checks", "\n".join(c.source for c in code(notebook)))
+    cells = "\n".join(cell.source for cell in code(notebook))
+    module = re.search(r"from mintad\.course\.checks import (\w+) as checks", cells)
     for name, source, cell in solutions(notebook):
         scope: dict = {"checks": importlib.import_module(f"mintad.course.checks.{module[1]}")}
         exec(imports + source, scope)  # the notebook's own text

@@ -14,7 +14,7 @@ import pytest
 from mintad.config import ModelConfig, Variant
 from mintad.data.btad import CATEGORIES as BTAD
 from mintad.data.cifar10 import SPLITS
-from mintad.data.folders import MVTEC_CATEGORIES as MVTEC
+from mintad.data.mvtec import CATEGORIES as MVTEC
 from mintad.data.visa import CATEGORIES as VISA
 from mintad.errors import ConfigError, DataError
 from mintad.report import paper

@@ -28,19 +28,24 @@ def run_toy(monkeypatch, capsys):
     return run
 
 
-def test_it_is_a_module_of_its_own():
+def test_help_and_misspelt_options_need_no_heavy_library():
+    """With -X importtime Python lists every module that it imports on standard error."""
     root = Path(toy.__file__).resolve().parents[1]
-    done = subprocess.run([sys.executable, "-m", "toy", "list"], capture_output=True, text=True, cwd=root)
-    assert done.returncode == 0 and "moons" in done.stdout and done.stderr == ""
+    for arguments, code, text in (("--help",), 0, "figures"), (("run", "--sead", "3"), 2, "--sead"):
+        command = [sys.executable, "-X", "importtime", "-m", "toy", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=root)
+        imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+        assert done.returncode == code and text in done.stdout + done.stderr
+        assert "toy.settings" in imported and not imported & {"numpy", "torch", "pandas", "sklearn", "plotly"}
 
 
 def test_command_line_prints_the_contract(run_toy, tmp_path):
     options = ["--seeds", "2", "--steps", "20", "--models", ",".join(MODELS), "--out", str(tmp_path)]
     code, out, _ = run_toy("run", "--shape", "moons", "--json", *options)
-    found = json.loads(out)
-    assert code == 0 and found["shape"] == "moons"
-    assert list(found["models"]) == MODELS
-    for measures in found["models"].values():
+    printed = json.loads(out)
+    assert code == 0 and printed["shape"] == "moons"
+    assert list(printed["models"]) == MODELS
+    for measures in printed["models"].values():
         assert list(measures) == [
             "projection_index",
             "interclass_accepted",
@@ -48,15 +53,15 @@ def test_command_line_prints_the_contract(run_toy, tmp_path):
             "auroc_uniform",
             "auroc_interclass",
         ]
-        assert all(set(one) == {"mean", "low", "high"} for one in measures.values())
+        assert all(set(values) == {"mean", "low", "high"} for values in measures.values())
     assert (tmp_path / "figures.html").exists() and (tmp_path / "measures.csv").exists()
 
 
 def test_one_class_has_no_inter_class_measures(run_toy):
-    found = json.loads(
+    printed = json.loads(
         run_toy("run", "--shape", "blob", "--models", "dae", "--seeds", "2", "--steps", "5", "--json")[1]
     )
-    assert found["models"]["dae"]["auroc_interclass"] == {"mean": None, "low": None, "high": None}
+    assert printed["models"]["dae"]["auroc_interclass"] == {"mean": None, "low": None, "high": None}
 
 
 @pytest.mark.parametrize(
@@ -82,6 +87,7 @@ def test_mistakes_end_with_code_2_and_one_line(run_toy, arguments, message):
 
 def test_list_and_grid(run_toy):
     assert set(json.loads(run_toy("list", "--json")[1])["shapes"]) == set(SHAPES)
+    assert all(name in run_toy("list")[1] for name in (*SHAPES, *MODELS))
     code, out, _ = run_toy("grid", "--vary", "classes=2,3", "--models", "dae", "--seeds", "1", "--steps", "5", "--json")
     rows = json.loads(out)["rows"]
     assert code == 0 and {row["classes"] for row in rows} == {2, 3}

@@ -14,8 +14,9 @@ from toy.context import CONTEXT, context_detector
 from toy.decisions import Detector, decide
 from toy.experiment import decisions_at, draw_data
 from toy.geometry import lattice
+from toy.layers import ModulatedSiren
 from toy.measures import Plane, disagreement, interval, measure, projection_index
-from toy.models import Autoencoder, INRUnlabelled, ModulatedSiren
+from toy.models import Autoencoder, INRUnlabelled
 from toy.sweeps import sweep
 from toy.train import Job, train
 
@@ -64,9 +65,8 @@ def by_hand(layer, values):
 @pytest.mark.parametrize("build", [Autoencoder, INRUnlabelled])
 def test_training_together_is_training_alone(build):
     rng = np.random.default_rng(0)
-    made = [(rng.normal(size=(40, 2)), rng.integers(0, 2, 40), 0.1 * n, n) for n in range(3)]
-    jobs = [Job(*one) for one in made]
-    settings = dataclasses.replace(TINY, steps=80)
+    jobs = [Job(rng.normal(size=(40, 2)), rng.integers(0, 2, 40), 0.1 * n, n) for n in range(3)]
+    settings = dataclasses.replace(TINY, steps=40)
     together = train(build, jobs, 2, settings)
     points = lattice(9)
     for n, job in enumerate(jobs):
@@ -85,11 +85,11 @@ def test_training_leaves_the_global_random_state_alone():
 
 @pytest.mark.parametrize("shape", ["blob", "moons", "letters"])
 def test_every_model_runs_on_one_two_and_four_classes(shape):
-    found = compare(shape, NAMES, seeds=2, settings=TINY)
-    assert set(found.table["model"]) == set(NAMES)
-    values = found.table.pivot_table(index="measure", values="value", aggfunc=lambda v: v.notna().all(), dropna=False)[
-        "value"
-    ]
+    comparison = compare(shape, NAMES, seeds=2, settings=TINY)
+    assert set(comparison.table["model"]) == set(NAMES)
+    values = comparison.table.pivot_table(
+        index="measure", values="value", aggfunc=lambda v: v.notna().all(), dropna=False
+    )["value"]
     between = {"interclass_accepted", "auroc_interclass"}
     assert all(
         values[name] == (shape != "blob" or name not in between) for name in values.index if name != "raggedness"
@@ -118,11 +118,11 @@ def test_projection_index_of_a_copy_and_of_a_projection():
     assert projection_index(Plane.of(shape, 31), ideal) == pytest.approx(1)
 
 
-def test_projection_index_of_a_told_model_is_by_class():
+def test_projection_index_of_a_model_that_needs_the_label_is_by_class():
     shape = make_shape("moons")
     by_class = lambda points: np.stack([region.project(points) for region in shape.regions], axis=1)[None]  # noqa: E731
     raw = lambda points: np.linalg.norm(by_class(points) - points[None, :, None], axis=-1)  # noqa: E731
-    assert projection_index(Plane.of(shape, 31), Detector("told", raw, True, by_class)) == pytest.approx(1)
+    assert projection_index(Plane.of(shape, 31), Detector("by class", raw, True, by_class)) == pytest.approx(1)
 
 
 def test_measures_of_an_ideal_detector():
@@ -139,14 +139,14 @@ def test_thresholds_reach_the_true_positive_rate(tpr):
     rng = np.random.default_rng(0)
     held_out = [rng.normal(size=(400, 2)), rng.normal(size=(400, 2)) + 5]
     views = lambda p: np.stack([np.linalg.norm(p, axis=1), np.linalg.norm(p - 5, axis=1)], axis=1)[None]  # noqa: E731
-    told = decide(Detector("told", views, True), held_out, tpr)
-    pooled = decide(Detector("one", lambda p: views(p).min(axis=2, keepdims=True), False), held_out, tpr)
+    by_class = decide(Detector("by class", views, True), held_out, tpr)
+    pooled = decide(Detector("pooled", lambda p: views(p).min(axis=2, keepdims=True), False), held_out, tpr)
     for k, points in enumerate(held_out):
-        own = told.view_scores(points)[0, :, k]
-        assert tpr <= (own <= 1).mean() <= tpr + 0.01
+        scores = by_class.view_scores(points)[0, :, k]
+        assert tpr <= (scores <= 1).mean() <= tpr + 0.01
     assert tpr <= pooled.accepts(np.concatenate(held_out)).mean() <= tpr + 0.01
-    union = (told.view_scores(lattice(31)) <= 1).any(axis=2)
-    assert np.array_equal(told.accepts(lattice(31)), union), "a told detector accepts what any class accepts"
+    union = (by_class.view_scores(lattice(31)) <= 1).any(axis=2)
+    assert np.array_equal(by_class.accepts(lattice(31)), union), "it must accept what any class accepts"
 
 
 @pytest.mark.parametrize("separate", [False, True])
@@ -173,15 +173,15 @@ def test_disagreement_is_the_mean_difference_to_the_others():
 
 
 def test_recorded_steps_have_decisions_of_their_own():
-    found = compare("moons", ["dae", "inr"], seeds=1, settings=TINY, record=[0, 3, 6])
+    comparison = compare("moons", ["dae", "inr"], seeds=1, settings=TINY, record=[0, 3, 6])
     points = lattice(11)
-    start, end = (decisions_at(found, "inr", step).detector.raw(points) for step in (0, 6))
-    np.testing.assert_allclose(end, found.decisions["inr"].detector.raw(points), atol=1e-6)
+    start, end = (decisions_at(comparison, "inr", step).detector.raw(points) for step in (0, 6))
+    np.testing.assert_allclose(end, comparison.decisions["inr"].detector.raw(points), atol=1e-6)
     assert not np.allclose(start, end)
     with pytest.raises(ToyError, match="step 4 was not recorded"):
-        decisions_at(found, "dae", 4)
+        decisions_at(comparison, "dae", 4)
     with pytest.raises(ToyError, match="unknown model 'ea'"):
-        decisions_at(found, "ea", 0)
+        decisions_at(comparison, "ea", 0)
 
 
 def test_sweeps_name_the_setting():

@@ -1,9 +1,8 @@
-"""The toy's training in stacks: fast and slow way agree, threads do not meet, one's own shape and model join in."""
+"""The toy's training in stacks: both ways of running agree, threads do not interfere, new shapes and models join."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import ast
 import threading
 from pathlib import Path
 
@@ -17,8 +16,9 @@ from toy import MODELS, SHAPES, Region, Settings, ToyError, compare, make_shape,
 from toy.decisions import decide
 from toy.experiment import draw_data, train_models
 from toy.geometry import lattice, polyline
-from toy.models import Autoencoder, INRQuery, find_models, mlp
-from toy.parallel import side_by_side
+from toy.layers import mlp
+from toy.models import Autoencoder, INRQuery, find_models
+from toy.parallel import parallel_map
 from toy.stacking import runs_on_stacks
 from toy.train import Job, train
 
@@ -86,32 +86,32 @@ def test_reconstructing_from_many_threads_is_reconstructing_from_one():
     detectors = train_models(find_models(["ae", "dae", "dae_separate", "inr"]), made, data, TINY)
     points = lattice(41)
     alone = [detector.raw(points) for detector in detectors]
-    found: dict[int, np.ndarray] = {}
-    work = lambda n: found.setdefault(n, detectors[n % 4].raw(points))  # noqa: E731
+    together: dict[int, np.ndarray] = {}
+    work = lambda n: together.setdefault(n, detectors[n % 4].raw(points))  # noqa: E731
     threads = [threading.Thread(target=work, args=(n,)) for n in range(16)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert all(np.array_equal(found[n], alone[n % 4]) for n in range(16))
+    assert all(np.array_equal(together[n], alone[n % 4]) for n in range(16))
 
 
-def test_side_by_side_keeps_order_errors_and_threads():
+def test_parallel_map_keeps_order_errors_and_threads():
     before = torch.get_num_threads()
-    assert side_by_side(lambda n: n * n, range(20)) == [n * n for n in range(20)]
+    assert parallel_map(lambda n: n * n, range(20)) == [n * n for n in range(20)]
     with pytest.raises(ZeroDivisionError):
-        side_by_side(lambda n: 1 / n, [1, 0])
+        parallel_map(lambda n: 1 / n, [1, 0])
     assert torch.get_num_threads() == before
 
 
 @pytest.mark.parametrize("name", ["dae", "inr"])
 def test_a_class_alone_has_a_threshold_of_its_own(name):
-    found = compare("moons", [name], seeds=2, settings=TINY)
-    decisions = found.decisions[name]
+    comparison = compare("moons", [name], seeds=2, settings=TINY)
+    decisions = comparison.decisions[name]
     for k in range(2):
-        own = np.concatenate([one.held_out[k] for one in found.data])
-        assert (abs(decisions.of_class(k).accepts(own).mean(axis=1) - 0.95) <= 0.02).all()
-    if name == "inr":  # a told detector accepts what any class accepts
+        normals = np.concatenate([seed_data.held_out[k] for seed_data in comparison.data])
+        assert (abs(decisions.of_class(k).accepts(normals).mean(axis=1) - 0.95) <= 0.02).all()
+    if name == "inr":  # it accepts what any class accepts
         each = [decisions.of_class(k).accepts(lattice(21)) for k in range(2)]
         assert np.array_equal(each[0] | each[1], decisions.accepts(lattice(21)))
     assert decisions.of_class(None) is decisions
@@ -120,12 +120,12 @@ def test_a_class_alone_has_a_threshold_of_its_own(name):
 
 
 def test_thresholds_of_scikit_learn_detectors_have_classes_too():
-    found = compare("blobs", ["ae"], classes=2, seeds=1, settings=TINY, context=True)
+    comparison = compare("blobs", ["ae"], classes=2, seeds=1, settings=TINY, context=True)
     for name in ("kde", "kde_separate"):
-        own = found.decisions[name].of_class(1)
-        assert own.accepts(found.data[0].held_out[1]).mean() == pytest.approx(0.95, abs=0.03)
-        again = decide(own.detector, [found.data[0].held_out[1]], 0.95)
-        assert np.array_equal(again.threshold_SV, own.threshold_SV)
+        class_1 = comparison.decisions[name].of_class(1)
+        assert class_1.accepts(comparison.data[0].held_out[1]).mean() == pytest.approx(0.95, abs=0.03)
+        again = decide(class_1.detector, [comparison.data[0].held_out[1]], 0.95)
+        assert np.array_equal(again.threshold_SV, class_1.threshold_SV)
 
 
 def test_whole_numbers_may_come_as_floats_and_nothing_else_may():
@@ -140,9 +140,9 @@ def test_whole_numbers_may_come_as_floats_and_nothing_else_may():
 @pytest.fixture
 def registries():
     """Names registered in a test are gone after it."""
-    kept = dict(SHAPES), dict(MODELS)
+    before = dict(SHAPES), dict(MODELS)
     yield
-    for registry, names in zip((SHAPES, MODELS), kept, strict=True):
+    for registry, names in zip((SHAPES, MODELS), before, strict=True):
         registry.clear()
         registry.update(names)
 
@@ -152,7 +152,7 @@ def test_ones_own_shape_and_model_join_by_name(registries):
     def bars(classes):
         return [Region(polyline([(-1, y), (1, y)]), 0.1) for y in np.linspace(-0.9, 0.9, classes)]
 
-    @model("gated", jitter=True, told=True)
+    @model("gated", jitter=True, needs_label=True)
     class Gated(nn.Module):
         def __init__(self, classes, settings):
             super().__init__()
@@ -163,18 +163,29 @@ def test_ones_own_shape_and_model_join_by_name(registries):
         def forward(self, x, label):
             return self.decoder(self.encoder(x) * (label @ self.gate))
 
-    found = compare("bars", ["dae", "gated"], seeds=2, settings=Settings(steps=200, width=32))
-    assert found.shape.classes == 3
-    gap = {name: rows["auroc_interclass"]["mean"] for name, rows in found.summary().items()}
+    comparison = compare("bars", ["dae", "gated"], seeds=2, settings=Settings(steps=200, width=32))
+    assert comparison.shape.classes == 3
+    gap = {name: rows["auroc_interclass"]["mean"] for name, rows in comparison.summary().items()}
     assert gap["gated"] > gap["dae"] + 0.1
 
 
-def test_the_toy_imports_no_image_model():
-    names = ["toy"] + [f"toy.{path.stem}" for path in ROOT.glob("*.py") if path.stem != "__init__"]
-    said = f"import sys, {', '.join(names)}; print(*(n for n in sys.modules if n.startswith('mintad.')))"
-    loaded = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True, cwd=ROOT.parent)
-    parts = {name.split(".")[1] for name in loaded.stdout.split()}
-    assert "errors" in parts and not parts & {"model", "training", "pipeline", "features", "baselines", "scoring"}
+def imports_of(package, path):
+    """Modules of a package that a file imports anywhere, also inside functions."""
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+    return {name for name in names if name.split(".")[0] == package}
+
+
+def test_the_toy_uses_three_modules_of_mintad_and_no_image_model():
+    used = set.union(*(imports_of("mintad", path) for path in ROOT.glob("*.py")))
+    assert used == {"mintad.errors", "mintad.threads", "mintad.plots.theme"}
+
+
+def test_of_mintad_only_the_course_uses_the_toy():
+    package = ROOT.parent / "mintad"
+    users = {path.relative_to(package).parts[0] for path in package.rglob("*.py") if imports_of("toy", path)}
+    assert users == {"course"}
 
 
 def test_files_are_short():

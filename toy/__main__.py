@@ -1,41 +1,43 @@
-"""Command line: ``python -m toy list | run | grid | figures``."""
+"""Command line: ``python -m toy list | run | grid | figures``.
+
+Commands import what they need, because PyTorch, pandas and scikit-learn take seconds to load and `--help` needs none.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import pandas as pd
 import typer
 
 from mintad.errors import MintadError
-from mintad.threads import limit_threads
-from toy.experiment import Comparison, compare
-from toy.measures import MEASURES, PRICES, interval
-from toy.models import MODELS
 from toy.settings import Settings, ToyError
-from toy.shapes import SHAPES
-from toy.sweeps import sweep
+
+if TYPE_CHECKING:
+    from toy.experiment import Comparison
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="2-D experiments: identical shortcut, interference.")
-DEFAULT = Settings()
-Names = Annotated[str | None, typer.Option(help="models, separated by commas; all if left out")]
-Json = Annotated[bool, typer.Option("--json", help="print JSON and nothing else")]
-Seeds = Annotated[int, typer.Option(help="seeds")]
+Names = Annotated[str | None, typer.Option(help="models, separated by commas; all by default")]
+Json = Annotated[bool, typer.Option("--json", help="print nothing but JSON")]
+Seeds = Annotated[int, typer.Option(help="number of seeds")]
 Tpr = Annotated[float, typer.Option(help="true positive rate of the threshold")]
-Classes = Annotated[int | None, typer.Option(help="classes of the shape")]
-Sigma = Annotated[float, typer.Option(help="deviation of the input jitter")]
-Width = Annotated[int, typer.Option(help="units of a hidden layer")]
-Depth = Annotated[int, typer.Option(help="hidden layers")]
+Classes = Annotated[int | None, typer.Option(help="number of classes; the shape's usual one by default")]
+Sigma = Annotated[float, typer.Option(help="standard deviation of the input jitter")]
+Width = Annotated[int, typer.Option(help="units of each hidden layer")]
+Depth = Annotated[int, typer.Option(help="number of hidden layers")]
 Activation = Annotated[str, typer.Option(help="relu, tanh or silu")]
 Steps = Annotated[int, typer.Option(help="training steps")]
 
 
 @app.command("list")
 def list_all(as_json: Json = False) -> None:
-    """Shapes, models and measures."""
+    """List shapes, models and measures."""
+    from toy.measures import MEASURES, PRICES
+    from toy.models import MODELS
+    from toy.shapes import SHAPES
+
     shapes = {name: {"least": s.least, "most": s.most, "usual": s.usual} for name, s in SHAPES.items()}
     models = {name: (kind.build.__doc__ or "").splitlines()[0] for name, kind in MODELS.items()}
     if as_json:
@@ -59,25 +61,30 @@ def run(
     seeds: Seeds = 5,
     tpr: Tpr = 0.95,
     classes: Classes = None,
-    sigma: Sigma = DEFAULT.sigma,
-    width: Width = DEFAULT.width,
-    depth: Depth = DEFAULT.depth,
-    activation: Activation = DEFAULT.activation,
-    steps: Steps = DEFAULT.steps,
-    context: Annotated[bool, typer.Option(help="also scikit-learn's detectors")] = False,
+    sigma: Sigma = Settings.sigma,
+    width: Width = Settings.width,
+    depth: Depth = Settings.depth,
+    activation: Activation = Settings.activation,
+    steps: Steps = Settings.steps,
+    context: Annotated[bool, typer.Option(help="also measure scikit-learn's detectors")] = False,
     out: Annotated[Path | None, typer.Option(help="folder for a page of figures and a CSV")] = None,
     as_json: Json = False,
 ) -> None:
-    """Train all models on a shape and print their measures, mean and 95 % interval over the seeds."""
+    """Train models on a shape and print their measures: mean and 95 % interval over the seeds."""
+    from toy.experiment import compare
+    from toy.measures import MEASURES
+
+    _limit_threads()
     settings = Settings(sigma=sigma, width=width, depth=depth, activation=activation, steps=steps)
-    names = _names(models)
-    found = compare(shape, names, classes=classes, seeds=seeds, tpr=tpr, settings=settings, context=context)
+    options = {"classes": classes, "seeds": seeds, "tpr": tpr, "settings": settings, "context": context}
+    comparison = compare(shape, _names(models), **options)
     if out is not None:
-        _write(found, out)
+        _write(comparison, out)
     if as_json:
-        print(json.dumps({"shape": found.shape.name, "models": _public(found)}))
+        measured = {model: {name: rows[name] for name in MEASURES} for model, rows in comparison.summary().items()}
+        print(json.dumps({"shape": comparison.shape.name, "models": measured}))
         return
-    print(_text(found))
+    print(_text(comparison))
     if out is not None:
         print(f"figures: {out / 'figures.html'}")
 
@@ -90,21 +97,27 @@ def grid(
     seeds: Seeds = 5,
     tpr: Tpr = 0.95,
     classes: Classes = None,
-    sigma: Sigma = DEFAULT.sigma,
-    width: Width = DEFAULT.width,
-    depth: Depth = DEFAULT.depth,
-    activation: Activation = DEFAULT.activation,
-    steps: Steps = DEFAULT.steps,
+    sigma: Sigma = Settings.sigma,
+    width: Width = Settings.width,
+    depth: Depth = Settings.depth,
+    activation: Activation = Settings.activation,
+    steps: Steps = Settings.steps,
     out: Annotated[Path | None, typer.Option(help="CSV for the tidy table")] = None,
     as_json: Json = False,
 ) -> None:
-    """Vary one setting on a shape."""
-    name, equals, values = vary.partition("=")
-    if not equals or not values:
+    """Vary one setting on a shape and print the measures for each value."""
+    name, equals, texts = vary.partition("=")
+    if not equals or not texts:
         raise ToyError(f"--vary {vary}: write NAME=VALUE,VALUE, for example width=8,32,128")
-    tried = [_value(name, value) for value in values.split(",")]
+    values = [_value(name, text) for text in texts.split(",")]
+    import pandas as pd
+
+    from toy.measures import interval
+    from toy.sweeps import sweep
+
+    _limit_threads()
     settings = Settings(sigma=sigma, width=width, depth=depth, activation=activation, steps=steps)
-    table = sweep(shape, name, tried, _names(models), classes=classes, seeds=seeds, tpr=tpr, settings=settings)
+    table = sweep(shape, name, values, _names(models), classes=classes, seeds=seeds, tpr=tpr, settings=settings)
     groups = table.groupby(["setting_value", "model", "measure"], sort=False)["value"]
     rows = [dict(zip((name, "model", "measure"), key, strict=True)) | interval(part) for key, part in groups]
     if out is not None:
@@ -119,42 +132,45 @@ def grid(
 @app.command("figures")
 def paper_figures(
     out: Annotated[Path, typer.Option(help="folder for figure_1.html, figure_5.html, figure_6.html and figure_7.html")],
-    steps: Steps = DEFAULT.steps,
+    steps: Steps = Settings.steps,
 ) -> None:
-    """Draw the paper's figures 1, 5, 6 and 7 anew."""
+    """Train and draw the paper's figures 1, 5, 6 and 7."""
     from toy.paper import FIGURES
 
+    _limit_threads()
     out.mkdir(parents=True, exist_ok=True)
     for name, draw in FIGURES.items():
         draw(settings=Settings(steps=steps)).write_html(out / f"{name}.html")
         print(out / f"{name}.html")
 
 
-def _public(found: Comparison) -> dict:
-    return {name: {m: rows[m] for m in MEASURES} for name, rows in found.summary().items()}
+def _limit_threads() -> None:
+    from mintad.threads import limit_threads
+
+    limit_threads(2)  # the networks are small, so more threads only wait for each other
 
 
-def _text(found: Comparison) -> str:
-    lines = {}
-    for name, rows in found.summary().items():
-        cells = {}
-        for measure, one in rows.items():
-            half = "" if one["high"] is None else f" ±{one['high'] - one['mean']:.2f}"
-            cells[measure] = "" if one["mean"] is None else f"{one['mean']:.2f}{half}"
-        lines[name] = cells
-    return pd.DataFrame.from_dict(lines, orient="index").to_string()
+def _text(comparison: Comparison) -> str:
+    import pandas as pd
+
+    def cell(values: dict[str, float | None]) -> str:
+        half_width = "" if values["high"] is None else f" ±{values['high'] - values['mean']:.2f}"
+        return "" if values["mean"] is None else f"{values['mean']:.2f}{half_width}"
+
+    return pd.DataFrame(comparison.summary()).T.map(cell).to_string()
 
 
-def _write(found: Comparison, out: Path) -> None:
+def _write(comparison: Comparison, out: Path) -> None:
     from toy import charts, figures
 
     out.mkdir(parents=True, exist_ok=True)
-    found.table.to_csv(out / "measures.csv", index=False)
-    networks = [name for name, one in found.decisions.items() if one.detector.reconstruct is not None]
-    drawn = [charts.measure_bars(found), figures.boundaries(found), figures.vector_field(found, networks)]
-    parts = [f.to_html(full_html=False, include_plotlyjs=n == 0) for n, f in enumerate(drawn)]
-    head = "<!doctype html><meta charset='utf-8'><title>toy</title>"
-    (out / "figures.html").write_text(head + "\n".join(parts), encoding="utf-8")
+    comparison.table.to_csv(out / "measures.csv", index=False)
+    networks = [name for name, decisions in comparison.decisions.items() if decisions.detector.reconstruct is not None]
+    arrows = figures.vector_field(comparison, networks)
+    drawn = [charts.measure_bars(comparison), figures.boundaries(comparison), arrows]
+    parts = [figure.to_html(full_html=False, include_plotlyjs=n == 0) for n, figure in enumerate(drawn)]
+    page = "\n".join(["<!doctype html><meta charset='utf-8'><title>toy</title>", *parts])
+    (out / "figures.html").write_text(page, encoding="utf-8")
 
 
 def _names(text: str | None) -> list[str] | None:
@@ -172,10 +188,10 @@ def _value(name: str, text: str) -> float | str:
 
 
 def main() -> None:
-    limit_threads(2)  # the networks are small: more threads only wait
+    """Run a command; print the message of an error and exit with code 2."""
     try:
         app()
-    except (MintadError, OSError) as error:  # OSError: --out cannot be written
+    except (MintadError, OSError) as error:  # OSError: --out cannot be written to
         print(f"toy: {error}", file=sys.stderr)
         sys.exit(2)
 

@@ -1,4 +1,4 @@
-"""Charts of the measures: bars with intervals, and what a setting buys and costs (Fig. 7)."""
+"""Charts of the measures: bars with intervals, and what a setting gains and costs (Fig. 7)."""
 
 from __future__ import annotations
 
@@ -13,20 +13,19 @@ from toy.experiment import Comparison
 from toy.measures import MEASURES, interval
 
 BEST = {"projection_index": 1, "interclass_accepted": 0, "area_ratio": 1, "auroc_uniform": 1, "auroc_interclass": 1}
-"""What a perfect detector has."""
+"""Measure -> value of a perfect detector."""
 
 
 def measure_bars(comparison: Comparison, measures: Sequence[str] = tuple(MEASURES)) -> go.Figure:
-    """Means over the seeds with 95 % intervals, a panel a measure; dotted: the best possible."""
+    """Draw the means over the seeds with 95 % intervals, one panel per measure; the best possible value is dotted."""
     summary = comparison.summary()
     names = list(summary)
     shown = [m for m in measures if any(summary[name][m]["mean"] is not None for name in names)]
     figure = make_subplots(1, len(shown), subplot_titles=[m.replace("_", " ") for m in shown], shared_yaxes=True)
     for column, measure in enumerate(shown, start=1):
-        found = [summary[name][measure] for name in names]
-        means = [one["mean"] for one in found]
-        up = [(one["high"] or one["mean"] or 0) - (one["mean"] or 0) for one in found]
-        error = {"array": up, "color": INK}
+        intervals = [summary[name][measure] for name in names]
+        means = [entry["mean"] for entry in intervals]
+        error = {"array": [_half_width(entry) for entry in intervals], "color": INK}
         figure.add_bar(y=names, x=means, orientation="h", error_x=error, marker_color=OKABE_ITO[0], row=1, col=column)
         if measure in BEST:
             figure.add_vline(x=BEST[measure], line={"color": INK, "dash": "dot"}, row=1, col=column)
@@ -41,11 +40,12 @@ def measure_bars(comparison: Comparison, measures: Sequence[str] = tuple(MEASURE
 def what_a_setting_buys(
     table: pd.DataFrame, *, gain: str = "interclass_accepted", price: str = "raggedness"
 ) -> go.Figure:
-    """Fig. 7 with its price: a measure and what it costs over the values of a setting, a line a model, 95 % intervals.
+    """Draw Fig. 7 with its price: two measures over the values of a setting, one line per model, 95 % intervals.
 
     Args:
-        table: of `toy.sweeps.sweep`.
-        gain, price: measures.
+        table: result of `toy.sweeps.sweep`.
+        gain: measure that the setting should improve.
+        price: measure that shows what the improvement costs.
     """
     setting = table["setting"].iloc[0]
     figure = make_subplots(
@@ -54,12 +54,11 @@ def what_a_setting_buys(
     for n, (model, rows) in enumerate(table.groupby("model", sort=False)):
         for column, measure in enumerate((gain, price), start=1):
             groups = rows[rows["measure"] == measure].groupby("setting_value")["value"]
-            found = {value: interval(group) for value, group in groups}
-            up = [(one["high"] if one["high"] is not None else one["mean"]) - one["mean"] for one in found.values()]
+            intervals = {value: interval(group) for value, group in groups}
             figure.add_scatter(
-                x=list(found),
-                y=[one["mean"] for one in found.values()],
-                error_y={"array": up},
+                x=list(intervals),
+                y=[entry["mean"] for entry in intervals.values()],
+                error_y={"array": [_half_width(entry) for entry in intervals.values()]},
                 name=model,
                 legendgroup=model,
                 showlegend=column == 1,
@@ -67,7 +66,14 @@ def what_a_setting_buys(
                 row=1,
                 col=column,
             )
-    wide = table["setting_value"].max() > 20 * table["setting_value"].min() > 0
-    figure.update_xaxes(title=setting, type="log" if wide else "linear", tickvals=sorted(set(table["setting_value"])))
+    spans_decades = table["setting_value"].max() > 20 * table["setting_value"].min() > 0
+    figure.update_xaxes(
+        title=setting, type="log" if spans_decades else "linear", tickvals=sorted(set(table["setting_value"]))
+    )
     title = f"{table['shape'].iloc[0]}: what {setting} buys, and what it costs"
     return figure.update_layout(template=template(), title=title, height=400, width=860)
+
+
+def _half_width(entry: dict[str, float | None]) -> float:
+    """Return half the width of an interval of `toy.measures.interval`; 0 where there is none."""
+    return 0 if entry["high"] is None else entry["high"] - entry["mean"]

@@ -1,4 +1,4 @@
-"""What a researcher would otherwise use: scikit-learn's detectors on the same points, pooled and one per class."""
+"""Scikit-learn's detectors on the same points, for context: on all classes together and one per class."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ CONTEXT: dict[str, Callable[[int], Any]] = {
     "kde": lambda seed: KernelDensity(bandwidth=0.06),
     "gmm": lambda seed: GaussianMixture(n_components=10, random_state=seed, reg_covar=1e-4),
 }
-"""Name -> detector from a seed. Widths are set once for all shapes, to about half the thickness of their strokes."""
+"""Name -> detector from a seed. Bandwidths are the same for all shapes: about half the thickness of their strokes."""
 
 
 def context_detector(
     name: str, data: Sequence[tuple[np.ndarray, np.ndarray]], classes: int, *, separate: bool
 ) -> Detector:
-    """A detector fitted for every seed.
+    """Fit a detector for every seed.
 
     Args:
         name: one of `CONTEXT`.
         data: training points (n, 2) and labels (n,) of every seed.
         classes: K.
-        separate: one per class (it is then told the class, see `toy.decisions`), else one on all points.
+        separate: fit one per class, which then needs the label (see `toy.decisions`); else one on all points.
     """
     fitted = []
     for seed, (points, labels) in enumerate(data):
@@ -40,6 +40,8 @@ def context_detector(
         fitted.append([CONTEXT[name](seed).fit(part) for part in parts])
 
     def raw(points_P2: np.ndarray) -> np.ndarray:
-        return np.stack([np.stack([-one.score_samples(points_P2) for one in views], axis=1) for views in fitted])
+        return np.stack(
+            [np.stack([-estimator.score_samples(points_P2) for estimator in views], axis=1) for views in fitted]
+        )
 
-    return Detector(f"{name}_separate" if separate else name, raw, told=separate)
+    return Detector(f"{name}_separate" if separate else name, raw, needs_label=separate)

@@ -1,9 +1,10 @@
-"""From raw scores to decisions: thresholds at a true positive rate on held-out normals, one score for every point.
+"""Decisions from raw scores: thresholds at a true positive rate on held-out normals, and one score for every point.
 
-A detector gives raw scores (S, P, V), larger = stranger: S seeds, P points, V views. A detector that is not told the
-class has one view. One that is told has a view per class, "if this point were of class k". A test point of the plane
-carries no label, so a told detector accepts it if *any* class would: that is the kindest reading of being told, and
-for the inter-class region the one that says most. Each view has its own threshold, from that class's normals.
+A detector gives raw scores (S, P, V): S seeds, P points, V views; a larger score is more anomalous. A detector that
+works without labels has one view. A detector that needs the label has one view per class, "if this point were of class
+k". A test point of the plane has no label, so such a detector accepts a point if *any* class would. This is the reading
+that favours it most, and it is the strictest test of what it accepts between classes. Each view has its own threshold,
+fitted to the normals of its class.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from toy.settings import ToyError
 
 @dataclass(frozen=True)
 class Detector:
-    """Raw scores, and reconstructions where there are any."""
+    """A detector's raw scores, and its reconstructions where it has any."""
 
     name: str
     raw: Callable[[np.ndarray], np.ndarray]
     """points (P, 2) -> raw scores (S, P, V)."""
-    told: bool
+    needs_label: bool
+    """Whether it must be given the class of a point."""
     reconstruct: Callable[[np.ndarray], np.ndarray] | None = None
     """points (P, 2) -> reconstructions (S, P, V, 2)."""
 
@@ -38,26 +40,26 @@ class Decisions:
     """Raw score that counts as 0: 0 for distances, the normals' median for scikit-learn's scores."""
     threshold_SV: np.ndarray
     of_classes: tuple[Decisions, ...] = ()
-    """The decisions for one class alone: its view if the detector is told, its threshold in any case."""
+    """The decisions for each class alone: its view if the detector needs the label, its threshold in any case."""
 
     def scores_of(self, raw_SPV: np.ndarray) -> np.ndarray:
-        """Scores (S, P) for the detector's raw ones: the smallest over the views."""
+        """Return scores (S, P) from raw ones (S, P, V): the smallest over the views."""
         return self._standardised(raw_SPV).min(axis=2)
 
     def view_scores(self, points_P2: np.ndarray) -> np.ndarray:
-        """Scores (S, P, V) under every view; 1 or less is accepted."""
+        """Return the scores (S, P, V) under every view; 1 or less is accepted."""
         return self._standardised(self.detector.raw(points_P2))
 
     def scores(self, points_P2: np.ndarray) -> np.ndarray:
-        """Scores (S, P): the smallest over the views."""
+        """Return the scores (S, P): the smallest over the views."""
         return self.view_scores(points_P2).min(axis=2)
 
     def accepts(self, points_P2: np.ndarray) -> np.ndarray:
-        """Whether each point is called normal, (S, P)."""
+        """Return whether each point is called normal, (S, P)."""
         return self.scores(points_P2) <= 1
 
     def of_class(self, k: int | None) -> Decisions:
-        """The decisions for class k: a threshold that its own held-out normals fix; None for all classes together.
+        """Return the decisions for class k, with a threshold from its own held-out normals; for all classes if None.
 
         Raises:
             ToyError: no such class.
@@ -73,11 +75,11 @@ class Decisions:
 
 
 def decide(detector: Detector, held_out: Sequence[np.ndarray], tpr: float) -> Decisions:
-    """Fit the thresholds, for all classes together and for each alone.
+    """Fit a detector's thresholds, for all classes together and for each alone.
 
     Args:
-        detector: to be thresholded.
-        held_out: normal points (n, 2) of every class, seen by no training.
+        detector: gives the raw scores.
+        held_out: normal points (n, 2) of every class that no training has seen.
         tpr: share of held-out normals that must be accepted, in (0, 1).
 
     Raises:
@@ -85,14 +87,14 @@ def decide(detector: Detector, held_out: Sequence[np.ndarray], tpr: float) -> De
     """
     check_tpr(tpr)
     raw = [detector.raw(points) for points in held_out]
-    own = [scores[:, :, [k if detector.told else 0]] for k, scores in enumerate(raw)]
-    alone = tuple(_fit(_view(detector, k), [scores], tpr) for k, scores in enumerate(own))
-    together = _fit(detector, own if detector.told else [np.concatenate(own, axis=1)], tpr)
+    by_class = [scores[:, :, [k if detector.needs_label else 0]] for k, scores in enumerate(raw)]
+    alone = tuple(_fit(_view(detector, k), [scores], tpr) for k, scores in enumerate(by_class))
+    together = _fit(detector, by_class if detector.needs_label else [np.concatenate(by_class, axis=1)], tpr)
     return dataclasses.replace(together, of_classes=alone)
 
 
 def _fit(detector: Detector, views: Sequence[np.ndarray], tpr: float) -> Decisions:
-    """Thresholds from the raw scores (S, n, 1) of the normals that each view answers for."""
+    """Fit one threshold per view to the raw scores (S, n, 1) of the normals that the view is responsible for."""
     threshold = np.concatenate([np.quantile(view, tpr, axis=1, method="higher") for view in views], axis=1)
     zero = np.zeros_like(threshold)
     if detector.reconstruct is None:
@@ -101,8 +103,8 @@ def _fit(detector: Detector, views: Sequence[np.ndarray], tpr: float) -> Decisio
 
 
 def _view(detector: Detector, k: int) -> Detector:
-    """The detector seen as class k alone."""
-    if not detector.told:
+    """Return the detector restricted to its view of class k."""
+    if not detector.needs_label:
         return detector
     reconstruct = detector.reconstruct
     return dataclasses.replace(
@@ -113,6 +115,6 @@ def _view(detector: Detector, k: int) -> Detector:
 
 
 def check_tpr(tpr: float) -> None:
-    """Raises ToyError unless 0 < tpr < 1."""
+    """Raise ToyError unless 0 < tpr < 1."""
     if not 0 < tpr < 1:
         raise ToyError(f"tpr must lie between 0 and 1, both excluded, not {tpr}; 0.95 is usual")

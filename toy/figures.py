@@ -1,4 +1,4 @@
-"""Figures of the plane (Figs 1, 5, 6, 7): each takes a `Comparison` or a table and returns a `go.Figure`."""
+"""Figures of the plane (Figs 1, 5, 6 and 7); each function takes a `Comparison` and returns a `go.Figure`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from mintad.plots.theme import ANOMALOUS, INK, SCORE_COLOURS
-from toy.canvas import dots, panels, place, scatter, square
+from toy.canvas import class_points, panel_at, panels, scatter, square
 from toy.decisions import Decisions
 from toy.experiment import Comparison, decisions_at
 from toy.geometry import WINDOW, lattice
@@ -29,7 +29,7 @@ GRID = 81
 
 
 def shapes_gallery(names: Sequence[str], *, points: int = 400, seed: int = 0, columns: int = 4) -> go.Figure:
-    """Samples of named shapes; class = hue."""
+    """Draw samples of named shapes; the class sets the hue."""
     figure = panels(list(names), columns)
     for n, name in enumerate(names):
         shape = make_shape(name)
@@ -47,19 +47,19 @@ def boundaries(
     columns: int = 4,
     title: str = "",
 ) -> go.Figure:
-    """What each model accepts (shaded) at the threshold, over the training points of a seed (Figs 1 and 5).
+    """Draw what each model accepts (shaded) at the threshold, over the training points of a seed (Figs 1 and 5).
 
     Args:
-        comparison: of all models drawn.
+        comparison: holds all models that are drawn.
         models: names; all if None.
-        seed: whose networks.
-        of_class: for this class alone, see `Decisions.of_class`; None for all classes.
-        columns: panels in a row.
-        title: of the figure; empty for one that says what is shaded.
+        seed: whose networks are drawn.
+        of_class: draw the decisions for this class alone, see `Decisions.of_class`; None for all classes.
+        columns: panels per row.
+        title: of the figure; if empty, it says what is shaded.
     """
     names = list(models or comparison.decisions)
-    who = "" if of_class is None else f" of class {of_class}"
-    title = title or f"Shaded: accepted when {comparison.tpr:.0%} of held-out normals{who} are (seed {seed})"
+    owner = "" if of_class is None else f" of class {of_class}"
+    title = title or f"Shaded: accepted when {comparison.tpr:.0%} of held-out normals{owner} are (seed {seed})"
     drawn = [(TITLES.get(name, name), comparison, name) for name in names]
     return boundary_panels(drawn, seed=seed, of_class=of_class, columns=columns, title=title)
 
@@ -72,25 +72,26 @@ def boundary_panels(
     of_class: int | None = None,
     columns: int = 4,
 ) -> go.Figure:
-    """A panel for each (title, comparison, model): shapes, models or settings side by side (Figs 5, 6 and 7)."""
+    """Draw one panel for each (title, comparison, model): shapes, models or settings side by side (Figs 5, 6, 7)."""
     figure = panels([heading for heading, _, _ in drawn], columns)
     for n, (_, comparison, model) in enumerate(drawn):
-        figure.add_trace(accepted_area(comparison.decisions[model].of_class(of_class), seed), **place(n, columns))
+        figure.add_trace(accepted_area(comparison.decisions[model].of_class(of_class), seed), **panel_at(n, columns))
         scatter(figure, comparison.data[seed].points[::3], comparison.data[seed].labels[::3], n, columns)
     return square(figure, len(drawn), columns, title)
 
 
 def three_panels(comparison: Comparison, *, seed: int = 0) -> go.Figure:
-    """Fig. 1: the autoencoder copies, the denoising one confuses classes, the class-aware one keeps them apart."""
+    """Draw Fig. 1: the autoencoder copies, the denoising one confuses classes, the class-aware one separates them."""
     summary = comparison.summary()
     names = ["ae", "dae", "inr_unlabelled"]
     shares = [summary[name].get("interclass_accepted", {}).get("mean") for name in names]
-    said = ", ".join("–" if share is None else f"{share:.0%}" for share in shares)
-    return boundaries(comparison, names, seed=seed, columns=3, title=f"Accepted between the classes: {said}")
+    percentages = ", ".join("–" if share is None else f"{share:.0%}" for share in shares)
+    title = f"Accepted between the classes: {percentages}"
+    return boundaries(comparison, names, seed=seed, columns=3, title=title)
 
 
 def accepted_area(decisions: Decisions, seed: int) -> go.Contour:
-    """Shaded area of scores up to 1, with its boundary (plotly shades where its constraint does *not* hold)."""
+    """Return the shaded area of scores up to 1 and its boundary (plotly shades where its constraint is *not* met)."""
     field = decisions.scores(lattice(GRID))[seed].clip(0, 4).reshape(GRID, GRID).astype(np.float16)
     axis = np.linspace(-WINDOW, WINDOW, GRID).round(4)
     return go.Contour(
@@ -108,17 +109,17 @@ def accepted_area(decisions: Decisions, seed: int) -> go.Contour:
 def error_maps(
     comparison: Comparison, models: Sequence[str], *, seed: int = 0, of_class: int | None = None, columns: int = 4
 ) -> go.Figure:
-    """Score over the plane on one scale, 1 at the threshold; above 3 all is drawn alike. For a class or for all."""
+    """Draw the scores over the plane on one scale, cut at 3 (the threshold is 1), for one class or for all."""
     figure = panels([TITLES.get(name, name) for name in models], columns)
     axis = np.linspace(-WINDOW, WINDOW, GRID).round(4)
     for n, name in enumerate(models):
         decisions = comparison.decisions[name].of_class(of_class)
         field = decisions.scores(lattice(GRID))[seed].clip(0, 3).reshape(GRID, GRID)
         heat = go.Heatmap(x=axis, y=axis, z=field.astype(np.float32), coloraxis="coloraxis", hoverinfo="z")
-        figure.add_trace(heat, **place(n, columns))
+        figure.add_trace(heat, **panel_at(n, columns))
         line = accepted_area(decisions, seed)
         figure.add_trace(
-            line.update(fillcolor="rgba(0,0,0,0)", line={"color": "white", "width": 2}), **place(n, columns)
+            line.update(fillcolor="rgba(0,0,0,0)", line={"color": "white", "width": 2}), **panel_at(n, columns)
         )
     scale = {"colorscale": SCORE_COLOURS, "cmin": 0, "cmax": 3, "colorbar": {"title": "score", "thickness": 12}}
     title = "Score over the plane; the white line is the threshold"
@@ -128,7 +129,7 @@ def error_maps(
 def vector_field(
     comparison: Comparison, models: Sequence[str], *, seed: int = 0, columns: int = 3, arrows: int = 19
 ) -> go.Figure:
-    """Arrows from x to its reconstruction; for a model that is told the class, to the class it fits best."""
+    """Draw arrows from x to its reconstruction; for a model that needs the label, to the one of the best class."""
     figure = panels([TITLES.get(name, name) for name in models], columns)
     points = lattice(arrows)
     for n, name in enumerate(models):
@@ -138,7 +139,9 @@ def vector_field(
         target = decisions.detector.reconstruct(points)[seed][np.arange(len(points)), view]
         x, y = (np.stack([points[:, k], target[:, k], np.full(len(points), np.nan)], 1).ravel() for k in (0, 1))
         line = {"color": INK, "width": 1}
-        figure.add_scatter(x=x, y=y, mode="lines", line=line, showlegend=False, hoverinfo="skip", **place(n, columns))
+        figure.add_scatter(
+            x=x, y=y, mode="lines", line=line, showlegend=False, hoverinfo="skip", **panel_at(n, columns)
+        )
         tip = {"color": ANOMALOUS, "size": 3}
         figure.add_scatter(
             x=target[:, 0],
@@ -147,7 +150,7 @@ def vector_field(
             marker=tip,
             showlegend=False,
             hoverinfo="skip",
-            **place(n, columns),
+            **panel_at(n, columns),
         )
     summary = comparison.summary()
     values = ", ".join(f"{summary[name]['projection_index']['mean']:.2f}" for name in models)
@@ -156,20 +159,20 @@ def vector_field(
 
 
 def training_animation(comparison: Comparison, model: str, steps: Sequence[int], *, seed: int = 0) -> go.Figure:
-    """The boundary at recorded training steps: a slider over frames, the last step drawn first for readers on paper."""
+    """Draw the boundary at recorded training steps, with a slider; a printed page shows the last step."""
     areas = {step: accepted_area(decisions_at(comparison, model, step), seed) for step in steps}
     figure = go.Figure(areas[steps[-1]])
     for k in range(comparison.shape.classes):
         chosen = comparison.data[seed].points[comparison.data[seed].labels == k][::2]
-        figure.add_scatter(**dots(chosen, k))
+        figure.add_scatter(**class_points(chosen, k))
     figure.frames = [go.Frame(data=[area], traces=[0], name=str(step)) for step, area in areas.items()]
     jump = {"frame": {"duration": 0, "redraw": True}, "mode": "immediate"}
     marks = [{"label": str(step), "method": "animate", "args": [[str(step)], jump]} for step in steps]
     play = {"frame": {"duration": 400, "redraw": True}, "fromcurrent": False}
     button = {"label": "▶ play", "method": "animate", "args": [[str(step) for step in steps], play]}
-    shown = {"prefix": "training step "}
-    slider = {"steps": marks, "active": len(steps) - 1, "currentvalue": shown, "pad": {"t": 30}, "x": 0.16, "len": 0.84}
-    below = {"x": 0, "xanchor": "left", "y": -0.12, "yanchor": "top"}  # beside the slider, clear of the title
+    slider = {"steps": marks, "active": len(steps) - 1, "currentvalue": {"prefix": "training step "}}
+    slider |= {"pad": {"t": 30}, "x": 0.16, "len": 0.84}
+    below = {"x": 0, "xanchor": "left", "y": -0.12, "yanchor": "top"}  # next to the slider, clear of the title
     figure.update_layout(sliders=[slider], updatemenus=[{"type": "buttons", "buttons": [button], **below}])
     square(figure, 1, 1, f"{TITLES.get(model, model)}: what is accepted, step by step")
     return figure.update_layout(width=560, height=640, showlegend=comparison.shape.classes > 1)

@@ -1,4 +1,4 @@
-"""Points, segments and regions of the plane: exact distances, nearest points, uniform samples."""
+"""Points, segments and regions of the plane, with exact distances, nearest points and uniform samples."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 WINDOW = 1.5
-"""Experiments live in the square [-1.5, 1.5]²."""
+"""All experiments take place in the square [-1.5, 1.5]²."""
 
 
 def nearest_on_segments(points_P2: np.ndarray, segments_S22: np.ndarray) -> np.ndarray:
-    """The nearest point (P, 2) on any of the segments (S, 2 ends, 2); a segment may be a single point."""
+    """Return the nearest point (P, 2) on any of the segments (S, 2 ends, 2); a segment may be a single point."""
     start, along = segments_S22[:, 0], segments_S22[:, 1] - segments_S22[:, 0]
     length2 = (along**2).sum(-1)
     share = ((points_P2[:, None] - start) * along).sum(-1) / np.where(length2 > 0, length2, 1)
@@ -36,13 +36,13 @@ class Region:
     weight: float = 1.0
 
     def distance(self, points_P2: ArrayLike) -> np.ndarray:
-        """Distance (P,) to the support, 0 inside."""
+        """Return the distance (P,) to the support; 0 inside."""
         points = np.asarray(points_P2, dtype=float)
         gap = np.linalg.norm(points - nearest_on_segments(points, self.segments), axis=1)
         return (gap - self.radius).clip(0)
 
     def project(self, points_P2: ArrayLike) -> np.ndarray:
-        """The nearest point (P, 2) of the support; points inside stay."""
+        """Return the nearest point (P, 2) of the support; points inside stay where they are."""
         points = np.asarray(points_P2, dtype=float)
         foot = nearest_on_segments(points, self.segments)
         step = points - foot
@@ -50,18 +50,18 @@ class Region:
         return foot + step * np.minimum(1, self.radius / np.where(gap > 0, gap, 1))
 
     def sample(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """`n` points (n, 2), uniform on the support: drawn from its bounding box until they fall inside."""
+        """Draw `n` points (n, 2) uniformly from the support, keeping those of its bounding box that fall inside."""
         low = self.segments.min((0, 1)) - self.radius
         high = self.segments.max((0, 1)) + self.radius
-        found = np.empty((0, 2))
-        while len(found) < n:
-            drawn = rng.uniform(low, high, size=(4 * n + 16, 2))
-            found = np.concatenate([found, drawn[self.distance(drawn) == 0]])
-        return found[:n]
+        inside = np.empty((0, 2))
+        while len(inside) < n:
+            candidates = rng.uniform(low, high, size=(4 * n + 16, 2))
+            inside = np.concatenate([inside, candidates[self.distance(candidates) == 0]])
+        return inside[:n]
 
 
 def polyline(points: ArrayLike, *, closed: bool = False) -> np.ndarray:
-    """Segments (S, 2, 2) along points (S + 1, 2); a single point makes one segment of length 0."""
+    """Return the segments (S, 2, 2) along points (S + 1, 2); a single point makes one segment of length 0."""
     points = np.asarray(points, dtype=float).reshape(-1, 2)
     if len(points) == 1:
         return np.stack([points, points], axis=1)
@@ -71,13 +71,13 @@ def polyline(points: ArrayLike, *, closed: bool = False) -> np.ndarray:
 
 
 def arc(centre: ArrayLike, radius: float, start: float, end: float, pieces: int = 32) -> np.ndarray:
-    """Points (pieces + 1, 2) of an arc; angles in degrees, counter-clockwise from the right."""
+    """Return points (pieces + 1, 2) of an arc; angles in degrees, counter-clockwise from the right."""
     angle = np.radians(np.linspace(start, end, pieces + 1))
     return np.asarray(centre) + radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
 def lattice(n: int) -> np.ndarray:
-    """Points (n · n, 2) of a regular grid over the window, row by row from below."""
+    """Return the points (n · n, 2) of a regular grid over the window, row by row from below."""
     axis = np.linspace(-WINDOW, WINDOW, n)
     x, y = np.meshgrid(axis, axis)
     return np.stack([x.ravel(), y.ravel()], axis=1)

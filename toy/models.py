@@ -1,11 +1,12 @@
 """The networks: autoencoders with and without knowledge of the class (Figs 1 and 2 in the plane).
 
-A new model is one decorated class; `forward` gets points (B, 2) and one-hot labels (B, K) and returns the
-reconstruction (B, 2), and class logits (B, K) if it predicts the class itself. Many networks train at once: weights are
-then stacked, (M, ...), points (M, B, 2) and labels (M, B, K). A forward made of `mlp`, `Linear`, `@` and dimensions
-counted from the end runs on stacks as it stands; any other runs through `torch.func.vmap`, at about half the speed.
+A new model is one decorated class. Its `forward` gets points (B, 2) and one-hot labels (B, K) and returns the
+reconstruction (B, 2), and also class logits (B, K) if it predicts the class itself. Many networks train at once: their
+weights are then stacked, (M, ...), with points (M, B, 2) and labels (M, B, K). A forward made of `mlp`, `Linear`, `@`
+and dimensions counted from the end runs on stacks unchanged; any other runs through `torch.func.vmap`, at about half
+the speed.
 
-    @model("linear_label", jitter=True, told=True)
+    @model("linear_label", jitter=True, needs_label=True)
     class LinearLabel(nn.Module):
         def __init__(self, classes, settings):
             super().__init__()
@@ -21,13 +22,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mintad.errors import nearest
+from toy.layers import Linear, ModulatedSiren, mlp
 from toy.settings import Settings, ToyError
-
-ACTIVATION = {"relu": nn.ReLU, "tanh": nn.Tanh, "silu": nn.SiLU}
 
 
 @dataclass(frozen=True)
@@ -35,34 +34,34 @@ class ModelKind:
     """How a model is built and used."""
 
     build: type[nn.Module]
-    """Made with (classes, settings)."""
+    """Network class, called with (classes, settings)."""
     jitter: bool
-    """Trained to undo input jitter of `Settings.sigma`."""
-    told: bool
-    """Told the class of a point, in training and test alike."""
+    """Whether it is trained to undo input jitter of `Settings.sigma`."""
+    needs_label: bool
+    """Whether it must be given the class of a point, in training and in test."""
     separate: bool = False
-    """One network per class, trained on that class alone."""
+    """Whether there is one network per class, trained on that class alone."""
 
 
 MODELS: dict[str, ModelKind] = {}
 """Name -> kind, in the order of the reports."""
 
 
-def model(name: str, *, jitter: bool, told: bool, separate: bool = False) -> Callable[[type], type]:
-    """Register a network class under a name; see `ModelKind` for the arguments."""
+def model(name: str, *, jitter: bool, needs_label: bool, separate: bool = False) -> Callable[[type], type]:
+    """Register a network class under a name; `ModelKind` explains the arguments."""
 
     def register(build: type[nn.Module]) -> type[nn.Module]:
-        MODELS[name] = ModelKind(build, jitter, told, separate)
+        MODELS[name] = ModelKind(build, jitter, needs_label, separate)
         return build
 
     return register
 
 
 def find_models(names: Sequence[str] | None = None) -> dict[str, ModelKind]:
-    """The named models, or all.
+    """Return the named models, or all if `names` is None.
 
     Raises:
-        ToyError: an unknown name, or none at all.
+        ToyError: an unknown name, or an empty list of names.
     """
     for name in names or ():
         if name not in MODELS:
@@ -72,27 +71,9 @@ def find_models(names: Sequence[str] | None = None) -> dict[str, ModelKind]:
     return {name: MODELS[name] for name in names or MODELS}
 
 
-class Linear(nn.Linear):
-    """`nn.Linear` that also takes stacked weights (M, out, in) and biases (M, out) with inputs (M, B, in)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.weight.dim() == 2:
-            return F.linear(x, self.weight, self.bias)
-        return torch.baddbmm(self.bias.unsqueeze(-2), x, self.weight.mT)
-
-
-def mlp(inputs: int, outputs: int, settings: Settings, depth: int | None = None) -> nn.Sequential:
-    """`depth` hidden layers (default: the settings') of `settings.width` units."""
-    widths = [inputs] + [settings.width] * (settings.depth if depth is None else depth)
-    layers: list[nn.Module] = []
-    for before, after in zip(widths, widths[1:], strict=False):
-        layers += [Linear(before, after), ACTIVATION[settings.activation]()]
-    return nn.Sequential(*layers, Linear(widths[-1], outputs))
-
-
-@model("dae_separate", jitter=True, told=True, separate=True)
-@model("dae", jitter=True, told=False)
-@model("ae", jitter=False, told=False)  # decorators run from below: this one comes first
+@model("dae_separate", jitter=True, needs_label=True, separate=True)
+@model("dae", jitter=True, needs_label=False)
+@model("ae", jitter=False, needs_label=False)  # decorators run from below: this one comes first
 class Autoencoder(nn.Module):
     """A plain network from a point to itself (Fig. 5); wide enough to copy."""
 
@@ -101,23 +82,25 @@ class Autoencoder(nn.Module):
         self.net = mlp(2, 2, settings)
 
     def forward(self, x: Tensor, label: Tensor) -> Tensor:
+        """Reconstruct points (B, 2); the labels are not used."""
         return self.net(x)
 
 
-@model("label", jitter=True, told=True)
+@model("label", jitter=True, needs_label=True)
 class LabelInput(nn.Module):
-    """The one-hot label beside the point."""
+    """A plain network whose input is the point and its one-hot label."""
 
     def __init__(self, classes: int, settings: Settings) -> None:
         super().__init__()
         self.net = mlp(2 + classes, 2, settings)
 
     def forward(self, x: Tensor, label: Tensor) -> Tensor:
+        """Reconstruct points (B, 2), given one-hot labels (B, K)."""
         return self.net(torch.cat([x, label], -1))
 
 
 class _QueryModel(nn.Module):
-    """Encoder, a query that meets its output, decoder: the layout of the image model."""
+    """An encoder, a query that joins its output, and a decoder: the layout of the image model."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
@@ -126,10 +109,11 @@ class _QueryModel(nn.Module):
         self.decoder = mlp(2 * settings.width, 2, settings, settings.depth - half)
 
     def decode(self, x: Tensor, query: Tensor) -> Tensor:
+        """Reconstruct points (B, 2), given queries (B, width)."""
         return self.decoder(torch.cat([self.encoder(x), query], -1))
 
 
-@model("query_pool", jitter=True, told=True)
+@model("query_pool", jitter=True, needs_label=True)
 class QueryPool(_QueryModel):
     """A learned query for every class (Fig. 2b)."""
 
@@ -138,39 +122,13 @@ class QueryPool(_QueryModel):
         self.pool = nn.Parameter(torch.randn(classes, settings.width))
 
     def forward(self, x: Tensor, label: Tensor) -> Tensor:
+        """Reconstruct points (B, 2), given one-hot labels (B, K)."""
         return self.decode(x, label @ self.pool)
 
 
-class ModulatedSiren(nn.Module):
-    """``h_i = alpha_i * sin(W_i h_{i-1} + b_i)`` (Eq. 8), alpha from the class token by a ReLU network (Table 13).
-
-    There is one position, a learned z: a point of the plane is a single token.
-    """
-
-    def __init__(self, settings: Settings, layers: int = 2) -> None:
-        super().__init__()
-        width, self.omega = settings.width, settings.omega
-        self.position = nn.Parameter(torch.rand(3) * 2 - 1)
-        self.sines = nn.ModuleList([Linear(3, width)] + [Linear(width, width) for _ in range(layers - 1)])
-        first = Linear(3 + settings.token_width, width)
-        self.modulators = nn.ModuleList([first] + [Linear(width, width) for _ in range(layers - 1)])
-        for layer in self.modulators:
-            nn.init.ones_(layer.bias)  # amplitudes start near 1, as in the image model
-        self.output = Linear(width, width)
-
-    def forward(self, token: Tensor) -> Tensor:
-        """Queries (B, width) for class tokens (B, T)."""
-        h = self.position.unsqueeze(-2)
-        alpha = torch.cat([h.expand(*token.shape[:-1], -1), token], -1)
-        for n, (sine, modulator) in enumerate(zip(self.sines, self.modulators, strict=True)):
-            alpha = modulator(alpha).relu()
-            h = alpha * torch.sin((self.omega if n == 0 else 1.0) * sine(h))
-        return self.output(h)
-
-
-@model("inr", jitter=True, told=True)
+@model("inr", jitter=True, needs_label=True)
 class INRQuery(_QueryModel):
-    """The query from a modulated SIREN, driven by a learned token of the known class."""
+    """A query from a modulated SIREN, whose input is a learned token of the known class."""
 
     def __init__(self, classes: int, settings: Settings) -> None:
         super().__init__(settings)
@@ -178,15 +136,16 @@ class INRQuery(_QueryModel):
         self.siren = ModulatedSiren(settings)
 
     def forward(self, x: Tensor, label: Tensor) -> Tensor:
+        """Reconstruct points (B, 2), given one-hot labels (B, K)."""
         return self.decode(x, label @ self.siren(self.tokens))  # one query per class, then each point's own
 
 
-@model("inr_unlabelled", jitter=True, told=False)
+@model("inr_unlabelled", jitter=True, needs_label=False)
 class INRUnlabelled(_QueryModel):
     """MINT-AD in the plane: the token comes from the point itself (the feature prompt), through a small classifier.
 
-    The label is used in training only, by the cross-entropy on the logits. As in the image model the classifier reads
-    the clean point; `train` gives the jittered one to `forward` and the clean one as `clean`.
+    Only the cross-entropy on the logits uses the label, and only in training. As in the image model the classifier
+    reads the clean point: in training, `x` is the jittered point and `clean` the clean one.
     """
 
     def __init__(self, classes: int, settings: Settings) -> None:
@@ -196,5 +155,6 @@ class INRUnlabelled(_QueryModel):
         self.siren = ModulatedSiren(settings)
 
     def forward(self, x: Tensor, label: Tensor, clean: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Reconstruct points (B, 2) and return the logits (B, K) of their classes."""
         values = self.classifier(x if clean is None else clean)
         return self.decode(x, self.siren(values.softmax(-1))), self.head(values)

@@ -1,4 +1,4 @@
-"""Independent pieces of work side by side. Layers this small cannot keep two cores busy, two stacks of them can."""
+"""A map over threads: networks this small cannot keep two cores busy, but two stacks of them can."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from mintad.threads import limit_threads
 In, Out = TypeVar("In"), TypeVar("Out")
 
 
-def side_by_side(work: Callable[[In], Out], items: Iterable[In]) -> list[Out]:
-    """``[work(item) for item in items]``, on as many threads as PyTorch has (`torch.get_num_threads`).
+def parallel_map(work: Callable[[In], Out], items: Iterable[In]) -> list[Out]:
+    """Return ``[work(item) for item in items]``, computed on as many threads as PyTorch has.
 
-    PyTorch's own operations run on one thread meanwhile: teams of threads that wait for each other at every small
-    operation cost more than they give, and most of all on a busy machine.
+    Meanwhile each of PyTorch's own operations runs on one thread, because threads that wait for each other after every
+    small operation cost more time than they save, above all on a busy machine.
     """
     with ThreadPoolExecutor(torch.get_num_threads(), initializer=limit_threads) as pool:
         return list(pool.map(work, items))

@@ -1,4 +1,4 @@
-"""What an experiment is made with; one set of values for all shapes, never tuned for one of them."""
+"""Settings of an experiment: one set of values for all shapes, never tuned for one of them."""
 
 from __future__ import annotations
 
@@ -11,42 +11,43 @@ ACTIVATIONS = ("relu", "tanh", "silu")
 
 
 class ToyError(MintadError):
-    """A shape, model or setting that does not exist or is out of range; the message lists what is allowed."""
+    """An unknown shape, model or setting, or a value out of range; the message lists what is allowed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Sizes, noise and training of the small networks, and how they are judged.
+    """Sizes, noise and training of the small networks, and the grid on which they are measured.
 
     Raises:
-        ToyError: a value out of range; names the setting, the value and what is allowed.
+        ToyError: a value is out of range; the message names the setting, the value and what is allowed.
     """
 
     width: int = 64
     """Units of every hidden layer."""
     depth: int = 3
-    """Hidden layers; where a query enters, it enters in the middle."""
+    """Number of hidden layers; a query enters in the middle."""
     activation: str = "silu"
     """relu, tanh or silu."""
     sigma: float = 0.15
     """Standard deviation of the input jitter of the denoising models, in the plane's units."""
     steps: int = 1000
-    """Training steps (Adam, one cosine from lr to 0)."""
+    """Training steps (Adam; the learning rate falls from `lr` to 0 along a cosine)."""
     lr: float = 3e-3
+    """Learning rate at the first step."""
     batch: int = 64
-    """Points of a training step."""
+    """Points per training step."""
     train_points: int = 1000
     """Training points of a network, divided among the classes by their weights."""
     held_out: int = 400
-    """Held-out normal points of each class, for thresholds; as many again are test points."""
+    """Held-out normal points of each class, for thresholds; there are as many test points."""
     token_width: int = 8
     """Width of the class token of the INR models."""
     omega: float = 5.0
-    """Frequency factor of the SIREN's first layer. The image model has 30 for 196 positions; here there is one."""
+    """Frequency factor of the SIREN's first layer. The image model has 30, for 196 positions; here there is one."""
     weight_ce: float = 1.0
-    """Weight of the classifier's cross-entropy in `inr_unlabelled` (Eq. 6 has 1)."""
+    """Weight of the classifier's cross-entropy in `inr_unlabelled` (1 in Eq. 6)."""
     grid: int = 121
-    """Points of the decision field along each axis."""
+    """Lattice points along each axis, for the measures."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -61,14 +62,14 @@ class Settings:
 
 
 LEAST = {"grid": 21, "held_out": 20}
-"""Smallest values of those settings that need more than 1: a field needs resolution, a threshold needs points."""
+"""Smallest values of the settings that need more than 1: a lattice needs resolution, a threshold needs points."""
 
 
 def whole_number(name: str, value: object, least: int) -> int:
-    """The value as an int; 64.0 counts as 64 (papermill passes numbers so).
+    """Return the value as an int; 64.0 counts as 64, because papermill may pass it so.
 
     Raises:
-        ToyError: no whole number, or less than `least`.
+        ToyError: the value is no whole number, or less than `least`.
     """
     number = value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
     if not math.isfinite(number) or number != int(number) or number < least:

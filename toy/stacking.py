@@ -1,4 +1,4 @@
-"""One forward for many networks: as it stands if it can, through `torch.func.vmap` if not."""
+"""One forward pass for many networks: called on stacked weights where that works, else through `torch.func.vmap`."""
 
 from __future__ import annotations
 
@@ -12,32 +12,33 @@ Result = Tensor | tuple[Tensor, Tensor]
 
 
 def run_stacked(module: nn.Module, direct: bool, weights: Weights, *inputs: Tensor) -> Result:
-    """Results (M, B, ...) of all networks, for inputs (M, B, ...)."""
+    """Return the results (M, B, ...) of all networks for inputs (M, B, ...); `direct` as `runs_on_stacks` found."""
     if direct:
         return functional_call(module, weights, inputs)
-    return vmap(lambda one, *own: functional_call(module, one, own))(weights, *inputs)
+    return vmap(lambda network, *its_inputs: functional_call(module, network, its_inputs))(weights, *inputs)
 
 
 def runs_on_stacks(module: nn.Module, classes: int) -> bool:
-    """Whether the forward, given stacked weights, does for each network what it does for one; tried on random numbers.
+    """Try on random numbers whether the forward, given stacked weights, does for each network what it does for one.
 
-    Such a model runs without `vmap`, whose bookkeeping costs as much time as the arithmetic of networks this small.
+    Such a model runs without `vmap`, whose bookkeeping takes as much time as the arithmetic of networks this small.
     """
     generator = torch.Generator().manual_seed(0)
-    networks, points = 3, 5  # unlike each other, so that a wrong broadcast fails
+    networks, points = 3, 5  # different numbers, so that a wrong broadcast fails
     draw = lambda *shape: torch.randn(*shape, generator=generator)  # noqa: E731
     weights = {name: draw(networks, *value.shape) for name, value in module.named_parameters()}
     inputs = draw(networks, points, 2), draw(networks, points, classes)
     with torch.no_grad():
-        wanted = run_stacked(module, False, weights, *inputs)
+        expected = run_stacked(module, False, weights, *inputs)
         try:
-            found = run_stacked(module, True, weights, *inputs)
-        except Exception:  # of any kind: vmap has just run it, so it was written for one network
+            result = run_stacked(module, True, weights, *inputs)
+        except Exception:  # any error: vmap has just run it, so the forward was written for one network
             return False
-    pairs = zip(*(one if isinstance(one, tuple) else (one,) for one in (wanted, found)), strict=True)
+    outputs = [output if isinstance(output, tuple) else (output,) for output in (expected, result)]
+    pairs = zip(*outputs, strict=True)
     return all(a.shape == b.shape and torch.allclose(a, b, rtol=1e-3, atol=1e-3) for a, b in pairs)
 
 
-def first(result: Result) -> Tensor:
-    """The reconstructions."""
+def reconstructions(result: Result) -> Tensor:
+    """Return the reconstructions, without the logits of a model that predicts the class."""
     return result[0] if isinstance(result, tuple) else result

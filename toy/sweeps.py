@@ -1,4 +1,4 @@
-"""One setting varied, the others kept (Fig. 7)."""
+"""Sweeps that vary one setting and keep all others (Fig. 7)."""
 
 from __future__ import annotations
 
@@ -16,34 +16,35 @@ from toy.settings import Settings, ToyError
 def sweep_comparisons(
     shape: str, vary: str, values: Sequence[Any], models: Sequence[str] | None = None, **arguments: Any
 ) -> dict[Any, Comparison]:
-    """`compare` for several values of one setting.
+    """Run `compare` for several values of one setting.
 
     Args:
         shape: see `compare`.
-        vary: a field of `Settings`, or 'classes'.
-        values: to be tried.
-        models, arguments: see `compare`.
+        vary: name of a field of `Settings`, or 'classes'.
+        values: of that setting.
+        models: see `compare`.
+        arguments: further keywords of `compare`.
 
     Raises:
-        ToyError: no such setting, or a value out of range.
+        ToyError: an unknown setting, or a value out of range.
     """
     allowed = ["classes", *(field.name for field in fields(Settings))]
     if vary not in allowed:
         raise ToyError(f"unknown setting '{vary}'." + nearest(vary, allowed))
     settings = arguments.pop("settings", None) or Settings()
     changes = [{"classes": v} if vary == "classes" else {"settings": replace(settings, **{vary: v})} for v in values]
-    each = [{"settings": settings} | arguments | change for change in changes]
-    return {value: compare(shape, models, **one) for value, one in zip(values, each, strict=True)}
+    base = {"settings": settings} | arguments
+    return {value: compare(shape, models, **base | change) for value, change in zip(values, changes, strict=True)}
 
 
-def as_table(found: dict[Any, Comparison], vary: str) -> pd.DataFrame:
-    """The tables of `sweep_comparisons` in one, with the columns `setting` and `setting_value`."""
-    tables = [one.table.assign(setting=vary, setting_value=value) for value, one in found.items()]
+def as_table(comparisons: dict[Any, Comparison], vary: str) -> pd.DataFrame:
+    """Join the tables of `sweep_comparisons` into one, with the columns `setting` and `setting_value`."""
+    tables = [c.table.assign(setting=vary, setting_value=value) for value, c in comparisons.items()]
     return pd.concat(tables, ignore_index=True)
 
 
 def sweep(
     shape: str, vary: str, values: Sequence[Any], models: Sequence[str] | None = None, **arguments: Any
 ) -> pd.DataFrame:
-    """`as_table` of `sweep_comparisons`, whose arguments it takes."""
+    """Return the tidy table of a sweep; `sweep_comparisons` explains the arguments."""
     return as_table(sweep_comparisons(shape, vary, values, models, **arguments), vary)

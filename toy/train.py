@@ -1,7 +1,7 @@
-"""Many small networks of one kind trained at once: their weights are stacked, and each layer is one batched product.
+"""Training of many small networks at once: their weights are stacked, and each layer is one batched product.
 
-Every network has its own weights, data, jitter and random stream, so that the result for one network is the same
-(up to rounding) whether it is trained alone or beside others. `benchmarks/toy_speed.py` measures what it saves.
+Every network has its own weights, data, jitter and random stream, so its result is the same (up to rounding) whether it
+is trained alone or together with others. `benchmarks/toy_speed.py` measures how much time this saves.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from torch import Tensor, nn
 from torch.func import stack_module_state
 
 from mintad.threads import limit_threads
-from toy.parallel import side_by_side
+from toy.parallel import parallel_map
 from toy.settings import Settings
-from toy.stacking import Result, Weights, first, run_stacked, runs_on_stacks
+from toy.stacking import Result, Weights, reconstructions, run_stacked, runs_on_stacks
 
 Build = Callable[[int, Settings], nn.Module]
-"""Makes a network from (classes, settings)."""
+"""Function that makes a network from (classes, settings)."""
 CHUNK = 64
 """Steps whose random numbers are drawn together."""
 POINTS = 1024
-"""Points reconstructed together: what a processor's cache holds."""
-_RANDOM_STATE = threading.Lock()  # the global random state, borrowed for initial weights
+"""Points reconstructed together: as many as fit a processor's cache."""
+_RANDOM_STATE = threading.Lock()  # guards the global random state while initial weights are drawn from it
 
 
 @dataclass(frozen=True)
 class Job:
-    """One network's training: its points, labels, jitter and seed."""
+    """The training of one network: its points, labels, jitter and seed."""
 
     points: np.ndarray
     labels: np.ndarray
@@ -48,38 +48,38 @@ class Stack:
     """Networks of one kind with stacked weights."""
 
     module: nn.Module
-    """One network, whose own weights are not used."""
+    """A network whose own weights are not used."""
     weights: Weights
     classes: int
     direct: bool
-    """Whether `module` runs on stacked weights as it stands, see `runs_on_stacks`; else vmap runs it."""
+    """Whether `module` runs on stacked weights (see `runs_on_stacks`); else vmap runs it."""
     history: dict[int, Weights] = field(default_factory=dict)
-    """Step -> weights at that step, for those that were to be recorded."""
+    """Recorded step -> weights at that step."""
 
     @torch.no_grad()
     def reconstruct(
         self, points_P2: np.ndarray, label: int | None = None, step: int | None = None, networks: slice = slice(None)
     ) -> np.ndarray:
-        """Reconstructions (M, P, 2) of the points by every network.
+        """Return the reconstructions (M, P, 2) of the points by every network.
 
         Args:
             points_P2: points (P, 2).
-            label: class told to the network; None for models that are not told (they get zeros).
-            step: of the recorded steps; None for the trained networks.
-            networks: which of them.
+            label: class given to the networks; None for models that do not need it (they get zeros).
+            step: a recorded step; None for the trained networks.
+            networks: which networks of the stack; all by default.
         """
         weights = self.weights if step is None else self.history[step]
         weights = {name: value[networks] for name, value in weights.items()}
-        count, found = len(next(iter(weights.values()))), []
-        module = copy.deepcopy(self.module)  # functional_call swaps its weights: not to be shared between threads
+        count, parts = len(next(iter(weights.values()))), []
+        module = copy.deepcopy(self.module)  # functional_call swaps its weights, so threads must not share it
         for points in torch.as_tensor(points_P2, dtype=torch.float32).split(POINTS):
             labels = torch.zeros(count, len(points), self.classes)
             if label is not None:
                 labels[..., label] = 1
             points = points.expand(count, -1, -1)
             with limit_threads():
-                found.append(first(run_stacked(module, self.direct, weights, points, labels)))
-        return torch.cat(found, dim=1).numpy()
+                parts.append(reconstructions(run_stacked(module, self.direct, weights, points, labels)))
+        return torch.cat(parts, dim=1).numpy()
 
 
 def train(
@@ -93,10 +93,10 @@ def train(
     """Train one network for each job, all at once.
 
     Args:
-        build: makes a network from (classes, settings); its weights come from the job's seed.
-        jobs: the networks.
-        classes: K, width of the one-hot labels.
-        settings: of all.
+        build: makes a network from (classes, settings); the job's seed sets its weights.
+        jobs: one per network.
+        classes: K, the width of the one-hot labels.
+        settings: of all networks.
         record: steps whose weights are kept (0: before training).
     """
     with limit_threads():
@@ -131,21 +131,21 @@ def train_all(
     *,
     record: Sequence[int] = (),
 ) -> dict[Build, Stack]:
-    """`train` for several kinds, side by side."""
-    stacks = side_by_side(lambda one: train(*one, classes, settings, record=record), queues.items())
+    """Train networks of several kinds in parallel, each kind as in `train`."""
+    stacks = parallel_map(lambda queue: train(*queue, classes, settings, record=record), queues.items())
     return dict(zip(queues, stacks, strict=True))
 
 
 def _loss(result: Result, clean: Tensor, label: Tensor, settings: Settings) -> Tensor:
-    """Squared distance to the clean point plus the classifier's cross-entropy: mean over a batch, sum over networks."""
-    loss = (first(result) - clean).square().sum()
+    """Add the squared distance to the clean point and the cross-entropy: mean over a batch, sum over networks."""
+    loss = (reconstructions(result) - clean).square().sum()
     if isinstance(result, tuple):
         loss = loss - settings.weight_ce * (F.log_softmax(result[1], -1) * label).sum()
     return loss / clean.shape[1]
 
 
 def _batches(jobs: Sequence[Job], classes: int, settings: Settings):
-    """Jittered points, clean points (M, B, 2) and one-hot labels (M, B, K) of every step."""
+    """Yield jittered points, clean points (M, B, 2) and one-hot labels (M, B, K) of every step."""
     generators = [torch.Generator().manual_seed(job.seed) for job in jobs]
     points = [torch.as_tensor(job.points, dtype=torch.float32) for job in jobs]
     labels = [F.one_hot(torch.as_tensor(job.labels), classes).float() for job in jobs]
@@ -153,11 +153,11 @@ def _batches(jobs: Sequence[Job], classes: int, settings: Settings):
         shape = (min(CHUNK, settings.steps - start), settings.batch)
         clean, noisy, label = [], [], []
         for job, generator, x, y in zip(jobs, generators, points, labels, strict=True):
-            chosen = torch.randint(len(x), shape, generator=generator)
+            rows = torch.randint(len(x), shape, generator=generator)
             noise = torch.randn(*shape, 2, generator=generator)
-            clean.append(x[chosen])
+            clean.append(x[rows])
             noisy.append(clean[-1] + job.sigma * noise)
-            label.append(y[chosen])
+            label.append(y[rows])
         yield from zip(torch.stack(noisy, 1), torch.stack(clean, 1), torch.stack(label, 1), strict=True)
 
 

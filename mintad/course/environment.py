@@ -1,6 +1,6 @@
-"""What is on this machine of all that mintad can use: device, packages, weights, data; a cure beside what is missing.
+"""Check what mintad can use on this machine (device, packages, weights, data), and say how to fix what is missing.
 
-Nothing is downloaded, drawn or trained, and no network is asked. Notebook 00 shows the result as a table.
+Nothing is downloaded, drawn or trained, and the network is not used. Notebook 00 shows the result as a table.
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ import torch
 from packaging.requirements import Requirement
 
 from mintad.config import preset
-from mintad.data import load
+from mintad.data import DATASETS, Dataset, load
 from mintad.data.mini import MiniParameters
 from mintad.data.mini.factory import default_root
-from mintad.data.sources import SOURCES, Source, source_of
 from mintad.data.tree import absolute
 from mintad.errors import DataError, MintadError
 from mintad.features.backbone import timm_model
@@ -33,13 +32,13 @@ from mintad.runs.directory import Run
 from mintad.runs.shared import runs_dir, shared_model_dir
 
 EXTRAS = ("", "offline", "pages")
-"""What the check looks at of the package's requirements: the necessary ones, and these extras, which are optional."""
-LESSON_VARIANTS = ("mint_ad", "uniad")
+"""Parts of the package's requirements that are checked: the necessary ones, and these extras, which are optional."""
+SHARED_VARIANTS = ("mint_ad", "uniad")
 """Trained models that several notebooks share."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Item:
+class Check:
     """One thing that was looked for."""
 
     part: str
@@ -48,7 +47,7 @@ class Item:
     found: bool
     detail: str
     """Version, number of images, or what it would be good for."""
-    cure: str = ""
+    fix: str = ""
     """What to do, if it is missing."""
     needed: bool = False
     """Whether the notebook series cannot do without it."""
@@ -59,81 +58,81 @@ class Item:
         return "✓" if self.found else "✗" if self.needed else "–"
 
 
-def check(data_root: str | Path | None = None) -> list[Item]:
-    """Everything, in the order in which a run needs it.
+def check(data_root: str | Path | None = None) -> list[Check]:
+    """Check everything, in the order in which a run needs it.
 
     Args:
         data_root: folder with mvtec/, visa/, btad/ and cifar10/ inside; None for `default_data_root`.
     """
     root = default_data_root() if not data_root else absolute(data_root)
-    return [*devices(), *packages(), *weights(), *data_sets(root), *folders(), *lessons()]
+    return [*devices(), *packages(), *weights(), *data_sets(root), *folders(), *shared_models()]
 
 
-def table(items: Iterable[Item]) -> pd.DataFrame:
-    """The items as a table: state, part, name, detail, cure."""
-    rows = [(item.state, item.part, item.name, item.detail, "" if item.found else item.cure) for item in items]
-    return pd.DataFrame(rows, columns=["", "part", "name", "detail", "cure"])
+def table(checks: Iterable[Check]) -> pd.DataFrame:
+    """Return the checks as a table: state, part, name, detail, fix."""
+    rows = [(item.state, item.part, item.name, item.detail, "" if item.found else item.fix) for item in checks]
+    return pd.DataFrame(rows, columns=["", "part", "name", "detail", "fix"])
 
 
-def verdict(items: Sequence[Item]) -> str:
-    """One line if all that the series needs is there, else a line for each thing that is not, with its cure."""
-    missing = [item for item in items if item.needed and not item.found]
-    optional = [item.name for item in items if not item.needed and not item.found and item.part != "model"]
+def verdict(checks: Sequence[Check]) -> str:
+    """Return one line if everything that the series needs is there, else a line with the fix for each missing thing."""
+    missing = [item for item in checks if item.needed and not item.found]
+    optional = [item.name for item in checks if not item.needed and not item.found and item.part != "model"]
     if missing:
-        return "\n".join(f"✗ {item.part} {item.name}: {item.detail}. Cure: {item.cure}" for item in missing)
+        return "\n".join(f"✗ {item.part} {item.name}: {item.detail}. Fix: {item.fix}" for item in missing)
     return "✓ all that the series needs is here" + (f"; not here, optional: {', '.join(optional)}" if optional else "")
 
 
 def load_if_there(name: str, data_root: str | Path | None = None) -> pd.DataFrame | None:
-    """The record table of a data set; None, and a line with the cure, where it is missing or damaged.
+    """Load the record table of a data set; print a line with the fix and return None where it is missing or damaged.
 
     Args:
-        name: elpv or a key of `SOURCES`.
+        name: a name in `DATASETS`.
         data_root: see `check`.
 
     Raises:
         DataError: no such data set.
     """
-    source = None if name == "elpv" else source_of(name)
+    dataset = DATASETS[name]
     try:
-        return load(name, source and _place(source, absolute(data_root or default_data_root())))
+        return load(name, _find_root(dataset, absolute(data_root or default_data_root())) if dataset.source else None)
     except MintadError as error:
         print(f"{name} is skipped: {error}")
         return None
 
 
 def default_data_root() -> Path:
-    """data/ of the repository that the package lies in, else of the working directory, where `mintad data get` puts
-    data sets."""
-    repository = Path(__file__).resolve().parent.parent
+    """Return data/ of the repository that the package lies in, else of the working directory: `mintad data get` puts
+    data sets there."""
+    repository = Path(__file__).resolve().parents[2]
     return (repository if (repository / "pyproject.toml").exists() else Path.cwd()) / "data"
 
 
 def install(extra: str = "") -> str:
-    """The command that installs the package, with an extra; it is on no index, so from its own folder."""
+    """Return the command that installs the package, with an extra; it is on no index, so from its own folder."""
     return f"python -m pip install -e '.{f'[{extra}]' if extra else ''}' in the repository's folder"
 
 
-def devices() -> list[Item]:
-    """Processor and GPU."""
+def devices() -> list[Check]:
+    """Check processor and GPU."""
     cpu = f"{os.cpu_count()} cores, of which PyTorch uses {torch.get_num_threads()}, {platform.machine()}"
     found = torch.cuda.is_available()
     gpu = torch.cuda.get_device_name() if found else "none that PyTorch can use; the notebooks need none"
-    cure = "for the paper preset: a CUDA build of PyTorch, see pytorch.org"
+    fix = "for the paper preset: a CUDA build of PyTorch, see pytorch.org"
     return [
-        Item(part="device", name="CPU", found=True, detail=cpu, needed=True),
-        Item(part="device", name="GPU", found=found, detail=gpu, cure=cure),
+        Check(part="device", name="CPU", found=True, detail=cpu, needed=True),
+        Check(part="device", name="GPU", found=found, detail=gpu, fix=fix),
     ]
 
 
-def packages(distribution: str = "mintad") -> list[Item]:
-    """What the distribution requires: one line for all that fits, one for each that is missing or too old."""
+def packages(distribution: str = "mintad") -> list[Check]:
+    """Check what the distribution requires: one line for all that fits, one for each that is missing or too old."""
     try:
         lines = importlib.metadata.requires(distribution) or []
     except importlib.metadata.PackageNotFoundError:
-        cure = install()
-        return [Item(part="package", name=distribution, found=False, detail="not installed", cure=cure, needed=True)]
-    fitting, items = [], []
+        fix = install()
+        return [Check(part="package", name=distribution, found=False, detail="not installed", fix=fix, needed=True)]
+    fitting, checks = [], []
     for requirement in map(Requirement, lines):
         extra = next((name for name in EXTRAS if _applies(requirement, name)), None)
         if extra is None:
@@ -142,36 +141,36 @@ def packages(distribution: str = "mintad") -> list[Item]:
         if version is not None and requirement.specifier.contains(version, prereleases=True):
             fitting.append(f"{requirement.name} {version}")
             continue
-        name, wanted = requirement.name, str(requirement.specifier)
-        detail = f"version {version}, wanted {wanted}" if version else "not installed"
-        cure = install(extra) if extra else f"python -m pip install '{name}{wanted}'"
-        items.append(Item(part="package", name=name, found=False, detail=detail, cure=cure, needed=not extra))
+        name, specifier = requirement.name, str(requirement.specifier)
+        detail = f"version {version}, required {specifier}" if version else "not installed"
+        fix = install(extra) if extra else f"python -m pip install '{name}{specifier}'"
+        checks.append(Check(part="package", name=name, found=False, detail=detail, fix=fix, needed=not extra))
     shown = [text for text in fitting if text.split()[0] in ("torch", "timm", "numpy", "plotly", "papermill")]
     summary = f"Python {platform.python_version()}, {', '.join(shown)}"
-    name = f"{len(fitting)} of {len(fitting) + len(items)}"
-    return [Item(part="package", name=name, found=True, detail=summary, needed=True), *items]
+    name = f"{len(fitting)} of {len(fitting) + len(checks)}"
+    return [Check(part="package", name=name, found=True, detail=summary, needed=True), *checks]
 
 
-def weights() -> list[Item]:
-    """Backbones of the presets, and the text prompt's encoder."""
+def weights() -> list[Check]:
+    """Check the backbones of the presets, and the text prompt's encoder."""
     lite0 = lite0_file() is not None
-    items = [
-        Item(
+    checks = [
+        Check(
             part="weights",
             name="EfficientNet-Lite0",
             found=lite0 or in_hub_cache(LITE0_MODEL),
             detail="lesson and fast presets" + (", from its pip package" if lite0 else ""),
-            cure=install("offline"),
+            fix=install("offline"),
             needed=True,
         )
     ]
     backbone = preset("paper").features.backbone
-    cure = "comes from timm's hub on first use; without a network --set features.weights=PATH"
+    fix = "comes from timm's hub on first use; without a network --set features.weights=PATH"
     found = in_hub_cache(timm_model(backbone))
-    items.append(Item(part="weights", name=backbone, found=found, detail="paper preset", cure=cure))
+    checks.append(Check(part="weights", name=backbone, found=found, detail="paper preset", fix=fix))
     encoder = all(importlib.util.find_spec(name) is not None for name in (MINILM, "sentence_transformers"))
-    cure = install("text")
-    return [*items, Item(part="weights", name="MiniLM", found=encoder, detail="variant text_prompt", cure=cure)]
+    fix = install("text")
+    return [*checks, Check(part="weights", name="MiniLM", found=encoder, detail="variant text_prompt", fix=fix)]
 
 
 def in_hub_cache(timm_name: str) -> bool:
@@ -185,43 +184,45 @@ def in_hub_cache(timm_name: str) -> bool:
     return any(isinstance(try_to_load_from_cache(cfg.hf_hub_id, name), str) for name in names)
 
 
-def data_sets(root: Path) -> list[Item]:
-    """mini, which is drawn on first use, ELPV from its package, and the public sets below `root`."""
+def data_sets(root: Path) -> list[Check]:
+    """Check mini, which is drawn on first use, ELPV from its package, and the public sets below `root`."""
     drawn = (default_root(_lesson_mini()) / "mini.json").exists()
-    detail = "lesson set drawn" if drawn else "is drawn on first use, in about 10 s"
-    items = [Item(part="data", name="mini", found=True, detail=detail, needed=True), _elpv()]
-    for name, source in SOURCES.items():
+    detail = "drawn, lesson preset" if drawn else "is drawn on first use, in about 10 s"
+    checks = [Check(part="data", name="mini", found=True, detail=detail, needed=True), _elpv()]
+    for name, dataset in DATASETS.items():
+        if dataset.source is None:
+            continue
         try:
-            folder = _place(source, root)
-            present = sum((folder / entry).exists() for entry in source.expects)
-            detail = f"{present} of {len(source.expects)} expected folders and files"
-            items.append(Item(part="data", name=source.title, found=True, detail=detail))
+            folder = _find_root(dataset, root)
+            present = sum((folder / entry).exists() for entry in dataset.source.expects)
+            detail = f"{present} of {len(dataset.source.expects)} expected folders and files"
+            checks.append(Check(part="data", name=dataset.title, found=True, detail=detail))
         except MintadError as error:
-            cure = f"mintad data get {name}, or by hand: data/README.md"
-            items.append(Item(part="data", name=source.title, found=False, detail=str(error), cure=cure))
-    return items
+            fix = f"mintad data get {name}, or by hand: data/README.md"
+            checks.append(Check(part="data", name=dataset.title, found=False, detail=str(error), fix=fix))
+    return checks
 
 
-def folders() -> list[Item]:
-    """Where features and runs are kept, and whether they can be written."""
-    items = []
+def folders() -> list[Check]:
+    """Check where features and runs are kept, and whether they can be written."""
+    checks = []
     for name, folder, variable in (("features", cache_root(), "MINTAD_CACHE"), ("runs", runs_dir(), "MINTAD_RUNS")):
         there = next(parent for parent in (folder, *folder.parents) if parent.exists())
         found, detail = there.is_dir() and os.access(there, os.W_OK), str(folder).replace(str(Path.home()), "~", 1)
-        cure = f"set {variable} to a folder that can be written"
-        items.append(Item(part="folder", name=name, found=found, detail=detail, cure=cure, needed=True))
-    return items
+        fix = f"set {variable} to a folder that can be written"
+        checks.append(Check(part="folder", name=name, found=found, detail=detail, fix=fix, needed=True))
+    return checks
 
 
-def lessons() -> list[Item]:
-    """The trained models that notebooks share; a missing one is trained by the first notebook that needs it."""
-    items = []
-    for variant in LESSON_VARIANTS:
+def shared_models() -> list[Check]:
+    """Check the trained models that notebooks share; a missing one is trained by the first notebook that needs it."""
+    checks = []
+    for variant in SHARED_VARIANTS:
         found = Run(shared_model_dir(preset("lesson").override(**{"model.variant": variant}))).finished
-        detail = "lesson model, trained" if found else "lesson model, not trained yet"
-        cure = "none needed: the first notebook that uses it trains it, in about a minute on two cores"
-        items.append(Item(part="model", name=variant, found=found, detail=detail, cure=cure))
-    return items
+        detail = "trained, lesson preset" if found else "not trained yet, lesson preset"
+        fix = "none needed: the first notebook that uses it trains it, in about a minute on two cores"
+        checks.append(Check(part="model", name=variant, found=found, detail=detail, fix=fix))
+    return checks
 
 
 def _applies(requirement: Requirement, extra: str) -> bool:
@@ -240,23 +241,23 @@ def _lesson_mini() -> MiniParameters:
     return MiniParameters(**{**options, "categories": tuple(options["categories"])})
 
 
-def _elpv() -> Item:
+def _elpv() -> Check:
     try:
         records = load("elpv")
         detail = f"{len(records):,} images in {records['category'].nunique()} categories"
-        return Item(part="data", name="ELPV", found=True, detail=detail)
+        return Check(part="data", name="ELPV", found=True, detail=detail)
     except MintadError:
-        cure = install("offline")
-        return Item(part="data", name="ELPV", found=False, detail="not installed", cure=cure)
+        fix = install("offline")
+        return Check(part="data", name="ELPV", found=False, detail="not installed", fix=fix)
 
 
-def _place(source: Source, root: Path) -> Path:
-    """The loader's root of a public set below the data root.
+def _find_root(dataset: Dataset, root: Path) -> Path:
+    """Find the loader's folder of a public set below the data root.
 
     Raises:
-        DataError: none of what it should hold is there.
+        DataError: nothing that it should hold is there.
     """
-    for folder in (root / source.name, root / source.name / source.folder):
-        if any((folder / name).exists() for name in source.expects):
+    for folder in (root / dataset.name, root / dataset.name / dataset.source.folder):
+        if any((folder / name).exists() for name in dataset.source.expects):
             return folder
-    raise DataError(f"nothing of it in {root.name}/{source.name}")
+    raise DataError(f"nothing of it in {root.name}/{dataset.name}")

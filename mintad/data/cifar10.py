@@ -1,7 +1,7 @@
 """CIFAR-10 as semantic anomaly detection (§4.1, Table 7): five classes are normal, the other five anomalous.
 
-One table holds one of the four splits, since a split is an experiment of its own: what is normal in one is
-anomalous in the next. Its category is "{01234}" and the like; the class encoder is taught the names of the
+One table holds one of the four splits, because each split is an experiment of its own: what is normal in one is
+anomalous in the next. Its category is "{01234}" and the like; the class encoder learns the names of the
 five normal classes.
 
 Two forms on disk are read: the official batches (`mintad.data.cifar_batches`), which are written once as PNG
@@ -15,22 +15,24 @@ from pathlib import Path
 
 import pandas as pd
 
-from mintad.data.cifar_batches import CLASSES, MD5, read_batches, write_images
-from mintad.data.masks import Listing, alike, listing
-from mintad.data.problems import Problem, error, raise_errors
-from mintad.data.records import GOOD, make_records
-from mintad.data.tree import Row, absolute
+from mintad.data.cifar_batches import CLASSES, MD5, read_batches, verify_batches, write_images
+from mintad.data.dataset import Dataset, Licence, Source
+from mintad.data.listing import Listing, hint_at_case, list_folder
+from mintad.data.problems import Problem, error
+from mintad.data.records import GOOD
+from mintad.data.registry import DATASETS
+from mintad.data.tree import Row, Scan, absolute, build_records
 from mintad.errors import ConfigError, nearest
 
 SPLITS = ("01234", "56789", "02468", "13579")
 """The normal classes of each split, as indices into CLASSES."""
 
-_ARCHIVE_FOLDER = "cifar-10-batches-py"
+ARCHIVE_FOLDER = "cifar-10-batches-py"
 IMAGES = "mintad-png"
 
 
 def load_cifar10(root: str | Path, *, split: str = "01234", images: str | Path | None = None) -> pd.DataFrame:
-    """The record table of one split: training images of the five normal classes, all test images.
+    """Load the record table of one split: training images of the five normal classes, all test images.
 
     Args:
         root: folder of the official batches (or the one around it), or of train/ and test/.
@@ -43,13 +45,12 @@ def load_cifar10(root: str | Path, *, split: str = "01234", images: str | Path |
     """
     normal = normal_classes(split)
     folder = image_folder(absolute(root), None if images is None else absolute(images))
-    found, problems = scan_images(folder)
-    raise_errors(problems, folder)
-    return make_records(rows(found, normal))
+    images_of, problems = scan_images(folder)
+    return build_records((build_rows(images_of, normal), problems), folder)
 
 
 def image_folder(root: Path, images: Path | None = None, md5: Mapping[str, str] = MD5) -> Path:
-    """The folder with train/CLASS and test/CLASS; written from the batches where there is none yet.
+    """Find the folder with train/CLASS and test/CLASS; write it from the batches where there is none yet.
 
     Args:
         root: as for `load_cifar10`.
@@ -71,42 +72,42 @@ def image_folder(root: Path, images: Path | None = None, md5: Mapping[str, str] 
 
 
 def batch_folder(root: Path) -> Path | None:
-    """Where the official batches lie, None if there are none."""
-    for folder in (root, root / _ARCHIVE_FOLDER):
+    """Find the folder of the official batches; None if there are none."""
+    for folder in (root, root / ARCHIVE_FOLDER):
         if any((folder / name).is_file() for name in MD5):
             return folder
     return None
 
 
 def scan_images(root: Path) -> tuple[dict[tuple[str, str], Listing], list[Problem]]:
-    """Image folders by (split, class), and everything that is wrong."""
+    """List the image folders by (split, class), and everything that is wrong."""
     if not root.is_dir():
-        cure = f"give data.root as the folder of {_ARCHIVE_FOLDER}, or of train/CLASS and test/CLASS"
-        return {}, [error(root, "no such folder", cure)]
-    found: dict[tuple[str, str], Listing] = {}
+        fix = f"give data.root as the folder of {ARCHIVE_FOLDER}, or of train/CLASS and test/CLASS"
+        return {}, [error(root, "no such folder", fix)]
+    images_of: dict[tuple[str, str], Listing] = {}
     problems: list[Problem] = []
-    inside = listing(root)
+    folders = list_folder(root).folders
     for split in ("train", "test"):
-        if split not in inside.folders:
-            what = f"missing split folder{alike(inside.folders, split)}"
-            cure = f"expected {_ARCHIVE_FOLDER}/ or {split}/CLASS/ with the ten classes"
-            problems.append(error(root / split, what, cure))
+        if split not in folders:
+            problem = f"missing split folder{hint_at_case(folders, split)}"
+            fix = f"expected {ARCHIVE_FOLDER}/ or {split}/CLASS/ with the ten classes"
+            problems.append(error(root / split, problem, fix))
             continue
-        names = listing(root / split).folders
+        names = list_folder(root / split).folders
         for name in names:
             if name not in CLASSES:
-                cure = "remove it or rename it." + nearest(name, CLASSES)
-                problems.append(error(root / split / name, "not a class of CIFAR-10", cure))
+                fix = "remove it or rename it." + nearest(name, CLASSES)
+                problems.append(error(root / split / name, "not a class of CIFAR-10", fix))
         for name in CLASSES:
-            images = found[split, name] = listing(root / split / name)
+            images = images_of[split, name] = list_folder(root / split / name)
             if not images.images:
-                what = "no images" if name in names else f"missing class folder{alike(names, name)}"
-                problems.append(error(images.folder, what, "unpack the data set again"))
-    return found, problems
+                problem = "no images" if name in names else f"missing class folder{hint_at_case(names, name)}"
+                problems.append(error(images.folder, problem, "unpack the data set again"))
+    return images_of, problems
 
 
-def rows(found: Mapping[tuple[str, str], Listing], normal: tuple[str, ...]) -> list[Row]:
-    """Rows for `make_records`, given the names of the normal classes."""
+def build_rows(images_of: Mapping[tuple[str, str], Listing], normal: tuple[str, ...]) -> list[Row]:
+    """Build the rows for `make_records`, given the names of the normal classes."""
     category = "{" + "".join(str(CLASSES.index(name)) for name in normal) + "}"
     return [
         {
@@ -118,15 +119,77 @@ def rows(found: Mapping[tuple[str, str], Listing], normal: tuple[str, ...]) -> l
             "image": images.path(file),
             "prompt_class": name if name in normal else "",
         }
-        for (split, name), images in found.items()
+        for (split, name), images in images_of.items()
         if split == "test" or name in normal
         for file in images.images
     ]
 
 
 def normal_classes(split: str) -> tuple[str, ...]:
+    """Return the names of a split's five normal classes.
+
+    Raises:
+        ConfigError: unknown split.
+    """
     digits = str(split).strip("{}")
     if digits not in SPLITS:
         hint = "; in YAML put it in quotes, else it is read as a number" if isinstance(split, int) else ""
         raise ConfigError(f"cifar10: unknown split '{split}'{hint}." + nearest(digits, SPLITS))
     return tuple(CLASSES[int(digit)] for digit in digits)
+
+
+def scan_cifar10(root: Path) -> Scan:
+    """Scan CIFAR-10 below an absolute path, with the rows of all four splits; batches are verified but not written."""
+    batches = batch_folder(root)
+    problems: list[Problem] = []
+    if batches is not None:
+        problems = verify_batches(batches)[1]
+        root = batches / IMAGES
+        if not root.is_dir():
+            problem = "batches that were not yet written as PNG files, so that there are no images to check"
+            return [], [*problems, Problem("note", str(batches), problem, "loading writes them")]
+    images_of, image_problems = scan_images(root)
+    rows = [row for split in SPLITS for row in build_rows(images_of, normal_classes(split))]
+    return rows, problems + image_problems
+
+
+def looks_like_cifar10(root: Path) -> bool:
+    """Whether `root` holds the official batches or folders of CIFAR-10's classes."""
+    return batch_folder(root) is not None or (root / "test" / CLASSES[0]).is_dir()
+
+
+# The owner publishes the MD5 on the data set's page; the SHA-256 is the one that Keras checks. Both must match.
+SOURCE = Source(
+    urls=("https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",),
+    filename="cifar-10-python.tar.gz",
+    size=170_498_071,
+    hashes=(
+        "md5:c58f30108f718f92721af3b95e74349a",
+        "sha256:6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+    ),
+    unpacked=200_000_000,
+    licence=Licence(
+        name="none stated",
+        url="https://www.cs.toronto.edu/~kriz/cifar.html",
+        summary="The owner states no licence and asks users to cite the technical report.",
+    ),
+    homepage="https://www.cs.toronto.edu/~kriz/cifar.html",
+    citation="A. Krizhevsky. Learning Multiple Layers of Features from Tiny Images. "
+    "Technical report, University of Toronto, 2009.",
+    folder=ARCHIVE_FOLDER,
+    expects=(*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"),
+)
+
+DATASETS.add(
+    "cifar10",
+    Dataset(
+        name="cifar10",
+        title="CIFAR-10",
+        load=load_cifar10,
+        scan=scan_cifar10,
+        looks_like=looks_like_cifar10,
+        categories=tuple(f"{{{split}}}" for split in SPLITS),
+        published=(4 * 25000, 4 * 10000),  # every split of the scan
+        source=SOURCE,
+    ),
+)

@@ -40,7 +40,7 @@ MD5 = {
 """MD5 of the files inside cifar-10-python.tar.gz."""
 
 _META, _TEST = "batches.meta", "test_batch"
-_RECONSTRUCT = np.empty(0).__reduce__()[0]  # taken this way since NumPy 2 renamed its module
+_RECONSTRUCT = np.empty(0).__reduce__()[0]  # taken this way because NumPy 2 renamed its module
 _ALLOWED = {
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
@@ -60,30 +60,30 @@ class Batch:
 
 
 def verify_batches(folder: Path, md5: Mapping[str, str] = MD5) -> tuple[dict[str, bytes], list[Problem]]:
-    """Content of every file whose MD5 is the published one, and a problem for each other file."""
+    """Read every file whose MD5 is the published one; list a problem for each other file."""
     content: dict[str, bytes] = {}
     problems: list[Problem] = []
     for name, expected in sorted(md5.items()):
         path = folder / name
         try:
             data = path.read_bytes()
-        except OSError as problem:
-            problems.append(error(path, f"cannot be read ({problem.strerror})", _CURE))
+        except OSError as fault:
+            problems.append(error(path, f"cannot be read ({fault.strerror})", _FIX))
             continue
-        found = hashlib.md5(data, usedforsecurity=False).hexdigest()
-        if found == expected:
+        actual = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        if actual == expected:
             content[name] = data
         else:
-            what = f"not the published file (MD5 {found}, published {expected}); it was not opened"
-            problems.append(error(path, what, _CURE))
+            problem = f"not the published file (MD5 {actual}, published {expected}), so it was not opened"
+            problems.append(error(path, problem, _FIX))
     return content, problems
 
 
-_CURE = "unpack cifar-10-python.tar.gz again, or 'mintad data get cifar10'"
+_FIX = "unpack cifar-10-python.tar.gz again, or 'mintad data get cifar10'"
 
 
 def read_batches(folder: Path, md5: Mapping[str, str] = MD5) -> dict[str, Batch]:
-    """The splits "train" and "test" of the official batches.
+    """Read the splits "train" and "test" of the official batches.
 
     Args:
         folder: cifar-10-batches-py.
@@ -97,7 +97,7 @@ def read_batches(folder: Path, md5: Mapping[str, str] = MD5) -> dict[str, Batch]
     meta = _unpickle(content.pop(_META), folder / _META)
     names = [name.decode("ascii", "replace") for name in meta.get(b"label_names", ())]
     if names != list(CLASSES):
-        raise DataError(f"{folder / _META}: the classes are {names}, not {list(CLASSES)}; {_CURE}")
+        raise DataError(f"the classes are {names}, not {list(CLASSES)}", path=folder / _META, fix=_FIX)
     parts: dict[str, list[Batch]] = {"train": [], "test": []}
     for name in sorted(content):
         batch = _batch(_unpickle(content[name], folder / name), folder / name)
@@ -112,7 +112,7 @@ def read_batches(folder: Path, md5: Mapping[str, str] = MD5) -> dict[str, Batch]
 
 
 def write_images(batches: Mapping[str, Batch], target: Path) -> None:
-    """Write ``target/SPLIT/CLASS/NUMBER.png`` (lossless), all of it or nothing.
+    """Write ``target/SPLIT/CLASS/NUMBER.png`` (lossless), everything or nothing.
 
     The files go to a hidden folder beside `target`, which is renamed when complete. If another process is
     faster, its folder is kept.
@@ -124,10 +124,10 @@ def write_images(batches: Mapping[str, Batch], target: Path) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    except OSError as problem:
+    except OSError as fault:
         raise DataError(
-            f"{target.parent}: cannot be written ({problem.strerror}); set the option 'images' to another folder"
-        ) from problem
+            f"cannot be written ({fault.strerror})", path=target.parent, fix="set the option 'images' to another folder"
+        ) from fault
     try:
         building.chmod(0o755)
         for split, batch in batches.items():
@@ -137,12 +137,13 @@ def write_images(batches: Mapping[str, Batch], target: Path) -> None:
                 path = building / split / CLASSES[label] / f"{number:05d}.png"
                 Image.fromarray(image_HWC).save(path, compress_level=1)
         os.rename(building, target)
-    except OSError as problem:
+    except OSError as fault:
         if not target.is_dir():
             raise DataError(
-                f"{target}: cannot be written ({problem.strerror}); free some space (CIFAR-10 needs 300 MB), "
-                "or set the option 'images' to another folder"
-            ) from problem
+                f"cannot be written ({fault.strerror})",
+                path=target,
+                fix="free some space (CIFAR-10 needs 300 MB), or set the option 'images' to another folder",
+            ) from fault
     finally:
         shutil.rmtree(building, ignore_errors=True)
 
@@ -150,17 +151,17 @@ def write_images(batches: Mapping[str, Batch], target: Path) -> None:
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"'{module}.{name}' has no place in a CIFAR-10 batch")
+            raise pickle.UnpicklingError(f"'{module}.{name}' does not belong in a CIFAR-10 batch")
         return _ALLOWED[module, name]
 
 
 def _unpickle(data: bytes, path: Path) -> dict[bytes, Any]:
     try:
         content = _Unpickler(io.BytesIO(data), encoding="bytes").load()
-    except Exception as problem:  # unpickling damaged bytes may raise about anything
-        raise DataError(f"{path}: cannot be unpickled ({problem}); {_CURE}") from problem
+    except Exception as fault:  # unpickling damaged bytes may raise almost anything
+        raise DataError(f"cannot be unpickled ({fault})", path=path, fix=_FIX) from fault
     if not isinstance(content, dict):
-        raise DataError(f"{path}: holds {type(content).__name__}, not a dictionary; {_CURE}")
+        raise DataError(f"holds {type(content).__name__}, not a dictionary", path=path, fix=_FIX)
     return content
 
 
@@ -174,5 +175,5 @@ def _batch(content: dict[bytes, Any], path: Path) -> Batch:
         and bool(((labels >= 0) & (labels < len(CLASSES))).all())
     )
     if not fits:
-        raise DataError(f"{path}: not images of 32 x 32 x 3 with as many labels from 0 to 9; {_CURE}")
+        raise DataError("not images of 32 x 32 x 3 with as many labels from 0 to 9", path=path, fix=_FIX)
     return Batch(data.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), labels)

@@ -1,6 +1,6 @@
-"""Reading images and masks from disk: every stored form comes out as 8-bit RGB, or as a boolean mask.
+"""Reading images and masks from disk: every stored form becomes 8-bit RGB, or a boolean mask.
 
-Decisions that numbers depend on:
+These decisions change the measured numbers:
 
 * 16-bit grey is divided by 257, a fixed scale (65535 -> 255). Stretching every image to its own range would
   hide differences in brightness, which are defects too. 12-bit data in a 16-bit file come out dark.
@@ -9,7 +9,7 @@ Decisions that numbers depend on:
 * The EXIF orientation tag is ignored: masks are drawn on the pixels as stored. `mintad data check` warns.
 * Of a file with several frames or pages the first is read.
 * Everything that is not black in a mask is anomalous (VisA's masks hold 1, 2, 3, ...). JPEG blurs edges, so
-  in a JPEG mask values from 128 on are.
+  in a JPEG mask only values from 128 on count.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from mintad.errors import DataError
 
@@ -27,7 +27,7 @@ MAX_PIXELS = 89_478_485
 """Largest image that is decoded (268 MB as RGB): Pillow's limit, held even where that was lifted."""
 
 IMAGE_SUFFIXES = frozenset(".png .jpg .jpeg .bmp .tif .tiff .webp .gif .pgm .ppm .pnm .jp2".split())
-"""Endings, in lower case, of the files that are taken for images."""
+"""Endings, in lower case, of the files that count as images."""
 
 DEEP_GREY = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 LOSSY_MASK_FORMATS = ("JPEG", "MPO")
@@ -53,17 +53,21 @@ def open_image(path: str | Path) -> Image.Image:
             image.load()
             return image
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file; restore it, or load the data set again") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as problem:
+        raise DataError("no such file", path=path, fix="restore it, or load the data set again") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as fault:
         raise DataError(
-            f"{path}: too large to decode safely ({problem}; the limit is {MAX_PIXELS:,} pixels); cut or "
-            "scale the image down, or remove the file"
+            f"too large to decode safely ({fault}, the limit is {MAX_PIXELS:,} pixels)",
+            path=path,
+            fix="cut or scale the image down, or remove the file",
         ) from None
-    except Exception as problem:  # decoders raise about anything on a damaged file
+    except Exception as fault:  # decoders raise almost anything on a damaged file
+        # Pillow's own words for an unknown format repeat the path, so that equal problems would not look equal
+        reason = "unknown format" if isinstance(fault, UnidentifiedImageError) else f"{type(fault).__name__}: {fault}"
         raise DataError(
-            f"{path}: cannot be read as an image ({type(problem).__name__}: {problem}); it is truncated, "
-            "damaged or no image: copy it again from its source, or remove it"
-        ) from problem
+            f"cannot be read as an image ({reason})",
+            path=path,
+            fix="it is truncated, damaged or no image: copy it again from its source, or remove it",
+        ) from fault
 
 
 def read_image(path: str | Path) -> Image.Image:
@@ -82,7 +86,7 @@ def read_image(path: str | Path) -> Image.Image:
 
 
 def read_mask(masks: Sequence[str | Path], size: tuple[int, int] | None = None) -> np.ndarray:
-    """Union of the masks of one image.
+    """Read the masks of one image and unite them.
 
     Args:
         masks: mask files, possibly none.
@@ -100,22 +104,24 @@ def read_mask(masks: Sequence[str | Path], size: tuple[int, int] | None = None) 
         raise DataError("read_mask needs the image's size when there are no masks")
     union = None if size is None else np.zeros((size[1], size[0]), dtype=bool)
     for path in masks:
-        mask = _one_mask(path)
+        mask = _read_single_mask(path)
         if union is not None and mask.shape != union.shape:
             raise DataError(
-                f"{path}: the mask has {mask.shape[1]} x {mask.shape[0]} pixels, its image (or first mask) "
-                f"has {union.shape[1]} x {union.shape[0]}; export the mask at the size of its image"
+                f"the mask has {mask.shape[1]} x {mask.shape[0]} pixels, its image (or first mask) "
+                f"has {union.shape[1]} x {union.shape[0]}",
+                path=path,
+                fix="export the mask at the size of its image",
             )
         union = mask if union is None else union | mask
     return union
 
 
 def resize_mask(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Nearest-neighbour resizing of a boolean mask, pixel centres aligned.
+    """Resize a boolean mask by nearest neighbour, pixel centres aligned.
 
     Args:
         mask: (H, W) bool.
-        shape: (h, w) wanted.
+        shape: (h, w) of the result.
 
     Returns:
         (h, w) bool. Small defects may vanish: image labels never come from here.
@@ -128,7 +134,7 @@ def resize_mask(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def to_rgb(image: Image.Image, path: str | Path) -> Image.Image:
-    """A decoded image as 8-bit RGB; `path` is for the message.
+    """Convert a decoded image to 8-bit RGB; `path` is for the message.
 
     Raises:
         DataError: the pixels are floating point, 32-bit or in a colour space without a conversion.
@@ -141,8 +147,10 @@ def to_rgb(image: Image.Image, path: str | Path) -> Image.Image:
         if image.mode in ("P", "PA", "RGBa", "La"):  # palettes with transparency, premultiplied colour
             image = image.convert("LA" if image.mode == "La" else "RGBA")
         return image.convert("RGB")
-    except ValueError as problem:
-        raise DataError(f"{path}: colour space {image.mode} cannot be converted; save the image as RGB") from problem
+    except ValueError as fault:
+        raise DataError(
+            f"colour space {image.mode} cannot be converted", path=path, fix="save the image as RGB"
+        ) from fault
 
 
 def _deep_to_8bit(image: Image.Image, path: str | Path) -> np.ndarray:
@@ -153,10 +161,12 @@ def _deep_to_8bit(image: Image.Image, path: str | Path) -> np.ndarray:
 
 
 def _unknown_range(path: str | Path, kind: str) -> DataError:
-    return DataError(f"{path}: {kind} pixels, whose range is not known; save the image with 8 or 16 bits a channel")
+    return DataError(
+        f"{kind} pixels, whose range is not known", path=path, fix="save the image with 8 or 16 bits per channel"
+    )
 
 
-def _one_mask(path: str | Path) -> np.ndarray:
+def _read_single_mask(path: str | Path) -> np.ndarray:
     image = open_image(path)
     if image.mode in (*DEEP_GREY, "F"):
         return np.asarray(image) != 0

@@ -1,4 +1,4 @@
-"""What is wrong with a data set: one `Problem` a finding, collected first and reported together."""
+"""Problems of a data set: collected first, then reported together."""
 
 from __future__ import annotations
 
@@ -7,41 +7,41 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from mintad.errors import DataError
+from mintad.errors import DataError, message
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
-"""Error: loading or reading fails. Warning: it works, the result may mislead. Note: unusual and handled."""
+"""Error: loading or reading fails. Warning: it works, but the result may mislead. Note: unusual, and handled."""
 
 _LISTED = 20
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One finding about one file or folder."""
+    """One problem of one file or folder; the fields have the names of `MintadError`'s."""
 
     severity: Severity
     path: str
     """The file or folder at fault."""
-    what: str
+    problem: str
     """What is wrong with it."""
-    cure: str = ""
+    fix: str = ""
     """What the user can do; empty for a note that needs nothing."""
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.what}" + (f"; {self.cure}" if self.cure else "")
+        return message(self.problem, self.path, self.fix)
 
 
-def error(path: str | Path, what: str, cure: str) -> Problem:
-    """A problem that stops loading."""
-    return Problem("error", str(path), what, cure)
+def error(path: str | Path, problem: str, fix: str) -> Problem:
+    """Return a problem that stops loading."""
+    return Problem("error", str(path), problem, fix)
 
 
 def raise_errors(problems: Iterable[Problem], root: str | Path) -> None:
     """Raise one `DataError` that lists the errors among `problems`; do nothing when there is none.
 
     Args:
-        problems: findings of any severity.
+        problems: problems of any severity.
         root: the data set, named in the message.
 
     Raises:
@@ -51,8 +51,8 @@ def raise_errors(problems: Iterable[Problem], root: str | Path) -> None:
     if not errors:
         return
     if len(errors) == 1:
-        raise DataError(str(errors[0]))
-    lines = [f"{root}: {len(errors)} problems", *(f"  - {problem}" for problem in errors[:_LISTED])]
+        raise DataError(errors[0].problem, path=errors[0].path, fix=errors[0].fix)
+    lines = [f"{len(errors)} problems", *(f"  - {problem}" for problem in errors[:_LISTED])]
     if len(errors) > _LISTED:
         lines.append(f"  ... and {len(errors) - _LISTED} more; 'mintad data check' lists all of them")
-    raise DataError("\n".join(lines))
+    raise DataError("\n".join(lines), path=root)

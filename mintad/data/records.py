@@ -1,15 +1,15 @@
-"""The record table: one row an image, the same columns for every data set.
+"""The record table: one row per image, the same columns for every data set.
 
-Everything after loading reads only this table, so that merging data sets is concatenation. The columns are
+Everything after loading reads only this table, so data sets are merged by concatenation. The columns are
 
     dataset       str               "mvtec"
     category      str               "screw"; metrics are computed for each (dataset, category)
     split         "train" | "test"  training rows are normal, all of them
-    label         int               0 normal, 1 anomalous: the data set's own word, never read off a mask
+    label         int               0 normal, 1 anomalous: as the data set says, never derived from a mask
     defect        str               type of defect, "good" for normal images
     image         str               absolute path
     masks         tuple[str, ...]   absolute paths of the masks, whose union is the ground truth; () for none
-    prompt_class  str               what the class encoder is taught: "dataset/category", but on CIFAR-10 the
+    prompt_class  str               what the class encoder learns: "dataset/category", but on CIFAR-10 the
                                     image's own class, and "" for test images of classes never trained on
 """
 
@@ -33,7 +33,7 @@ _LISTED = 20
 
 
 def make_records(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """Build the record table from one mapping a row.
+    """Build the record table from one mapping per row.
 
     Args:
         rows: mappings with the keys of `COLUMNS`; `masks` may be left out for (), `prompt_class` for
@@ -61,7 +61,7 @@ def make_records(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def validate(records: pd.DataFrame) -> None:
-    """Check that a table keeps the contract above.
+    """Check that a table is as described above.
 
     Raises:
         DataError: lists every kind of fault, with the rows it was found in.
@@ -74,8 +74,8 @@ def validate(records: pd.DataFrame) -> None:
     if not (isinstance(records.index, pd.RangeIndex) and records.index.equals(pd.RangeIndex(len(records)))):
         faults.append("the index is not 0, 1, 2, ...; call reset_index(drop=True)")
     rows = list(records.itertuples(index=False))
-    for what, is_faulty in _ROW_RULES.items():
-        _collect(faults, what, [row.image for row in rows if is_faulty(row)])
+    for fault, is_faulty in _ROW_RULES.items():
+        _collect(faults, fault, [row.image for row in rows if is_faulty(row)])
     _collect(faults, "the image is listed twice", _repeated(row.image for row in rows))
     if faults:
         raise DataError("the record table is not valid:\n" + "\n".join(f"  - {fault}" for fault in faults))
@@ -95,7 +95,7 @@ def merge(*tables: pd.DataFrame) -> pd.DataFrame:
             if owner.setdefault(key, number) != number:
                 raise DataError(
                     f"category '{key}' is in tables {owner[key] + 1} and {number + 1} of the merge; "
-                    "leave one out, or name its data set otherwise (option 'dataset' of the folder loader)"
+                    "leave one out, or give its data set another name (option 'dataset' of the folder loader)"
                 )
     merged = pd.concat(tables, ignore_index=True)
     validate(merged)
@@ -103,41 +103,41 @@ def merge(*tables: pd.DataFrame) -> pd.DataFrame:
 
 
 def category_keys(records: Any) -> Any:
-    """ "dataset/category" of every row of a table, or of a single row."""
+    """Return "dataset/category" of every row of a table, or of a single row."""
     return records["dataset"] + "/" + records["category"]
 
 
 def categories(records: pd.DataFrame) -> list[str]:
-    """All "dataset/category" names, sorted."""
+    """List all "dataset/category" names, sorted."""
     return sorted(category_keys(records).unique())
 
 
 def tested_rows(records: pd.DataFrame) -> np.ndarray:
-    """Return the row numbers (n,) of the test split, in the table's order, the one place that says which
-    rows they are."""
+    """Return the row numbers (n,) of the test split, in the table's order: the one place that says which rows are
+    scored."""
     return np.flatnonzero((records["split"] == "test").to_numpy())
 
 
 def select(records: pd.DataFrame, categories: Iterable[str]) -> pd.DataFrame:
-    """Rows of the named categories, in the table's order.
+    """Select the rows of the named categories, in the table's order.
 
     Args:
         records: the record table.
-        categories: "category" or "dataset/category"; a bare name takes it from every data set that has one.
+        categories: "category" or "dataset/category"; a bare name selects it in every data set that has one.
 
     Raises:
         DataError: no name, or a name that the table does not have (the nearest one is suggested).
     """
-    wanted = [categories] if isinstance(categories, str) else list(categories)
-    if not wanted:
+    names = [categories] if isinstance(categories, str) else list(categories)
+    if not names:
         raise DataError("no category selected; name at least one, or leave the selection out for all")
     keys = category_keys(records)
-    known = {*records["category"], *keys}
-    unknown = [name for name in wanted if name not in known]
+    allowed = {*records["category"], *keys}
+    unknown = [name for name in names if name not in allowed]
     if unknown:
-        shown = known if any("/" in name for name in unknown) else set(records["category"])
+        shown = allowed if any("/" in name for name in unknown) else set(records["category"])
         raise DataError("\n".join(f"unknown category '{name}'." + nearest(name, shown) for name in unknown))
-    return records[records["category"].isin(wanted) | keys.isin(wanted)].reset_index(drop=True)
+    return records[records["category"].isin(names) | keys.isin(names)].reset_index(drop=True)
 
 
 _ROW_RULES: dict[str, Callable[[Any], bool]] = {
@@ -145,13 +145,13 @@ _ROW_RULES: dict[str, Callable[[Any], bool]] = {
     "split is neither 'train' nor 'test'": lambda row: row.split not in ("train", "test"),
     "label is neither 0 nor 1": lambda row: isinstance(row.label, bool) or row.label not in (0, 1),
     "a training image is labelled anomalous": lambda row: row.split == "train" and row.label == 1,
-    "label and defect disagree ('good' stands for label 0 only)": lambda row: (row.label == 0) != (row.defect == GOOD),
+    "label and defect disagree (only label 0 is 'good')": lambda row: (row.label == 0) != (row.defect == GOOD),
     "the image path is not absolute": lambda row: not _absolute(row.image),
     "masks is not a tuple of absolute paths": lambda row: not _mask_tuple(row.masks),
     "a normal image has a mask": lambda row: row.label == 0 and isinstance(row.masks, tuple) and bool(row.masks),
     "a training image has no prompt_class": lambda row: row.split == "train" and row.prompt_class == "",
 }
-"""What is wrong with a row, and the test that finds it."""
+"""A fault of a row, and the test that finds it."""
 
 
 def _texts(row: Any) -> bool:
@@ -185,7 +185,7 @@ def _repeated(images: Iterable[Any]) -> list[Any]:
     return [image for image, times in Counter(images).items() if times > 1]
 
 
-def _collect(faults: list[str], what: str, images: list[Any]) -> None:
+def _collect(faults: list[str], fault: str, images: list[Any]) -> None:
     if images:
         more = f" and {len(images) - _LISTED} more" if len(images) > _LISTED else ""
-        faults.append(f"{what}: {', '.join(map(str, images[:_LISTED]))}{more}")
+        faults.append(f"{fault}: {', '.join(map(str, images[:_LISTED]))}{more}")

@@ -7,7 +7,7 @@
                                           STEM_mask*.png or in a folder STEM/; any image format
 
 Folders whose names start with '.' or '_' are skipped, as is validation/ in a category. Everything else that
-does not fit is a `Problem`, since a folder passed over in silence is lost data.
+does not fit is a `Problem`, because a folder that is skipped without a word is lost data.
 """
 
 from __future__ import annotations
@@ -18,9 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mintad.data.masks import Listing, alike, listing, match_masks
-from mintad.data.problems import Problem, error
-from mintad.data.records import GOOD
+import pandas as pd
+
+from mintad.data.listing import Listing, hint_at_case, list_folder
+from mintad.data.masks import match_masks
+from mintad.data.problems import Problem, error, raise_errors
+from mintad.data.records import GOOD, make_records
 
 Row = dict[str, Any]
 Scan = tuple[list[Row], list[Problem]]
@@ -29,18 +32,33 @@ Scan = tuple[list[Row], list[Problem]]
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """What differs between data sets in this layout."""
+    """The details in which data sets of this layout differ."""
 
     dataset: str
     normal: str = GOOD
-    """Name of the folders of normal images; BTAD says 'ok'."""
+    """Name of the folders of normal images; 'ok' in BTAD."""
     masks_required: bool = False
     """Whether a category without ground_truth/ is an error; otherwise it has image labels only."""
 
 
 def absolute(root: str | Path) -> Path:
-    """Absolute path of a root, '~' expanded and '..' resolved, links kept."""
+    """Return the absolute path of a root, with '~' expanded and '..' resolved; links are kept."""
     return Path(os.path.abspath(os.path.expanduser(root)))
+
+
+def build_records(scan: Scan, root: Path) -> pd.DataFrame:
+    """Build the record table of a scan.
+
+    Args:
+        scan: rows and problems.
+        root: the data set, named in the message.
+
+    Raises:
+        DataError: lists all errors of the scan.
+    """
+    rows, problems = scan
+    raise_errors(problems, root)
+    return make_records(rows)
 
 
 def scan_root(root: Path, layout: Layout) -> Scan:
@@ -53,12 +71,12 @@ def scan_root(root: Path, layout: Layout) -> Scan:
     if not root.is_dir():
         return [], [error(root, "no such folder", "give data.root as the folder that holds the categories")]
     problems: list[Problem] = []
-    names = listing(root, problems).folders
+    names = list_folder(root, problems).folders
     if {"train", "test"} & set(names):
         return scan_category(root, layout)
     if not names and not problems:
-        cure = f"expected folders CATEGORY/train/{layout.normal} and CATEGORY/test"
-        return [], [error(root, "no categories", cure)]
+        fix = f"expected folders CATEGORY/train/{layout.normal} and CATEGORY/test"
+        return [], [error(root, "no categories", fix)]
     rows: list[Row] = []
     for name in names:
         more_rows, more_problems = scan_category(root / name, layout)
@@ -70,11 +88,11 @@ def scan_root(root: Path, layout: Layout) -> Scan:
 def scan_category(folder: Path, layout: Layout) -> Scan:
     """Scan one category; its name is the folder's."""
     problems: list[Problem] = []
-    parts = listing(folder, problems).folders
+    parts = list_folder(folder, problems).folders
     if not {"train", "test"} & set(parts) and not problems:
-        what = f"no category: neither train/ nor test/ inside{alike(parts, 'train')}"
-        cure = f"add train/{layout.normal} and test/; if it is none, move it away or start its name with '_'"
-        return [], [error(folder, what, cure)]
+        problem = f"no category: neither train/ nor test/ inside{hint_at_case(parts, 'train')}"
+        fix = f"add train/{layout.normal} and test/; if it is none, move it away or start its name with '_'"
+        return [], [error(folder, problem, fix)]
     train = _split(folder, "train", parts, layout, problems)
     test = _split(folder, "test", parts, layout, problems)
     masks = _masks(folder, parts, test, layout, problems)
@@ -99,41 +117,43 @@ def scan_category(folder: Path, layout: Layout) -> Scan:
 def _split(
     category: Path, split: str, parts: Collection[str], layout: Layout, problems: list[Problem]
 ) -> dict[str, Listing]:
-    """Image folders of train/ or test/ by name; what is missing or too much goes to `problems`."""
+    """Return the image folders of train/ or test/ by name; missing and unexpected ones go to `problems`."""
     folder, normal = category / split, layout.normal
     if split not in parts:
-        cure = f"put normal images into {split}/{normal}"
-        problems.append(error(folder, f"missing split folder{alike(list(parts), split)}", cure))
+        fix = f"put normal images into {split}/{normal}"
+        problems.append(error(folder, f"missing split folder{hint_at_case(list(parts), split)}", fix))
         return {}
-    inside = listing(folder, problems)
-    found = {name: listing(folder / name, problems) for name in inside.folders}
-    defects = [name for name in found if name != normal]
+    inside = list_folder(folder, problems)
+    folders = {name: list_folder(folder / name, problems) for name in inside.folders}
+    defects = [name for name in folders if name != normal]
     if inside.images:
-        what = f"{len(inside.images)} image(s) directly inside, e.g. {inside.images[0]}"
-        cure = f"move them into {split}/{normal}" + (" or test/DEFECT" if split == "test" else "")
-        problems.append(error(folder, what, cure))
-    for name, images in found.items():
+        problem = f"{len(inside.images)} image(s) directly inside, e.g. {inside.images[0]}"
+        fix = f"move them into {split}/{normal}" + (" or test/DEFECT" if split == "test" else "")
+        problems.append(error(folder, problem, fix))
+    for name, images in folders.items():
         problems += _image_folder(images, report_empty=name != normal)  # an empty normal folder follows below
-    if normal not in found or not found[normal].images:
-        what = "no normal images" + ("" if normal in found else f" (no such folder){alike(inside.folders, normal)}")
+    if normal not in folders or not folders[normal].images:
+        problem = "no normal images" + (
+            "" if normal in folders else f" (no such folder){hint_at_case(inside.folders, normal)}"
+        )
         use = "to train on" if split == "train" else "to compare the anomalous ones with"
-        problems.append(error(folder / normal, what, f"put normal images {use} there"))
+        problems.append(error(folder / normal, problem, f"put normal images {use} there"))
     if split == "train":
-        cure = f"training images are all normal: move them to test/ or into train/{normal}"
-        problems += [error(folder / name, "unexpected folder in train/", cure) for name in defects]
-    elif not any(found[name].images for name in defects):
-        cure = "put them into test/DEFECT, one folder for each kind of defect"
-        problems.append(error(folder, "no anomalous images", cure))
-    return found
+        fix = f"training images are all normal: move them to test/ or into train/{normal}"
+        problems += [error(folder / name, "unexpected folder in train/", fix) for name in defects]
+    elif not any(folders[name].images for name in defects):
+        fix = "put them into test/DEFECT, one folder for each kind of defect"
+        problems.append(error(folder, "no anomalous images", fix))
+    return folders
 
 
 def _image_folder(images: Listing, *, report_empty: bool) -> Iterator[Problem]:
     for name in images.folders:
-        cure = "move its images up, or the folder away"
-        yield error(images.path(name), "folder among images, which is not read", cure)
+        fix = "move its images up, or the folder away"
+        yield error(images.path(name), "folder among images, which is not read", fix)
     for name in images.others:
-        cure = "it is ignored; convert it if it is an image"
-        yield Problem("warning", images.path(name), "no image by its ending", cure)
+        fix = "it is ignored; convert it if it is an image"
+        yield Problem("warning", images.path(name), "file without the ending of an image", fix)
     if report_empty and not images.images:
         yield Problem("warning", images.folder, "empty folder", "remove it or add its images")
 
@@ -141,23 +161,23 @@ def _image_folder(images: Listing, *, report_empty: bool) -> Iterator[Problem]:
 def _masks(
     category: Path, parts: Collection[str], test: dict[str, Listing], layout: Layout, problems: list[Problem]
 ) -> dict[str, tuple[str, ...]]:
-    """Masks by image path."""
+    """Return the masks by image path."""
     folder = category / "ground_truth"
     if "ground_truth" not in parts:
         if layout.masks_required:
-            what = f"no masks: the folder is missing{alike(list(parts), 'ground_truth')}"
-            problems.append(error(folder, what, "unpack the data set again, or load it as 'folder'"))
+            problem = f"no masks: the folder is missing{hint_at_case(list(parts), 'ground_truth')}"
+            problems.append(error(folder, problem, "unpack the data set again, or load it as 'folder'"))
         return {}
-    inside = listing(folder, problems)
+    inside = list_folder(folder, problems)
     for name in inside.images:
-        cure = "move it into ground_truth/DEFECT"
-        problems.append(error(inside.path(name), "mask outside a defect folder", cure))
+        fix = "move it into ground_truth/DEFECT"
+        problems.append(error(inside.path(name), "mask outside a defect folder", fix))
     masks: dict[str, tuple[str, ...]] = {}
     for name in sorted({*inside.folders, *test} - {layout.normal}):
         images = test.get(name, Listing(str(category / "test" / name)))
-        masks |= match_masks(images, listing(folder / name, problems), problems)
-    stray = listing(folder / layout.normal)
+        masks |= match_masks(images, list_folder(folder / name, problems), problems)
+    stray = list_folder(folder / layout.normal)
     if stray.images:
-        what = f"{len(stray.images)} mask(s) of normal images, e.g. {stray.images[0]}"
-        problems.append(error(stray.folder, what, "normal images have no mask: remove the folder"))
+        problem = f"{len(stray.images)} mask(s) of normal images, e.g. {stray.images[0]}"
+        problems.append(error(stray.folder, problem, "normal images have no mask: remove the folder"))
     return masks

@@ -1,4 +1,4 @@
-"""The frozen feature extractor (§3.2, Table 11): a timm backbone, cut off behind the last stage that is used.
+"""The frozen feature extractor (§3.2, Table 11): a timm backbone, cut off after the last stage that is used.
 
 Letters: B images, L = H * W tokens of the grid, row by row, F channels of all stages together.
 """
@@ -60,12 +60,12 @@ class Backbone(nn.Module):
         self.eval()
 
     def train(self, mode: bool = True) -> Backbone:
-        """Stay in eval mode whatever the caller asks: the network's running statistics must not move."""
+        """Stay in eval mode whatever the caller asks, because the network's running statistics must not change."""
         return super().train(False)
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """Features (B, L, F), float32, of normalised images (B, 3, H, W) such as `prepare_data` gives."""
+        """Compute the features (B, L, F), float32, of normalised images (B, 3, H, W), as `prepare` returns them."""
         images = images.contiguous(memory_format=torch.channels_last)
         maps = [m.permute(0, 3, 1, 2) if self.channels_last else m for m in self.network(images)]
         if self.resize == "area":
@@ -75,18 +75,18 @@ class Backbone(nn.Module):
         return torch.cat(maps, dim=1).flatten(2).transpose(1, 2).contiguous()
 
     def prepare(self, images: Sequence[Image.Image]) -> Tensor:
-        """Pictures as the network's input (B, 3, image_size, image_size), on the CPU."""
+        """Convert pictures to the network's input (B, 3, image_size, image_size), on the CPU."""
         return self.normalise(np.stack([to_pixels(image, self.image_size) for image in images]))
 
     def normalise(self, pixels_BHW3: np.ndarray) -> Tensor:
-        """8-bit pixels (B, H, W, 3) to float32 (B, 3, H, W), scaled as the network was trained."""
+        """Convert 8-bit pixels (B, H, W, 3) to float32 (B, 3, H, W), scaled as the network was trained."""
         values = torch.from_numpy(pixels_BHW3).permute(0, 3, 1, 2).float().div_(255)
         mean, std = torch.tensor(self.mean).view(3, 1, 1), torch.tensor(self.std).view(3, 1, 1)
         return values.sub_(mean).div_(std).contiguous()
 
 
 def to_pixels(image: Image.Image, size: int) -> np.ndarray:
-    """An RGB picture resized to a square, aspect ratio given up, as (size, size, 3) 8-bit pixels.
+    """Resize an RGB picture to a square, without keeping the aspect ratio; (size, size, 3) 8-bit pixels.
 
     Bilinear as in UniAD, by Pillow, which widens its filter when it shrinks (no aliasing).
     """
@@ -190,7 +190,7 @@ def _stages(timm_name: str, reductions: Sequence[int], options: dict[str, int]) 
 
 
 def _cut(network: nn.Module) -> None:
-    """Drop EfficientNet's blocks behind the last stage used; timm cuts other networks itself."""
+    """Remove EfficientNet's blocks after the last stage used; timm cuts other networks itself."""
     stages = getattr(network, "_stage_out_idx", None)
     if stages and isinstance(getattr(network, "blocks", None), nn.Sequential):
         network.blocks = network.blocks[: max(stages)]

@@ -2,8 +2,8 @@
 
 A shard is a NumPy file (n, L, F) and a JSON index that lists the hashes of the n image *files*. Both are
 written under a temporary name, flushed to the disk and then renamed, the index last; a shard counts only once
-its index stands. So a crash loses at most the shard being written, and two processes that extract the same
-images merely do the work twice.
+its index exists. So a crash loses at most the shard being written, and two processes that extract the same
+images only do the work twice.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ log = logging.getLogger(__name__)
 
 
 def cache_root(cache_dir: str | Path | None = None) -> Path:
-    """Folder of all caches: 'features' in the argument, else $MINTAD_CACHE, else the user's cache folder."""
+    """Return the folder of all caches: 'features' in the argument, else $MINTAD_CACHE, else the user's cache folder."""
     base = cache_dir or os.environ.get("MINTAD_CACHE") or user_cache_dir("mintad")
     return Path(base).expanduser() / "features"
 
 
 def hash_file(path: str | Path) -> str:
-    """BLAKE2b (128 bits, hexadecimal) of a file's bytes.
+    """Hash a file's bytes: BLAKE2b, 128 bits, hexadecimal.
 
     Raises:
         OSError: the file cannot be read.
@@ -55,7 +55,7 @@ def hash_file(path: str | Path) -> str:
 
 
 def describe_key(backbone: Backbone, dtype: str) -> dict[str, object]:
-    """Everything besides the image that decides what its features are; written beside them as key.json."""
+    """Describe everything besides the image that determines its features; stored with them as key.json."""
     return {
         "backbone": backbone.name,
         "weights": backbone.source,
@@ -73,7 +73,7 @@ def describe_key(backbone: Backbone, dtype: str) -> dict[str, object]:
 
 
 def key_name(description: dict[str, object]) -> str:
-    """A readable folder name, unique to a key. Not where the weights came from counts, but what they are."""
+    """Return a readable folder name, unique to a key. The content of the weights counts, not where they came from."""
     identity = {k: v for k, v in description.items() if k not in ("backbone", "weights")}
     digest = hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=5).hexdigest()
     height, width = description["grid"]
@@ -82,8 +82,8 @@ def key_name(description: dict[str, object]) -> str:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where one image's features are: a shard's file and the row in it."""
+class StoredRow:
+    """The place of one image's features: a shard's file and the row in it."""
 
     shard: Path
     row: int
@@ -106,8 +106,8 @@ class FeatureCache:
         self.folder = root / key_name(description)
         self.row_shape = row_shape
         self.dtype = np.dtype(dtype)
-        self.places: dict[str, Place] = {}
-        """Image hash -> place; `add` and `refresh` extend it."""
+        self.stored_rows: dict[str, StoredRow] = {}
+        """Image hash -> stored row; `add` and `refresh` extend it."""
         with _writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             if not (self.folder / "key.json").is_file():
@@ -116,8 +116,8 @@ class FeatureCache:
         self.refresh()
 
     def refresh(self) -> None:
-        """Read the indices of all whole shards, also of those that other processes wrote meanwhile."""
-        self.places = {}
+        """Read the indices of all complete shards, including those that other processes wrote meanwhile."""
+        self.stored_rows = {}
         for index in sorted(self.folder.glob("shard-*.json")):
             try:
                 hashes = self._check(index)
@@ -134,7 +134,7 @@ class FeatureCache:
                         path.unlink()
                 continue
             shard = index.with_suffix(".npy")
-            self.places.update({name: Place(shard, row) for row, name in enumerate(hashes)})
+            self.stored_rows.update({name: StoredRow(shard, row) for row, name in enumerate(hashes)})
 
     def add(self, hashes: Sequence[str], features_nLF: np.ndarray) -> None:
         """Write one shard: the features (n, L, F) of the n images with these file hashes.
@@ -153,10 +153,10 @@ class FeatureCache:
                 np.save(file, features_nLF, allow_pickle=False)
             index = {"images": list(hashes), "bytes": shard.stat().st_size}
             _publish_text(shard.with_suffix(".json"), json.dumps(index))
-        self.places.update({name: Place(shard, row) for row, name in enumerate(hashes)})
+        self.stored_rows.update({name: StoredRow(shard, row) for row, name in enumerate(hashes)})
 
     def _check(self, index: Path) -> list[str]:
-        """The hashes of a shard that is whole; ValueError and the like if it is not."""
+        """Return the hashes of a complete shard; raise ValueError or the like if it is not complete."""
         content = json.loads(index.read_text(encoding="utf-8"))
         shard = index.with_suffix(".npy")
         if not shard.is_file():
@@ -168,7 +168,7 @@ class FeatureCache:
         return content["images"]
 
     def _clean(self) -> None:
-        """Remove what crashed writers left: temporary files, and features whose index was never written."""
+        """Remove the files that crashed writers left: temporary files, and features whose index was never written."""
         unfinished = [*self.folder.glob(".writing-*")]
         unfinished += [shard for shard in self.folder.glob("shard-*.npy") if not shard.with_suffix(".json").exists()]
         for path in unfinished:
@@ -178,7 +178,7 @@ class FeatureCache:
 
 
 def open_shard(path: Path, row_shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
-    """A shard as a read-only memory map (n, L, F).
+    """Open a shard as a read-only memory map (n, L, F).
 
     Raises:
         MintadError: the file vanished or changed since its index was read.
@@ -187,10 +187,13 @@ def open_shard(path: Path, row_shape: tuple[int, int], dtype: np.dtype) -> np.nd
         shard = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
         raise MintadError(
-            f"{path}: cached features vanished or are damaged ({error}). Run again: they are computed anew."
+            f"cached features vanished or are damaged ({error})",
+            path=path,
+            fix="run again, then they are computed again",
         ) from error
     if shard.shape[1:] != row_shape or shard.dtype != dtype:
-        raise MintadError(f"{path}: holds {shard.shape} {shard.dtype}, not (n, *{row_shape}) {dtype}. Clear the cache.")
+        problem = f"holds {shard.shape} {shard.dtype}, not (n, *{row_shape}) {dtype}"
+        raise MintadError(problem, path=path, fix="clear the cache")
     return shard
 
 
@@ -213,12 +216,12 @@ class CacheInfo:
 
     @property
     def grid(self) -> str:
-        """For example '14x14'."""
+        """Tokens of the grid, for example '14x14'."""
         return "x".join(str(n) for n in self.description.get("grid", "?"))
 
 
 def list_caches(cache_dir: str | Path | None = None) -> list[CacheInfo]:
-    """All feature caches, by name; folders without a key.json are not ours and are left out."""
+    """List all feature caches by name; folders without a key.json are not ours and are left out."""
     return [_look_at(marker) for marker in sorted(cache_root(cache_dir).glob("*/key.json"))]
 
 
@@ -239,7 +242,7 @@ def _look_at(marker: Path) -> CacheInfo:
 
 
 def clear_caches(key: str | None = None, cache_dir: str | Path | None = None) -> int:
-    """Delete the cache named `key`, or all; returns the number of bytes freed.
+    """Delete the cache named `key`, or all; return the number of bytes freed.
 
     Raises:
         ConfigError: no cache of that name.
@@ -260,14 +263,15 @@ def _writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise ConfigError(
-            f"cannot write the feature cache {folder} ({error}). "
-            "Make room, or set MINTAD_CACHE to a folder that can be written."
+            f"the feature cache cannot be written ({error})",
+            path=folder,
+            fix="free some space, or set MINTAD_CACHE to a folder that can be written",
         ) from error
 
 
 @contextmanager
 def _published(path: Path) -> Iterator[BinaryIO]:
-    """A file that appears under its name only when it is whole and on the disk."""
+    """Open a file that appears under its name only when it is complete and on the disk."""
     temporary = path.with_name(f".writing-{uuid.uuid4().hex}")
     try:
         with open(temporary, "wb") as file:

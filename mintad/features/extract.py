@@ -1,13 +1,12 @@
-"""Features of every image of a record table, computed once and read from the cache afterwards (§3.2).
+"""Extraction of the features of a record table: computed once, and read from the cache afterwards (§3.2).
 
-The extractor is frozen and nothing augments the images, so their features never change.
+The extractor is frozen and the images are not augmented, so their features never change.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,14 +18,13 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mintad.data.images import read_image
-from mintad.errors import ConfigError, DataError, MintadError
+from mintad.errors import ConfigError, DataError, message
 from mintad.features.backbone import Backbone, to_pixels
 from mintad.features.cache import FeatureCache, cache_root, describe_key, hash_file
 from mintad.features.table import FeatureTable
+from mintad.progress import progress_bar
 from mintad.threads import limit_threads
 
 SHARD_IMAGES = 256
@@ -36,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 class _BeyondFloat16(Exception):
-    """A feature too large for float16."""
+    """Raised for a feature too large for float16."""
 
 
 def extract(
@@ -50,7 +48,7 @@ def extract(
     progress: bool = True,
     workers: int | None = None,
 ) -> FeatureTable:
-    """Features of all images, row for row; only those that the cache lacks are computed.
+    """Extract the features of all images, row for row; only those that the cache lacks are computed.
 
     On a CPU, threads take one image each: as fast as batches, undisturbed by other programs, and the result
     of an image depends on nothing else, so that cached float32 features are the backbone's output bit for
@@ -87,35 +85,41 @@ def extract(
             dtype = "float32"
             cache = run.fill(hash_of, problems, cache_dir, dtype)
     if problems:
-        listed = "\n".join(f"  {path}: {problem}" for path, problem in sorted(problems.items()))
+        listed = "\n".join(f"  {message(error.problem, path, error.fix)}" for path, error in sorted(problems.items()))
         raise DataError(
-            f"{len(problems)} of {len(set(paths))} images cannot be read; mend or remove them "
+            f"{len(problems)} of {len(set(paths))} images cannot be read; repair or remove them "
             f"(the features of the others are kept):\n{listed}"
         )
     hashes = [hash_of[path] for path in paths]
-    return FeatureTable([cache.places[name] for name in hashes], _row_shape(backbone), dtype, hashes)
+    return FeatureTable([cache.stored_rows[name] for name in hashes], _row_shape(backbone), dtype, hashes)
 
 
 def _row_shape(backbone: Backbone) -> tuple[int, int]:
     return backbone.grid[0] * backbone.grid[1], backbone.channels
 
 
-def _hash_all(paths: Sequence[str], pool: ThreadPoolExecutor) -> tuple[dict[str, str], dict[str, str]]:
-    """Content hash of every distinct path, and what is wrong with those that cannot be read."""
+def _hash_all(paths: Sequence[str], pool: ThreadPoolExecutor) -> tuple[dict[str, str], dict[str, DataError]]:
+    """Hash the content of every distinct path; the second mapping has the error of each that cannot be read."""
 
-    def attempt(path: str) -> tuple[str, str | None, str]:
+    def attempt(path: str) -> str | DataError:
         try:
-            return path, hash_file(path), ""
+            return hash_file(path)
         except OSError as error:
-            return path, None, error.strerror or str(error)
+            return DataError(error.strerror or str(error), path=path)
 
-    results = list(pool.map(attempt, dict.fromkeys(paths)))
-    hashes = {path: name for path, name, _ in results if name is not None}
-    return hashes, {path: problem for path, name, problem in results if name is None}
+    distinct = list(dict.fromkeys(paths))
+    hashes: dict[str, str] = {}
+    errors: dict[str, DataError] = {}
+    for path, result in zip(distinct, pool.map(attempt, distinct), strict=True):
+        if isinstance(result, DataError):
+            errors[path] = result
+        else:
+            hashes[path] = result
+    return hashes, errors
 
 
 class _Extraction:
-    """One call's settings; images go by the hash of their content."""
+    """The settings of one extraction; images are named by the hash of their content."""
 
     def __init__(
         self,
@@ -131,21 +135,21 @@ class _Extraction:
         self.batched = _pays_off_in_batches(device)
 
     def fill(
-        self, hash_of: dict[str, str], problems: dict[str, str], cache_dir: str | Path | None, dtype: str
+        self, hash_of: dict[str, str], problems: dict[str, DataError], cache_dir: str | Path | None, dtype: str
     ) -> FeatureCache:
         """Compute what the cache lacks. Unreadable images are added to `problems`."""
         shape = _row_shape(self.backbone)
         cache = FeatureCache(cache_root(cache_dir), describe_key(self.backbone, dtype), shape, dtype)
-        path_of = {name: path for path, name in hash_of.items() if name not in cache.places}
+        path_of = {name: path for path, name in hash_of.items() if name not in cache.stored_rows}
         shard_images = max(1, min(SHARD_IMAGES, SHARD_BYTES // (shape[0] * shape[1] * cache.dtype.itemsize)))
-        unreadable: dict[str, str] = {}
+        unreadable: dict[str, DataError] = {}
         done: dict[str, np.ndarray] = {}
         results = closing(self._compute(path_of, unreadable))
-        with full_precision(), _bar(len(path_of), self.progress) as advance, results as images:
+        with full_precision(), progress_bar("features", len(path_of), show=self.progress) as report, results as images:
             try:
-                for name, feat_LF in images:
+                for number, (name, feat_LF) in enumerate(images, start=1):
                     done[name] = _stored(feat_LF, cache.dtype)
-                    advance()
+                    report(number)
                     if len(done) == shard_images:
                         cache.add(list(done), np.stack(list(done.values())))
                         done = {}
@@ -155,23 +159,25 @@ class _Extraction:
         problems.update({path: unreadable[name] for path, name in hash_of.items() if name in unreadable})
         return cache
 
-    def _compute(self, path_of: dict[str, str], unreadable: dict[str, str]) -> Iterator[tuple[str, np.ndarray]]:
-        """Name and float32 features (L, F) of every image that can be read; the others go to `unreadable`."""
+    def _compute(self, path_of: dict[str, str], unreadable: dict[str, DataError]) -> Iterator[tuple[str, np.ndarray]]:
+        """Yield name and float32 features (L, F) of every image that can be read; the others go to `unreadable`."""
 
-        def read(name: str) -> np.ndarray | str:
+        def read(name: str) -> np.ndarray | DataError:
             try:
                 return to_pixels(read_image(path_of[name]), self.backbone.image_size)
-            except (MintadError, OSError) as error:
-                return str(error).removeprefix(f"{path_of[name]}: ")
+            except DataError as error:
+                return error
+            except OSError as error:
+                return DataError(error.strerror or str(error), path=path_of[name])
 
-        def read_and_compute(name: str) -> np.ndarray | str:
+        def read_and_compute(name: str) -> np.ndarray | DataError:
             pixels = read(name)
-            return pixels if isinstance(pixels, str) else self._forward({name: pixels}, path_of)[0]
+            return pixels if isinstance(pixels, DataError) else self._forward({name: pixels}, path_of)[0]
 
         batch: dict[str, np.ndarray] = {}
         with closing(self._look_ahead(read if self.batched else read_and_compute, path_of)) as results:
             for name, result in results:
-                if isinstance(result, str):
+                if isinstance(result, DataError):
                     unreadable[name] = result
                 elif not self.batched:
                     yield name, result
@@ -184,9 +190,9 @@ class _Extraction:
             yield from zip(batch, self._forward(batch, path_of), strict=True)
 
     def _look_ahead(
-        self, work: Callable[[str], np.ndarray | str], names: dict[str, str]
-    ) -> Iterator[tuple[str, np.ndarray | str]]:
-        """Results of `work` in order; the pool runs a bounded number of names ahead."""
+        self, work: Callable[[str], np.ndarray | DataError], names: dict[str, str]
+    ) -> Iterator[tuple[str, np.ndarray | DataError]]:
+        """Yield the results of `work` in order; the pool runs a bounded number of names ahead."""
         todo = iter(names)
         ahead = self.ahead + (self.batch_size if self.batched else 0)
         futures = deque((name, self.pool.submit(work, name)) for name in islice(todo, ahead))
@@ -206,14 +212,16 @@ class _Extraction:
         for name, feat_LF in zip(pixels, feat_BLF, strict=True):
             if not np.isfinite(feat_LF).all():
                 raise DataError(
-                    f"{path_of[name]}: {self.backbone.name} gives features that are not finite. "
-                    f"Check the weights ({self.backbone.source})."
+                    f"{self.backbone.name} gives features that are not finite",
+                    path=path_of[name],
+                    fix=f"check the weights ({self.backbone.source})",
                 )
         return feat_BLF
 
 
 def _pays_off_in_batches(device: torch.device) -> bool:
-    """CPUs take images singly: activations of larger batches leave their caches, which halves the speed."""
+    """Whether the device should get batches. A CPU gets single images, because the activations of larger batches do not
+    fit into its caches, which halves the speed."""
     return device.type != "cpu"
 
 
@@ -225,21 +233,9 @@ def _stored(feat_LF: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """No TF32 in convolutions, so that a GPU's features serve CPUs, and the other way round."""
+    """Switch TF32 off in convolutions, so that features from a GPU can be used with a CPU and vice versa."""
     before, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
     try:
         yield
     finally:
         torch.backends.cudnn.allow_tf32 = before
-
-
-@contextmanager
-def _bar(total: int, wanted: bool) -> Iterator[Callable[[], None]]:
-    """Gives a function that advances a progress bar by one; no bar in notebooks, pipes and papermill."""
-    if not (wanted and total and sys.stderr.isatty()):
-        yield lambda: None
-        return
-    columns = (TextColumn("features"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda: bar.advance(task)

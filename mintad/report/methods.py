@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mintad.baselines import BASELINES
 from mintad.config import Config
+from mintad.data import DATASETS
 from mintad.model import VARIANTS as BUILT
 from mintad.report import paper
 from mintad.report.paper import PRINTED_PER_CATEGORY as METHODS
@@ -13,7 +14,7 @@ HOME = dict.fromkeys(range(1, 11), "mvtec") | {2: "visa", 3: "merged", 6: "", 7:
 """Table -> the data set of its numbers."""
 OPEN = (1, 4, 5, 8, 9, 10)
 """Tables that make sense on another data set, whose numbers are then shown apart from the paper's."""
-DATA = {"mvtec": "MVTec AD", "visa": "VisA", "btad": "BTAD", "cifar10": "CIFAR-10", "elpv": "ELPV", "merged": "merged"}
+DATA = {name: dataset.title for name, dataset in DATASETS.items()}
 """Data set -> its name as people read it."""
 ANOMALIB = {
     "anomalib_padim": "PaDiM (anomalib)",

@@ -21,6 +21,8 @@ from pathlib import Path
 import pandas as pd
 
 import mintad
+from mintad.data import DATASETS
+from mintad.data.merged import MERGED
 from mintad.errors import ConfigError, DataError, nearest
 from mintad.scoring.metrics import MEAN
 from mintad.scoring.metrics import METRICS as MEASURED
@@ -57,7 +59,7 @@ _TITLES = {
     10: "Localisation on MVTec AD, unified training",
 }
 
-_CATEGORIES_IN = {"btad": 3, "mvtec": 15, "visa": 12}
+_CATEGORIES_IN = {name: len(DATASETS[name].categories) for name in MERGED}
 """Table 3 gives one row a data set; its printed means weigh each by its number of categories."""
 
 VARIANTS = {

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from mintad.config import Config
-from mintad.data import MERGED
+from mintad.data.merged import MERGED
 from mintad.errors import DataError, MintadError
 from mintad.model import VARIANTS
 from mintad.runs.directory import OLD_RESULTS, Run

@@ -7,6 +7,8 @@ import math
 import numpy as np
 import pandas as pd
 
+from mintad.data import DATASETS
+from mintad.data.merged import MERGED
 from mintad.model import build_model
 from mintad.model.complexity import parameters
 from mintad.report import paper
@@ -20,7 +22,7 @@ COLUMNS = (
 )  # fmt: skip
 """Columns of `table_values`. `difference` (measured - paper) needs the paper's data set and categories."""
 KEY = ["method", "setting", "category", "metric"]
-_CATEGORIES = {"mvtec": 15, "visa": 12, "btad": 3}
+_CATEGORIES = {name: len(DATASETS[name].categories) for name in MERGED}
 """Data sets and how many categories they have."""
 PRINTED = ("image_auroc", "pixel_ap")
 """What the paper's tables of detection and localisation print."""

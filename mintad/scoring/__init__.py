@@ -1,6 +1,15 @@
-"""Scores, metrics and the decision threshold (§3.6, §4.1): exact, ties handled, and never a value where there is none."""
+"""Scores, metrics and the decision threshold (§3.6, §4.1)."""
 
-from mintad.scoring.metrics import METRICS, Metric, by_category, measure, metric, value_of
+from mintad.scoring.metrics import (
+    METRICS,
+    Metric,
+    by_category,
+    measure,
+    measure_images,
+    measure_pixels,
+    metric,
+    value_of,
+)
 from mintad.scoring.ranking import MetricError, StreamingRanking, auroc, average_precision, f1_max
 from mintad.scoring.regions import MapRanking, aupro
 
@@ -16,6 +25,8 @@ __all__ = [
     "by_category",
     "f1_max",
     "measure",
+    "measure_images",
+    "measure_pixels",
     "metric",
     "value_of",
 ]

@@ -68,7 +68,7 @@ def metric(name: str, title: str, *, level: Level) -> Callable[[Callable], Calla
     """Register a function as a metric; see `Metric`."""
 
     def register(function: Callable[[Any], float | None]) -> Callable[[Any], float | None]:
-        METRICS.add(name, Metric(name, title, level, function))
+        METRICS.add(name, Metric(name, title, level, function), module=function.__module__)
         return function
 
     return register
@@ -134,6 +134,8 @@ def class_accuracy(scores: pd.DataFrame) -> float | None:
 
     Images of classes that were never trained on (an empty prompt_class) are left out.
     """
+    if "pred_class" not in scores:
+        return None
     known = scores[(scores["prompt_class"] != "") & (scores["pred_class"] != "")]
     return None if known.empty else float((known["pred_class"] == known["prompt_class"]).mean())
 
@@ -151,7 +153,8 @@ def measure(scores: pd.DataFrame, pixels: Iterable[tuple[str, np.ndarray, np.nda
     one core with 100 million pixels (1,993 maps of 224 x 224 in 15 categories, 3 % anomalous): 20 to 25 s and 1.1 GB.
 
     Args:
-        scores: test rows with columns dataset, category, label, defect, prompt_class, pred_score, pred_class.
+        scores: test rows with columns dataset, category, label, defect, prompt_class, pred_score, and pred_class where
+            a class is predicted.
         pixels: ("dataset/category", map (H, W), mask (H, W)) of every test image in categories with masks.
 
     Returns:
@@ -161,16 +164,22 @@ def measure(scores: pd.DataFrame, pixels: Iterable[tuple[str, np.ndarray, np.nda
     Raises:
         MetricError: a score is not finite.
     """
-    groups = dict(list(scores.groupby(category_keys(scores))))
+    table = pd.concat([measure_images(scores), measure_pixels(pixels)], ignore_index=True)
+    order = {name: position for position, name in enumerate(METRICS)}
+    return table.sort_values("metric", key=lambda names: names.map(order), kind="stable", ignore_index=True)
+
+
+def measure_images(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return the metrics of level "image", see `measure`."""
+    return _measure("image", dict(list(scores.groupby(category_keys(scores)))), scores)
+
+
+def measure_pixels(pixels: Iterable[tuple[str, np.ndarray, np.ndarray]]) -> pd.DataFrame:
+    """Return the metrics of level "pixel", see `measure`; an empty table without pixels."""
     rankings: dict[str, MapRanking] = {}
     for key, anomaly_map, mask in pixels:
         rankings.setdefault(key, MapRanking()).update(anomaly_map, mask)
-    tables = [_measure("image", groups, scores)]
-    if rankings:
-        tables.append(_measure("pixel", rankings, MapRanking.merged(rankings.values())))
-    table = pd.concat(tables, ignore_index=True)
-    order = {name: position for position, name in enumerate(METRICS)}
-    return table.sort_values("metric", key=lambda names: names.map(order), kind="stable", ignore_index=True)
+    return _measure("pixel", rankings, MapRanking.merged(rankings.values())) if rankings else _table([])
 
 
 def first_method(table: pd.DataFrame) -> pd.DataFrame:
@@ -220,7 +229,12 @@ def _measure(level: Level, items: dict[str, Any], pooled: Any) -> pd.DataFrame:
         means = {MEAN: float(np.mean(own))} if own else {}
         rows += [(category, name, value) for category, value in {**_without_pooled(by_category), **means}.items()]
         rows += [(POOLED, name, by_category[POOLED])] if POOLED in by_category else []
-    return pd.DataFrame(rows, columns=["category", "metric", "value"])
+    return _table(rows)
+
+
+def _table(rows: list[tuple[str, str, float]]) -> pd.DataFrame:
+    table = pd.DataFrame(rows, columns=["category", "metric", "value"])
+    return table.astype({"category": object, "metric": object, "value": float})
 
 
 def _without_pooled(by_category: dict[str, float]) -> dict[str, float]:

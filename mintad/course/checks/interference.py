@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from mintad.course.checks.grading import CheckFailed, call, number, passed, require, same
+from toy import Region, Settings, Shape, compare, make_shape
+from toy.geometry import WINDOW, polyline
+from toy.layers import mlp
+from toy.train import Job, train
 
 Array = np.ndarray
 
@@ -19,14 +22,14 @@ def reference_between(points: Array, a: Array, b: Array) -> Array:
 
 
 def check_between(fn: Callable[..., Array]) -> None:
-    """Points that see a and b under more than 90°, that is, lie in the disc over the segment from a to b."""
+    """Check for points that see a and b under more than 90°, that is, lie in the disc over the segment from a to b."""
     takes = "points, a, b"
     a, b = np.array([-1.0, 0.0]), np.array([1.0, 0.0])
     points = np.array([[0, 0], [0, 0.9], [0, 1.1], [1.5, 0], [0.9, 0.1], [0, -0.95], [-2, 0]], dtype=float)
-    wanted = [True, True, False, False, True, True, False]
+    expected = [True, True, False, False, True, True, False]
     hint = "the angle at q is over 90° exactly if (a − q) · (b − q) is negative"
     result = call(fn, points, np.tile(a, (7, 1)), np.tile(b, (7, 1)), takes=takes)
-    same(np.asarray(result), wanted, hint)
+    same(np.asarray(result), expected, hint)
     a = np.array([[0.0, 3.0], [2.0, 2.0]])
     b = np.array([[0.0, -3.0], [4.0, 4.0]])
     result = call(fn, np.array([[2.0, 0.0], [2.0, 0.0]]), a, b, takes=takes)
@@ -39,7 +42,7 @@ def reference_interclass_accepted(scores: Array, between: Array, distances: Arra
 
 
 def check_interclass_accepted(fn: Callable[..., float]) -> None:
-    """Accepted (score at most 1) share of the points between the classes, farther than 0.1 from every support."""
+    """Check for the share with a score of at most 1 among points between classes and over 0.1 from every support."""
     takes = "scores, between, distances"
     scores = np.array([0.5, 1.0, 1.5, 2.0, 0.2, 0.1, 0.1])
     between = np.array([True, True, True, True, True, False, False])
@@ -57,22 +60,16 @@ def check_interclass_accepted(fn: Callable[..., float]) -> None:
     passed(fn, "interclass_accepted: 2 of 4")
 
 
-def reference_new_shape(classes: int) -> list[Any]:
-    from toy import Region
-    from toy.geometry import polyline
-
+def reference_new_shape(classes: int) -> list[Region]:
     heights = np.linspace(-0.9, 0.9, classes)
     return [Region(polyline([(-1, y), (1, y)]), 0.3 / classes) for y in heights]
 
 
-def check_new_shape(fn: Callable[[int], Sequence[Any]]) -> None:
-    """A function of the number of classes that returns that many regions, apart from each other, inside the window."""
-    from toy import Region, Settings, Shape, compare
-    from toy.geometry import WINDOW
-
+def check_new_shape(fn: Callable[[int], Sequence[Region]]) -> None:
+    """Check that a function of the number of classes returns that many regions, apart and inside the window."""
     for classes in (2, 3):
         regions = call(fn, classes, takes="classes")
-        listed = isinstance(regions, Sequence) and all(isinstance(one, Region) for one in regions)
+        listed = isinstance(regions, Sequence) and all(isinstance(region, Region) for region in regions)
         require(listed, "return a list of toy.Region, for example [Region(polyline([(-1, 0), (1, 0)]), 0.1)]")
         require(len(regions) == classes, f"asked for {classes} classes it returns {len(regions)} regions")
         shape = Shape("yours", regions)
@@ -81,15 +78,13 @@ def check_new_shape(fn: Callable[[int], Sequence[Any]]) -> None:
         apart = all((shape.distances(points)[labels == k].argsort(1)[:, 0] == k).all() for k in range(classes))
         require(apart, "the regions overlap; give each its own place")
     tiny = Settings(width=8, steps=20, train_points=80, held_out=20, grid=41)
-    found = compare(Shape("yours", fn(2)), ["dae"], seeds=1, settings=tiny)
-    require(found.table["value"].notna().sum() >= 5, "the region between the classes is empty; move them apart")
+    comparison = compare(Shape("yours", fn(2)), ["dae"], seeds=1, settings=tiny)
+    require(comparison.table["value"].notna().sum() >= 5, "the region between the classes is empty; move them apart")
     passed(fn, "new_shape: 2 and 3 classes, apart, and a network trains on them")
 
 
 class reference_new_model(nn.Module):  # noqa: N801 - named like the exercise
-    def __init__(self, classes: int, settings: Any) -> None:
-        from toy.models import mlp
-
+    def __init__(self, classes: int, settings: Settings) -> None:
         super().__init__()
         self.encoder = mlp(2, settings.width, settings, 1)
         self.gate = nn.Parameter(torch.randn(classes, settings.width))
@@ -100,10 +95,7 @@ class reference_new_model(nn.Module):  # noqa: N801 - named like the exercise
 
 
 def check_new_model(fn: type[nn.Module]) -> None:
-    """A network class: made with (classes, settings), forward(x (B, 2), label (B, K)) -> (B, 2), aware of the label."""
-    from toy import Settings, make_shape
-    from toy.train import Job, train
-
+    """Check a network class: made with (classes, settings), forward(x (B, 2), label (B, K)) -> (B, 2), class-aware."""
     settings = Settings(width=16, steps=30, batch=32)
     torch.manual_seed(0)
     network = call(fn, 3, settings, takes="classes, settings")
@@ -111,8 +103,7 @@ def check_new_model(fn: type[nn.Module]) -> None:
     x, labels = torch.randn(6, 2), torch.eye(3).repeat(2, 1)
     result = call(network, x, labels, takes="x, label")
     require(isinstance(result, torch.Tensor) and result.shape == (6, 2), "forward must return points of shape (B, 2)")
-    used = [p for p in network.parameters()]
-    require(bool(used), "it has no parameters to train")
+    require(any(True for _ in network.parameters()), "it has no parameters to train")
     points, names = make_shape("blobs", 3).sample(200, np.random.default_rng(0))
     try:
         stack = train(fn, [Job(points, names, 0.1, seed) for seed in range(2)], 3, settings)
@@ -121,8 +112,9 @@ def check_new_model(fn: type[nn.Module]) -> None:
             f"training a stack of two fails with {type(error).__name__}: {error}; networks that train together "
             "allow no .item(), no branch on values and no in-place change of inputs"
         ) from error
-    one, other = (stack.reconstruct(points[:20], label) for label in (0, 1))
+    as_class_0, as_class_1 = (stack.reconstruct(points[:20], label) for label in (0, 1))
     require(
-        not np.allclose(one, other, atol=1e-6), "another label gives the same reconstruction: it is not class-aware"
+        not np.allclose(as_class_0, as_class_1, atol=1e-6),
+        "another label gives the same reconstruction: it is not class-aware",
     )
     passed(fn, "new_model: right shapes, trains in a stack, and the label changes the reconstruction")

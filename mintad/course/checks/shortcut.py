@@ -16,23 +16,23 @@ def reference_jitter(points: Array, sigma: float, rng: np.random.Generator) -> A
 
 
 def check_jitter(fn: Callable[..., Array]) -> None:
-    """Points (P, 2) plus Gaussian noise of deviation sigma, independent in both coordinates."""
+    """Check for points (P, 2) plus Gaussian noise of standard deviation sigma, independent in both coordinates."""
     takes, points = "points, sigma, rng", np.tile([[0.5, -1.0]], (20_000, 1))
-    kept = points.copy()
+    clean = points.copy()
     result = call(fn, points, 0.3, np.random.default_rng(0), takes=takes)
     require(np.shape(result) == points.shape, f"the result must have the points' shape {points.shape}")
-    require(np.array_equal(points, kept), "the clean points were changed; they are the target of the training")
+    require(np.array_equal(points, clean), "the clean points were changed; they are the target of the training")
     require(np.issubdtype(np.asarray(result).dtype, np.floating), "the result must be an array of numbers")
-    noise = result - kept
+    noise = result - clean
     require(bool(np.isfinite(noise).all()), "the result holds values that are not finite")
     require(np.abs(noise.mean(0)).max() < 0.02, "the noise must have mean 0; rng.normal() does, rng.random() does not")
     spread = noise.std(0)
     require(
         np.abs(spread - 0.3).max() < 0.02,
-        f"with sigma = 0.3 the noise has deviation {spread.max():.2f}; sigma² or none?",
+        f"with sigma = 0.3 the noise has the standard deviation {spread.max():.2f}; is it scaled by sigma?",
     )
     require(abs(np.corrcoef(noise.T)[0, 1]) < 0.05, "both coordinates got the same noise; draw points.shape numbers")
-    passed(fn, "jitter: mean 0, deviation sigma, clean points untouched")
+    passed(fn, "jitter: mean 0, standard deviation sigma, clean points untouched")
 
 
 def reference_threshold(errors: Array, tpr: float) -> float:
@@ -40,13 +40,13 @@ def reference_threshold(errors: Array, tpr: float) -> float:
 
 
 def check_threshold(fn: Callable[..., float]) -> None:
-    """Smallest of the held-out errors at or below which a share `tpr` of them lies."""
+    """Check for the smallest held-out error at or below which a share `tpr` of the errors lies."""
     for n, tpr in ((100, 0.95), (100, 0.8), (10, 0.95)):
         errors = np.random.default_rng(1).permutation(np.arange(1.0, n + 1))
         value = number(call(fn, errors, tpr, takes="errors, tpr"))
         share = float((errors <= value).mean())
-        require(share >= tpr, f"of {n} normals only {share:.0%} lie at or below {value:.4g}, asked for {tpr:.0%}")
-        require(share <= tpr + 1.5 / n, f"{share:.0%} of {n} normals pass, more than the {tpr:.0%} asked for")
+        require(share >= tpr, f"of {n} normals only {share:.0%} lie at or below {value:.4g}, but {tpr:.0%} must")
+        require(share <= tpr + 1.5 / n, f"{share:.0%} of {n} normals pass, more than the {tpr:.0%} required")
     passed(fn, "threshold: the share of held-out normals that passes is the one asked for")
 
 
@@ -56,22 +56,24 @@ def reference_projection_index(points: Array, reconstructions: Array, distances:
 
 
 def check_projection_index(fn: Callable[..., float]) -> None:
-    """Mean of |x̂ − x| / d over the points farther than 0.1 from the support."""
+    """Check for the mean of |x̂ − x| / d over the points farther than 0.1 from the support."""
     takes, rng = "points, reconstructions, distances", np.random.default_rng(2)
     points = rng.uniform(-1.5, 1.5, (400, 2))
     radius = np.linalg.norm(points, axis=1, keepdims=True)
     distances = (radius[:, 0] - 0.4).clip(0)
     foot = points * np.minimum(1, 0.4 / radius)
-    same(call(fn, points, points, distances, takes=takes), 0.0, "a network that copies its input has index 0")
-    hint = "an exact projection has index 1; leave out the points within 0.1 of the support, they divide by nothing"
+    same(call(fn, points, points, distances, takes=takes), 0.0, "a network that copies its input has the index 0")
+    hint = "an exact projection has the index 1; leave out the points within 0.1 of the support, where d is nearly 0"
     same(call(fn, points, foot, distances, takes=takes), 1.0, hint)
     half = (points + foot) / 2
     same(
-        call(fn, points, half, distances, takes=takes), 0.5, "going half the way has index 0.5: distances, not squares"
+        call(fn, points, half, distances, takes=takes),
+        0.5,
+        "going half the way has the index 0.5; use distances, not their squares",
     )
-    wild = np.where(distances[:, None] > 0.5, foot, points)
+    mixed = np.where(distances[:, None] > 0.5, foot, points)
     hint = "the index is the mean of the ratios, not the ratio of the means"
-    same(call(fn, points, wild, distances, takes=takes), (distances[distances > 0.1] > 0.5).mean(), hint)
+    same(call(fn, points, mixed, distances, takes=takes), (distances[distances > 0.1] > 0.5).mean(), hint)
     passed(fn, "projection_index: 0 for a copy, 1 for a projection, 0.5 half way")
 
 
@@ -82,7 +84,7 @@ def reference_best_denoiser(noisy: Array, clean: Array, sigma: float) -> Array:
 
 
 def check_best_denoiser(fn: Callable[..., Array]) -> None:
-    """E[clean | noisy] for training points drawn uniformly: a softmax-weighted mean of the clean points."""
+    """Check for E[clean | noisy] under uniform training points: a softmax-weighted mean of the clean points."""
     takes = "noisy, clean, sigma"
     clean = np.array([[-1.0, 0.0], [1.0, 0.0]])
     middle = call(fn, np.array([[0.0, 0.7]]), clean, 0.3, takes=takes)

@@ -1,12 +1,16 @@
-"""mini: twelve made-up products with defects, drawn from a seed, so that class-awareness can be seen without a
-download.
+"""mini: twelve invented products with defects, drawn from a seed, to show class-awareness without a download.
 
-`products` draws the twelve, `defects` spoils them, `factory` writes the set and loads it.
+`products` draws the twelve, `defects` damages them, `factory` writes the set and loads it.
 """
 
+from functools import partial
+
+from mintad.data.dataset import Dataset
 from mintad.data.mini.defects import DEFECTS
-from mintad.data.mini.factory import MiniParameters, load_mini, make_mini, render, render_with_twin
+from mintad.data.mini.factory import LAYOUT, MiniParameters, load_mini, make_mini, render, render_with_twin
 from mintad.data.mini.products import PRODUCTS, TEXTURES, swap_partner
+from mintad.data.registry import DATASETS
+from mintad.data.tree import scan_root
 
 __all__ = [
     "DEFECTS",
@@ -19,3 +23,14 @@ __all__ = [
     "render_with_twin",
     "swap_partner",
 ]
+
+DATASETS.add(
+    "mini",
+    Dataset(
+        name="mini",
+        title="mini",
+        load=load_mini,
+        scan=partial(scan_root, layout=LAYOUT),
+        categories=tuple(PRODUCTS),
+    ),
+)

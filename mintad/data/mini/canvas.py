@@ -25,7 +25,7 @@ class Layers:
 def frame(
     size: int, rng: Rng, *, turn: float = np.pi, shift: float = 0.08, zoom: float = 0.08
 ) -> tuple[np.ndarray, ...]:
-    """Coordinates x, y of every pixel, -1..1 over the picture, in the product's own pose.
+    """Return the coordinates x, y of every pixel, -1..1 over the picture, in the product's own pose.
 
     Args:
         size: S.
@@ -40,19 +40,19 @@ def frame(
 
 
 def inside(distance: np.ndarray, softness: float = 0.012) -> np.ndarray:
-    """Coverage 0..1 of the region where the signed distance is negative, with a soft (anti-aliased) edge."""
+    """Return the coverage 0..1 of the region where the signed distance is negative, with a soft (anti-aliased) edge."""
     return np.clip(0.5 - distance / (2 * softness), 0, 1).astype(np.float32)
 
 
 def box(x: np.ndarray, y: np.ndarray, half_width: float, half_height: float, radius: float = 0.0) -> np.ndarray:
-    """Signed distance to a box with rounded corners around the origin."""
+    """Return the signed distance to a box with rounded corners around the origin."""
     dx, dy = np.abs(x) - half_width + radius, np.abs(y) - half_height + radius
     outside = np.hypot(np.maximum(dx, 0), np.maximum(dy, 0))
     return outside + np.minimum(np.maximum(dx, dy), 0) - radius
 
 
 def noise(size: int, cells: float, rng: Rng, *, stretch: float = 1.0) -> np.ndarray:
-    """Smooth noise (S, S), about -1..1, with `cells` bumps across; `stretch` > 1 draws it out along x."""
+    """Draw smooth noise (S, S), about -1..1, with `cells` bumps across; `stretch` > 1 draws it out along x."""
     rows, columns = max(4, round(cells) + 3), max(4, round(cells / stretch) + 3)
     small = rng.uniform(-1, 1, (rows, columns)).astype(np.float32)
     wide = ndimage.zoom(small, (size / (rows - 3), size / (columns - 3)), order=3, mode="nearest")
@@ -61,24 +61,24 @@ def noise(size: int, cells: float, rng: Rng, *, stretch: float = 1.0) -> np.ndar
 
 
 def mix(below: np.ndarray, above: np.ndarray | tuple[float, ...], coverage: np.ndarray) -> np.ndarray:
-    """`above` painted over `below` with the given coverage (S, S)."""
+    """Paint `above` over `below` with the given coverage (S, S)."""
     cover = coverage[..., None]
     return below * (1 - cover) + np.asarray(above, dtype=np.float32) * cover
 
 
 def plain(size: int, colour: tuple[float, ...] | np.ndarray, grain: float, rng: Rng) -> np.ndarray:
-    """A surface of one colour with fine grain."""
+    """Draw a surface of one colour with fine grain."""
     base = np.broadcast_to(np.asarray(colour, dtype=np.float32), (size, size, 3))
     return base + grain * noise(size, size / 3, rng)[..., None]
 
 
 def vary(colour: tuple[float, ...], rng: Rng, amount: float = 0.03) -> np.ndarray:
-    """The colour of one instance."""
+    """Vary a colour for one instance."""
     return np.asarray(colour, dtype=np.float32) + rng.uniform(-amount, amount, 3).astype(np.float32)
 
 
 def lit(image: np.ndarray, rng: Rng) -> np.ndarray:
-    """The picture under this shot's light: gain, a linear gradient, and sensor noise; 0..1."""
+    """Put the picture under this shot's light: gain, a linear gradient, and sensor noise; 0..1."""
     size = len(image)
     axis = np.linspace(-1, 1, size, dtype=np.float32)
     slope = rng.uniform(-0.07, 0.07, 2)

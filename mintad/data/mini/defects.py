@@ -26,7 +26,7 @@ from mintad.data.mini.products import PRODUCTS, TEXTURES, swap_partner
 
 
 def _inner_point(body: np.ndarray, margin: float, rng: Rng) -> tuple[int, int]:
-    """A random pixel (row, column) of the body, `margin` (share of the picture) from its edge, if it is that thick."""
+    """Draw a random pixel (row, column) of the body, `margin` (share of the picture) from its edge if possible."""
     depth = ndimage.distance_transform_edt(np.pad(body > 0.9, 1))[1:-1, 1:-1]
     rows, columns = np.nonzero(depth >= min(margin * len(body), 0.7 * depth.max()))
     chosen = rng.integers(len(rows))
@@ -34,15 +34,15 @@ def _inner_point(body: np.ndarray, margin: float, rng: Rng) -> tuple[int, int]:
 
 
 def _edge_point(body: np.ndarray, rng: Rng) -> tuple[int, int]:
-    """A random pixel (row, column) at the rim of the body."""
+    """Draw a random pixel (row, column) at the rim of the body."""
     solid = body > 0.9
     rows, columns = np.nonzero(solid & ~ndimage.binary_erosion(solid, iterations=2))
     chosen = rng.integers(len(rows))
     return int(rows[chosen]), int(columns[chosen])
 
 
-def _place(layers: Layers, rng: Rng, *, on_edge: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates x, y (in half picture sides) around a random point of the body, or of its rim."""
+def _coordinates(layers: Layers, rng: Rng, *, on_edge: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Return coordinates x, y (in half picture sides) around a random point of the body, or of its rim."""
     size = len(layers.body)
     row, column = _edge_point(layers.body, rng) if on_edge else _inner_point(layers.body, 1 / 14, rng)
     y, x = np.mgrid[:size, :size].astype(np.float32)
@@ -50,7 +50,7 @@ def _place(layers: Layers, rng: Rng, *, on_edge: bool = False) -> tuple[np.ndarr
 
 
 def _blot(x: np.ndarray, y: np.ndarray, radius: float, rng: Rng, softness: float) -> np.ndarray:
-    """Coverage of an irregular spot around the origin."""
+    """Return the coverage of an irregular spot around the origin."""
     angle = np.arctan2(y, x)
     outline = 1 + sum(0.13 * np.sin(k * angle + rng.uniform(0, 6.3)) for k in (2, 3, 5))
     stretch = rng.uniform(0.7, 1.0)
@@ -58,7 +58,7 @@ def _blot(x: np.ndarray, y: np.ndarray, radius: float, rng: Rng, softness: float
 
 
 def scratch(category: str, layers: Layers, rng: Rng, difficulty: float) -> np.ndarray:
-    x, y = _place(layers, rng)
+    x, y = _coordinates(layers, rng)
     angle, bend = rng.uniform(0, np.pi), rng.uniform(-0.6, 0.6)
     along = np.cos(angle) * x + np.sin(angle) * y
     across = -np.sin(angle) * x + np.cos(angle) * y - bend * along**2
@@ -71,7 +71,7 @@ def scratch(category: str, layers: Layers, rng: Rng, difficulty: float) -> np.nd
 
 
 def stain(category: str, layers: Layers, rng: Rng, difficulty: float) -> np.ndarray:
-    x, y = _place(layers, rng)
+    x, y = _coordinates(layers, rng)
     cover = _blot(x, y, rng.uniform(0.13, 0.21) * difficulty**-0.35, rng, 0.05) * layers.body
     tints = ((0.45, 0.38, 0.25), (0.40, 0.45, 0.60), (0.42, 0.42, 0.42))
     tint = np.asarray(tints[rng.integers(3)], dtype=np.float32)
@@ -82,13 +82,13 @@ def stain(category: str, layers: Layers, rng: Rng, difficulty: float) -> np.ndar
 
 
 def missing(category: str, layers: Layers, rng: Rng, difficulty: float) -> np.ndarray:
-    x, y = _place(layers, rng, on_edge=category not in TEXTURES)
+    x, y = _coordinates(layers, rng, on_edge=category not in TEXTURES)
     cover = _blot(x, y, rng.uniform(0.12, 0.19) * difficulty**-0.35, rng, 0.015)
     return mix(layers.image, layers.background, cover * min(1.0, 1.0 / difficulty))
 
 
 def deformed(category: str, layers: Layers, rng: Rng, difficulty: float) -> np.ndarray:
-    x, y = _place(layers, rng, on_edge=category not in TEXTURES)
+    x, y = _coordinates(layers, rng, on_edge=category not in TEXTURES)
     size = len(layers.body)
     radius = rng.uniform(0.26, 0.36) * difficulty**-0.35
     pull = np.exp(-((x**2 + y**2) / (radius / 1.6) ** 2))
@@ -105,7 +105,7 @@ def swap(category: str, layers: Layers, rng: Rng, difficulty: float) -> np.ndarr
     partner = swap_partner(category)
     size = len(layers.body)
     other = PRODUCTS[partner](size, rng)
-    x, y = _place(layers, rng)
+    x, y = _coordinates(layers, rng)
     cover = _blot(x, y, rng.uniform(0.20, 0.28) * difficulty**-0.35, rng, 0.02) * layers.body
     row, column = np.unravel_index(np.argmin(np.hypot(x, y)), x.shape)
     source_row, source_column = _inner_point(other.body, 0.1, rng)

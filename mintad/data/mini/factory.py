@@ -1,4 +1,4 @@
-"""Writing the set: MVTec layout, masks, and the parameters it was made with.
+"""Drawing, writing and loading the set: MVTec layout, masks, and the parameters it was made with.
 
 Every image has a random stream of its own, from (seed, category, split, defect, index): it does not depend on how
 many others are made. A defective image is rendered twice from the same stream, with and without the defect; the mask
@@ -20,18 +20,18 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 from platformdirs import user_cache_dir
-from rich.console import Console
-from rich.progress import track
 from scipy import ndimage
 
-from mintad.data.folders import load_folder
 from mintad.data.mini.canvas import lit
 from mintad.data.mini.defects import DEFECTS
 from mintad.data.mini.products import PRODUCTS
+from mintad.data.tree import Layout, absolute, build_records, scan_root
 from mintad.errors import DataError, nearest
+from mintad.progress import track
 
+LAYOUT = Layout(dataset="mini", masks_required=True)
 VERSION = 1
-"""Raised whenever the same parameters give other pictures."""
+"""Increased whenever the same parameters give other pictures."""
 VISIBLE = 0.05
 """Change of a channel from which a pixel counts as anomalous."""
 SMALLEST = 0.0012
@@ -41,7 +41,7 @@ ATTEMPTS = 20
 
 @dataclass(frozen=True, kw_only=True)
 class MiniParameters:
-    """What a set is made from. Counts are per category; `n_test_defect` is per category and defect."""
+    """Parameters of a set. Counts are per category; `n_test_defect` is per category and defect."""
 
     categories: tuple[str, ...] = tuple(PRODUCTS)
     n_train: int = 40
@@ -74,14 +74,14 @@ class MiniParameters:
 def render(
     category: str, split: str, defect: str, index: int, *, size: int = 224, difficulty: float = 1.0, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One picture (S, S, 3), uint8, and its mask (S, S), bool; arguments as in `render_with_twin`."""
+    """Draw one picture (S, S, 3), uint8, and its mask (S, S), bool; arguments as in `render_with_twin`."""
     return render_with_twin(category, split, defect, index, size=size, difficulty=difficulty, seed=seed)[:2]
 
 
 def render_with_twin(
     category: str, split: str, defect: str, index: int, *, size: int = 224, difficulty: float = 1.0, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A picture, its mask, and the same picture without the defect.
+    """Draw a picture, its mask, and the same picture without the defect.
 
     Args:
         category: a key of `PRODUCTS`.
@@ -122,19 +122,19 @@ def make_mini(root: str | Path, parameters: MiniParameters | None = None, *, pro
     made_with = root / "mini.json"
     if made_with.exists():
         if json.loads(made_with.read_text(encoding="utf-8")) != json.loads(parameters.as_json()):
-            raise DataError(f"{root} holds a mini set made from other parameters ({made_with}); choose another root")
+            raise DataError(
+                f"a mini set made from other parameters ({made_with})", path=root, fix="choose another root"
+            )
         return root
     if root.exists() and any(root.iterdir()):
-        raise DataError(f"{root} is not empty and no mini set; choose another root")
+        raise DataError("not empty and no mini set", path=root, fix="choose another root")
     temporary = root.with_name(f".{root.name}.{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     jobs = list(_jobs(parameters))
-    console = Console(stderr=True)
     with ProcessPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
         work = pool.map(_write, [temporary] * len(jobs), [parameters] * len(jobs), jobs, chunksize=16)
-        show = progress and console.is_terminal
-        for _ in track(work, "mini: drawing", len(jobs), console=console, disable=not show):
+        for _ in track(work, "mini: drawing", len(jobs), show=progress):
             pass
     (temporary / "mini.json").write_text(parameters.as_json(), encoding="utf-8")
     try:
@@ -158,10 +158,10 @@ def load_mini(
     difficulty: float = 1.0,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """The record table of the mini set, which is drawn on first use.
+    """Load the record table of the mini set, which is drawn on first use.
 
     Args:
-        root: where it is or shall be; None for the user's cache folder, one place for each set of parameters.
+        root: where it is or will be written; None for the user's cache folder, one place for each set of parameters.
         categories, n_train, n_test_good, n_test_defect, size, difficulty, seed: see `MiniParameters`.
 
     Raises:
@@ -176,12 +176,12 @@ def load_mini(
         difficulty=difficulty,
         seed=seed,
     )
-    folder = make_mini(root or default_root(parameters), parameters, progress=True)
-    return load_folder(folder, dataset="mini")
+    folder = absolute(make_mini(root or default_root(parameters), parameters, progress=True))
+    return build_records(scan_root(folder, LAYOUT), folder)
 
 
 def default_root(parameters: MiniParameters) -> Path:
-    """Place of a set in the user's cache folder ($MINTAD_CACHE overrides it)."""
+    """Return the place of a set in the user's cache folder ($MINTAD_CACHE overrides it)."""
     base = Path(os.environ.get("MINTAD_CACHE") or user_cache_dir("mintad"))
     return base / f"mini-{zlib.crc32(parameters.as_json().encode()):08x}"
 

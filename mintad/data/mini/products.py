@@ -263,5 +263,5 @@ _PARTNERS = {
 
 
 def swap_partner(category: str) -> str:
-    """The product whose normal surface is this one's "swap" defect."""
+    """Return the product whose normal surface is this one's "swap" defect."""
     return _PARTNERS[category]

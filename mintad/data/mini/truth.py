@@ -1,6 +1,6 @@
-"""What is true of a drawn picture beyond its label: the sub-class and the pose it was drawn with.
+"""The truth about a drawn picture beyond its label: the sub-class and the pose it was drawn with.
 
-Nothing of it is in the set's files, so no model can be taught it. It is found by drawing the product again from the
+The set's files do not hold it, so no model can be trained on it. It comes from drawing the product again from the
 picture's own random stream and noting the numbers drawn.
 """
 
@@ -48,7 +48,7 @@ class _Noting(np.random.Generator):
 
 
 def drawn_with(category: str, split: str, defect: str, index: int, *, seed: int = 0) -> tuple[str, float]:
-    """Sub-class and angle (degrees) of the picture that `render` draws with these arguments.
+    """Return the sub-class and the angle (degrees) of the picture that `render` draws with these arguments.
 
     Raises:
         DataError: a product without sub-classes.
@@ -61,16 +61,16 @@ def drawn_with(category: str, split: str, defect: str, index: int, *, seed: int 
 
 
 def add_truth(records: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
-    """Rows of a record table of mini with columns subclass ('' where the product has none) and angle (NaN).
+    """Add the columns subclass ('' where the product has none) and angle (NaN) to a record table of mini.
 
     Args:
-        records: as `load_mini` gives them; a picture's number is its file's name.
+        records: as returned by `load_mini`; a picture's number is its file's name.
         seed: that the set was drawn with.
     """
-    found = [
+    drawn = [
         drawn_with(row.category, row.split, row.defect, int(Path(row.image).stem), seed=seed)
         if row.category in SUBCLASSES
         else ("", np.nan)
         for row in records.itertuples()
     ]
-    return records.assign(subclass=[name for name, _ in found], angle=[angle for _, angle in found])
+    return records.assign(subclass=[name for name, _ in drawn], angle=[angle for _, angle in drawn])

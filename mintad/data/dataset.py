@@ -1,0 +1,92 @@
+"""The description of a data set: one `Dataset` in the data set's own module says everything about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from rich.filesize import decimal
+
+from mintad.data.tree import Scan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Licence:
+    """Terms of a data set, in short; the text at `url` is what counts."""
+
+    name: str
+    url: str
+    summary: str
+
+
+CC_BY_NC_SA = Licence(
+    name="CC BY-NC-SA 4.0",
+    url="https://creativecommons.org/licenses/by-nc-sa/4.0/",
+    summary="Give credit; no commercial use; pass adapted material on under the same licence.",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """The published archive of a data set: where it is, how to recognise it and what it holds."""
+
+    urls: tuple[str, ...]
+    """Addresses, tried in this order."""
+    filename: str
+    """Name of the archive on disk."""
+    size: int
+    """Bytes of the archive, for the check of the disk; the hashes decide whether it is the right file."""
+    hashes: tuple[str, ...]
+    """``"sha256:<hex>"`` or ``"md5:<hex>"``; all of them must match."""
+    unpacked: int
+    """Bytes after unpacking, rounded up, for the check of the disk."""
+    licence: Licence
+    homepage: str
+    citation: str
+    folder: str = ""
+    """Folder inside the archive that the loader takes as its root; "" where there is no outer folder."""
+    expects: tuple[str, ...]
+    """Names that must lie in that folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A data set: its names, how to load, scan and recognise it, and where it is published."""
+
+    name: str
+    """Name in configurations and on the command line, and the folder below the data root that it is unpacked into."""
+    title: str
+    """Name in texts and tables."""
+    load: Callable[..., pd.DataFrame]
+    """``load(root, **options)`` returns the record table. The options are keyword-only arguments; where `root` has no
+    default, the user must give one."""
+    scan: Callable[[Path], Scan] | None = None
+    """Returns the rows and all problems below an absolute path, opening no image; None where nothing is to check."""
+    looks_like: Callable[[Path], bool] = lambda root: False
+    """Whether a folder looks like this data set."""
+    categories: tuple[str, ...] = ()
+    """Categories of the published data set; () where they are up to the user."""
+    published: tuple[int, int] | None = None
+    """Training and test images of the complete data set."""
+    source: Source | None = None
+    """The archive that `mintad data get` fetches."""
+
+    def notice(self) -> str:
+        """Return what a user must know before downloading: page, licence, citation, size on disk.
+
+        Raises:
+            ValueError: the data set has no `source`.
+        """
+        if self.source is None:
+            raise ValueError(f"{self.name} has no source")
+        source = self.source
+        return (
+            f"{self.title} ({decimal(source.size)} to download, up to {decimal(source.unpacked)} unpacked)\n"
+            f"  page:     {source.homepage}\n"
+            f"  licence:  {source.licence.name}, {source.licence.url}\n"
+            f"            {source.licence.summary}\n"
+            f"  citation: {source.citation}\n"
+            "The data are not part of mintad. Downloading them means that you accept their licence."
+        )

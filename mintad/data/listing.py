@@ -1,0 +1,65 @@
+"""The content of one folder, by kind."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mintad.data.images import is_image
+from mintad.data.problems import Problem
+from mintad.errors import DataError
+
+
+@dataclass
+class Listing:
+    """Content of one folder, sorted; hidden names are left out."""
+
+    folder: str
+    images: list[str] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+
+    def path(self, name: str) -> str:
+        """Return the path of a name in the listing."""
+        return os.path.join(self.folder, name)
+
+
+def list_folder(folder: str | Path, problems: list[Problem] | None = None) -> Listing:
+    """List one folder in one pass, without opening any file; a folder that does not exist is empty.
+
+    Args:
+        folder: its path.
+        problems: gets the problem if the folder may not be read.
+
+    Raises:
+        DataError: the folder may not be read, and `problems` was not given.
+    """
+    listing = Listing(str(folder))
+    if not os.path.isdir(folder):
+        return listing
+    try:
+        with os.scandir(folder) as entries:
+            ordered = sorted(entries, key=lambda entry: entry.name)
+    except OSError as fault:
+        problem, fix = f"cannot be listed ({fault.strerror})", "change its permissions"
+        if problems is None:
+            raise DataError(problem, path=folder, fix=fix) from fault
+        problems.append(Problem("error", str(folder), problem, fix))
+        return listing
+    for entry in ordered:
+        if entry.is_dir():
+            if not entry.name.startswith((".", "_")):
+                listing.folders.append(entry.name)
+        elif is_image(entry.name):
+            listing.images.append(entry.name)
+        elif not entry.name.startswith("."):
+            listing.others.append(entry.name)
+    return listing
+
+
+def hint_at_case(names: Sequence[str], expected: str) -> str:
+    """Return " (but there is 'NAME': rename it)" when a name differs from the expected one in case only, else ""."""
+    same = [name for name in names if name.lower() == expected.lower()]
+    return f" (but there is '{same[0]}': rename it)" if same else ""

@@ -1,0 +1,80 @@
+"""MVTec AD: 15 categories, 3,629 training and 1,725 test images, a mask for every anomalous one.
+
+P. Bergmann et al., CVPR 2019. On disk it has the layout of `mintad.data.tree`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from mintad.data.dataset import CC_BY_NC_SA, Dataset, Source
+from mintad.data.listing import list_folder
+from mintad.data.registry import DATASETS
+from mintad.data.tree import Layout, absolute, build_records, scan_root
+
+LAYOUT = Layout(dataset="mvtec", masks_required=True)
+CATEGORIES = tuple(
+    "bottle cable capsule carpet grid hazelnut leather metal_nut pill screw tile toothbrush transistor wood "
+    "zipper".split()
+)
+
+
+def load_mvtec(root: str | Path) -> pd.DataFrame:
+    """Load the record table of MVTec AD, with all categories that `root` holds.
+
+    Args:
+        root: folder with bottle/, cable/, ...; or a single one of them.
+
+    Raises:
+        DataError: lists everything that departs from the layout; no image is opened.
+    """
+    folder = absolute(root)
+    return build_records(scan_root(folder, LAYOUT), folder)
+
+
+def looks_like_mvtec(root: Path) -> bool:
+    """Whether every category below `root`, or `root` itself, has the name of one of MVTec AD's."""
+    folders = set(list_folder(root).folders)
+    categories = {root.name} if "train" in folders else folders
+    return bool(categories) and categories <= set(CATEGORIES)
+
+
+# We know of no hash published by the owner. The SHA-256 is the one that the public benchmark anomalib checks; several
+# independent projects report the same value and size for their copy. The owner has moved the archive before: the
+# newest address comes first.
+SOURCE = Source(
+    urls=(
+        "https://www.mydrive.ch/shares/150996/b52ecdcbf521176e9db9c731f2304b27/download/"
+        "420938113-1629960298/mvtec_anomaly_detection.tar.xz",
+        "https://www.mydrive.ch/shares/38536/3830184030e49fe74747669442f0f283/download/"
+        "420938113-1629960298/mvtec_anomaly_detection.tar.xz",
+        "https://www.mydrive.ch/shares/38536/3830184030e49fe74747669442f0f282/download/"
+        "420938113-1629952094/mvtec_anomaly_detection.tar.xz",
+    ),
+    filename="mvtec_anomaly_detection.tar.xz",
+    size=5_264_982_680,
+    hashes=("sha256:cf4313b13603bec67abb49ca959488f7eedce2a9f7795ec54446c649ac98cd3d",),
+    unpacked=6_000_000_000,
+    licence=CC_BY_NC_SA,
+    homepage="https://www.mvtec.com/company/research/datasets/mvtec-ad",
+    citation="P. Bergmann, M. Fauser, D. Sattlegger, C. Steger. MVTec AD: A Comprehensive Real-World "
+    "Dataset for Unsupervised Anomaly Detection. CVPR 2019.",
+    expects=CATEGORIES,
+)
+
+DATASETS.add(
+    "mvtec",
+    Dataset(
+        name="mvtec",
+        title="MVTec AD",
+        load=load_mvtec,
+        scan=partial(scan_root, layout=LAYOUT),
+        looks_like=looks_like_mvtec,
+        categories=CATEGORIES,
+        published=(3629, 1725),
+        source=SOURCE,
+    ),
+)

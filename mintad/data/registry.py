@@ -1,0 +1,60 @@
+"""All data sets by name, and `load`.
+
+To add one, write a module that ends with ``DATASETS.add(NAME, Dataset(...))`` and name it below; a module outside the
+package does the same and is named in MINTAD_PLUGINS (see `mintad.registry`). `mvtec.py` is a short example.
+"""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mintad.data.dataset import Dataset
+from mintad.errors import ConfigError, DataError, nearest
+from mintad.registry import Registry
+
+DATASETS: Registry[Dataset] = Registry(
+    "data set",
+    modules=(
+        "mintad.data.elpv",
+        "mintad.data.mini",
+        "mintad.data.mvtec",
+        "mintad.data.visa",
+        "mintad.data.btad",
+        "mintad.data.merged",
+        "mintad.data.cifar10",
+        "mintad.data.folder",
+    ),
+    error=DataError,
+)
+"""Every data set; each is registered by the module of its name."""
+
+
+def load(name: str, root: str | Path | None = None, **options: Any) -> pd.DataFrame:
+    """Load the record table of a data set.
+
+    Args:
+        name: a name in `DATASETS`.
+        root: its folder; may be None for sets that bring their own images (elpv, mini).
+        options: of the data set's own load function, see its docstring.
+
+    Raises:
+        DataError: unknown name, no root, or the data are not as they must be.
+        ConfigError: an option that the data set does not have.
+    """
+    loader = DATASETS[name].load
+    parameters = inspect.signature(loader).parameters
+    allowed = [option for option in parameters if option != "root"]
+    for option in options:
+        if option not in allowed:
+            hint = nearest(option, allowed) if allowed else ""
+            raise ConfigError(f"data set '{name}' has no option '{option}'.{hint}")
+    if root is None and parameters["root"].default is inspect.Parameter.empty:
+        raise DataError(
+            f"data set '{name}' needs data.root, the folder it lies in",
+            fix="data/README.md says where to get it and how it must look",
+        )
+    return loader(root, **options)

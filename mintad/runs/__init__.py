@@ -1,0 +1,1 @@
+"""Runs: train, evaluate, predict, and the directory that a training leaves behind."""
