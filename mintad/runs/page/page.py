@@ -10,9 +10,17 @@ import numpy as np
 import pandas as pd
 
 from mintad import plots
-from mintad.runs.page import tables
 from mintad.runs.page.galleries import galleries
 from mintad.runs.page.render import render
+from mintad.runs.page.tables import (
+    category_table,
+    comparison,
+    defect_table,
+    hardest_defect,
+    own_results,
+    threshold_note,
+    tiles,
+)
 from mintad.scoring.metrics import value_of
 from mintad.scoring.threshold import Threshold
 
@@ -53,22 +61,22 @@ def write_page(
     Raises:
         DataError: an image or a mask of a case cannot be read.
     """
-    own = tables.own_results(results)
+    own = own_results(results)
     limit = threshold.value if threshold else None
     ranked = value_of(own, "image_auroc") is not None
-    defects = tables.defect_table(scores)
+    defects = defect_table(scores)
     page = render(
         "results.html.j2",
         title=title,
         subtitle=_subtitle(scores),
-        tiles=tables.tiles(scores, own, threshold),
-        threshold_note=tables.threshold_note(threshold) if threshold else "",
-        categories=tables.category_table(scores, own),
+        tiles=tiles(scores, own, threshold),
+        threshold_note=threshold_note(threshold) if threshold else "",
+        categories=category_table(scores, own),
         category_bars=plots.per_category_bars(own) if ranked else None,
-        comparison=tables.comparison(results),
+        comparison=comparison(results),
         score_figures=[*([plots.roc_pr(scores)] if ranked else []), plots.score_histograms(scores, limit)],
         defects=defects,
-        defects_summary=tables.hardest_defect(defects) if defects and len(defects.rows) > FOLDED else "",
+        defects_summary=hardest_defect(defects) if defects and len(defects.rows) > FOLDED else "",
         confusion=plots.confusion(scores) if "class_accuracy" in set(own["metric"]) else None,
         galleries=galleries(scores, grid_maps, n_cases, limit),
         learning_curves=plots.learning_curves(history) if history is not None and len(history) else None,
