@@ -47,18 +47,11 @@ class Card:
 
 
 @dataclass
-class Gallery:
-    """Cards under a heading."""
-
-    title: str
-    cards: list[Card]
-
-
-@dataclass
 class Galleries:
     """All galleries of a page, and how to read their colours."""
 
-    shown: list[Gallery]
+    cards: dict[str, list[Card]]
+    """Heading of a gallery -> its cards."""
     columns: list[str]
     """What the pictures of a card are."""
     low: float
@@ -91,18 +84,17 @@ def galleries(scores: pd.DataFrame, grid_maps: np.ndarray, n_cases: int, thresho
         "Anomalies with the lowest scores: the likeliest misses": anomalous,
         "Normal images with the highest scores: the likeliest false alarms": normal[::-1],
     }
-    shown = []
-    for title, candidates in rows.items():
-        cards = [
+    cards = {
+        title: [
             _card(scores.loc[row], grid_maps[row], (low, high), masked, threshold)
             for row in spread(scores, candidates, n_cases)
         ]
-        shown += [Gallery(title, cards)] if cards else []
-    if masked and shown and shown[0].title == best:
-        for row, card in zip(spread(scores, localised, n_cases), shown[0].cards, strict=True):
-            card.facts.append(f"pixel AP {localised[row]:.2f}")
+        for title, candidates in rows.items()
+    }
+    for row, card in zip(spread(scores, localised, n_cases), cards[best] if masked else (), strict=False):
+        card.facts.append(f"pixel AP {localised[row]:.2f}")
     columns = ["Image", "ground truth", "anomaly map"] if masked else ["Image", "anomaly map"]
-    return Galleries(shown, columns, low, high)
+    return Galleries({title: shown for title, shown in cards.items() if shown}, columns, low, high)
 
 
 def spread(scores: pd.DataFrame, rows: Iterable[int], n: int) -> list[int]:
