@@ -357,7 +357,7 @@ def report_command(
     made = report(runs, out, tables=tables or (), conditions=conditions or ())
     for name, reason in made.runs.skipped.items():
         errors.print(f"skipped: {name}: {reason}", style="yellow", markup=False)
-    filled = [str(sheet.number) for sheet in made.sheets if sheet.measured]
+    filled = [str(table.number) for table in made.tables if table.measured]
     count = f"{len(made.runs.configs)} runs, {len(made.runs.skipped)} skipped"
     console.print(f"{count}; measured numbers in table {', '.join(filled) or 'none'}", markup=False)
     console.print(f"report: {made.page.resolve().as_uri()}", soft_wrap=True)

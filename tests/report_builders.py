@@ -8,6 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from mintad.config import preset
+from mintad.runs.directory import PAGE, RESULTS
+from mintad.scoring.metrics import MEAN, RESULT_COLUMNS
 
 MVTEC = (
     "bottle cable capsule hazelnut metal_nut pill screw toothbrush transistor zipper carpet grid leather tile wood"
@@ -20,36 +22,38 @@ def write_run(
     *,
     data: str = "mvtec",
     name: str = "paper",
+    setting: str = "unified",
     pixel: float | None = 0.5,
     swap: dict[str, float] | None = None,
     baselines: dict[str, dict[str, float]] | None = None,
     finished: bool = True,
     **changes: object,
 ) -> Path:
-    """A run whose categories have these image AUROCs; `changes` with two underscores for the dot of a key."""
+    """Write a run whose categories have these image AUROCs; in `changes` two underscores stand for the dot of a key."""
     folder.mkdir(parents=True)
     keys = {key.replace("__", "."): value for key, value in changes.items()}
     config = preset(name).override(**{"data.name": data, **keys})
     (folder / "config.json").write_text(json.dumps(config.to_dict()))
     if not finished:
         return folder
-    per_category = {key if "/" in key else f"{data}/{key}": value for key, value in values.items()}
-    mean = sum(values.values()) / len(values)
-    metrics = {"image": {"auroc": {"per_category": per_category, "mean": mean}}, "pixel": None, "defects": {}}
+    methods = {config.model.variant: {"image_auroc": values, "image_auroc_swap": swap or {}}}
     if pixel is not None:
-        part = {"per_category": dict.fromkeys(per_category, pixel), "mean": pixel}
-        metrics["pixel"] = {"average_precision": part}
-    for category, value in (swap or {}).items():
-        metrics["defects"][f"{data}/{category}"] = {"swap": {"auroc": value, "n": 4}}
-    (folder / "metrics.json").write_text(json.dumps(metrics))
-    (folder / "report.html").write_text("page")
-    if baselines:
-        rows = {config.model.variant: {f"I {key}": value for key, value in per_category.items()}}
-        for baseline, part in baselines.items():
-            rows[baseline] = {f"I {data}/{key}": value for key, value in part.items()}
-            rows[baseline]["I mean"] = sum(part.values()) / len(part)
-        pd.DataFrame.from_dict(rows, orient="index").rename_axis("method").to_csv(folder / "baselines.csv")
+        methods[config.model.variant]["pixel_ap"] = dict.fromkeys(values, pixel)
+    methods |= {baseline: {"image_auroc": part} for baseline, part in (baselines or {}).items()}
+    rows = [
+        (method, setting, config.train.seed, category, metric, value)
+        for method, metrics in methods.items()
+        for metric, part in metrics.items()
+        for category, value in _with_mean(part, data).items()
+    ]
+    pd.DataFrame(rows, columns=list(RESULT_COLUMNS)).to_csv(folder / RESULTS, index=False)
+    (folder / PAGE).write_text("page")
     return folder
+
+
+def _with_mean(values: dict[str, float], data: str) -> dict[str, float]:
+    keys = {key if "/" in key else f"{data}/{key}": value for key, value in values.items()}
+    return keys | ({MEAN: sum(values.values()) / len(values)} if values else {})
 
 
 def mvtec(base: float, step: float = 0.0) -> dict[str, float]:

@@ -9,8 +9,8 @@ from report_builders import mvtec, write_run
 
 from mintad.errors import DataError
 from mintad.plots.comparison import dot_plot, null_histogram
-from mintad.report import study
-from mintad.report.figures import dots, growth
+from mintad.course.lab import study
+from mintad.report.figures import growth, table_dots
 from mintad.report.runs import read_runs
 from mintad.report.select_runs import select_runs
 from mintad.report.table_values import table_values
@@ -78,7 +78,7 @@ def test_the_bootstrap_takes_the_runs_of_the_least_common_seed(two):
 
 def test_the_dot_plot_has_runs_means_intervals_and_the_papers_numbers(two):
     chosen = select_runs(read_runs([two[0]]), 4)
-    figure = dots(chosen, table_values(chosen))
+    figure = table_dots(chosen, table_values(chosen))
     assert "Feature Prompt, 0.830" in figure.layout.title.text
     by_name = {trace.name: trace for trace in figure.data if trace.xaxis == "x"}
     assert sorted(by_name["a run"].x) == pytest.approx([0.81, 0.82, 0.83, 0.84])

@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 
 from mintad import plots
-from mintad.plots.grouped import grouped_bars
+from mintad.plots.reconstruction import measures
 
 
 def test_groups_are_rows_and_names_are_hues():
-    figure = grouped_bars({"a": {"x": 0.5, "y": 0.25}, "<b>": {"y": 1.0}}, title="found", unit="share")
+    figure = plots.grouped_bars({"a": {"x": 0.5, "y": 0.25}, "<b>": {"y": 1.0}}, title="found", unit="share")
     assert [trace.name for trace in figure.data] == ["x", "y"]
     assert list(figure.data[0].x) == [0.5, None] and list(figure.data[1].x) == [0.25, 1.0]
     assert list(figure.data[0].y) == ["a", "&lt;b&gt;"] and figure.data[0].text == ("0.500", "")
@@ -81,3 +81,20 @@ def test_template_is_lean_and_changes_no_default():
     assert len(json.dumps(plots.template().to_plotly_json(), default=list)) < 2000
     assert pio.templates.default == before
     assert set(pio.templates) == known
+
+
+def test_a_panel_a_measure_and_a_row_a_model():
+    rows = {"A & B": {"copied": 0.5, "AUROC": 0.875}, "C": {"copied": 0.25}}
+    figure = measures(rows, title="finding", references={"AUROC": 0.5})
+    copied, auroc = figure.data
+    assert list(copied.y) == list(auroc.y) == ["A &amp; B", "C"]
+    assert list(copied.x) == [0.5, 0.25] and list(auroc.x) == [0.875, None]
+    assert list(auroc.text) == ["0.875", ""]
+    assert [note.text for note in figure.layout.annotations] == ["copied", "AUROC"]
+    assert len(figure.layout.shapes) == 1 and figure.layout.shapes[0].x0 == 0.5
+    assert figure.layout.title.text == "finding"
+
+
+def test_nothing_to_draw_is_refused():
+    with pytest.raises(ValueError, match="nothing"):
+        measures({}, title="")

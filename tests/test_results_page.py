@@ -1,4 +1,4 @@
-"""The results page and its figures: what they say, their size, and that nothing foreign gets in or is fetched."""
+"""The results page and its figures: numbers, structure, size, escaping, and that nothing is fetched."""
 
 from __future__ import annotations
 
@@ -14,10 +14,14 @@ import pytest
 from PIL import Image
 
 from mintad import plots, scoring
+from mintad.baselines import BASELINES
 from mintad.data.images import read_mask, resize_mask
 from mintad.errors import DataError
-from mintad.runs.page import write_report
+from mintad.runs.page import tables, write_page
 from mintad.runs.page.galleries import spread
+from mintad.runs.page.render import Table
+from mintad.scoring import METRICS, by_category, value_of
+from mintad.scoring.threshold import Threshold
 
 HOSTILE = "<img onerror=alert(1) src=x>.png"
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -56,7 +60,7 @@ class Page(HTMLParser):
             self.tables[self.texts["caption"][-1]] = self.rows
 
     def handle_data(self, data):
-        for tag in set(self.open):
+        for tag in set(self.open) - {"html", "head", "body"}:  # they hold plotly's 5 MB
             self.texts[tag][-1] += data
         if {"td", "th"} & set(self.open):
             self.rows[-1][-1] += data
@@ -66,7 +70,7 @@ class Page(HTMLParser):
 
 
 def make_scores(folder: Path, *, masked: bool, categories: tuple[str, ...] = ("nut", "bolt")) -> pd.DataFrame:
-    """Six normal and six anomalous images a category with their scores; one file has a hostile name."""
+    """Six normal and six anomalous images per category with their scores; one file has a hostile name."""
     rng = np.random.default_rng(0)
     rows = []
     for category in categories:
@@ -99,34 +103,39 @@ def make_scores(folder: Path, *, masked: bool, categories: tuple[str, ...] = ("n
     return pd.DataFrame(rows)
 
 
-def write(path: Path, scores: pd.DataFrame, **changed) -> tuple[Page, dict]:
-    """A page with everything on it, and its scoring."""
-    rng = np.random.default_rng(1)
-    maps = rng.random((len(scores), GRID, GRID)).astype(np.float32)
+THRESHOLD = Threshold(value=0.5, quantile=0.95, n=20, rank=20, reached=True)
+
+
+def make_results(scores: pd.DataFrame, maps: np.ndarray) -> pd.DataFrame:
+    """A run's tidy table: its own model with every metric, and a baseline with the paper's two."""
+    masked = scores["masks"].map(len).any()
     pixels = [
         (f"{row.dataset}/{row.category}", plots.resize_map(grid, (30, 30)), mask_of(row))
         for row, grid in zip(scores.itertuples(), maps, strict=True)
-        if scores["masks"].map(len).any()
+        if masked
     ]
-    summary = scoring.summarise(scores, pixels)
-    summary["class_accuracy"] = scoring.class_accuracy(scores)
+    own = scoring.measure(scores, pixels).assign(method="mint_ad")
+    baseline = own[own["metric"].isin(["image_auroc", "pixel_ap"])].assign(method="padim")
+    baseline["value"] = baseline["value"] - 0.125
+    return pd.concat([own, baseline], ignore_index=True).assign(setting="unified", seed=0)
+
+
+def write(path: Path, scores: pd.DataFrame, **changed) -> tuple[Page, pd.DataFrame]:
+    """A page with everything on it, and the results behind it."""
+    maps = np.random.default_rng(1).random((len(scores), GRID, GRID)).astype(np.float32)
     steps = np.arange(1, 1001)
     filled = {
         "scores": scores,
         "grid_maps": maps,
-        "metrics": summary,
+        "results": make_results(scores, maps),
         "history": pd.DataFrame({"step": steps, "mse": 1 / steps, "ce": 2 / steps, "prior": 0.0, "accuracy": 1.0}),
         "config": {"train": {"steps": 1000, "note": "</pre><script>alert(1)</script>"}},
-        "threshold": {"value": 0.5, "quantile": 0.95, "n": 20},
+        "threshold": THRESHOLD,
         "title": "toy <b>run</b>",
-        "baselines": pd.DataFrame(
-            {"I toy/nut": [0.9, 0.81234], "I mean": [0.9, 0.8], "P toy/nut": [0.3, np.nan], "P mean": [0.3, None]},
-            index=["mint_ad", "padim"],
-        ),
         "versions": {"python": "3.11"},
     } | changed
-    assert write_report(path, **filled) == path
-    return Page(path), summary
+    assert write_page(path, **filled) == path
+    return Page(path), filled["results"]
 
 
 def mask_of(row) -> np.ndarray:
@@ -139,50 +148,55 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def masked(folder) -> tuple[Page, dict, Path]:
+def masked(folder) -> tuple[Page, pd.DataFrame, Path]:
     return *write(folder / "masked.html", make_scores(folder / "masked", masked=True)), folder / "masked.html"
 
 
 @pytest.fixture(scope="module")
-def unmasked(folder) -> tuple[Page, dict, Path]:
+def unmasked(folder) -> tuple[Page, pd.DataFrame, Path]:
     return *write(folder / "plain.html", make_scores(folder / "plain", masked=False)), folder / "plain.html"
 
 
-def table_of(page: Page, start: str) -> list[list[str]]:
-    return next(rows for caption, rows in page.tables.items() if caption.startswith(start))
+def table_with(page: Page, *first_heads: str) -> list[list[str]]:
+    """The table whose head begins like this."""
+    return next(rows for rows in page.tables.values() if tuple(rows[0][: len(first_heads)]) == first_heads)
 
 
-def test_numbers_of_every_category_their_mean_and_pooled(masked):
-    page, summary, _ = masked
-    head, *rows = table_of(page, "Test images; a dash")
+def tiles_of(page: Page) -> dict[str, str]:
+    """Name of each headline number -> the number as written; each stands in a tile of bold number and name."""
+    values = page.texts["b"]
+    return dict(zip(page.texts["span"][: len(values)], values, strict=True))
+
+
+def test_every_metric_of_every_category_its_mean_and_pooled(masked):
+    page, results, _ = masked
+    head, *rows = table_with(page, "category", "normal", "anomalous")
     cells = {row[0]: dict(zip(head, row, strict=True)) for row in rows}
     assert list(cells) == ["toy/bolt", "toy/nut", "mean", "pooled"]
     assert cells["toy/nut"]["normal"] == cells["toy/nut"]["anomalous"] == "6"
-    names = {"AUROC": "auroc", "AP": "average_precision", "F1-max": "f1_max", "AUPRO": "aupro"}
-    for column in head[3:]:
-        kind, name = column.split(" ")
-        part = summary[kind][names[name]]
-        for key, value in {**part["per_category"], "mean": part["mean"], "pooled": part["pooled"]}.items():
-            assert cells[key][column] == f"{value:.4f}"
-    assert len(head) == 3 + 3 + 4
+    own = results[results["method"] == "mint_ad"]
+    assert head[3:] == [METRICS[name].title for name in METRICS if name in set(own["metric"])]
+    for row in own.itertuples():
+        assert cells[row.category][METRICS[row.metric].title] == f"{row.value:.4f}"
 
 
-def test_headline_numbers_say_what_they_are_over(unmasked):
-    page, summary, _ = unmasked
-    tiles = [text for text in page.texts["div"] if len(text) < 80]
-    assert f"{summary['image']['auroc']['mean']:.3f}image AUROC, meanof 2 categories" in tiles
-    assert f"{summary['image']['auroc']['pooled']:.3f}image AUROC, pooled24 test images, one scale" in tiles
-    assert f"{summary['class_accuracy']['mean']:.1%}class accuracyof 24 test images; 91.7% of the normal ones" in tiles
-    text = page.texts["main"][0]
-    assert "24 test images: 12 normal, 12 anomalous." in text
-    assert "Threshold 0.5: the 0.95 quantile of the scores of 20 normal training images" in text
+def test_a_metric_from_outside_the_package_appears(folder, monkeypatch):
+    monkeypatch.setattr(METRICS, "_entries", dict(METRICS._entries))
+    scoring.metric("image_gap", "score <gap>", level="image")(lambda scores: 0.625)
+    scores = make_scores(folder / "plugin", masked=False)
+    page, _ = write(folder / "plugin.html", scores)
+    head, *rows = table_with(page, "category", "normal", "anomalous")
+    assert head[-1] == "score <gap>" and {row[-1] for row in rows} == {"0.6250"}
 
 
-def test_too_few_held_out_images_for_the_threshold_are_owned_up_to(folder):
-    scores = make_scores(folder / "few", masked=False)
-    few = {"value": 0.5, "quantile": 0.95, "n": 10, "rank": 10, "reached": False}
-    page, _ = write(folder / "few.html", scores, threshold=few)
-    assert "10 normal training images that were held out. They are too few for it: the highest" in page.texts["main"][0]
+def test_headline_numbers(unmasked, masked):
+    for page, results, _ in (unmasked, masked):
+        tiles = tiles_of(page)
+        assert tiles["image AUROC, mean"] == f"{value_of(results, 'image_auroc'):.3f}"
+        assert tiles["image AUROC, pooled"] == f"{value_of(results, 'image_auroc', 'pooled'):.3f}"
+        assert tiles["class accuracy"] == f"{value_of(results, 'class_accuracy', 'pooled'):.1%}"
+    assert tiles["pixel AP, mean"] == f"{value_of(masked[1], 'pixel_ap'):.3f}"
+    assert "pixel AP, mean" not in tiles_of(unmasked[0])
 
 
 def test_rates_at_the_threshold_are_those_of_the_test_images(folder):
@@ -191,18 +205,33 @@ def test_rates_at_the_threshold_are_those_of_the_test_images(folder):
     scores.loc[scores.index[:3], "pred_score"] = 1.0  # 3 of 12 normal images
     scores.loc[scores.index[-6:], "pred_score"] = 0.5  # 6 of 12 anomalous ones: at, not above the threshold
     page, _ = write(folder / "rates.html", scores)
-    tiles = [text for text in page.texts["div"] if len(text) < 80]
-    assert "25.0%false alarmsof 12 normal test images" in tiles
-    assert "50.0%anomalies foundof 12 anomalous test images" in tiles
+    assert (tiles_of(page)["false alarms"], tiles_of(page)["anomalies found"]) == ("25.0%", "50.0%")
+    few = Threshold(value=0.5, quantile=0.95, n=10, rank=10, reached=False)
+    other, _ = write(folder / "few.html", scores, threshold=few)
+    notes = [next(text for text in one.texts["p"] if "0.95" in text) for one in (page, other)]
+    assert "20" in notes[0] and "10" in notes[1] and "too few" in notes[1] and "too few" not in notes[0]
 
 
-def test_baselines_stand_side_by_side_with_the_highest_in_bold(masked):
-    page, _, _ = masked
-    rows = table_of(page, "Image AUROC on the test images")
-    assert rows[0] == ["image AUROC", "mint_ad", "padim"]
-    assert rows[1] == ["toy/nut", "0.9000", "0.8123"]
-    assert table_of(page, "Pixel AP")[1] == ["toy/nut", "0.3000", "–"]
-    assert page.texts["strong"] == ["0.9000", "0.9000", "0.3000", "0.3000"]
+def test_methods_stand_side_by_side_with_the_highest_in_bold(masked):
+    page, results, _ = masked
+    for metric in ("image_auroc", "pixel_ap"):
+        rows = table_with(page, METRICS[metric].title, "mint_ad", BASELINES["padim"].title)
+        own = by_category(results[results["method"] == "mint_ad"], metric)
+        expected = [["toy/nut", f"{own['toy/nut']:.4f}", f"{own['toy/nut'] - 0.125:.4f}"]]
+        assert [row for row in rows if row[0] == "toy/nut"] == expected
+        assert [row[0] for row in rows[-2:]] == ["mean", "pooled"]
+    assert len(page.texts["strong"]) == 2 * 4  # one per row
+
+
+def test_settings_of_the_same_method_are_columns(folder):
+    scores = make_scores(folder / "settings", masked=False)
+    own = scoring.measure(scores).assign(method="mint_ad", seed=0)
+    results = pd.concat([own.assign(setting="separate"), own.assign(setting="separate_chosen")])
+    page, _ = write(folder / "settings.html", scores, results=results)
+    heads = [rows[0] for rows in page.tables.values() if rows[0][0] == METRICS["image_auroc"].title]
+    assert len(heads) == 1 and len(set(heads[0])) == 3 and all("mint_ad" in name for name in heads[0][1:])
+    further = {rows[0][0] for rows in page.tables.values() if "mint_ad" in "".join(rows[0])}
+    assert further == {METRICS[name].title for name in own["metric"].unique()}  # every metric is compared
 
 
 def test_nothing_is_fetched_and_strings_are_no_markup(masked, unmasked):
@@ -243,11 +272,10 @@ def test_pictures_have_words_and_are_small(masked, unmasked):
 def test_mask_column_only_where_there_are_masks(masked, unmasked):
     alts = [picture["alt"] for picture in masked[0].attributes("img")]
     assert sum(alt.startswith("ground truth") for alt in alts) == 12  # of both galleries of anomalous images
-    assert "Image | ground truth | anomaly map" in masked[0].texts["main"][0]
+    assert "ground truth" in masked[0].texts["main"][0]
     assert "ground truth" not in unmasked[0].texts["main"][0]
     assert not any("ground truth" in picture["alt"] for picture in unmasked[0].attributes("img"))
-    assert masked[0].texts["h3"][0] == "Anomalies that are localised best"
-    assert unmasked[0].texts["h3"][0] == "Anomalies with the highest scores"
+    assert len(masked[0].texts["h3"]) == len(unmasked[0].texts["h3"]) == 3
 
 
 def test_galleries_start_with_the_extremes(folder):
@@ -277,28 +305,41 @@ def test_categories_take_turns():
     assert spread(scores, [], 3) == []
 
 
-def test_page_of_a_run_with_nothing_optional(folder):
+def test_sections_in_order(masked, folder):
+    every = "By category|Methods on the same features|Image scores|By defect|Class head|Cases|Training"
+    assert masked[0].texts["h2"] == [*every.split("|"), "Configuration and versions"]
     scores = make_scores(folder / "bare", masked=False).assign(pred_class="")
-    page, _ = write(folder / "bare.html", scores, history=None, threshold=None, baselines=None, versions=None)
+    results = scoring.measure(scores).assign(method="uniad", setting="unified", seed=0)
+    page, _ = write(folder / "bare.html", scores, history=None, threshold=None, versions=None, results=results)
     assert page.texts["h2"] == ["By category", "Image scores", "By defect", "Cases", "Configuration and versions"]
     assert not any(word in text for text in page.texts["figcaption"] for word in ("missed", "found", "passed", "alarm"))
 
 
 def test_page_without_anomalous_images(folder):
     scores = make_scores(folder / "normal", masked=False).query("label == 0").reset_index(drop=True)
-    page, summary = write(folder / "normal.html", scores)
-    assert summary["image"]["auroc"]["mean"] is None
-    rows = table_of(page, "Test images; a dash")
-    assert rows[1] == ["toy/bolt", "6", "0", "–", "–", "–"]
-    assert page.texts["h3"] == ["Normal images with the highest scores: the likeliest false alarms"]
+    page, results = write(folder / "normal.html", scores)
+    assert set(results["metric"]) == {"class_accuracy", "class_accuracy_normal"}
+    assert table_with(page, "category")[1][:3] == ["toy/bolt", "6", "0"]
+    assert tiles_of(page)["image AUROC, mean"] == "–"
+    assert len(page.texts["h3"]) == 1 and "By defect" not in page.texts["h2"]
 
 
-def test_long_tables_of_defects_are_folded(folder):
+def test_defects_are_ranked_against_the_normal_images_of_their_category(folder):
     scores = make_scores(folder / "defects", masked=False)
-    _, summary = write(folder / "defects.html", scores)
-    summary["defects"] = {"toy/nut": {f"kind {n}": {"auroc": 0.5 + n / 100, "n": n + 1} for n in range(30)}}
-    page, _ = write(folder / "defects.html", scores, metrics=summary)
-    assert page.texts["summary"][0].startswith("30 types of defect; the hardest: kind 0 of toy/nut, image AUROC 0.500")
+    scores.loc[scores["label"] == 1, "defect"] = [f"kind {n:02d}" for n in range(12)]
+    page, _ = write(folder / "defects.html", scores)
+    rows = table_with(page, "category", "defect")[1:]
+    assert len(rows) == 12 and {row[2] for row in rows} == {"1"}
+    normal = scores.loc[(scores["label"] == 0) & (scores["category"] == "bolt"), "pred_score"]
+    score = scores.set_index("defect")["pred_score"][rows[0][1]]
+    assert rows[0][0] == "toy/bolt" and rows[0][3] == f"{(score > normal).mean():.4f}"
+    assert [row[3] for row in rows[:6]] == sorted(row[3] for row in rows[:6])
+
+
+def test_long_tables_of_defects_are_folded_under_the_hardest():
+    rows = [["toy/nut", f"kind {n}", n + 1, 0.5 + n / 100] for n in range(30)]
+    line = tables.hardest_defect(Table(["category", "defect", "images", "image AUROC"], rows, ""))
+    assert "30" in line and "kind 0 of toy/nut" in line and "0.500" in line
 
 
 def test_a_missing_image_is_named(folder):
@@ -316,14 +357,15 @@ def test_fifteen_categories_leave_a_readable_figure():
     keys = [f"c{n:02d}" for n in range(15)]
     scores = pd.DataFrame({"dataset": "d", "category": np.repeat(keys, 20), "label": np.tile([0, 1], 150)})
     scores["pred_score"] = rng.normal(size=300) + scores["label"] * np.repeat(np.arange(15) / 3, 20)
-    values = scoring.image_metrics(scores)["auroc"]["per_category"]
+    results = scoring.measure(scores.assign(defect="x", prompt_class="", pred_class=""))
+    values = by_category(results, "image_auroc")
     weakest = sorted(values, key=values.__getitem__)[:3]
     figure = plots.roc_pr(scores)
     named = [trace.name for trace in figure.data if trace.showlegend]
     assert named == [f"{key} ({values[key]:.3f})" for key in weakest]
     assert sum(trace.name.startswith("d/") for trace in figure.data) == 30  # all are drawn, in both panels
     assert f"{weakest[0]} ({values[weakest[0]]:.3f})" in figure.layout.title.text
-    bars = plots.per_category_bars({"image": scoring.image_metrics(scores), "pixel": None})
+    bars = plots.per_category_bars(results)
     assert [values[key] for key in bars.data[0].y] == list(bars.data[0].x) == sorted(values.values())
     assert len(plots.score_histograms(scores, 1.0).to_json()) < 100_000
 

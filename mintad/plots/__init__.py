@@ -5,9 +5,9 @@ circles or vermilion (as in Fig. 4), anomaly scores use one sequential colour ma
 what the figure shows, with its numbers; axes carry units.
 """
 
-from mintad.plots.arrays import bars, curves, embedding, gallery, maps
+from mintad.plots.arrays import bars, case_panel, curves, embedding, gallery, grouped_bars, maps
 from mintad.plots.figures import confusion, learning_curves, per_category_bars, roc_pr, score_histograms
-from mintad.plots.images import case_panel, colourise, data_uri, overlay, resize_map, score_range
+from mintad.plots.images import colourise, data_uri, overlay, resize_map, score_range
 from mintad.plots.theme import ANOMALOUS, NORMAL, OKABE_ITO, SCORE_COLOURS, SYMBOLS, template, thin
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "data_uri",
     "embedding",
     "gallery",
+    "grouped_bars",
     "learning_curves",
     "maps",
     "overlay",

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 from plotly.subplots import make_subplots
 
-from mintad.plots.theme import INK, OKABE_ITO, template, text
+from mintad.plots.theme import INK, OKABE_ITO, interval_bars, template, text
 
 Dots = Mapping[str, tuple[Sequence[float], float, float]]
 """Name -> (single values, low, high); low and high are NaN where there is no interval."""
@@ -23,15 +23,16 @@ def dot_plot(
     marks: Mapping[str, Mapping[str, float]] | None = None,
     mark_name: str = "",
 ) -> go.Figure:
-    """A row for each name, the first on top, a panel for each measure: small dots are runs (where there are several),
-    the large one their mean, the line its interval.
+    """Draw a row for each name, the first on top, and a panel for each measure.
+
+    Small dots are runs (where there are several), the large dot is their mean, the line its interval.
 
     Args:
         panels: measure -> name -> dots.
         title: states what is to be seen.
-        unit: added to each panel's axis.
+        unit: written at each panel's axis.
         marks: measure -> name -> one more value, an open diamond.
-        mark_name: of these in the legend.
+        mark_name: what the diamonds are called in the legend.
     """
     names = list(dict.fromkeys(name for dots in panels.values() for name in dots))
     figure = make_subplots(1, len(panels), shared_yaxes=True, horizontal_spacing=0.04)
@@ -63,10 +64,9 @@ def _runs(figure: go.Figure, dots: Dots, **place: object) -> None:
 
 
 def _means(figure: go.Figure, dots: Dots, **place: object) -> None:
-    means = [sum(values) / len(values) for values, _, _ in dots.values()]
-    above = [max(high - mean, 0) for mean, (_, _, high) in zip(means, dots.values(), strict=True)]
-    below = [max(mean - low, 0) for mean, (_, low, _) in zip(means, dots.values(), strict=True)]
-    error = {"array": above, "arrayminus": below, "color": OKABE_ITO[0], "thickness": 2}
+    means = [np.mean(values) for values, _, _ in dots.values()]
+    low, high = ([interval[end] for interval in dots.values()] for end in (1, 2))
+    error = interval_bars(means, low, high, color=OKABE_ITO[0], thickness=2)
     figure.add_scatter(
         x=means, y=[text(name) for name in dots], mode="markers", name="mean and interval", error_x=error,
         marker={"size": 11, "color": OKABE_ITO[0]}, **place,
@@ -76,7 +76,7 @@ def _means(figure: go.Figure, dots: Dots, **place: object) -> None:
 def growth_curves(
     panels: Mapping[str, Mapping[str, Mapping[int, tuple[float, float, float]]]], *, title: str, unit: str
 ) -> go.Figure:
-    """Values over the number of classes, a curve a method, a panel for each way to average.
+    """Draw values over the number of classes: a curve per method, a panel for each way to average.
 
     Args:
         panels: panel -> method -> number of classes -> (mean, low, high); NaN where there is no interval.
@@ -88,13 +88,11 @@ def growth_curves(
     for column, curves in enumerate(panels.values(), start=1):
         for name, curve in curves.items():
             hue, ordered = OKABE_ITO[names.index(name) % len(OKABE_ITO)], sorted(curve.items())
-            middle = [triple[0] for _, triple in ordered]
-            above = [max(high - mean, 0) for _, (mean, _, high) in ordered]
-            below = [max(mean - low, 0) for _, (mean, low, _) in ordered]
+            middle, low, high = np.array([triple for _, triple in ordered], dtype=float).T
             figure.add_scatter(
                 x=[n for n, _ in ordered], y=middle, mode="lines+markers", name=text(name), legendgroup=text(name),
                 line={"color": hue}, showlegend=column == 1, row=1, col=column,
-                error_y={"array": above, "arrayminus": below, "color": INK, "thickness": 1.2},
+                error_y=interval_bars(middle, low, high, color=INK, thickness=1.2),
             )  # fmt: skip
         figure.update_xaxes(title="classes in one model", row=1, col=column)
     figure.update_yaxes(title=unit, row=1, col=1)
@@ -102,16 +100,16 @@ def growth_curves(
 
 
 def null_histogram(values: ArrayLike, observed: float, *, title: str, unit: str) -> go.Figure:
-    """How often each value of a statistic occurs if nothing but chance is at work; the observed one is a line.
+    """Draw how often each value of a statistic occurs by chance alone; a line marks the observed value.
 
     Args:
-        values: of the statistic, one a possible case; whole or half numbers.
+        values: of the statistic, one per possible case; whole or half numbers.
         observed: the statistic of the data.
         title: states what is to be seen.
         unit: of the values.
     """
-    found, counts = np.unique(np.asarray(values, dtype=float), return_counts=True)
-    figure = go.Figure(go.Bar(x=found.tolist(), y=(counts / counts.sum()).tolist(), marker_color=OKABE_ITO[5]))
+    levels, counts = np.unique(np.asarray(values, dtype=float), return_counts=True)
+    figure = go.Figure(go.Bar(x=levels.tolist(), y=(counts / counts.sum()).tolist(), marker_color=OKABE_ITO[5]))
     line = {"color": OKABE_ITO[3], "width": 3}
     figure.add_vline(x=observed, line=line, annotation_text="observed", annotation_position="top")
     figure.update_xaxes(title=unit)

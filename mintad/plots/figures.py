@@ -10,15 +10,17 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from mintad.data.records import category_keys
+from mintad.plots.arrays import grouped_bars
+from mintad.plots.panels import panel_grid
 from mintad.plots.theme import ANOMALOUS, FAINT, INK, NORMAL, OKABE_ITO, template, text, thin
-from mintad.scoring import auroc
+from mintad.scoring import METRICS, auroc, by_category, value_of
 
 SINGLED_OUT = 3
-"""Curves with a hue of their own where there are more categories than hues: the weakest ones."""
+"""How many curves have a hue of their own where there are more categories than hues: the weakest ones."""
 
 
 def roc_pr(scores: pd.DataFrame) -> go.Figure:
-    """ROC and precision-recall curves of the image scores, a line for each category with both kinds of images.
+    """Draw ROC and precision-recall curves of the image scores, a line for each category with both kinds of images.
 
     Args:
         scores: columns dataset, category, label, pred_score.
@@ -56,67 +58,41 @@ def roc_pr(scores: pd.DataFrame) -> go.Figure:
     return figure.update_layout(template=template(), title=_sentence(finding), legend=legend, height=430)
 
 
-def per_category_bars(metrics: dict[str, Any]) -> go.Figure:
-    """Image AUROC, and pixel AP where there are masks, of every category, the weakest on top; dotted: the means.
+def per_category_bars(results: pd.DataFrame) -> go.Figure:
+    """Draw image AUROC, and pixel AP where there are masks, of every category, the weakest on top; dotted: the means.
 
     Args:
-        metrics: as `mintad.scoring.summarise` gives.
+        results: columns category, metric, value, of one method and setting, as `mintad.scoring.measure` gives them.
     """
-    parts = {"image AUROC": (metrics["image"]["auroc"], OKABE_ITO[0])}
-    if metrics["pixel"]:
-        parts["pixel AP"] = (metrics["pixel"]["average_precision"], OKABE_ITO[1])
-    image = parts["image AUROC"][0]["per_category"]
-    keys = sorted({key for part, _ in parts.values() for key in part["per_category"]}, key=lambda k: image.get(k, 2))
-    figure = go.Figure()
-    means = []
-    for name, (part, hue) in parts.items():
-        values = [part["per_category"].get(key) for key in keys]
-        labels = ["" if value is None else f"{value:.3f}" for value in values]
-        figure.add_bar(
-            y=[text(key) for key in keys],
-            x=values,
-            name=name,
-            marker_color=hue,
-            text=labels,
-            textposition="auto",
-            insidetextanchor="start",
-            textangle=0,
-            orientation="h",
-        )
-        if part["mean"] is not None:
-            figure.add_vline(x=part["mean"], line={"color": hue, "dash": "dot", "width": 2})
-            means.append(f"{name} {part['mean']:.3f}")
-    figure.update_xaxes(range=[0, 1.005], title="value on the test images (1 is perfect)")
-    figure.update_yaxes(autorange="reversed", ticksuffix=" ")
-    title = _sentence(f"mean over categories: {', '.join(means)}" if means else "no category has a value")
-    height = 130 + len(keys) * (8 + 18 * len(parts))
-    return figure.update_layout(template=template(), title=title, height=height, bargap=0.25)
+    metrics = [name for name in ("image_auroc", "pixel_ap") if by_category(results, name)]
+    values = {METRICS[name].title: by_category(results, name) for name in metrics}
+    image = by_category(results, "image_auroc")
+    keys = sorted({key for part in values.values() for key in part}, key=lambda key: image.get(key, 2))
+    groups = {key: {name: part[key] for name, part in values.items() if key in part} for key in keys}
+    means = {METRICS[name].title: value_of(results, name) for name in metrics}
+    finding = ", ".join(f"{name} {mean:.3f}" for name, mean in means.items())
+    title = f"Mean over categories: {finding}" if means else "No category has a value"
+    figure = grouped_bars(groups, title=title, unit="value on the test images (1 is perfect)", value_range=(0, 1.005))
+    for trace in figure.data:
+        figure.add_vline(x=means[trace.name], line={"color": trace.marker.color, "dash": "dot", "width": 2})
+    return figure
 
 
 def score_histograms(scores: pd.DataFrame, threshold: float | None = None) -> go.Figure:
-    """Histograms of the image scores of normal and anomalous test images, a panel a category, one common axis.
+    """Draw histograms of the image scores of normal and anomalous test images: a panel per category, a common axis.
 
     Args:
         scores: columns dataset, category, label, pred_score.
         threshold: drawn as a line if given; above it an image is called anomalous.
     """
-    groups = list(_by_category(scores))
-    columns = 1 if len(groups) <= 3 else 3
-    rows = -(-len(groups) // columns)
-    panel, gap = (150, 56) if columns == 1 else (110, 58)
-    plotted = rows * panel + (rows - 1) * gap
-    figure = make_subplots(
-        rows,
-        columns,
-        subplot_titles=[text(key) for key, _ in groups],
-        vertical_spacing=gap / plotted if rows > 1 else 0,
-        horizontal_spacing=0.06,
-    )
+    groups = dict(list(_by_category(scores)))
+    columns, height, gap = (1, 150, 56) if len(groups) <= 3 else (3, 110, 58)
+    panels = panel_grid(list(groups), columns, size=(960 // columns, height), gaps=(60, gap))
+    figure = panels.figure
     low, high = float(scores["pred_score"].min()), float(scores["pred_score"].quantile(0.995))
     high = high if high > low else low + max(abs(low), 1) * 1e-3
     edges = np.linspace(low, high, 41)
-    for n, (_, group) in enumerate(groups):
-        place = {"row": n // columns + 1, "col": n % columns + 1}
+    for place, group in zip(panels.places, groups.values(), strict=True):
         for label, name, hue in ((0, "normal", NORMAL), (1, "anomalous", ANOMALOUS)):
             counts, _ = np.histogram(group.loc[group["label"] == label, "pred_score"].clip(upper=high), edges)
             figure.add_bar(
@@ -128,17 +104,16 @@ def score_histograms(scores: pd.DataFrame, threshold: float | None = None) -> go
                 marker_color=hue,
                 marker_line_width=0,
                 opacity=0.65,
-                showlegend=n == 0,
+                showlegend=place == panels.places[0],
                 **place,
             )
         if threshold is not None:
             figure.add_vline(x=min(max(threshold, low), high), line={"color": INK, "dash": "dash"}, **place)
-        figure.update_xaxes(range=[low, high], **place)
-        if n % columns == 0:
-            figure.update_yaxes(title="images", **place)
-    for n in range(max(0, len(groups) - columns), len(groups)):
+    figure.update_xaxes(range=[low, high])
+    figure.update_yaxes(title="images", col=1)
+    for place in panels.places[-columns:]:
         title = "image score" if columns > 1 else "image score (the last bin holds all above)"
-        figure.update_xaxes(title=title, row=n // columns + 1, col=n % columns + 1)
+        figure.update_xaxes(title=title, **place)
     title = f"Scores of {len(scores):,} test images"
     if threshold is not None:
         flagged = (scores["pred_score"] > threshold).groupby(scores["label"]).mean()
@@ -148,14 +123,14 @@ def score_histograms(scores: pd.DataFrame, threshold: float | None = None) -> go
         title = f"The threshold {threshold:.4g} (dashed) flags {' and '.join(shares)} test images"
     legend = {"orientation": "h", "x": 0.95, "xanchor": "right", "y": 1, "yref": "container", "yanchor": "top"}
     margin = {"t": 80, "b": 56}
-    height = plotted + margin["t"] + margin["b"]
+    height = panels.height + margin["t"] + margin["b"]
     return figure.update_layout(
         template=template(), barmode="overlay", height=height, title=title, legend=legend, margin=margin
     )
 
 
 def learning_curves(history: pd.DataFrame) -> go.Figure:
-    """Losses over training steps, and the class head's accuracy on the batches.
+    """Draw the losses over training steps, and the class head's accuracy on the batches.
 
     Args:
         history: columns step, mse and, as far as the model has them, ce, prior, accuracy.
@@ -183,15 +158,18 @@ def learning_curves(history: pd.DataFrame) -> go.Figure:
 
 
 def confusion(scores: pd.DataFrame) -> go.Figure:
-    """Predicted against true class of the test images whose class was trained on; shade: share of the true class.
+    """Draw predicted against true class of the test images whose class was trained on; shade: share of the true class.
 
     Args:
         scores: columns prompt_class and pred_class.
     """
-    known = scores[(scores["prompt_class"] != "") & (scores["pred_class"] != "")]
-    names = sorted({*known["prompt_class"], *known["pred_class"]})
-    counts = pd.crosstab(known["prompt_class"], known["pred_class"]).reindex(index=names, columns=names, fill_value=0)
-    counts = counts.to_numpy()
+    trained = scores[(scores["prompt_class"] != "") & (scores["pred_class"] != "")]
+    names = sorted({*trained["prompt_class"], *trained["pred_class"]})
+    counts = (
+        pd.crosstab(trained["prompt_class"], trained["pred_class"])
+        .reindex(index=names, columns=names, fill_value=0)
+        .to_numpy()
+    )
     share = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
     labels = [text(name) for name in names]
     figure = go.Figure(
@@ -210,11 +188,11 @@ def confusion(scores: pd.DataFrame) -> go.Figure:
             ygap=1,
         )
     )
-    right = (known["prompt_class"] == known["pred_class"]).mean()
+    right = (trained["prompt_class"] == trained["pred_class"]).mean()
     size = max(34, 110 - 12 * len(names))
     figure.update_xaxes(title="predicted class", showgrid=False, tickangle=-40 if len(names) > 4 else 0)
     figure.update_yaxes(title={"text": "true class", "standoff": 12}, showgrid=False, autorange="reversed")
-    title = f"The class head is right on {right:.1%} of {len(known):,} test images"
+    title = f"The class head is right on {right:.1%} of {len(trained):,} test images"
     width = max(520, 240 + size * len(names))
     height = 170 + size * len(names)
     return figure.update_layout(template=template(), title=title, height=height, width=min(width, 1130))

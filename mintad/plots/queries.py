@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike
-from plotly.subplots import make_subplots
 
-from mintad.plots.theme import OKABE_ITO, template, text
+from mintad.plots.panels import panel_grid
+from mintad.plots.theme import OKABE_ITO, interval_bars, template, text
 
 CELL, GAP = 42, 58
 """Pixels of a cell and between tables."""
@@ -28,7 +28,7 @@ def class_tables(
     per_row: int = 3,
     digits: int = 2,
 ) -> go.Figure:
-    """Square tables (N, N) side by side, the value written in each cell, on one scale of shades.
+    """Draw square tables (N, N) side by side on one scale of shades, the value written in each cell.
 
     Args:
         tables: caption -> values (N, N).
@@ -37,24 +37,18 @@ def class_tables(
         rows, columns: what rows and columns are.
         unit: of the values.
         value_range: of the shades; None for the smallest and largest value. Values beyond it keep the last shade.
-        per_row: tables in a row.
+        per_row: tables per row.
         digits: behind the decimal point.
     """
-    arrays = [np.asarray(one, dtype=float) for one in tables.values()]
-    low, high = value_range or (min(one.min() for one in arrays), max(one.max() for one in arrays))
-    across, down = min(per_row, len(arrays)), -(-len(arrays) // per_row)
+    arrays = [np.asarray(table, dtype=float) for table in tables.values()]
+    low, high = value_range or (min(array.min() for array in arrays), max(array.max() for array in arrays))
     side = CELL * len(names)
-    figure = make_subplots(
-        down,
-        across,
-        subplot_titles=[text(name) for name in tables],
-        shared_yaxes="rows",
-        horizontal_spacing=24 / (across * side + (across - 1) * 24) if across > 1 else 0,
-        vertical_spacing=GAP / (down * side + (down - 1) * GAP) if down > 1 else 0,
-        shared_xaxes=True,
+    panels = panel_grid(
+        list(tables), per_row, size=(side, side), gaps=(24, GAP), shared_xaxes=True, shared_yaxes="rows"
     )
+    figure = panels.figure
     labels = [text(name) for name in names]
-    for n, array in enumerate(arrays):
+    for place, array in zip(panels.places, arrays, strict=True):
         figure.add_heatmap(
             z=array.round(digits + 2),
             x=labels,
@@ -65,28 +59,22 @@ def class_tables(
             hovertemplate=f"{rows} %{{y}}<br>{columns} %{{x}}<br>%{{z:.{digits + 1}f}} {unit}<extra></extra>",
             xgap=1,
             ygap=1,
-            row=n // across + 1,
-            col=n % across + 1,
+            **place,
         )
     figure.update_xaxes(showgrid=False, tickangle=-40)
     figure.update_yaxes(showgrid=False, autorange="reversed")
-    for n in range(max(0, len(arrays) - across), len(arrays)):
-        place = {"row": n // across + 1, "col": n % across + 1}
+    for place in panels.places[-per_row:]:
         figure.update_xaxes(title=columns, showticklabels=True, **place)
-    for row in range(1, down + 1):
-        figure.update_yaxes(title=rows, row=row, col=1)
+    figure.update_yaxes(title=rows, col=1)
     bar = {"title": {"text": text(unit), "side": "right"}, "thickness": 12}
     scale = {"colorscale": SHADES, "cmin": low, "cmax": high, "colorbar": bar}
     margin = {"l": 110, "r": 20, "t": 70, "b": 90}
-    width = across * side + (across - 1) * 24 + margin["l"] + 110
-    height = down * side + (down - 1) * GAP + margin["t"] + margin["b"]
-    return figure.update_layout(
-        template=template(), title=title, margin=margin, coloraxis=scale, width=max(480, width), height=height
-    )
+    size = {"width": max(480, panels.width + margin["l"] + 110), "height": panels.height + margin["t"] + margin["b"]}
+    return figure.update_layout(template=template(), title=title, margin=margin, coloraxis=scale, **size)
 
 
 def growth(classes: Sequence[int], counts: Mapping[str, Sequence[float]], *, title: str, unit: str) -> go.Figure:
-    """Lines over the number of classes, both axes logarithmic, each line with its name at its end."""
+    """Draw lines over the number of classes, with both axes logarithmic."""
     figure = go.Figure()
     for n, (name, values) in enumerate(counts.items()):
         look = {"color": OKABE_ITO[n % len(OKABE_ITO)]}
@@ -108,14 +96,14 @@ def dots(
     value_range: tuple[float, float] | None = None,
     line: float | None = None,
 ) -> go.Figure:
-    """Dots with intervals, a row a name, the kinds beside each other in hues of their own.
+    """Draw dots with intervals: a row per name, the kinds beside each other in hues of their own.
 
     Args:
         kinds: kind -> name -> (value, low, high).
         title: states what is to be seen.
         unit: of the values.
         value_range: of the axis.
-        line: a value to be marked by a dotted line.
+        line: a value that a dotted line marks.
     """
     names = list(dict.fromkeys(name for rows in kinds.values() for name in rows))
     figure = go.Figure()
@@ -129,7 +117,7 @@ def dots(
             name=text(kind),
             mode="markers",
             marker={"color": OKABE_ITO[n % len(OKABE_ITO)], "size": 9},
-            error_x={"array": (high - middle).round(4), "arrayminus": (middle - low).round(4), "thickness": 1.5},
+            error_x=interval_bars(middle, low, high, thickness=1.5),
             text=[text(name) for name in rows],
             hovertemplate="%{text}: %{x:.3f}<extra></extra>",
         )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from mintad.plots.arrays import add_bars
 from mintad.plots.theme import INK, OKABE_ITO, template, text
 
 
@@ -17,7 +18,7 @@ def measures(
     references: Mapping[str, float] | None = None,
     value_range: tuple[float, float] = (0, 1),
 ) -> go.Figure:
-    """A panel of horizontal bars for each measure; models are the rows, the first on top.
+    """Draw a panel of horizontal bars for each measure; models are the rows, the first on top.
 
     Args:
         values: model -> measure -> value; None or absent where a model has none. All measures share one axis range.
@@ -36,19 +37,8 @@ def measures(
     )
     figure.update_annotations(font_size=12)
     for column, name in enumerate(names, start=1):
-        numbers = [row.get(name) for row in values.values()]
-        figure.add_bar(
-            y=[text(model) for model in values],
-            x=numbers,
-            text=["" if number is None else f"{number:.3f}" for number in numbers],
-            textposition="auto",
-            insidetextanchor="start",
-            textangle=0,
-            orientation="h",
-            marker_color=OKABE_ITO[(column - 1) % len(OKABE_ITO)],
-            row=1,
-            col=column,
-        )
+        numbers = {model: row.get(name) for model, row in values.items()}
+        add_bars(figure, numbers, OKABE_ITO[(column - 1) % len(OKABE_ITO)], row=1, col=column)
         figure.update_xaxes(range=value_range, row=1, col=column)
         if references and name in references:
             line = {"color": INK, "dash": "dot", "width": 2}

@@ -12,7 +12,7 @@ from plotly.subplots import make_subplots
 
 from mintad.plots.arrays import curves
 from mintad.plots.figures import learning_curves
-from mintad.plots.images import data_uri
+from mintad.plots.panels import picture_grid
 from mintad.plots.theme import INK, OKABE_ITO, SYMBOLS, template, text
 
 SEAM = 6
@@ -25,38 +25,22 @@ Case = tuple[np.ndarray, np.ndarray | None, np.ndarray]
 
 
 def case_grid(cases: Mapping[str, Case], *, title: str, per_row: int = 2) -> go.Figure:
-    """Image | ground truth | map of every case, a caption above each. A grey ground truth: there is no mask.
+    """Draw image | ground truth | map of every case under its caption. Without a mask the ground truth is grey.
 
     Args:
-        cases: distinct caption -> case; all of one size.
+        cases: distinct caption -> case, all of one size.
         title: states what is to be seen.
-        per_row: cases side by side.
+        per_row: cases per row.
 
     Raises:
         ValueError: no case.
     """
-    if not cases:
-        raise ValueError("nothing to draw")
     strips = [_strip(*case) for case in cases.values()]
-    height, width = strips[0].shape[:2]
-    columns, rows = min(per_row, len(strips)), -(-len(strips) // per_row)
-    plotted, across = rows * (height + LINE) - LINE, columns * (width + 20) - 20
-    figure = make_subplots(
-        rows,
-        columns,
-        subplot_titles=[text(caption) for caption in cases],
-        vertical_spacing=LINE / plotted if rows > 1 else 0,
-        horizontal_spacing=20 / across if columns > 1 else 0,
-    )
-    figure.update_annotations(font_size=12)
-    for n, strip in enumerate(strips):
-        place = {"row": n // columns + 1, "col": n % columns + 1}
-        figure.add_trace(go.Image(source=data_uri(strip), hoverinfo="skip"), **place)
-    figure.update_xaxes(visible=False)
-    figure.update_yaxes(visible=False)
+    height, width = strips[0].shape[:2] if strips else (1, 1)
+    panels = picture_grid(list(cases), strips, per_row, size=(width, height), gaps=(20, LINE))
     margin = {"l": 10, "r": 10, "t": 72, "b": 10}
-    size = {"width": max(560, across + 20), "height": plotted + margin["t"] + margin["b"]}
-    return figure.update_layout(template=template(), title=title, margin=margin, **size)
+    size = {"width": max(560, panels.width + 20), "height": panels.height + margin["t"] + margin["b"]}
+    return panels.figure.update_layout(template=template(), title=title, margin=margin, **size)
 
 
 def _strip(image: np.ndarray, mask: np.ndarray | None, heat: np.ndarray) -> np.ndarray:
@@ -67,7 +51,7 @@ def _strip(image: np.ndarray, mask: np.ndarray | None, heat: np.ndarray) -> np.n
 
 
 def histories(parts: Mapping[str, pd.DataFrame]) -> go.Figure:
-    """Learning curves of a training: all losses of its only model, or the reconstruction of each of several models.
+    """Draw learning curves: all losses of a single model, or the reconstruction error of each of several models.
 
     Args:
         parts: name -> history, see `learning_curves`.
@@ -85,8 +69,10 @@ def histories(parts: Mapping[str, pd.DataFrame]) -> go.Figure:
 def before_after(
     before_nP: ArrayLike, after_nP: ArrayLike, classes: Sequence[str], labels: Sequence[int], *, title: str
 ) -> go.Figure:
-    """Two embeddings (n, 2) of the same images side by side on the same axes: class = hue, normal = triangle,
-    anomalous = circle (Fig. 4a, b)."""
+    """Draw two embeddings (n, 2) of the same images side by side on common axes (Fig. 4a, b).
+
+    Class = hue, normal = triangle, anomalous = circle.
+    """
     names, kinds = np.asarray(classes), np.asarray(labels)
     hues = {name: OKABE_ITO[n % len(OKABE_ITO)] for n, name in enumerate(sorted(set(names)))}
     figure = make_subplots(
@@ -110,7 +96,7 @@ def before_after(
                 )
     keys = [(text(name), hue, "square") for name, hue in hues.items()]
     keys += [(kind, INK, SYMBOLS[label]) for label, kind in ((0, "normal"), (1, "anomalous"))]
-    for name, hue, symbol in keys:  # the legend: a hue a class, a symbol a kind
+    for name, hue, symbol in keys:  # the legend: hues are classes, symbols are kinds
         look = {"color": hue, "symbol": symbol, "size": 9}
         figure.add_scatter(x=[None], y=[None], mode="markers", marker=look, name=name, legendgroup=name)
     figure.update_xaxes(title="embedding axis 1 (no unit)", showticklabels=False, ticks="")

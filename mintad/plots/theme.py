@@ -23,7 +23,7 @@ CURVE_POINTS = 400
 
 
 def template() -> go.layout.Template:
-    """The look of every figure; small, since each figure carries it."""
+    """Return the look of every figure; small, because each figure carries it."""
     axis = {
         "gridcolor": "rgba(128,128,128,0.2)",
         "zeroline": False,
@@ -54,12 +54,19 @@ def template() -> go.layout.Template:
 
 
 def thin(x: ArrayLike, y: ArrayLike, points: int = CURVE_POINTS) -> tuple[list[float], list[float]]:
-    """At most `points` of the points of a curve, ends included, rounded to 5 digits; none is made up."""
+    """Keep at most `points` of the points of a curve, ends included, rounded to 5 digits; none is interpolated."""
     x, y = np.asarray(x), np.asarray(y)
     chosen = np.unique(np.linspace(0, len(x) - 1, points).round().astype(int))
     return [float(f"{value:.5g}") for value in x[chosen]], [float(f"{value:.5g}") for value in y[chosen]]
 
 
 def text(name: object) -> str:
-    """A name as plotly shows it: its labels are read as a kind of HTML."""
+    """Escape a name for plotly, which reads labels as a kind of HTML."""
     return html.escape(str(name), quote=False)
+
+
+def interval_bars(middle: ArrayLike, low: ArrayLike, high: ArrayLike, **look: object) -> dict[str, object]:
+    """Describe intervals around points as plotly's error bars; NaN where there is no interval."""
+    middle = np.asarray(middle, dtype=float)
+    above, below = np.maximum(np.asarray(high) - middle, 0), np.maximum(middle - np.asarray(low), 0)
+    return {"array": above, "arrayminus": below, **look}

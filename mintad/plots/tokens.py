@@ -16,7 +16,7 @@ ROW, GAP = 16, 46
 
 
 def token_tables(tokens: Mapping[str, tuple[ArrayLike, Sequence[str]]], *, title: str) -> go.Figure:
-    """Tables below each other: a row for each token, a column for each of its values, dark for large ones.
+    """Draw tables below each other: a row for each token, a column for each of its values, dark for large ones.
 
     Every table has colours of its own, from its smallest to its largest value, which are written in its heading.
 

@@ -1,4 +1,4 @@
-"""What of the tables is drawn."""
+"""The figures of the report: methods beside each other, and the growth of classes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import plotly.graph_objects as go
 
 from mintad.plots.comparison import dot_plot, growth_curves
 from mintad.report.methods import DATA
-from mintad.report.paper import PRINTED_PER_CATEGORY as METHODS
-from mintad.report.paper import SWITCHES
+from mintad.report.paper import PRINTED_PER_CATEGORY, SWITCHES, title
 from mintad.report.runs import Runs
 from mintad.report.select_runs import TableRuns, protocol
 from mintad.report.statistics import t_interval
@@ -19,30 +18,42 @@ from mintad.scoring.metrics import MEAN
 _SHORT = {"adapter": "adapter", "class_loss": "L_CE", "prior_loss": "L_Prior", "class_query": "query"}
 
 
-def dots(table_runs: TableRuns, cells: pd.DataFrame) -> go.Figure | None:
-    """Means over categories of every method that was run: each run, their mean, its 95 % interval over seeds, and the
-    paper's number where it may be compared. None if nothing was run."""
+def table_dots(table_runs: TableRuns, table: pd.DataFrame) -> go.Figure | None:
+    """Draw the mean over categories of every method that was run.
+
+    Each run, their mean, its 95 % interval over seeds, and the paper's number where it may be compared.
+
+    Args:
+        table_runs: the runs of the table.
+        table: as `mintad.report.table_values` gives it.
+
+    Returns:
+        None if nothing was run.
+    """
     if table_runs.rows.empty:
         return None
     values = by_seed(table_runs)
     values = values[values["category"] == MEAN]
     panels, marks = {}, {}
     for metric, group in values.groupby("metric", sort=False):
-        if metric not in set(cells["metric"]):
+        if metric not in set(table["metric"]):
             continue
-        found = {key: one["value"] for key, one in group.groupby(["method", "setting"], sort=False)}
-        ordered = [key for key in dict.fromkeys(map(tuple, cells[["method", "setting"]].to_numpy())) if key in found]
-        panels[metric] = {_label(table_runs, *key): (list(found[key]), *t_interval(found[key])) for key in ordered}
-        printed = cells[(cells["metric"] == metric) & (cells["category"] == MEAN) & cells["difference"].notna()]
-        marks[metric] = {_label(table_runs, r.method, r.setting): r.paper for r in printed.itertuples()}
+        by_method = {key: rows["value"] for key, rows in group.groupby(["method", "setting"], sort=False)}
+        order = dict.fromkeys(map(tuple, table[["method", "setting"]].to_numpy()))
+        panels[title(metric)] = {
+            _label(table_runs, *key): (list(by_method[key]), *t_interval(by_method[key]))
+            for key in order
+            if key in by_method
+        }
+        printed = table[(table["metric"] == metric) & (table["category"] == MEAN) & table["difference"].notna()]
+        marks[title(metric)] = {_label(table_runs, row.method, row.setting): row.paper for row in printed.itertuples()}
     if not panels:
         return None
-    metric, first = next(iter(panels.items()))
-    best = max(first, key=lambda name: np.mean(first[name][0]))
-    title = (
-        f"Highest mean {metric} on {DATA.get(table_runs.data, table_runs.data)}: {best}, {np.mean(first[best][0]):.3f}"
-    )
-    return dot_plot(panels, title=title, unit="mean over categories", marks=marks, mark_name="the paper's")
+    metric, methods = next(iter(panels.items()))
+    means = {name: np.mean(values) for name, (values, _, _) in methods.items()}
+    best = max(means, key=means.__getitem__)
+    finding = f"Highest mean {metric} on {DATA.get(table_runs.data, table_runs.data)}: {best}, {means[best]:.3f}"
+    return dot_plot(panels, title=finding, unit="mean over categories", marks=marks, mark_name="the paper's")
 
 
 def _label(table_runs: TableRuns, method: str, setting: str) -> str:
@@ -52,34 +63,42 @@ def _label(table_runs: TableRuns, method: str, setting: str) -> str:
 
 
 def growth(runs: Runs) -> go.Figure | None:
-    """Image AUROC of MINT-AD's and UniAD's full models against the number of classes, where runs with different numbers
-    of classes but the same training are there: over all their categories, and over those that all have in common."""
+    """Draw image AUROC over the number of classes, of the full models of MINT-AD and UniAD.
+
+    One panel for the mean over all categories of a run, one for the mean over those that all runs have in common. None
+    without runs that are trained alike on different numbers of classes.
+    """
     table = growth_table(runs)
     if table.empty:
         return None
     panels = {}
-    for panel, of_panel in table.groupby("over", sort=False):
+    for panel, rows in table.groupby("over", sort=False):
         panels[panel] = {
-            method: {int(n): (one["value"].mean(), *t_interval(one["value"])) for n, one in group.groupby("classes")}
-            for method, group in of_panel.groupby("method", sort=False)
+            method: {int(n): (values.mean(), *t_interval(values)) for n, values in group.groupby("classes")["value"]}
+            for method, group in rows.groupby("method", sort=False)
         }
     changes = []
     for method, curve in next(iter(reversed(panels.values()))).items():
         changes.append(f"{method} {curve[max(curve)][0] - curve[min(curve)][0]:+.3f}")
     few, many = table["classes"].min(), table["classes"].max()
-    title = f"From {few} to {many} classes, on the categories in common: {', '.join(changes)}"
-    return growth_curves(panels, title=title, unit="image AUROC, mean over categories")
+    finding = f"From {few} to {many} classes, on the categories in common: {', '.join(changes)}"
+    return growth_curves(panels, title=finding, unit="image AUROC, mean over categories")
 
 
 def growth_table(runs: Runs) -> pd.DataFrame:
-    """Columns over ('all categories' or 'the n categories in common'), data, method, classes, seed, value; empty unless
-    there are runs, trained alike, on several sets of categories with some in common. Of several such families the
-    largest."""
+    """Return mean image AUROC by number of classes, of runs that are trained alike and have categories in common.
+
+    Of several families of such runs the largest is taken.
+
+    Returns:
+        Columns over ('all categories' or 'the n categories in common'), data, method, classes, seed, value; empty
+        without such runs.
+    """
     columns = ["over", "data", "method", "classes", "seed", "value"]
     sets, families = runs.categories(), {}
     for name, config in runs.configs.items():
         full = config is not None and all(getattr(config.model, switch) for switch in SWITCHES)
-        if full and name in sets and config.model.variant in METHODS:
+        if full and name in sets and config.model.variant in PRINTED_PER_CATEGORY:
             families.setdefault((config.data.name, str(protocol(config, 4))), []).append(name)
     sizes = {family: len({sets[name] for name in names}) for family, names in families.items()}
     family = max(sizes, key=sizes.__getitem__, default=None)
@@ -88,22 +107,22 @@ def growth_table(runs: Runs) -> pd.DataFrame:
     if not common or sizes[family] < 2:
         return pd.DataFrame(columns=columns)
     shared = "the category in common" if len(common) == 1 else f"the {len(common)} categories in common"
-    ways = {"all categories": None, shared: common}
     rows = [
         {"over": over, "data": family[0], **row}
-        for over, wanted in ways.items()
+        for over, categories in (("all categories", None), (shared, common))
         for name in names
-        for row in _mean_of(runs, name, wanted)
+        for row in _mean_over(runs, name, categories)
     ]
     return pd.DataFrame(rows, columns=columns)
 
 
-def _mean_of(runs: Runs, name: str, wanted: frozenset[str] | None) -> list[dict[str, object]]:
+def _mean_over(runs: Runs, name: str, categories: frozenset[str] | None) -> list[dict[str, object]]:
+    """At most one row: the run's own model over some categories, or over all for None."""
     rows, config = runs.rows[runs.rows["run"] == name], runs.configs[name]
-    own = rows[(rows["method"] == config.model.variant) & (rows["metric"] == "image_auroc") & (rows["category"] != MEAN)]
-    own = own[own["setting"] == "unified"]
-    taken = own if wanted is None else own[own["category"].isin(wanted)]
-    if taken.empty:
+    own = rows[(rows["method"] == config.model.variant) & (rows["setting"] == "unified")]
+    own = own[(own["metric"] == "image_auroc") & (own["category"] != MEAN)]
+    averaged = own if categories is None else own[own["category"].isin(categories)]
+    if averaged.empty:
         return []
-    method, seed = METHODS[config.model.variant], config.train.seed
-    return [{"method": method, "classes": len(own), "seed": seed, "value": taken["value"].mean()}]
+    method, seed = PRINTED_PER_CATEGORY[config.model.variant], config.train.seed
+    return [{"method": method, "classes": len(own), "seed": seed, "value": averaged["value"].mean()}]

@@ -10,48 +10,51 @@ import pandas as pd
 from mintad.report import paper
 from mintad.report.select_runs import TableRuns
 from mintad.report.statistics import compare, holm
-from mintad.report.table_values import by_seed
+from mintad.report.table_values import SWAP, by_seed
 from mintad.scoring.metrics import MEAN
 
 COLUMNS = (
-    "table", "data", "metric", "one", "other", "categories", "seeds_one", "seeds_other", "same_seeds", "difference",
-    "low", "high", "won", "lost", "p_value", "p_holm", "smallest_p",
+    "table", "data", "metric", "first", "second", "categories", "seeds_first", "seeds_second", "same_seeds",
+    "difference", "low", "high", "won", "lost", "p_value", "p_holm", "smallest_p",
 )  # fmt: skip
-"""Columns of `pairs`: `difference` is one minus other, `low` and `high` its 95 % interval."""
+"""Columns of `pairs`: `difference` is `first` minus `second`, `low` and `high` its 95 % interval."""
 _REFERENCES = {4: "Feature Prompt", 9: "INR-Query", 5: "adapter+class_loss+prior_loss+class_query"}
-"""Tables -> the row that is MINT-AD in full; a setting in Table 5."""
+"""Table -> the row that is the full MINT-AD; a setting in Table 5."""
 
 
 def pairs(table_runs: TableRuns) -> pd.DataFrame:
-    """MINT-AD against each other method of a table: columns `COLUMNS`, empty if there is nothing to compare.
+    """Compare MINT-AD with each other method of a table.
 
-    Compared are the means over seeds of each category that both have; Table 8 compares within each backbone, Tables 1
-    and 2 within each setting. `p_holm` is adjusted for all tests of the table with one metric.
+    What is compared are means over seeds, for each category that both methods have. Table 8 compares within each
+    backbone, Tables 1 and 2 within each setting. `p_holm` is adjusted for all tests of the table with one metric.
+
+    Returns:
+        Columns `COLUMNS`; empty if there is nothing to compare.
     """
     rows = [] if table_runs.rows.empty else list(_rows(table_runs))
-    table = pd.DataFrame(rows, columns=[name for name in COLUMNS if name != "p_holm"])  # leaves `seeds` out
+    table = pd.DataFrame(rows, columns=[name for name in COLUMNS if name != "p_holm"])  # drops `seeds`
     table["p_holm"] = table.groupby("metric")["p_value"].transform(lambda p: holm(list(p))) if rows else None
     return table[list(COLUMNS)]
 
 
 def _rows(table_runs: TableRuns) -> Iterator[dict[str, object]]:
     values = by_seed(table_runs, data_sets=False)
-    printed = {*paper.load(table_runs.table)["metric"], "image_auroc_swap"}
+    printed = {*paper.load(table_runs.table)["metric"], SWAP}
     values = values[(values["category"] != MEAN) & values["metric"].isin(printed)]
-    for metric, of_metric in values.groupby("metric", sort=False):
+    for metric, metric_values in values.groupby("metric", sort=False):
         tables = {
             key: group.pivot(index="category", columns="seed", values="value")
-            for key, group in of_metric.groupby(["method", "setting"], sort=False)
+            for key, group in metric_values.groupby(["method", "setting"], sort=False)
         }
-        for one, other in _which(table_runs.table, list(tables)):
-            found = _compared(tables[one], tables[other])
-            if found is None:
+        for reference, key in _references(table_runs.table, list(tables)):
+            comparison = _compare(tables[reference], tables[key])
+            if comparison is None:
                 continue
-            names = {"one": _name(table_runs.table, one), "other": _name(table_runs.table, other)}
-            yield {"table": table_runs.table, "data": table_runs.data, "metric": metric, **names, **found}
+            names = {"first": _name(table_runs.table, reference), "second": _name(table_runs.table, key)}
+            yield {"table": table_runs.table, "data": table_runs.data, "metric": metric, **names, **comparison}
 
 
-def _which(table: int, keys: list[tuple[str, str]]) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
+def _references(table: int, keys: list[tuple[str, str]]) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
     for key in keys:
         method, setting = key
         if table in (4, 9):
@@ -64,14 +67,15 @@ def _which(table: int, keys: list[tuple[str, str]]) -> Iterator[tuple[tuple[str,
             yield reference, key
 
 
-def _compared(one: pd.DataFrame, other: pd.DataFrame) -> dict[str, object] | None:
-    common = one.index.intersection(other.index)
-    one, other = one.loc[common].dropna(axis=1), other.loc[common].dropna(axis=1)
-    if not one.size or not other.size:
+def _compare(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, object] | None:
+    """Compare two tables of category by seed on the categories that both have; None if there are none."""
+    common = first.index.intersection(second.index)
+    first, second = first.loc[common].dropna(axis=1), second.loc[common].dropna(axis=1)
+    if not first.size or not second.size:
         return None
-    found = compare(one, other, same_seeds=list(one.columns) == list(other.columns))
-    values = dataclasses.asdict(found) | {"seeds_one": found.seeds[0], "seeds_other": found.seeds[1]}
-    return values | {"smallest_p": found.smallest_p}
+    paired = compare(first, second, same_seeds=list(first.columns) == list(second.columns))
+    values = dataclasses.asdict(paired) | {"seeds_first": paired.seeds[0], "seeds_second": paired.seeds[1]}
+    return values | {"smallest_p": paired.smallest_p}
 
 
 def _name(table: int, key: tuple[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""Which runs make a table: those of its data set, trained alike, or a clear word about why that cannot be said."""
+"""Which runs make up a table: those on its data set that were trained alike. Mixtures are refused."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 
 import pandas as pd
 
+from mintad.baselines import BASELINES
 from mintad.config import Config
 from mintad.errors import ConfigError, DataError
-from mintad.report.methods import BASELINES, DATA, HOME, OPEN, place
+from mintad.report.methods import DATA, HOME, OPEN, table_row
 from mintad.report.paper import SWITCHES
 from mintad.report.runs import Runs
 from mintad.scoring.metrics import MEAN
@@ -28,12 +29,12 @@ _FREE = {
     "train.checkpoint_every",
     "train.log_every",
 }
-"""Keys that may differ between runs that are averaged: seed, machine, and what belongs to one variant alone."""
+"""Keys that may differ between runs that are averaged: seed, machine, and keys of a single variant."""
 _OPTIONS = "data.options"
 _ROUNDING = 2e-5
-"""Tables are rounded to five digits."""
+"""Differences that come from rounding: tables have five digits."""
 _VARIED = {5: {f"model.{name}" for name in SWITCHES}, 8: {"features.backbone"}}
-"""Keys that a table itself varies."""
+"""Table -> keys that it compares."""
 
 
 @dataclasses.dataclass
@@ -42,21 +43,21 @@ class TableRuns:
 
     table: int
     data: str
-    """Name of the data set; '' where nothing was run."""
+    """Name of the data set; '' if nothing was run."""
     rows: pd.DataFrame
-    """As `Runs.rows`, with the table's names: columns `paper_method`, `paper_setting`."""
+    """As `Runs.rows`, with the table's names in the columns `paper_method` and `paper_setting`."""
     configs: dict[str, Config | None]
     notes: list[str]
-    """What a reader of the table must know: runs left out, and where methods were trained differently."""
+    """What a reader of the table must know: runs that are left out, and methods that were trained differently."""
 
     @property
     def at_home(self) -> bool:
-        """Whether the data set is the one of the paper's table."""
+        """Say whether the data set is that of the paper's table."""
         return self.data == HOME[self.table]
 
 
 def where(runs: Runs, conditions: Sequence[str]) -> Runs:
-    """The runs whose configuration has these values.
+    """Keep the runs whose configuration has these values.
 
     Args:
         runs: to choose from.
@@ -66,41 +67,41 @@ def where(runs: Runs, conditions: Sequence[str]) -> Runs:
         ConfigError: an unknown key or a value that is not allowed.
         DataError: no run is left.
     """
-    kept = list(runs.configs)
+    names = list(runs.configs)
     for condition in conditions:
         key, equals, value = condition.partition("=")
         if not equals:
             raise ConfigError(f"--where takes KEY=VALUE, not '{condition}'")
         Config().override(**{key: value})
-        kept = [name for name in kept if _has(runs, name, key, value)]
-    if not kept and runs.configs:
+        names = [name for name in names if _has(runs, name, key, value)]
+    if not names and runs.configs:
         raise DataError(f"none of {len(runs.configs)} runs has {', '.join(conditions)}")
-    return runs.only(kept) if conditions else runs
+    return runs.only(names) if conditions else runs
 
 
 def _has(runs: Runs, name: str, key: str, value: str) -> bool:
     config = runs.configs[name]
-    if config is None:  # a table tells its data set and nothing else
+    if config is None:  # of a table that gives its data set and nothing else
         return key == "data.name" and set(runs.rows.loc[runs.rows["run"] == name, "data"]) == {value}
     return config.override(**{key: value}) == config
 
 
 def select_runs(runs: Runs, table: int) -> TableRuns:
-    """The runs of a table.
+    """Select the runs of a table.
 
-    Runs of the paper's data set if there are any, else those of the one other data set there is, where the table makes
-    sense on it. Of these the runs on the most categories; the others are named in the notes.
+    Runs on the paper's data set if there are any, else those on the only other data set, if the table makes sense on
+    it. Of these the runs on the most categories are taken; the notes name the others.
 
     Raises:
         DataError: runs of different data sets, or trained differently, would be mixed.
     """
     keys = ["run", "method", "setting"]
-    places = [
-        (*key, *(place(table, key.method, key.setting, runs.configs[key.run]) or (None, None)))
+    table_rows = [
+        (*key, *(table_row(table, key.method, key.setting, runs.configs[key.run]) or (None, None)))
         for key in runs.rows[keys].drop_duplicates().itertuples(index=False)
     ]
-    places = pd.DataFrame(places, columns=[*keys, "paper_method", "paper_setting"])
-    rows = runs.rows.merge(places.dropna(), on=keys)
+    table_rows = pd.DataFrame(table_rows, columns=[*keys, "paper_method", "paper_setting"])
+    rows = runs.rows.merge(table_rows.dropna(), on=keys)
     if table == 7:  # a run is one split: its mean is that split again
         rows = rows[rows["category"] != MEAN]
     data = _data(table, rows)
@@ -131,20 +132,22 @@ def _most_categories(runs: Runs, rows: pd.DataFrame) -> tuple[pd.DataFrame, list
     sets = runs.categories()
     sets = sets[sets.index.isin(rows["run"].unique())]
     most = max(sets, key=len)
-    left_out = [name for name, one in sets.items() if one != most]
+    left_out = [name for name, categories in sets.items() if categories != most]
     for name in left_out:
         if len(sets[name]) == len(most):
             raise DataError(
                 f"runs on different categories would be mixed: {', '.join(sorted(most))} and "
-                f"{', '.join(sorted(sets[name]))}; give one kind, or choose with --where data.categories=..."
+                f"{', '.join(sorted(sets[name]))}; give runs on the same, or choose with --where data.categories=..."
             )
     note = f"{len(left_out)} runs on fewer than {len(most)} categories are left out (see the growth of classes)."
     return rows[~rows["run"].isin(left_out)], [note] if left_out else []
 
 
 def protocol(config: Config, table: int) -> dict[str, Any]:
-    """What must be alike in runs that are averaged: the configuration without what the table, a seed or a machine
-    varies."""
+    """Return what must be equal in runs that are averaged.
+
+    The configuration without the keys that the table compares, and without those of the seed and of the machine.
+    """
     values = {f"{part}.{key}": value for part, keys in config.to_dict().items() for key, value in keys.items()}
     free = _FREE | _VARIED.get(table, set())
     values = {key: value for key, value in values.items() if key not in free}
@@ -155,14 +158,13 @@ def protocol(config: Config, table: int) -> dict[str, Any]:
 
 def _refuse_mixture(table_runs: TableRuns) -> None:
     for (method, setting), group in table_runs.rows.groupby(["paper_method", "paper_setting"]):
-        known = [table_runs.configs[name] for name in group["run"].unique()]
-        if any(config is None for config in known) and any(known):
+        configs = [table_runs.configs[name] for name in group["run"].unique()]
+        if any(config is None for config in configs) and any(configs):
             raise DataError(
-                f"{method}, {setting}: from a table that tells its configuration and one that does not; give one of "
+                f"{method}, {setting}: from a table that gives its configuration and one that does not; use one of "
                 "the two"
             )
-        found = [protocol(config, table_runs.table) for config in known if config]
-        differing = _differing(found)
+        differing = _differing([protocol(config, table_runs.table) for config in configs if config])
         if differing:
             key, values = next(iter(differing.items()))
             raise DataError(
@@ -172,45 +174,46 @@ def _refuse_mixture(table_runs: TableRuns) -> None:
 
 
 def _refuse_other_images(table_runs: TableRuns) -> None:
-    """Methods may be trained differently (a note says so), but not judged by other images."""
-    known = [config for config in table_runs.configs.values() if config]
-    options = _differing([{_OPTIONS: protocol(config, table_runs.table)[_OPTIONS]} for config in known])
+    """Methods may be trained differently (a note says so), but not tested on other images."""
+    configs = [config for config in table_runs.configs.values() if config]
+    options = _differing([{_OPTIONS: protocol(config, table_runs.table)[_OPTIONS]} for config in configs])
     if options:
         raise DataError(
-            f"table {table_runs.table}: runs on other images would be compared ({_listed(options)}); give tables of one "
-            f"kind, or choose, for example --where '{_OPTIONS}={options[_OPTIONS][0]}'"
+            f"table {table_runs.table}: runs on other images would be compared ({_listed(options)}); give "
+            f"tables on the same images, or choose, for example --where '{_OPTIONS}={options[_OPTIONS][0]}'"
         )
 
 
 def _refuse_twice(table_runs: TableRuns) -> None:
     keys = ["paper_method", "paper_setting", "seed", "category", "metric"]
     twice = table_runs.rows[table_runs.rows.duplicated(keys, keep=False)]
-    if len(twice):  # a baseline may have been run along with every variant, always with the same result
+    if len(twice):  # a baseline may have been run beside every variant, always with the same result
         spread = twice.groupby(keys)["value"].transform(lambda values: values.max() - values.min())
         twice = twice[~twice["method"].isin(list(BASELINES)) | (spread > _ROUNDING)]
     if len(twice):
         first = twice.iloc[0]
         names = twice[(twice[keys] == first[keys]).all(axis=1)]["run"].unique()
         raise DataError(
-            f"table {table_runs.table}: {first.paper_method}, {first.paper_setting} has seed {first.seed} more than once: "
-            f"{', '.join(names[:3])}; leave one out"
+            f"table {table_runs.table}: {first.paper_method}, {first.paper_setting} has seed {first.seed} more than "
+            f"once: {', '.join(names[:3])}; leave one out"
         )
 
 
 def _differences(table_runs: TableRuns) -> list[str]:
-    """A note where the methods of a table, each alike in itself, were not trained alike."""
-    found = [protocol(config, table_runs.table) for config in table_runs.configs.values() if config]
-    differing, unknown = _differing(found), sum(config is None for config in table_runs.configs.values())
+    """Note it if the methods of a table were trained differently; runs of the same method are alike."""
+    protocols = [protocol(config, table_runs.table) for config in table_runs.configs.values() if config]
+    differing, unknown = _differing(protocols), sum(config is None for config in table_runs.configs.values())
     notes = [f"The methods were not trained alike: {_listed(differing)}."] if differing else []
-    if found and unknown:
+    if protocols and unknown:
         notes.append(
-            f"{unknown} of {len(table_runs.configs)} runs are from a CSV that does not tell how they were made."
+            f"{unknown} of {len(table_runs.configs)} runs are from a CSV that does not say how they were made."
         )
     return notes
 
 
-def _differing(found: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
-    values = {key: sorted({json.dumps(one[key]).strip('"') for one in found}) for key in (found[0] if found else ())}
+def _differing(protocols: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
+    keys = protocols[0] if protocols else ()
+    values = {key: sorted({json.dumps(values[key]).strip('"') for values in protocols}) for key in keys}
     return {key: texts for key, texts in values.items() if len(texts) > 1}
 
 
@@ -219,11 +222,10 @@ def _listed(differing: dict[str, list[str]]) -> str:
 
 
 def measured_with(table_runs: TableRuns) -> str:
-    """One line about the training behind a table, and how it departs from the paper's configuration."""
-    known = [config for config in table_runs.configs.values() if config]
-    if not known:
+    """Write one line about the training behind a table, beside the paper's configuration."""
+    config = next((config for config in table_runs.configs.values() if config), None)
+    if config is None:
         return "Measured as the command in the CSV says." if table_runs.configs else ""
-    config = known[0]
     length = f"{config.train.steps:,} steps" if config.train.steps else f"{config.train.epochs:g} epochs"
     grid, model = config.features.grid, config.model
     backbone = "several backbones" if table_runs.table == 8 else config.features.backbone

@@ -1,4 +1,4 @@
-"""What a difference between two methods is worth: intervals, paired tests, many tests at once, honest digits.
+"""Statistics of a difference between two methods: intervals, paired tests, many tests at once, digits.
 
 What varies decides what an interval is about. Over *seeds*: would another training give the same? Over *categories*:
 would other products? Over *test images* (`mintad.scoring.resampling`): would other photographs of these products?
@@ -15,61 +15,61 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 DRAWS = 5_000
-"""Of a bootstrap."""
+"""Resamples of a bootstrap."""
 
 
 @dataclass(frozen=True)
 class Paired:
-    """A method against another on the same categories."""
+    """Comparison of two methods on the same categories, the second subtracted from the first."""
 
     categories: int
     """n of the test and of the interval."""
     seeds: tuple[int, int]
-    """Runs behind each category's mean, of the one and the other."""
+    """Runs behind each category's mean, of the first and the second method."""
     same_seeds: bool
     """Whether the seeds are the same, so that they are drawn together."""
     difference: float
-    """Mean over categories of the one minus the other."""
+    """Mean over categories of the first minus the second."""
     low: float
     high: float
     """95 % interval of the difference, see `paired_bootstrap`."""
     won: int
     lost: int
-    """Categories in which the one is higher, and lower; the rest are equal."""
+    """Categories in which the first is higher, and lower; the rest are equal."""
     p_value: float
     """Of Wilcoxon's signed-rank test over categories, two-sided."""
 
     @property
     def smallest_p(self) -> float:
-        """The least p-value that so many categories with a difference can give."""
+        """Smallest p-value that this many categories with a difference can give."""
         return min(1.0, 2.0 ** (1 - (self.won + self.lost)))
 
 
-def compare(one_CS: ArrayLike, other_CS: ArrayLike, *, same_seeds: bool, seed: int = 0) -> Paired:
+def compare(first_CS: ArrayLike, second_CS: ArrayLike, *, same_seeds: bool, seed: int = 0) -> Paired:
     """Compare two methods by category.
 
     Args:
-        one_CS: values of C categories in S runs.
-        other_CS: the same categories, in as many runs if `same_seeds`, else any number.
+        first_CS: values of C categories in S runs.
+        second_CS: of the same categories, in as many runs if `same_seeds`, else in any number.
         same_seeds: column s is the same seed in both.
         seed: of the bootstrap.
 
     Raises:
-        ValueError: other shapes, no category, or a value that is not finite.
+        ValueError: the shapes do not fit, there is no category, or a value is not finite.
     """
-    one, other = np.asarray(one_CS, dtype=float), np.asarray(other_CS, dtype=float)
-    if one.ndim != 2 or other.ndim != 2 or len(one) != len(other) or not one.size or not other.size:
-        raise ValueError(f"two tables of the same categories by seeds are needed, not {one.shape} and {other.shape}")
-    if same_seeds and one.shape != other.shape:
-        raise ValueError(f"the same seeds make the same shape, not {one.shape} and {other.shape}")
-    if not (np.isfinite(one).all() and np.isfinite(other).all()):
+    first, second = np.asarray(first_CS, dtype=float), np.asarray(second_CS, dtype=float)
+    if first.ndim != 2 or second.ndim != 2 or len(first) != len(second) or not first.size or not second.size:
+        raise ValueError(f"two tables of the same categories by seeds are needed, not {first.shape} and {second.shape}")
+    if same_seeds and first.shape != second.shape:
+        raise ValueError(f"the same seeds make the same shape, not {first.shape} and {second.shape}")
+    if not (np.isfinite(first).all() and np.isfinite(second).all()):
         raise ValueError("a value is not finite")
-    difference_C = one.mean(axis=1) - other.mean(axis=1)
-    low, high = np.quantile(paired_bootstrap(one, other, same_seeds=same_seeds, seed=seed), [0.025, 0.975])
+    difference_C = first.mean(axis=1) - second.mean(axis=1)
+    low, high = np.quantile(paired_bootstrap(first, second, same_seeds=same_seeds, seed=seed), [0.025, 0.975])
     clear_C = np.where(np.abs(difference_C) < 1e-12, 0.0, difference_C)
     return Paired(
-        categories=len(one),
-        seeds=(one.shape[1], other.shape[1]),
+        categories=len(first),
+        seeds=(first.shape[1], second.shape[1]),
         same_seeds=same_seeds,
         difference=float(difference_C.mean()),
         low=float(low),
@@ -81,10 +81,10 @@ def compare(one_CS: ArrayLike, other_CS: ArrayLike, *, same_seeds: bool, seed: i
 
 
 def wilcoxon(difference_C: ArrayLike) -> float:
-    """Two-sided p-value of Wilcoxon's signed-rank test (scipy); differences of zero are dropped, 1 if none is left.
+    """Return the two-sided p-value of Wilcoxon's signed-rank test (scipy); 1 if all differences are zero.
 
-    It asks whether the differences are symmetric about zero, category for category. Exact where no two are equally
-    large.
+    The test asks whether the differences are symmetric about zero. Differences of zero are dropped. Exact where no two
+    are equally large.
     """
     difference = np.asarray(difference_C, dtype=float)
     difference = difference[difference != 0]
@@ -92,49 +92,51 @@ def wilcoxon(difference_C: ArrayLike) -> float:
 
 
 def paired_bootstrap(
-    one_CS: np.ndarray, other_CS: np.ndarray, *, same_seeds: bool, draws: int = DRAWS, seed: int = 0
+    first_CS: np.ndarray, second_CS: np.ndarray, *, same_seeds: bool, draws: int = DRAWS, seed: int = 0
 ) -> np.ndarray:
-    """Draws (draws,) of the mean difference: categories are drawn with replacement, the same for both methods, and so
-    are runs, the same for both if they have the same seeds.
+    """Draw the mean difference (draws,) anew from resampled categories and runs.
 
-    With 3 runs the part of the seeds is rough, and too small by a factor of about sqrt(2/3).
+    Categories are drawn with replacement, the same for both methods. So are runs, the same for both if they have the
+    same seeds. With 3 runs the part of the seeds is rough, and too small by a factor of about sqrt(2/3).
     """
     rng = np.random.default_rng(seed)
-    categories, runs, more = len(one_CS), one_CS.shape[1], other_CS.shape[1]
+    categories, runs, second_runs = len(first_CS), first_CS.shape[1], second_CS.shape[1]
     rows = rng.integers(categories, size=(draws, categories))
     columns = rng.integers(runs, size=(draws, runs))
-    others = columns if same_seeds else rng.integers(more, size=(draws, more))
-    picked = one_CS[rows[:, :, None], columns[:, None, :]].mean(axis=(1, 2))
-    return picked - other_CS[rows[:, :, None], others[:, None, :]].mean(axis=(1, 2))
+    second_columns = columns if same_seeds else rng.integers(second_runs, size=(draws, second_runs))
+    picked = first_CS[rows[:, :, None], columns[:, None, :]].mean(axis=(1, 2))
+    return picked - second_CS[rows[:, :, None], second_columns[:, None, :]].mean(axis=(1, 2))
 
 
 def t_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
-    """Interval of the mean of a few independent values, from Student's t; NaN for fewer than two.
+    """Return the interval of the mean of a few independent values, from Student's t; NaN for fewer than two.
 
     With 3 values it reaches 4.3 standard errors to each side, with 5 values 2.8, with 10 values 2.3.
     """
     values = np.asarray(values, dtype=float)
     if len(values) < 2:
         return math.nan, math.nan
-    half = stats.t.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
-    return float(values.mean() - half), float(values.mean() + half)
+    if np.ptp(values) == 0:  # scipy answers NaN for a scale of zero
+        return float(values[0]), float(values[0])
+    low, high = stats.t.interval(level, len(values) - 1, loc=values.mean(), scale=stats.sem(values))
+    return float(low), float(high)
 
 
-def power(deviation: float, difference: float, seeds: int, *, level: float = 0.05) -> float:
-    """Probability that a true difference of two methods is found with so many seeds of each.
+def power(std: float, difference: float, seeds: int, *, level: float = 0.05) -> float:
+    """Return the probability that a true difference of two methods is found with this many seeds of each.
 
-    From the noncentral t distribution of the two-sample test with equal deviations; without a deviation 1, or the
-    level for no difference.
+    From the noncentral t distribution of the two-sample test with equal standard deviations. With a standard deviation
+    of zero it is 1, or `level` if there is no difference.
 
     Args:
-        deviation: standard deviation over seeds of one method's mean.
+        std: standard deviation over seeds of one method's mean.
         difference: true difference of the means.
         seeds: of each method, at least 2.
         level: of the two-sided test.
     """
-    if deviation == 0:
+    if std == 0:
         return 1.0 if difference else level
-    degrees, shift = 2 * seeds - 2, abs(difference) / (deviation * math.sqrt(2 / seeds))
+    degrees, shift = 2 * seeds - 2, abs(difference) / (std * math.sqrt(2 / seeds))
     critical = stats.t.ppf(1 - level / 2, degrees)
     if shift > critical + 10:  # 1 to all digits, and scipy's noncentral t is not reliable far out
         return 1.0
@@ -142,21 +144,29 @@ def power(deviation: float, difference: float, seeds: int, *, level: float = 0.0
     return float(stats.nct.sf(critical, degrees, shift) + wrong_sign)
 
 
-def seeds_needed(deviation: float, difference: float, *, wanted: float = 0.8, most: int = 1000) -> int | None:
-    """Least number of seeds of each of two methods, at least 2, that finds a true difference with the `wanted`
-    probability, see `power`; None if more than `most`."""
+def seeds_needed(std: float, difference: float, *, target: float = 0.8, most: int = 1000) -> int | None:
+    """Return the least number of seeds per method, at least 2, with which a true difference of two methods is found.
+
+    Args:
+        std: standard deviation over seeds of one method's mean.
+        difference: true difference of the means.
+        target: probability to find it, see `power`.
+        most: None is returned if more seeds than this are needed.
+    """
     low, high = 2, most
-    if power(deviation, difference, high) < wanted:
+    if power(std, difference, high) < target:
         return None
     while low < high:  # more seeds, more power
         middle = (low + high) // 2
-        low, high = (low, middle) if power(deviation, difference, middle) >= wanted else (middle + 1, high)
+        low, high = (low, middle) if power(std, difference, middle) >= target else (middle + 1, high)
     return low
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values adjusted for all tests of one family by Holm's step-down rule: the chance of a single false finding
-    among them stays below the level, however the tests depend on each other."""
+    """Adjust p-values for all tests of one family by Holm's step-down rule.
+
+    The chance of a single false finding among them stays below the level, however the tests depend on each other.
+    """
     order = np.argsort(p_values, kind="stable")
     adjusted, running = [0.0] * len(p_values), 0.0
     for rank, index in enumerate(order):
@@ -166,8 +176,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def mean_std(mean: float, std: float | None = None, *, digits: int = 3) -> str:
-    """ "0.916 ± 0.001"; without a deviation (one run) the mean alone. "< 0.001" rather than a deviation of 0.000 where
-    there is one."""
+    """Write a mean with its standard deviation: "0.916 ± 0.001".
+
+    Without a standard deviation (one run) the mean stands alone. One that would round to zero is written "<0.001".
+    """
     if std is None or not math.isfinite(std):
         return f"{mean:.{digits}f}"
     shown = f"{std:.{digits}f}"

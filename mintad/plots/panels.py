@@ -1,0 +1,74 @@
+"""Grids of panels whose sizes are given in pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from mintad.plots.images import data_uri
+from mintad.plots.theme import text
+
+
+@dataclass
+class Panels:
+    """Empty panels in a figure, row by row."""
+
+    figure: go.Figure
+    places: list[dict[str, int]]
+    """Row and column of each panel, as `add_trace` takes them."""
+    width: int
+    """Of all panels with the gaps between them, pixels."""
+    height: int
+
+
+def panel_grid(
+    captions: Sequence[str], columns: int, *, size: tuple[int, int], gaps: tuple[int, int], **options: object
+) -> Panels:
+    """Make panels side by side, each under its caption.
+
+    Args:
+        captions: of the panels; they are escaped.
+        columns: panels per row, at most.
+        size: width and height of a panel, pixels.
+        gaps: between columns and between rows, pixels.
+        options: of `make_subplots`, such as axes in common.
+
+    Raises:
+        ValueError: no caption, so nothing to draw.
+    """
+    if not captions:
+        raise ValueError("nothing to draw")
+    across, down = min(columns, len(captions)), -(-len(captions) // columns)
+    width, height = (n * side + (n - 1) * gap for n, side, gap in zip((across, down), size, gaps, strict=True))
+    figure = make_subplots(
+        down,
+        across,
+        subplot_titles=[text(caption) for caption in captions],
+        horizontal_spacing=gaps[0] / width if across > 1 else 0,
+        vertical_spacing=gaps[1] / height if down > 1 else 0,
+        **options,
+    )
+    figure.update_annotations(font_size=12)
+    places = [{"row": n // across + 1, "col": n % across + 1} for n in range(len(captions))]
+    return Panels(figure, places, width, height)
+
+
+def picture_grid(
+    captions: Sequence[str],
+    pictures: Sequence[np.ndarray],
+    columns: int,
+    *,
+    size: tuple[int, int],
+    gaps: tuple[int, int],
+) -> Panels:
+    """Make a `panel_grid` of pictures (H, W) or (H, W, 3), uint8."""
+    panels = panel_grid(captions, columns, size=size, gaps=gaps)
+    for place, pixels in zip(panels.places, pictures, strict=True):
+        panels.figure.add_trace(go.Image(source=data_uri(np.asarray(pixels)), hoverinfo="skip"), **place)
+    panels.figure.update_xaxes(visible=False)
+    panels.figure.update_yaxes(visible=False)
+    return panels

@@ -1,0 +1,73 @@
+"""HTML from templates: the tables, figures and the base page that the results page and `mintad report` share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import plotly.graph_objects as go
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+SHARED = "mintad.runs.page"
+"""Package whose ``templates/`` hold the base page, the macros, the style sheet and the script."""
+
+
+@dataclass
+class Table:
+    """A table as the macro `table` shows it."""
+
+    head: Sequence[str]
+    """Names of the columns."""
+    rows: Sequence[Sequence[object]]
+    caption: str
+    """What the numbers are."""
+    foot: Sequence[Sequence[object]] = ()
+    """Rows that stay below when the reader sorts."""
+    texts: int = 1
+    """Leading columns that hold text, set to the left."""
+
+
+def render(template: str, *, package: str = SHARED, **context: object) -> str:
+    """Fill a template; every string in it is escaped but `Markup`.
+
+    Args:
+        template: name of the file.
+        package: the template lies in its ``templates/`` folder.
+        context: what the template asks for.
+
+    Raises:
+        jinja2.UndefinedError: the template asks for something else.
+    """
+    return _environment(package).get_template(template).render(plotly=Markup(get_plotlyjs()), **context)
+
+
+def interactive(figure: go.Figure) -> Markup:
+    """Return a plotly figure as an element; plotly's script itself stands once at the head of the page."""
+    config = {"displaylogo": False, "responsive": figure.layout.width is None, "modeBarButtons": [["toImage"]]}
+    return Markup(figure.to_html(full_html=False, include_plotlyjs=False, config=config))
+
+
+def number(value: object) -> str:
+    """Return a cell's text: four decimals for a float, a dash for None and NaN, anything else as it is."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return "–"
+    return f"{value:.4f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def highest(row: Sequence[object]) -> float | None:
+    """Return the largest float of a row; None where there is none."""
+    return max((cell for cell in row if isinstance(cell, float) and math.isfinite(cell)), default=None)
+
+
+@lru_cache
+def _environment(package: str) -> Environment:
+    loader = ChoiceLoader([PackageLoader(package), PackageLoader(SHARED)])
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(number=number, highest=highest, interactive=interactive)
+    return environment
