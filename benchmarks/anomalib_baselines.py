@@ -40,7 +40,8 @@ from mintad.report.methods import ANOMALIB
 from mintad.runs.prepare import load_records, split_holdout
 from mintad.scoring import summarise
 from mintad.scoring.evaluate import pixels
-from mintad.training.loop import pick_device, total_steps
+from mintad.training.device import pick_device
+from mintad.training.schedule import total_steps
 
 PREFIX = "anomalib_"
 

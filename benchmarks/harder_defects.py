@@ -29,7 +29,7 @@ from mintad.runs.train import trained_model
 from mintad.scoring.evaluate import evaluate
 from mintad.sweep import collect
 from mintad.sweep.table import OWN, values_of
-from mintad.training.loop import pick_device
+from mintad.training.device import pick_device
 
 
 def judge(run: Run, options: dict[str, Any]) -> tuple[list[dict[str, Any]], dict[str, Any]]:

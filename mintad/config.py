@@ -1,210 +1,249 @@
-"""Configuration: frozen, keyword-only dataclasses with a reason under every field.
+"""Configuration: frozen, keyword-only sections of typed fields with limits, and a reason under every field.
 
-A run is described by one `Config` of five parts. `preset("paper")` is the published configuration (§4.1, Tables 11-15),
-`preset("fast")` the one for two CPU cores; `override` changes single values by dotted key and refuses unknown keys
-by name.
+A run is described by one `Config`. `preset("paper")` is the published configuration (§4.1, Tables 11-15),
+`preset("fast")` the one for two CPU cores. `override` changes single values by dotted key and refuses unknown keys by
+name; `describe_keys` lists every key with its default, limits and reason.
 """
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import functools
+import os
+import types
 import typing
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import yaml
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+from pydantic import BeforeValidator, ConfigDict, Strict, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
+from pydantic.fields import FieldInfo
 
 from mintad.errors import ConfigError, nearest
-from mintad.typed import build, check_fields, parse, require, require_one_of
+
+T = TypeVar("T")
+UNIONS = (typing.Union, types.UnionType)
+_RULES = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
-@dataclass(frozen=True, kw_only=True)
+@typing.dataclass_transform(kw_only_default=True, frozen_default=True)
+def section(name: str) -> Callable[[type[T]], type[T]]:
+    """Make a class a frozen, keyword-only dataclass whose fields are checked, with one-line errors.
+
+    Args:
+        name: what the keys of the section begin with, for example "model.inr" ("model.options" for a variant's own).
+    """
+
+    def decorate(cls: type[T]) -> type[T]:
+        checked = dataclass(frozen=True, kw_only=True, config=_RULES)(cls)
+        construct = checked.__init__
+
+        @functools.wraps(construct)
+        def __init__(self: T, **values: Any) -> None:
+            try:
+                construct(self, **values)
+            except ValidationError as error:
+                raise ConfigError(_explain(error.errors()[0], checked, name)) from None
+
+        checked.__init__ = __init__
+        return checked
+
+    return decorate
+
+
+def _refuse_bool(value: Any) -> Any:
+    if isinstance(value, bool):  # Python would take true for 1
+        raise ValueError
+    return value
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ConfigError(message)
+
+
+Bool = Annotated[bool, Strict()]
+Int = Annotated[int, BeforeValidator(_refuse_bool)]
+Float = Annotated[float, BeforeValidator(_refuse_bool)]
+Count = Annotated[Int, Ge(1)]
+YAML_NO = BeforeValidator(lambda value: "no" if value is False else value)  # YAML reads a bare `no` as false
+PathText = Annotated[str, BeforeValidator(lambda path: os.fspath(path) if isinstance(path, os.PathLike) else path)]
+
+
+@section("data")
 class DataConfig:
     name: str = "elpv"
     """Data set: elpv, mini, mvtec, visa, btad, merged, cifar10 or folder."""
-    root: str | None = None
-    """Folder of the data set; None for sets that bring their own (elpv, mini)."""
+    root: PathText | None = None
+    """Folder of the data set; null for sets that bring their own (elpv, mini)."""
     categories: tuple[str, ...] = ()
-    """Categories to use, () for all."""
-    options: dict[str, Any] = field(default_factory=dict)
-    """Keyword options of the loader, for example {'grades': 'anomalous'} for elpv."""
-    holdout: float = 0.1
+    """Categories to use; an empty list takes all."""
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Keyword options of the loader, for example {grades: anomalous} for elpv."""
+    holdout: Annotated[Float, Ge(0), Lt(0.9)] = 0.1
     """Share of the normal training images kept out of training to fit the threshold (0: no threshold)."""
 
-    def __post_init__(self) -> None:
-        check_fields(self, "data")
-        require(0 <= self.holdout < 0.9, f"data.holdout must be in [0, 0.9), not {self.holdout}")
 
-
-@dataclass(frozen=True, kw_only=True)
+@section("features")
 class FeatureConfig:
     backbone: str = "efficientnet_lite0"
     """'efficientnet_lite0' (weights come with a pip package) or any timm model with `features_only`."""
-    weights: str = "auto"
+    weights: PathText = "auto"
     """'auto' (pip package, else timm's hub), 'random', or the path of a local file."""
-    image_size: int = 224
+    image_size: Annotated[Int, Ge(32)] = 224
     """Side of the square network input, in pixels."""
-    grid: int = 14
+    grid: Count = 14
     """Side of the token grid; L = grid * grid tokens."""
-    reductions: tuple[int, ...] = (2, 4, 8, 16)
-    """Backbone stages by their reduction; UniAD's CIFAR-10 recipe adds 32."""
+    reductions: Annotated[tuple[Count, ...], MinLen(1)] = (2, 4, 8, 16)
+    """Backbone stages by their reduction, in rising order; UniAD's CIFAR-10 recipe adds 32."""
     resize: Literal["bilinear", "area"] = "bilinear"
-    """How a stage comes to the grid: 'bilinear' samples it (UniAD's recipe), 'area' averages each cell."""
+    """How a stage is resized to the grid: 'bilinear' samples it (UniAD's recipe), 'area' averages each cell."""
     dtype: Literal["float16", "float32"] = "float16"
     """Storage type of the feature cache."""
-    standardise: bool = False
+    standardise: Bool = False
     """Scale each channel to zero mean and unit variance over the training tokens (not in the paper)."""
 
-    def __post_init__(self) -> None:
-        check_fields(self, "features")
-        rising = list(self.reductions) == sorted({n for n in self.reductions if n > 0})
-        require(
-            rising and len(self.reductions) > 0,
-            f"features.reductions must be positive numbers in rising order, not {list(self.reductions)}",
-        )
-        require(self.image_size >= 32, f"features.image_size must be at least 32, not {self.image_size}")
-        require(1 <= self.grid <= self.image_size, f"features.grid must be in 1..image_size, not {self.grid}")
+    @model_validator(mode="after")
+    def _check(self) -> FeatureConfig:
+        rising = list(self.reductions) == sorted(set(self.reductions))
+        _require(rising, f"features.reductions must be in rising order, not {list(self.reductions)}")
+        _require(self.grid <= self.image_size, f"features.grid must be in 1..image_size, not {self.grid}")
+        return self
 
 
-Variant = Literal[
-    "mint_ad",
-    "uniad",
-    "query_pool",
-    "class_token",
-    "text_prompt",
-    "image_prompt",
-    "label_prompt",
-    "mlp_query",
-]
-"""Names of `mintad.model.VARIANTS`: Table 4."""
+@section("model.prompt_mapper")
+class PromptMapperConfig:
+    """The class encoder of the MINT-AD family (§3.3, Table 12)."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    variant: Variant = "mint_ad"
-    """'mint_ad' (feature prompt, INR query); 'uniad' (learned query in every decoder layer, neighbour mask) and its
-    three class-aware improvements of Fig. 2, 'query_pool', 'class_token', 'text_prompt'; MINT-AD with another prompt
-    (Fig. 3a, b), 'image_prompt', 'label_prompt'; or with an MLP for the INR (Table 9), 'mlp_query'."""
-    adapter: bool = True
-    """Table 5, 'Adapter': learn the projection of features to the transformer's width. Off, it stays the fixed random
-    projection it starts as: the transformer needs its width either way, and the paper does not say what replaces it."""
-    class_loss: bool = True
-    """Table 5, 'L_CE', of the MINT-AD family: a head on the class token learns the labels."""
-    prior_loss: bool = True
-    """Table 5, 'L_Prior', of the MINT-AD family: the query also predicts the adapted features' distribution."""
-    class_query: bool = True
-    """Table 5, 'Query', of the MINT-AD family: the class-aware query drives the decoder. Off, one learned query does,
-    the same for all layers and classes; with `prior_loss` the INR still runs, for the prior alone."""
-    width: int = 256
-    """D, channels of a token inside the transformer and of the query."""
-    heads: int = 8
-    """Attention heads; must divide the width."""
-    ffn: int = 1024
-    """Hidden width of the feed-forward networks (Table 15)."""
-    encoder_layers: int = 4
-    """Encoder depth. Table 15 says 4, §3.2 says 6; 4 is UniAD's, 'same-size transformer'."""
-    decoder_layers: int = 4
-    """Decoder depth, as above."""
-    dropout: float = 0.1
-    """Dropout behind attention and feed-forward layers (Table 15)."""
-    attention_dropout: float = 0.1
-    """Dropout on attention weights, as in UniAD; a quarter of a CPU step."""
-    neighbour_mask: int | None = None
-    """Side of the square neighbourhood that attention must not see, 0 for none. null is the variant's own: none for
-    MINT-AD (§3.2), for UniAD the odd half of the grid (its 7 on 14x14)."""
-    jitter_scale: float = 20.0
-    """alpha of the feature jitter: noise deviation = |token| * alpha / channels."""
-    jitter_prob: float = 1.0
-    """Probability that a training batch is jittered; one decision a batch, the same in all processes."""
-    jitter_at: Literal["feature", "adapted"] = "feature"
-    """Jitter the backbone's token (as UniAD) or the adapted one. The paper adds an adapter and does not say."""
-    token_width: int = 32
+    token_width: Count = 32
     """T, width of the class token (Table 12)."""
-    token_hidden: int = 256
+    hidden: Count = 256
     """Hidden width of the class and channel encoders (Table 12)."""
-    class_encoder_softmax: bool = True
+    class_encoder_softmax: Bool = True
     """Softmax at the end of the class encoder, as printed in Table 12."""
-    token_softmax: bool = True
+    token_softmax: Bool = True
     """Softmax at the end of the channel encoder (Table 12): the class token is then a distribution."""
     head_input: Literal["token", "logits"] = "token"
     """What the classification head reads: the token (Table 12) or its values before the softmax."""
-    prompt_mapper_gain: float = 1.0
-    """Gain on the initial weights of the linear layers whose output a softmax reads, and of the head behind one. The
-    paper is silent on initialisation; 1 is PyTorch's, which leaves both softmaxes almost uniform."""
-    inr_width: int = 256
-    """Hidden width of both INR networks (Table 13)."""
-    inr_layers: int = 4
-    """Hidden layers after the first in both INR networks (Table 13)."""
-    inr_omega: float = 30.0
-    """SIREN's frequency factor of the first sine layer."""
-    modulator_skip: bool = False
-    """Feed the class token to every layer of the modulation network (Eq. 9) instead of the first only (Table 13)."""
-    mlp_hidden: int = 256
-    """Hidden width of 'mlp_query', whose last layer gives all L * D numbers of a query at once. 7,637 gives Table 9's
-    383.5 M parameters, 256 gives 12.9 M."""
-    text_encoder: Literal["minilm", "clip"] = "minilm"
-    """Encoder of 'text_prompt': 'minilm' (all-MiniLM-L6-v2, comes with a pip package) or 'clip' (the paper's, ViT-B/32
-    here, from a hub)."""
-    min_log_variance: float = -10.0
-    """Floor of the predicted log-variance: the prior's likelihood has no upper bound."""
+    gain: Annotated[Float, Gt(0)] = 1.0
+    """Gain on the initial weights of the linear layers in front of a softmax, and of the head behind one. The paper is
+    silent on initialisation; 1 is PyTorch's, which leaves both softmaxes almost uniform."""
 
-    def __post_init__(self) -> None:
-        check_fields(self, "model")
-        sizes = (
-            "width",
-            "heads",
-            "ffn",
-            "encoder_layers",
-            "decoder_layers",
-            "token_width",
-            "token_hidden",
-            "inr_width",
-            "mlp_hidden",
-        )
-        for name in sizes:
-            require(getattr(self, name) >= 1, f"model.{name} must be at least 1, not {getattr(self, name)}")
+    @model_validator(mode="after")
+    def _check(self) -> PromptMapperConfig:
         softmax = self.token_softmax or self.class_encoder_softmax
-        require(
-            self.token_width >= 2 or not softmax,
-            "model.token_width must be at least 2: a softmax over one value is always 1",
-        )
-        require(self.inr_layers >= 0, f"model.inr_layers must not be negative, not {self.inr_layers}")
-        for name in ("inr_omega", "prompt_mapper_gain"):
-            require(getattr(self, name) > 0, f"model.{name} must be positive, not {getattr(self, name)}")
-        require(self.width % self.heads == 0, f"model.width ({self.width}) must be a multiple of heads ({self.heads})")
-        require(self.width % 2 == 0, f"model.width must be even (row and column embeddings), not {self.width}")
-        for name in ("dropout", "attention_dropout"):
-            require(0 <= getattr(self, name) < 1, f"model.{name} must be in [0, 1), not {getattr(self, name)}")
-        require(self.jitter_scale >= 0, f"model.jitter_scale must not be negative, not {self.jitter_scale}")
-        require(0 <= self.jitter_prob <= 1, f"model.jitter_prob must be in [0, 1], not {self.jitter_prob}")
-        require(
-            not self.neighbour_mask or self.neighbour_mask % 2 == 1,
-            f"model.neighbour_mask must be null, 0 or odd, not {self.neighbour_mask}",
-        )
+        message = "model.prompt_mapper.token_width must be at least 2: a softmax over one value is always 1"
+        _require(self.token_width >= 2 or not softmax, message)
+        return self
 
 
-@dataclass(frozen=True, kw_only=True)
+@section("model.inr")
+class INRConfig:
+    """The implicit neural representation that makes the query (§3.3, Eqs 8-9, Table 13)."""
+
+    hidden: Count = 256
+    """Hidden width of both INR networks (Table 13)."""
+    layers: Annotated[Int, Ge(0)] = 4
+    """Hidden layers after the first in both INR networks (Table 13)."""
+    omega: Annotated[Float, Gt(0)] = 30.0
+    """Frequency factor of the first sine layer. The paper does not give it; 30 is SIREN's."""
+    modulator_skip: Bool = False
+    """Feed the class token to every layer of the modulation network (Eq. 9) instead of the first only (Table 13)."""
+
+
+@section("model.jitter")
+class JitterConfig:
+    """The feature jitter (§3.2, from UniAD)."""
+
+    scale: Annotated[Float, Ge(0)] = 20.0
+    """alpha of the feature jitter: standard deviation of the noise = |token| * alpha / channels (UniAD)."""
+    probability: Annotated[Float, Ge(0), Le(1)] = 1.0
+    """Probability that a training batch is jittered; one decision per batch, the same in all processes."""
+    at: Literal["feature", "adapted"] = "feature"
+    """Jitter the backbone's token (as UniAD) or the adapted one. The paper adds an adapter and does not say."""
+
+
+@section("model.prior")
+class PriorConfig:
+    """The Gaussian prior over adapted features (§3.4, Table 14)."""
+
+    min_log_variance: Float = -10.0
+    """Floor of the predicted log-variance, because the prior's likelihood (Eq. 4) has no upper bound."""
+
+
+@section("model")
+class ModelConfig:
+    variant: str = "mint_ad"
+    """'mint_ad' (feature prompt, INR query); 'uniad' (learned query in every decoder layer, neighbour mask) and its
+    three class-aware improvements of Fig. 2, 'query_pool', 'class_token', 'text_prompt'; MINT-AD with another prompt
+    (Fig. 3a, b), 'image_prompt', 'label_prompt'; or with an MLP instead of the INR (Table 9), 'mlp_query'."""
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Options of the variant alone: 'hidden' of mlp_query, 'encoder' of text_prompt."""
+    adapter: Bool = True
+    """Table 5, 'Adapter': learn the projection of features to the transformer's width. Off, it stays the fixed random
+    projection it starts as: the transformer needs its width either way, and the paper does not say what replaces it."""
+    class_loss: Bool = True
+    """Table 5, 'L_CE', of the MINT-AD family: a head on the class token learns the labels."""
+    prior_loss: Bool = True
+    """Table 5, 'L_Prior', of the MINT-AD family: the query also predicts the adapted features' distribution."""
+    class_query: Bool = True
+    """Table 5, 'Query', of the MINT-AD family: the class-aware query drives the decoder. Off, one learned query does,
+    the same for all layers and classes; with `prior_loss` the INR still runs, for the prior alone."""
+    width: Annotated[Int, Ge(2)] = 256
+    """D, channels of a token inside the transformer and of the query; even, for row and column embeddings."""
+    heads: Count = 8
+    """Attention heads; must divide the width."""
+    ffn_dim: Count = 1024
+    """Hidden width of the feed-forward networks (Table 15)."""
+    encoder_layers: Count = 4
+    """Encoder depth. Table 15 says 4, §3.2 says 6; 4 is UniAD's, 'same-size transformer'."""
+    decoder_layers: Count = 4
+    """Decoder depth, as above."""
+    dropout: Annotated[Float, Ge(0), Lt(1)] = 0.1
+    """Dropout behind attention and feed-forward layers (Table 15)."""
+    attention_dropout: Annotated[Float, Ge(0), Lt(1)] = 0.1
+    """Dropout on attention weights, as in UniAD; it takes a quarter of a CPU step."""
+    neighbour_mask: Annotated[Int | None, Ge(0)] = None
+    """Side of the square neighbourhood that attention must not see: odd, or 0 for none. null is the variant's own: none
+    for MINT-AD (§3.2), for UniAD the odd half of the grid (its 7 on 14x14)."""
+    jitter: JitterConfig = dataclasses.field(default_factory=JitterConfig)
+    prompt_mapper: PromptMapperConfig = dataclasses.field(default_factory=PromptMapperConfig)
+    inr: INRConfig = dataclasses.field(default_factory=INRConfig)
+    prior: PriorConfig = dataclasses.field(default_factory=PriorConfig)
+
+    @model_validator(mode="after")
+    def _check(self) -> ModelConfig:
+        multiple, odd = self.width % self.heads == 0, not self.neighbour_mask or self.neighbour_mask % 2 == 1
+        _require(multiple, f"model.width ({self.width}) must be a multiple of model.heads ({self.heads})")
+        _require(self.width % 2 == 0, f"model.width must be even (row and column embeddings), not {self.width}")
+        _require(odd, f"model.neighbour_mask must be null, 0 or odd, not {self.neighbour_mask}")
+        return self
+
+
+@section("train")
 class TrainConfig:
-    epochs: float | None = 1000.0
+    epochs: Annotated[Float | None, Gt(0)] = 1000.0
     """Passes over the training set (§4.1). Give epochs or steps, not both."""
-    steps: int | None = None
+    steps: Annotated[Int | None, Ge(1)] = None
     """Optimiser steps."""
-    batch_size: int = 32
+    batch_size: Count = 32
     """Images per step over all processes together (§4.1: '32 on 4 GPUs', read as the total)."""
-    lr: float = 1e-4
-    """Peak learning rate of AdamW."""
-    weight_decay: float = 1e-4
-    """AdamW's weight decay."""
+    lr: Annotated[Float, Gt(0)] = 1e-4
+    """Peak learning rate of AdamW (§4.1)."""
+    weight_decay: Annotated[Float, Ge(0)] = 1e-4
+    """AdamW's weight decay (§4.1)."""
     schedule: Literal["step", "onecycle"] = "step"
     """'step': times 0.1 after 80 % (800 of 1000 epochs, §4.1); 'onecycle': warm-up over 10 %, then cosine to 0."""
-    clip_norm: float = 0.1
+    clip_norm: Annotated[Float, Ge(0)] = 0.1
     """Gradient norm limit, UniAD's recipe; 0 for none."""
-    weight_ce: float = 1.0
+    weight_ce: Annotated[Float, Ge(0)] = 1.0
     """lambda_a of Eq. 6 (§3.5: 1, so that the classification is learned first). Beside a reconstruction loss that sums
-    192 channels, 1 is little: in long trainings on mini classes that were told apart were lost again, with 10 not."""
-    weight_prior: float = 0.1
+    192 channels, 1 is little: in long trainings on mini, classes that were told apart were lost again, with 10 not."""
+    weight_prior: Annotated[Float, Ge(0)] = 0.1
     """lambda_b of Eq. 6."""
     mse_reduction: Literal["element", "token"] = "token"
     """'token': sum over channels, mean over tokens (Eq. 5 to the letter); 'element': mean over elements (UniAD's)."""
@@ -212,102 +251,256 @@ class TrainConfig:
     """'element' and 'token' as above, 'sum': sum over tokens and channels (Eq. 4 to the letter); each then a mean over
     images. The larger the prior beside the reconstruction, the more it pays the adapter to shrink its output to a
     point instead of describing the image, so the default keeps it the smaller of the two."""
-    seed: int = 0
+    seed: Annotated[Int, Ge(0)] = 0
     """Seed of initialisation, order, jitter and dropout."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """'auto', 'cpu' or 'cuda'."""
-    precision: Literal["no", "bf16", "fp16"] = "no"
+    """'auto' takes a GPU if there is one."""
+    precision: Annotated[Literal["no", "bf16", "fp16"], YAML_NO] = "no"
     """Mixed precision of adapter and transformer (accelerate) in training. Prompt mapper, INR and prior stay in
     float32, and so do evaluation and prediction."""
-    checkpoint_every: int = 500
+    checkpoint_every: Count = 500
     """Steps between checkpoints."""
-    log_every: int = 20
+    log_every: Count = 20
     """Steps between lines of the history, and between checks for non-finite losses."""
 
-    def __post_init__(self) -> None:
-        check_fields(self, "train")
-        require(
+    @model_validator(mode="after")
+    def _check(self) -> TrainConfig:
+        _require(
             (self.epochs is None) != (self.steps is None),
             f"give train.epochs or train.steps, and null for the other (epochs={self.epochs}, steps={self.steps})",
         )
-        for name in ("epochs", "steps", "batch_size", "lr", "checkpoint_every", "log_every"):
-            value = getattr(self, name)
-            require(value is None or value > 0, f"train.{name} must be positive, not {value}")
-        for name in ("weight_decay", "clip_norm", "weight_ce", "weight_prior", "seed"):
-            require(getattr(self, name) >= 0, f"train.{name} must not be negative, not {getattr(self, name)}")
+        return self
 
 
-@dataclass(frozen=True, kw_only=True)
+@section("scoring")
 class ScoringConfig:
     distance: Literal["squared", "root"] = "squared"
-    """Per-token error of the model: squared norm (Eq. 7) or its square root (UniAD's code). Baselines give distances."""
+    """Per-token error of the model: squared norm (Eq. 7) or its root (UniAD's code). Baselines give distances."""
     image_score: Literal["max", "pooled_max", "mean"] = "max"
     """Image score from the anomaly map: maximum (§3.6), UniAD's maximum after average pooling, or mean (CIFAR-10)."""
-    pool: int = 16
+    pool: Count = 16
     """Window of 'pooled_max', in input pixels."""
-    threshold_quantile: float = 0.95
+    threshold_quantile: Annotated[Float, Gt(0), Lt(1)] = 0.95
     """The threshold lets at least this share of new normal images pass: a score of the held-out normal images at the
     conformal rank, see `mintad.scoring.maps.fit_threshold`."""
 
-    def __post_init__(self) -> None:
-        check_fields(self, "scoring")
-        require(self.pool >= 1, f"scoring.pool must be at least 1, not {self.pool}")
-        require(0 < self.threshold_quantile < 1, "scoring.threshold_quantile must be in (0, 1)")
 
-
-@dataclass(frozen=True, kw_only=True)
+@section("")
 class Config:
-    data: DataConfig = field(default_factory=DataConfig)
-    features: FeatureConfig = field(default_factory=FeatureConfig)
-    model: ModelConfig = field(default_factory=ModelConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
-    scoring: ScoringConfig = field(default_factory=ScoringConfig)
+    """The whole configuration of a run."""
+
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    features: FeatureConfig = dataclasses.field(default_factory=FeatureConfig)
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    scoring: ScoringConfig = dataclasses.field(default_factory=ScoringConfig)
 
     def to_dict(self) -> dict[str, Any]:
-        """Nested plain dictionary, ready for JSON or YAML."""
+        """Return a nested plain dictionary, ready for JSON or YAML."""
         return dataclasses.asdict(self)
+
+    def flat(self) -> dict[str, Any]:
+        """Return every value under its dotted key, tuples as lists: two configurations differ where these differ."""
+        leaves = _walk(vars(self), lambda value: vars(value) if dataclasses.is_dataclass(value) else None)
+        return {key: list(value) if isinstance(value, tuple) else copy.deepcopy(value) for key, value in leaves}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Config:
-        """The inverse of `to_dict`; missing keys keep their defaults.
+        """Return the configuration that `to_dict` gave, now or in an older version; missing keys keep their defaults.
 
         Raises:
-            ConfigError: an unknown key (the nearest valid one is named) or a value of a wrong type.
+            ConfigError: an unknown key (the nearest valid one is named) or a value that is not allowed.
         """
-        return build(cls, values, "")
+        return cls(**_nest(_with_new_names(_flatten(values))))
 
     def override(self, **changes: Any) -> Config:
-        """A copy with single values changed, keys dotted: ``config.override(**{"model.width": 128})``.
+        """Return a copy with single values changed, keys dotted: ``config.override(**{"model.inr.layers": 2})``.
 
-        Setting one of `train.epochs` and `train.steps` clears the other; another `data.name` puts root, categories and
-        options, which belong to the former set, back to their defaults. Values may be text, as on a command line.
+        Setting one of `train.epochs` and `train.steps` clears the other. Another `data.name` puts root, categories and
+        options, which belong to the former set, back to their defaults, and another `model.variant` its options. Values
+        may be text, as on a command line.
 
         Raises:
             ConfigError: an unknown key or a value that is not allowed.
         """
-        tree = self.to_dict()
         if "train.steps" in changes:
             changes = {"train.epochs": None, **changes}
         elif "train.epochs" in changes:
             changes = {"train.steps": None, **changes}
         if changes.get("data.name", self.data.name) != self.data.name:
             changes = {"data.root": None, "data.categories": (), "data.options": {}, **changes}
-        for key, value in changes.items():
-            require_one_of(key, flat_keys(), f"unknown configuration key '{key}'.")
-            part, name = key.split(".")
-            hint = typing.get_type_hints(typing.get_type_hints(Config)[part])[name]
-            tree[part][name] = parse(hint, value, key) if isinstance(value, str) else value
-        return Config.from_dict(tree)
+        if changes.get("model.variant", self.model.variant) != self.model.variant:
+            changes = {"model.options": {}, **changes}
+        changes = {key: _parse(key, value) if isinstance(value, str) else value for key, value in changes.items()}
+        return Config(**_nest(self.flat() | changes))
+
+
+class ConfigKey(NamedTuple):
+    """A key of the configuration, with what `mintad config` says about it."""
+
+    name: str
+    default: Any
+    limits: str
+    description: str
+
+
+def describe_keys(config: Config | None = None) -> Iterator[ConfigKey]:
+    """Yield every dotted key in order, with its value in `config` (default: in `Config()`) and its limits in words."""
+    values = (config or Config()).flat()
+    for key, info in _fields().items():
+        yield ConfigKey(key, values[key], _limits(info).removeprefix("a "), " ".join((info.description or "").split()))
 
 
 def flat_keys() -> list[str]:
-    """All dotted keys of a `Config`, in order."""
-    parts = typing.get_type_hints(Config)
-    return [f"{part}.{f.name}" for part, kind in parts.items() for f in dataclasses.fields(kind)]
+    """Return all dotted keys of a `Config`, in order."""
+    return list(_fields())
+
+
+@functools.cache
+def _fields() -> dict[str, FieldInfo]:
+    return dict(_walk(Config.__pydantic_fields__, lambda info: getattr(info.annotation, "__pydantic_fields__", None)))
+
+
+def _walk(tree: Mapping[str, Any], inside: Callable[[Any], Mapping[str, Any] | None]) -> Iterator[tuple[str, Any]]:
+    """Leaves of a tree under their dotted keys; `inside` gives the branches of a node, None for a leaf."""
+    for name, node in tree.items():
+        branches = inside(node)
+        if branches is None:
+            yield name, node
+        else:
+            yield from ((f"{name}.{key}", leaf) for key, leaf in _walk(branches, inside))
+
+
+def _flatten(values: Any, prefix: str = "") -> dict[str, Any]:
+    """Dotted keys of nested mappings; a mapping that is a value itself, such as data.options, stays whole."""
+    _require(isinstance(values, Mapping), f"'{prefix[:-1] or 'configuration'}' must be a mapping of keys to values")
+    flat = {}
+    for key, value in ((f"{prefix}{name}", value) for name, value in values.items()):
+        is_section = any(field.startswith(f"{key}.") for field in _fields())
+        nested = isinstance(value, Mapping) and value and key not in _fields()
+        flat |= _flatten(value, f"{key}.") if is_section or nested else {key: value}
+    return flat
+
+
+def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for key, value in flat.items():
+        *path, name = _split(key)
+        branch = tree
+        for part in path:
+            branch = branch.setdefault(part, {})
+        branch[name] = value
+    return tree
+
+
+def _split(key: str) -> list[str]:
+    """Parts of a dotted key; what stands behind the key of a mapping, such as data.options, is one name.
+
+    Raises:
+        ConfigError: an unknown key.
+    """
+    for known, info in _fields().items():
+        if key.startswith(f"{known}.") and typing.get_origin(info.annotation) is dict:
+            return [*known.split("."), key.removeprefix(f"{known}.")]
+    if key in _MOVED:
+        raise ConfigError(f"the configuration key '{key}' is now called '{_MOVED[key]}'")
+    if key not in _fields():
+        raise ConfigError(f"unknown configuration key '{key}'." + nearest(key, _fields()))
+    return key.split(".")
+
+
+def _kinds(annotation: Any) -> list[Any]:
+    """The types that an annotation allows, without what `Annotated` adds."""
+    origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        return _kinds(parts[0])
+    return [kind for part in parts for kind in _kinds(part)] if origin in UNIONS else [annotation]
+
+
+def _limits(info: FieldInfo) -> str:
+    """What a value of a field must be, in words."""
+    kind, *null = _kinds(info.annotation)
+    options = typing.get_args(kind)
+    origin = typing.get_origin(kind) or kind
+    items = {str: "text", int: "whole numbers"}.get(_kinds(options[0])[0], "values") if options else ""
+    names = {bool: "true or false", int: "a whole number", float: "a number", str: "text", dict: "a mapping"}
+    names |= {Literal: " or ".join(map(str, options)), tuple: f"a list of {items}"}
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    limits = [
+        f"{signs[name]} {getattr(limit, name)}" for limit in info.metadata for name in signs if hasattr(limit, name)
+    ]
+    return names.get(origin, str(kind)) + (f" {' and '.join(limits)}" if limits else "") + (", or null" if null else "")
+
+
+def _explain(problem: Mapping[str, Any], kind: type, key: str) -> str:
+    """Error message for a problem that pydantic found in a section called `key`."""
+    info, location = None, list(problem["loc"])
+    while location and location[0] in (fields := getattr(kind, "__pydantic_fields__", {})):
+        info, key = fields[location[0]], f"{key}.{location.pop(0)}".lstrip(".")
+        kind = info.annotation
+    value = problem["input"]
+    if problem["type"] == "unexpected_keyword_argument":
+        return f"unknown configuration key '{key}.{location[0]}'." + nearest(location[0], fields)
+    if problem["type"] == "literal_error":
+        return f"{key} = {value!r} is not allowed." + nearest(str(value), typing.get_args(kind))
+    return f"{key} must be {_limits(info)}, {'but holds' if location else 'not'} {value!r}"
+
+
+def _parse(key: str, text: str) -> Any:
+    """A value written as text. The type decides how it is read: names stay as they are written ('01' is not 1, 'no'
+    not false), lists are ``a, b`` or ``[a, b]``, everything else is YAML."""
+    text, kinds = text.strip(), _kinds(_fields()[key].annotation) if key in _fields() else [Any]
+    if typing.get_origin(kinds[0]) is tuple:
+        items = _yaml(text, key, yaml.BaseLoader) if text.startswith("[") else text.split(",") if text else []
+        items = [item.strip() if isinstance(item, str) else item for item in items]
+        _require("" not in items, f"an element of {key} must not be empty")
+        return items
+    _require(text != "", f"{key} must not be empty")
+    if type(None) in kinds and text in ("null", "~"):
+        return None
+    as_written = kinds[0] is str or typing.get_origin(kinds[0]) is Literal
+    return text if as_written else _yaml(text, key, yaml.SafeLoader)
+
+
+def _yaml(text: str, key: str, loader: type) -> Any:
+    try:
+        return yaml.load(text, loader)  # a safe loader in every case: BaseLoader or SafeLoader
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: what looks like a date and is none
+        raise ConfigError(f"{key} = {text!r} cannot be read: {' '.join(str(error).split())}") from error
+
+
+_MOVED = {
+    "model.ffn": "model.ffn_dim",
+    "model.jitter_scale": "model.jitter.scale",
+    "model.jitter_prob": "model.jitter.probability",
+    "model.jitter_at": "model.jitter.at",
+    "model.token_width": "model.prompt_mapper.token_width",
+    "model.token_hidden": "model.prompt_mapper.hidden",
+    "model.class_encoder_softmax": "model.prompt_mapper.class_encoder_softmax",
+    "model.token_softmax": "model.prompt_mapper.token_softmax",
+    "model.head_reads": "model.prompt_mapper.head_input",
+    "model.prompt_mapper_gain": "model.prompt_mapper.gain",
+    "model.inr_width": "model.inr.hidden",
+    "model.inr_layers": "model.inr.layers",
+    "model.inr_omega": "model.inr.omega",
+    "model.modulator_skip": "model.inr.modulator_skip",
+    "model.min_log_variance": "model.prior.min_log_variance",
+    "model.mlp_hidden": "model.options.hidden",
+    "model.text_encoder": "model.options.encoder",
+}
+"""Keys of older run directories and tables, and what they are called now."""
+_OLD_OPTIONS = {"model.mlp_hidden": ("mlp_query", 256), "model.text_encoder": ("text_prompt", "minilm")}
+"""Old keys of one variant, and their defaults: they stood in the configuration of every variant."""
+
+
+def _with_new_names(flat: Mapping[str, Any]) -> dict[str, Any]:
+    variant = flat.get("model.variant")
+    default = {key for key, (owner, value) in _OLD_OPTIONS.items() if variant != owner or flat.get(key) == value}
+    return {_MOVED.get(key, key): value for key, value in flat.items() if key not in default}
 
 
 def preset(name: str) -> Config:
-    """A named configuration: 'paper', 'fast' (2 CPU cores, minutes) or 'lesson' (the notebooks': half a minute).
+    """Return a named configuration: 'paper', 'fast' (2 CPU cores, minutes) or 'lesson' (the notebooks': half a minute).
 
     Raises:
         ConfigError: unknown name.
@@ -327,15 +520,12 @@ def load_config(path: str | Path, base: Config | None = None) -> Config:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
     except (OSError, yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"cannot read configuration {path}: {error}") from error
-    require(isinstance(values, dict), f"{path}: the file must hold a mapping of keys to values")
+    _require(isinstance(values, dict), f"{path}: the file must hold a mapping of keys to values")
     base = preset(values.pop("preset")) if "preset" in values else base or preset("fast")
-    dotted = {}
-    for part, changes in values.items():
-        known = typing.get_type_hints(Config)
-        require_one_of(part, known, f"{path}: unknown configuration key '{part}'.")
-        require(isinstance(changes, dict), f"{path}: '{part}' must be a mapping of keys to values")
-        dotted.update({f"{part}.{key}": value for key, value in changes.items()})
-    return base.override(**dotted)
+    try:
+        return base.override(**_flatten(values))
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 PRESETS: dict[str, Config] = {
@@ -347,13 +537,12 @@ PRESETS: dict[str, Config] = {
         features=FeatureConfig(grid=7, resize="area", standardise=True),
         model=ModelConfig(
             width=128,
-            ffn=512,
+            ffn_dim=512,
             encoder_layers=1,
             decoder_layers=1,
             attention_dropout=0.0,
-            token_hidden=128,
-            inr_width=128,
-            prompt_mapper_gain=16.0,
+            prompt_mapper=PromptMapperConfig(hidden=128, gain=16.0),
+            inr=INRConfig(hidden=128),
         ),
         train=TrainConfig(epochs=None, steps=1600, lr=2e-3, schedule="onecycle", weight_ce=10.0),
     ),

@@ -16,7 +16,7 @@ from mintad.errors import TrainingError
 from mintad.runs.directory import Run, open_run
 from mintad.runs.prepare import load_records, resolve_paths
 from mintad.runs.train import evaluate_run, train_run
-from mintad.training.loop import make_accelerator
+from mintad.training.device import make_accelerator
 
 pytestmark = pytest.mark.usefixtures("cache")
 RESULTS = ("config", "versions", "classes", "metrics", "seconds")

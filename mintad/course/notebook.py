@@ -16,7 +16,7 @@ import mintad
 from mintad.config import Config
 from mintad.errors import ConfigError, nearest
 from mintad.plots import template
-from mintad.training.loop import make_accelerator
+from mintad.training.device import make_accelerator
 
 RENDERER = "MINTAD_RENDERER"
 """Environment variable: plotly's renderer; 'pages' writes figures as HTML for `mintad.course.pages`."""

@@ -46,10 +46,10 @@ class FeedForward(nn.Sequential):
 class EncoderLayer(nn.Module):
     """Self-attention and feed-forward, each followed by addition and normalisation (post-norm)."""
 
-    def __init__(self, width: int, heads: int, ffn: int, dropout: float, attention_dropout: float) -> None:
+    def __init__(self, width: int, heads: int, ffn_dim: int, dropout: float, attention_dropout: float) -> None:
         super().__init__()
         self.attention = Attention(width, heads, attention_dropout)
-        self.ffn = FeedForward(width, ffn, dropout)
+        self.ffn = FeedForward(width, ffn_dim, dropout)
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
 
@@ -66,11 +66,11 @@ class DecoderLayer(nn.Module):
     attention weights that start from the query. That is what a class-aware query steers, and what makes copying harder.
     """
 
-    def __init__(self, width: int, heads: int, ffn: int, dropout: float, attention_dropout: float) -> None:
+    def __init__(self, width: int, heads: int, ffn_dim: int, dropout: float, attention_dropout: float) -> None:
         super().__init__()
         self.memory_attention = Attention(width, heads, attention_dropout)
         self.previous_attention = Attention(width, heads, attention_dropout)
-        self.ffn = FeedForward(width, ffn, dropout)
+        self.ffn = FeedForward(width, ffn_dim, dropout)
         self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(width) for _ in range(3))
         self.dropout = nn.Dropout(dropout)
 
@@ -129,7 +129,7 @@ class Transformer(nn.Module):
 
     Args:
         grid: tokens as rows and columns.
-        width, heads, ffn: D, H and the feed-forward's hidden width.
+        width, heads, ffn_dim: D, H and the feed-forward's hidden width.
         encoder_layers, decoder_layers: depth.
         dropout, attention_dropout: see Table 15.
         mask_size: side of the neighbour mask, 0 for none. Computed once, here.
@@ -143,7 +143,7 @@ class Transformer(nn.Module):
         width: int = 256,
         *,
         heads: int = 8,
-        ffn: int = 1024,
+        ffn_dim: int = 1024,
         encoder_layers: int = 4,
         decoder_layers: int = 4,
         dropout: float = 0.1,
@@ -153,7 +153,7 @@ class Transformer(nn.Module):
     ) -> None:
         super().__init__()
         self.extra_tokens = extra_tokens
-        sizes = (width, heads, ffn, dropout, attention_dropout)
+        sizes = (width, heads, ffn_dim, dropout, attention_dropout)
         self.position = PositionEmbedding(grid, width)
         self.encoder = nn.ModuleList(EncoderLayer(*sizes) for _ in range(encoder_layers))
         self.decoder = nn.ModuleList(DecoderLayer(*sizes) for _ in range(decoder_layers))

@@ -20,8 +20,7 @@ _FREE = {
     "data.categories",
     "features.weights",
     "model.variant",
-    "model.mlp_hidden",
-    "model.text_encoder",
+    "model.options",
     "train.seed",
     "train.device",
     "train.checkpoint_every",
@@ -144,9 +143,8 @@ def _most_categories(runs: Runs, rows: pd.DataFrame) -> tuple[pd.DataFrame, list
 def protocol(config: Config, table: int) -> dict[str, Any]:
     """What must be alike in runs that are averaged: the configuration without what the table, a seed or a machine
     varies."""
-    values = {f"{part}.{key}": value for part, keys in config.to_dict().items() for key, value in keys.items()}
     free = _FREE | _VARIED.get(table, set())
-    values = {key: value for key, value in values.items() if key not in free}
+    values = {key: value for key, value in config.flat().items() if key not in free}
     dropped = ("categories", "split", "roots", "images")
     values[_OPTIONS] = {k: v for k, v in values[_OPTIONS].items() if k not in dropped}
     return values

@@ -27,7 +27,7 @@ from mintad.runs.prepare import PreparedData, load_records, prepare_data, resolv
 from mintad.runs.page import write_report
 from mintad.runs.directory import Run, open_run, versions
 from mintad.scoring.maps import Told, grid_maps, image_scores
-from mintad.training.loop import pick_device
+from mintad.training.device import pick_device
 
 FOLDER = "categories"
 """Inside the run directory: a run a category."""

@@ -19,14 +19,13 @@ from mintad.errors import ConfigError, nearest
 from mintad.scoring.evaluate import evaluate, predict_classes
 from mintad.features.backbone import Backbone
 from mintad.scoring import class_accuracy
-from mintad.model import ReconstructionModel, build_model
-from mintad.model.class_aware import TextPrompt
+from mintad.model import ReconstructionModel, build_model, require_variant
 from mintad.runs.prepare import PreparedData, image_list, load_records, prepare_data, resolve_paths
 from mintad.runs.page import write_report
 from mintad.runs.directory import Run, log_to, open_run, versions
 from mintad.scoring.maps import fit_threshold, grid_maps, image_scores
 from mintad.training import load_weights, train
-from mintad.training.loop import make_accelerator, pick_device
+from mintad.training.device import make_accelerator, pick_device
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +38,7 @@ def new_model(config: Config, prepared: PreparedData) -> ReconstructionModel:
     if config.features.standardise:
         parts = np.array_split(prepared.train_rows, max(1, len(prepared.train_rows) // 256))
         model.standardise.fit(prepared.features.gather(part) for part in parts)
-    if isinstance(model, TextPrompt):
-        model.learn_names(prepared.classes)
+    model.learn_names(prepared.classes)
     return model
 
 
@@ -78,6 +76,7 @@ def train_run(
         MintadError: see `prepare_data`, `train` and `open_run`.
     """
     require_baselines(baseline_names)
+    require_variant(config.model)
     config = resolve_paths(config)
     accelerator = make_accelerator(config.train)
     records = load_records(config)  # before a run directory is made: a mistake in the data leaves none behind
