@@ -34,7 +34,7 @@ class MLPQuery(nn.Module):
 
     @in_float32
     def forward(self, token_BT: Tensor) -> Tensor:
-        """Query (B, L, D) of class tokens (B, T)."""
+        """Return the query (B, L, D) of class tokens (B, T)."""
         return self.network(token_BT).unflatten(1, (self.tokens, -1))
 
 

@@ -11,7 +11,7 @@ from mintad.model.variants import variant
 
 
 def default_mask(grid: tuple[int, int]) -> int:
-    """Side of UniAD's neighbour mask: the odd half of the grid, its 7 on 14x14."""
+    """Return the side of UniAD's neighbour mask: the odd half of the grid, its 7 on 14x14."""
     half = min(grid) // 2
     return half if half % 2 else half - 1
 

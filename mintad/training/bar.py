@@ -1,4 +1,4 @@
-"""The bar of a training."""
+"""The bar of a training, until the package has one for all."""
 
 from __future__ import annotations
 
@@ -10,29 +10,23 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-log = logging.getLogger(__name__)
-
 
 @contextlib.contextmanager
-def training_bar(steps: int, start: int, *, show: bool) -> Iterator[Callable[[int, dict[str, float]], None]]:
-    """Yield show(done, values): a bar on a terminal, else a log line every tenth of the run."""
-    columns = (
-        TextColumn("training"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[losses]}"),
-    )
+def progress_bar(
+    description: str, total: int, done: int = 0, show: bool = True, *, log: logging.Logger
+) -> Iterator[Callable[[int, str], None]]:
+    """Yield report(done, note): a bar on a terminal, else a line in `log` every tenth of the work."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns += (TextColumn("{task.fields[note]}"),)
     with Progress(*columns, console=Console(stderr=True), disable=not (show and sys.stderr.isatty())) as bar:
-        task = bar.add_task("training", total=steps, completed=start, losses="")
-        logged = start
+        task = bar.add_task(description, total=total, completed=done, note="")
+        logged = done
 
-        def report(done: int, values: dict[str, float]) -> None:
+        def report(done: int, note: str) -> None:
             nonlocal logged
-            text = "  ".join(f"{name} {value:.4f}" for name, value in values.items())
-            bar.update(task, completed=done, losses=text)
-            if show and bar.disable and (done - logged >= steps / 10 or done == steps):
-                log.info("step %d/%d  %s", done, steps, text)
+            bar.update(task, completed=done, note=note)
+            if show and bar.disable and (done - logged >= total / 10 or done == total):
+                log.info("step %d/%d  %s", done, total, note)
                 logged = done
 
         yield report

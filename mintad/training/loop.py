@@ -7,6 +7,7 @@ that was not.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,11 +21,13 @@ from mintad.config import TrainConfig
 from mintad.features.table import FeatureTable
 from mintad.model.losses import Losses, compute_losses
 from mintad.model.reconstruction import Output, ReconstructionModel
-from mintad.training.bar import training_bar
+from mintad.training.bar import progress_bar
 from mintad.training.batches import Batch, Batches
 from mintad.training.device import make_accelerator
 from mintad.training.recorder import Recorder
 from mintad.training.schedule import learning_rate, total_steps
+
+log = logging.getLogger(__name__)
 
 
 def train(
@@ -70,17 +73,18 @@ def train(
         accelerator.scaler.load_state_dict(recorder.scaler_state)
     wrapped.train()
 
-    with training_bar(steps, recorder.start, show=progress and accelerator.is_main_process) as show:
+    show = progress and accelerator.is_main_process
+    with progress_bar("training", steps, recorder.start, show, log=log) as report:
         for step in range(recorder.start, steps):
             batch, done = batches[step], step + 1
-            lr = learning_rate(step, steps, config)
-            output, losses = train_step(wrapped, batch, stepper, accelerator, config, lr)
+            set_learning_rate(stepper, learning_rate(step, steps, config))
+            output, losses = train_step(wrapped, batch, stepper, accelerator, config)
             if after_step is not None:
                 after_step(done)
             if recorder.due(done):
                 values = as_floats(output, losses, batch)
                 recorder.record(done, values)
-                show(done, values)
+                report(done, "  ".join(f"{name} {value:.4f}" for name, value in values.items()))
             recorder.save(done, accelerator)
 
     accelerator.wait_for_everyone()
@@ -95,19 +99,22 @@ def train_step(
     optimizer: torch.optim.Optimizer,
     accelerator: Accelerator,
     config: TrainConfig,
-    lr: float,
 ) -> tuple[Output, Losses]:
-    """Take one step: forward, loss (Eq. 6), backward, clip, update."""
+    """Take one step: forward, loss (Eq. 6), backward, clip, update; return the model's output and its losses."""
     output = model(batch.feat_BLF, batch.noise, batch.labels_B)
     losses = compute_losses(output, batch.labels_B, config)
     optimizer.zero_grad()
     accelerator.backward(losses.total)
     if config.clip_norm:
         accelerator.clip_grad_norm_(model.parameters(), config.clip_norm)
-    for group in optimizer.param_groups:
-        group["lr"] = lr
     optimizer.step()
     return output, losses
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Set the learning rate of the next step."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
 
 
 def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
