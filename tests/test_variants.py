@@ -8,13 +8,16 @@ import importlib.util
 import numpy as np
 import pytest
 import torch
-from synthetic import CHANNELS, GRID, TRAIN, fresh_model, model_config, two_categories
+from synthetic import CHANNELS, GRID, TRAIN, fresh_model, model_config, small, two_categories
 
 from mintad.config import ModelConfig, TrainConfig
 from mintad.errors import ConfigError, WeightsError
 from mintad.model import VARIANTS, build_model
 from mintad.model.losses import compute_losses
 from mintad.model.text import embed_classes, sentence
+from mintad.runs.experiment import configure
+from mintad.runs.separate import train_separate
+from mintad.runs.train import train_run
 from mintad.scoring.maps import Told
 from mintad.training import train
 
@@ -36,6 +39,19 @@ def parameters(module):
 
 def test_which_variants_need_the_class():
     assert tuple(name for name, kind in VARIANTS.items() if kind.needs_labels) == LABELLED
+
+
+@pytest.mark.parametrize("changes", [{"model.variant": "unaid"}, {"model.options": {"hidden": 3}}])
+@pytest.mark.parametrize("start", [train_run, train_separate])
+def test_an_unknown_variant_or_option_is_refused_before_anything_is_written(tmp_path, start, changes):
+    with pytest.raises(ConfigError, match="variant"):
+        start(small(tmp_path, **changes), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_parameters_of_notebook_10_refuse_an_unknown_variant():
+    with pytest.raises(ConfigError, match="Did you mean 'uniad'"):
+        configure(variant="unaid")
 
 
 @pytest.mark.parametrize("name", LABELLED)

@@ -58,8 +58,8 @@ class INR(nn.Module):
         unmodulated.
 
         The paper gives no initialisation. With zero biases the amplitudes alpha start near 0.2, their product over
-        the layers shrinks the query to a standard deviation below 0.01, and the decoder, which adds positions of order 1
-        to it, hardly sees it.
+        the layers shrinks the query to a standard deviation below 0.01, and the decoder, which adds positions of order
+        1 to it, hardly sees it.
         """
         for n, layer in enumerate(self.synthesis_network):
             bound = 1 / layer.in_features if n == 0 else math.sqrt(6 / layer.in_features)

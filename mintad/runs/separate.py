@@ -19,6 +19,7 @@ from mintad.data.records import categories, category_keys
 from mintad.errors import TrainingError
 from mintad.scoring.evaluate import pixels
 from mintad.features.table import FeatureTable
+from mintad.model import require_variant
 from mintad.scoring import class_accuracy, summarise
 from mintad.scoring.metrics import image_metrics
 from mintad.baselines import PaDiM, PerCategory
@@ -56,6 +57,7 @@ def train_separate(
         MintadError: see `mintad.runs.train.train_run`; the directory holds a unified run.
     """
     require_baselines(baseline_names)
+    require_variant(config.model)
     config = resolve_paths(config)
     records = load_records(config)
     out = Path(out)
