@@ -70,7 +70,7 @@ def two_categories(n: int = 24, seed: int = 0) -> tuple[ArrayFeatures, np.ndarra
     return ArrayFeatures(patterns[labels] + 0.3 * rng.normal(size=(2 * n, *patterns.shape[1:]))), labels
 
 
-def model_config(**changes) -> ModelConfig:
+def changed_model(**changes) -> ModelConfig:
     """MODEL with values changed, by their keys below ``model.``."""
     return Config(model=MODEL).override(**{f"model.{key}": value for key, value in changes.items()}).model
 
@@ -88,7 +88,6 @@ def main() -> None:
     parser.add_argument("--kill-at", type=int)
     parser.add_argument("--kill-saving", type=int)
     parser.add_argument("--dropout", type=float, default=0.1)
-    parser.add_argument("--variant", default="mint_ad")
     parser.add_argument("--jitter-prob", type=float, default=1.0)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -112,10 +111,10 @@ def main() -> None:
 
     loop.compute_losses, checkpoint.save_file = compute_or_die, save_or_die
     features, labels = two_categories()
-    changes = {"variant": arguments.variant, "jitter.probability": arguments.jitter_prob}
-    changes |= {"dropout": arguments.dropout, "attention_dropout": arguments.dropout}
+    changes = {"dropout": arguments.dropout, "attention_dropout": arguments.dropout}
+    changes |= {"jitter.probability": arguments.jitter_prob}
     rows = np.arange(len(features))
-    loop.train(fresh_model(model_config(**changes)), features, rows, labels, TRAIN, arguments.folder, progress=False)
+    loop.train(fresh_model(changed_model(**changes)), features, rows, labels, TRAIN, arguments.folder, progress=False)
     if torch.distributed.is_initialized():
         from torch.distributed.distributed_c10d import _get_default_group
 

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from synthetic import CHANNELS, GRID, TRAIN, fresh_model, model_config, two_categories
+from synthetic import CHANNELS, GRID, TRAIN, changed_model, fresh_model, two_categories
 
 from mintad.course.checks import queries as checks
 from mintad.course.lab import assumed_class
@@ -18,7 +18,7 @@ TOKENS = GRID[0] * GRID[1]
 
 
 def variant(name, **changes):
-    model = fresh_model(model_config(variant=name, **changes))
+    model = fresh_model(changed_model(variant=name, **changes))
     if name == "text_prompt":
         model.text_NE.normal_()
     return model.eval()

@@ -8,7 +8,7 @@ import importlib.util
 import numpy as np
 import pytest
 import torch
-from synthetic import CHANNELS, GRID, TRAIN, fresh_model, model_config, small, two_categories
+from synthetic import CHANNELS, GRID, TRAIN, changed_model, fresh_model, small, two_categories
 
 from mintad.config import ModelConfig, TrainConfig
 from mintad.errors import ConfigError, WeightsError
@@ -27,7 +27,7 @@ needs_text = pytest.mark.skipif(not has_text, reason="mintad[text] is not instal
 
 
 def variant(name, **changes):
-    model = fresh_model(model_config(variant=name, **changes))
+    model = fresh_model(changed_model(variant=name, **changes))
     if name == "text_prompt":
         model.text_NE.normal_()
     return model.eval()
@@ -117,7 +117,7 @@ def test_the_mlp_has_the_parameters_of_table_9_at_the_stated_width():
 def test_switches_build_what_is_used_and_nothing_else(switches):
     adapter, class_loss, prior_loss, class_query = map(bool, switches)
     changes = {"adapter": adapter, "class_loss": class_loss, "prior_loss": prior_loss, "class_query": class_query}
-    model = fresh_model(model_config(**changes)).train()
+    model = fresh_model(changed_model(**changes)).train()
     names = {name.split(".")[0] for name, _ in model.named_parameters()}
     assert ("distribution_decoder" in names) == prior_loss
     assert ("inr" in names) == (prior_loss or class_query)
@@ -131,7 +131,7 @@ def test_switches_build_what_is_used_and_nothing_else(switches):
 
 
 def test_a_fixed_adapter_stays_what_it_is(tmp_path):
-    model = fresh_model(model_config(adapter=False))
+    model = fresh_model(changed_model(adapter=False))
     before = model.adapter.weight.clone()
     features, labels = two_categories()
     train(model, features, np.arange(len(features)), labels, TRAIN, tmp_path, progress=False)
@@ -174,7 +174,7 @@ def test_a_missing_text_model_names_the_offline_choice(monkeypatch, tmp_path):
 def test_the_text_prompt_learns_the_names_of_its_classes(monkeypatch):
     rows = torch.eye(2, 384)
     monkeypatch.setattr("mintad.model.text_prompt.embed_classes", lambda names, encoder: rows[: len(names)])
-    model = build_model(model_config(variant="text_prompt"), channels=CHANNELS, grid=GRID, classes=2)
+    model = build_model(changed_model(variant="text_prompt"), channels=CHANNELS, grid=GRID, classes=2)
     model.learn_names(["a", "b"])
     query = model(torch.randn(1, 16, CHANNELS), labels_B=torch.tensor([1])).query
     torch.testing.assert_close(query[0, 3], model.project(rows[1]))
