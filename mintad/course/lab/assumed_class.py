@@ -1,7 +1,7 @@
 """Models that are given a class, right or wrong, and measures of what they make of it (§3.1, Table 4).
 
-A variant that `needs_labels` gets the class as a label. MINT-AD, the image prompt and the MLP query predict a class token
-instead; `with_class` hands them one, such as the mean token of another class's normal images.
+A variant that `needs_labels` gets the class as a label. MINT-AD, the image prompt and the MLP query predict a class
+token instead; `with_class` hands them one, such as the mean token of another class's normal images.
 
 Shapes: B images, L tokens, F channels, N classes, T class-token width.
 """
