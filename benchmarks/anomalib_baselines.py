@@ -40,7 +40,8 @@ from mintad.features.backbone import to_pixels
 from mintad.report.methods import ANOMALIB
 from mintad.runs.prepare import load_records, split_holdout
 from mintad.scoring.evaluate import results_of
-from mintad.training.loop import pick_device, total_steps
+from mintad.training.device import pick_device
+from mintad.training.schedule import total_steps
 
 PREFIX = "anomalib_"
 

@@ -29,9 +29,9 @@ from mintad.runs.train import new_model
 
 FORMS = {
     "printed": {},
-    "head reads logits": {"model.head_input": "logits"},
-    "no inner softmax": {"model.class_encoder_softmax": False},
-    "no outer softmax": {"model.token_softmax": False},
+    "head reads logits": {"model.prompt_mapper.head_input": "logits"},
+    "no inner softmax": {"model.prompt_mapper.class_encoder_softmax": False},
+    "no outer softmax": {"model.prompt_mapper.token_softmax": False},
 }
 
 
@@ -64,8 +64,8 @@ def main(
     for form, gain, standardise, lr, seed in choices:
         if gain != 1 and form == "no outer softmax":
             continue  # the gain is for softmaxes
-        setting = {"model.prompt_mapper_gain": gain, "features.standardise": standardise}
-        config = base.override(**setting, **{"train.lr": lr, "train.seed": seed}, **FORMS[form])
+        changes = {"model.prompt_mapper.gain": gain, "features.standardise": standardise}
+        config = base.override(**changes, **{"train.lr": lr, "train.seed": seed}, **FORMS[form])
         model = new_model(config, prepared)
         train_mapper(model, prepared, config, steps)
         accuracy, distance = measure(model, prepared)

@@ -53,6 +53,8 @@ OTHER_METRICS = {
     "I-AUROC": "image_auroc",
 }
 """Metrics of tables with other columns, whose rows stay as they are otherwise."""
+KEYS = {"model.jitter_at": "model.jitter.at", "model.jitter_scale": "model.jitter.scale"}
+"""Configuration keys that stand in the files' cells, and what they are called now."""
 OVER_IMAGES = ("class_accuracy", "class_accuracy_normal")
 """Metrics whose headline is over all test images: it stood at "mean" and stands at "pooled"."""
 
@@ -96,7 +98,7 @@ def convert_sweep(row: Row) -> Row:
         "metric": metric,
         "value": row["value"],
     }
-    return own | {name: value for name, value in row.items() if name not in own}
+    return own | {name: renamed_keys(value, KEYS) for name, value in row.items() if name not in own}
 
 
 def restore_sweep(row: Row) -> Row:
@@ -108,12 +110,21 @@ def restore_sweep(row: Row) -> Row:
         "category": _mean(row["category"], row["metric"]),
         "metric": BY_CLASSIFIER if chosen and row["metric"] == "image_auroc" else metric,
     }
-    return {name: value for name, value in (row | changed).items() if name != "method"}
+    restored = {name: renamed_keys(value, _inverse(KEYS)) for name, value in row.items() if name != "method"}
+    return restored | changed
 
 
 def convert_other(row: Row) -> Row:
     """Rename the metric of a row of another table."""
+    row = {name: renamed_keys(value, KEYS) for name, value in row.items()}
     return row | {"metric": OTHER_METRICS.get(row["metric"], row["metric"])} if "metric" in row else row
+
+
+def renamed_keys(text: str, names: dict[str, str]) -> str:
+    """Rename configuration keys in a cell."""
+    for before, after in names.items():
+        text = text.replace(before, after)
+    return text
 
 
 def converter(columns: list[str]) -> Callable[[Row], Row] | None:

@@ -20,7 +20,8 @@ from mintad.config import preset
 from mintad.features.table import FeatureTable
 from mintad.model import build_model
 from mintad.training import train
-from mintad.training.loop import batch_shape, make_accelerator
+from mintad.training.device import make_accelerator
+from mintad.training.schedule import batch_shape
 
 IMAGES, CLASSES = 3629, 15
 

@@ -28,7 +28,7 @@ from mintad.runs.train import trained_model
 from mintad.scoring.evaluate import evaluate
 from mintad.scoring.metrics import RESULT_COLUMNS
 from mintad.sweep import collect
-from mintad.training.loop import pick_device
+from mintad.training.device import pick_device
 
 
 def judge(run: Run, options: dict[str, Any]) -> tuple[pd.DataFrame, dict[str, Any]]:

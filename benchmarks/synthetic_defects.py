@@ -2,7 +2,7 @@
 
     python benchmarks/synthetic_defects.py data/results/four_real_synthetic.csv "jitter 40" --data merged
     --set 'data.options={roots: {folder: ../shared/data/real, elpv: null}}' --set features.grid=14
-    --set train.steps=750 --set model.jitter_scale=40
+    --set train.steps=750 --set model.jitter.scale=40
 
 One setting a call, whose rows are added to the CSV (or replace those of the same name), with the options it was made
 by and two keys of the presets that have changed over time. Each held-out image is judged as it is and with one defect:
@@ -34,7 +34,7 @@ from mintad.runs.train import new_model
 from mintad.scoring import auroc, average_precision
 from mintad.scoring.maps import Detector, grid_maps, image_scores, upsample
 from mintad.training import train
-from mintad.training.loop import total_steps
+from mintad.training.schedule import total_steps
 
 KINDS = ("patch", "scar", "dark")
 RECTANGLE, THIN, LONG = (12, 40), (4, 9), (24, 80)
@@ -133,7 +133,7 @@ def main() -> None:
     feat_nLF = features_of(spoiled, prepared)
     options = {"preset": arguments.preset, "data": arguments.data, "root": arguments.root}
     named = [f"{name} {value}" for name, value in options.items() if value is not None]
-    presets = [f"gain {config.model.prompt_mapper_gain:g}", f"weight_ce {config.train.weight_ce:g}"]
+    presets = [f"gain {config.model.prompt_mapper.gain:g}", f"weight_ce {config.train.weight_ce:g}"]
     rows, changes = [], "; ".join([*named, *arguments.set, *presets])
 
     def look(done: int, detector: Detector, labels: np.ndarray | None = None) -> None:

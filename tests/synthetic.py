@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import os
 import signal
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mintad.config import Config, ModelConfig, TrainConfig, preset
+from mintad.config import Config, INRConfig, ModelConfig, PromptMapperConfig, TrainConfig, preset
 from mintad.model import build_model
 
 GRID = (4, 4)
@@ -19,13 +18,11 @@ CHANNELS = 12
 MODEL = ModelConfig(
     width=16,
     heads=2,
-    ffn=32,
+    ffn_dim=32,
     encoder_layers=1,
     decoder_layers=1,
-    token_width=8,
-    token_hidden=16,
-    inr_width=16,
-    prompt_mapper_gain=4.0,
+    prompt_mapper=PromptMapperConfig(token_width=8, hidden=16, gain=4.0),
+    inr=INRConfig(hidden=16),
 )
 TRAIN = TrainConfig(epochs=None, steps=14, batch_size=8, lr=1e-3, checkpoint_every=3, log_every=2, device="cpu", seed=3)
 
@@ -35,8 +32,8 @@ SMALL = {
     "features.grid": 4,
     "model.width": 16,
     "model.heads": 2,
-    "model.ffn": 32,
-    "model.inr_width": 16,
+    "model.ffn_dim": 32,
+    "model.inr.hidden": 16,
     "train.batch_size": 4,
 }
 """What makes any preset a run of a second on small images."""
@@ -73,6 +70,11 @@ def two_categories(n: int = 24, seed: int = 0) -> tuple[ArrayFeatures, np.ndarra
     return ArrayFeatures(patterns[labels] + 0.3 * rng.normal(size=(2 * n, *patterns.shape[1:]))), labels
 
 
+def changed_model(**changes) -> ModelConfig:
+    """MODEL with values changed, by their keys below ``model.``."""
+    return Config(model=MODEL).override(**{f"model.{key}": value for key, value in changes.items()}).model
+
+
 def fresh_model(config: ModelConfig = MODEL, seed: int = 3, classes: int = 2):
     torch.manual_seed(seed)
     return build_model(config, channels=CHANNELS, grid=GRID, classes=classes)
@@ -86,7 +88,6 @@ def main() -> None:
     parser.add_argument("--kill-at", type=int)
     parser.add_argument("--kill-saving", type=int)
     parser.add_argument("--dropout", type=float, default=0.1)
-    parser.add_argument("--variant", default="mint_ad")
     parser.add_argument("--jitter-prob", type=float, default=1.0)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -110,10 +111,10 @@ def main() -> None:
 
     loop.compute_losses, checkpoint.save_file = compute_or_die, save_or_die
     features, labels = two_categories()
-    dropout = {"dropout": arguments.dropout, "attention_dropout": arguments.dropout}
-    model_config = dataclasses.replace(MODEL, variant=arguments.variant, jitter_prob=arguments.jitter_prob, **dropout)
+    changes = {"dropout": arguments.dropout, "attention_dropout": arguments.dropout}
+    changes |= {"jitter.probability": arguments.jitter_prob}
     rows = np.arange(len(features))
-    loop.train(fresh_model(model_config), features, rows, labels, TRAIN, arguments.folder, progress=False)
+    loop.train(fresh_model(changed_model(**changes)), features, rows, labels, TRAIN, arguments.folder, progress=False)
     if torch.distributed.is_initialized():
         from torch.distributed.distributed_c10d import _get_default_group
 

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from report_builders import mvtec, write_run
 
+from mintad.course.lab import study
 from mintad.errors import DataError
 from mintad.plots.comparison import dot_plot, null_histogram
-from mintad.course.lab import study
 from mintad.report.figures import growth, table_dots
 from mintad.report.runs import read_runs
 from mintad.report.select_runs import select_runs

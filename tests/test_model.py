@@ -1,13 +1,26 @@
 """The model: shapes, gradients, exact parameter counts, and every equation against a naive loop."""
 
+import dataclasses
 import math
+from typing import Annotated
 
 import pytest
 import torch
+from annotated_types import Gt
 
-from mintad.config import ModelConfig, TrainConfig, preset
+from mintad.config import (
+    Float,
+    INRConfig,
+    JitterConfig,
+    ModelConfig,
+    PromptMapperConfig,
+    TrainConfig,
+    preset,
+    section,
+)
 from mintad.errors import ConfigError
-from mintad.model import VARIANTS, build_model
+from mintad.model import VARIANTS, UniAD, build_model, require_variant, variant
+from mintad.model.complexity import describe
 from mintad.model.inr import INR
 from mintad.model.jitter import FeatureJitter
 from mintad.model.losses import compute_losses, reduce
@@ -17,13 +30,17 @@ from mintad.model.reconstruction import Output, Standardise
 from mintad.model.transformer import Attention, DecoderLayer, EncoderLayer, Transformer, neighbour_mask
 
 SMALL = ModelConfig(
-    width=32, heads=4, ffn=64, encoder_layers=1, decoder_layers=2, token_width=8, token_hidden=16, inr_width=16
+    width=32,
+    heads=4,
+    ffn_dim=64,
+    encoder_layers=1,
+    decoder_layers=2,
+    prompt_mapper=PromptMapperConfig(token_width=8, hidden=16),
+    inr=INRConfig(hidden=16),
 )
 
 
 def small_model(variant="mint_ad", grid=(4, 4), **changes):
-    import dataclasses
-
     torch.manual_seed(0)
     config = dataclasses.replace(SMALL, variant=variant, **changes)
     return build_model(config, channels=12, grid=grid, classes=3)
@@ -46,7 +63,7 @@ def test_parameter_counts_of_the_paper():
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("jitter_at", ["feature", "adapted"])
 def test_shapes_finite_and_gradients(variant, jitter_at):
-    model = small_model(variant, jitter_at=jitter_at).train()
+    model = small_model(variant, jitter=JitterConfig(at=jitter_at)).train()
     if variant == "text_prompt":
         model.text_NE.normal_()
     feat, labels = torch.randn(5, 16, 12), torch.tensor([0, 1, 2, 0, 1])
@@ -125,7 +142,9 @@ def test_losses_are_equations_1_5_and_6():
     target, reconstruction = torch.randn(2, 3, 4), torch.randn(2, 3, 4)
     adapted, mean, log_variance = torch.randn(3, 2, 3, 5).unbind(0)
     logits, labels = torch.randn(2, 3), torch.tensor([2, 0])
-    output = Output(target, reconstruction, adapted, None, logits, None, mean, log_variance)
+    output = Output(
+        target, adapted, reconstruction=reconstruction, class_logits=logits, mean=mean, log_variance=log_variance
+    )
     config = TrainConfig(mse_reduction="token", prior_reduction="sum", weight_ce=0.7, weight_prior=0.3)
     losses = compute_losses(output, labels, config)
     mse = ce = prior = 0.0
@@ -227,6 +246,60 @@ def test_mask_that_blinds_a_token_is_refused():
 def test_unknown_variant_names_the_nearest():
     with pytest.raises(ConfigError, match="Did you mean 'uniad'"):
         build_model(ModelConfig(variant="unaid"), channels=8, grid=(5, 5), classes=2)
+    with pytest.raises(ConfigError, match="Did you mean 'uniad'"):
+        require_variant(ModelConfig(variant="unaid"))
+
+
+@pytest.mark.parametrize(
+    ("variant", "options", "names"),
+    [
+        ("mlp_query", {"hiden": 8}, "model.options.hiden.*'hidden'"),
+        ("mlp_query", {"hidden": 0}, "model.options.hidden"),
+        ("text_prompt", {"encoder": "clap"}, "model.options.encoder.*'clip'"),
+        ("uniad", {"hidden": 8}, "uniad.*hidden"),
+    ],
+)
+def test_options_are_checked_by_the_variant(variant, options, names):
+    with pytest.raises(ConfigError, match=names):
+        require_variant(ModelConfig(variant=variant, options=options))
+
+
+def test_a_variant_from_outside_the_package_has_options_too():
+    class Scaled(UniAD):
+        @section("model.options")
+        class Options:
+            scale: Annotated[Float, Gt(0)] = 2.0
+            """How much larger the target is."""
+
+        def embed(self, feat_BLF):
+            return super().embed(feat_BLF * self.options.scale)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(VARIANTS, "_entries", dict(VARIANTS))
+        variant("scaled")(Scaled)
+        model = small_model("scaled", options={"scale": 3}).eval()
+        assert torch.equal(model(torch.ones(1, 16, 12)).target, torch.full((1, 16, 12), 3.0))
+        with pytest.raises(ConfigError, match="Did you mean 'scale'"):
+            small_model("scaled", options={"skale": 3})
+    assert "scaled" not in VARIANTS
+
+
+def test_a_given_token_takes_the_place_of_the_predicted_one():
+    model, feat = small_model().eval(), torch.randn(2, 16, 12)
+    usual, other = model(feat), torch.eye(8)[:2]
+    assert torch.equal(model(feat, token=usual.class_token).reconstruction, usual.reconstruction)
+    output = model(feat, token=other)
+    assert torch.equal(output.query, model.class_aware_query(other)) and output.class_logits is None
+
+
+def test_every_part_with_parameters_is_counted():
+    backbone = torch.nn.Conv2d(3, 12, 1)
+    backbone.image_size = 4
+    backbone.forward = lambda image: torch.nn.Conv2d.forward(backbone, image).flatten(2).transpose(1, 2)
+    counts = describe(backbone, small_model("class_token"))
+    assert counts["class_tokens"] == 3 * 32 and counts["queries"] == 2 * 17 * 32
+    assert counts["total"] == counts["total_with_backbone"] - 48 == count(small_model("class_token"))
+    assert counts["macs"]["adapter"] == 16 * 12 * 32
 
 
 def test_decoder_attends_to_memory_first_then_to_the_previous_layer():
@@ -242,7 +315,7 @@ def test_decoder_attends_to_memory_first_then_to_the_previous_layer():
 
 def test_first_decoder_layer_takes_the_encoder_output_as_previous():
     torch.manual_seed(0)
-    model = Transformer((3, 3), 8, heads=2, ffn=16, encoder_layers=1, decoder_layers=1, dropout=0.0).eval()
+    model = Transformer((3, 3), 8, heads=2, ffn_dim=16, encoder_layers=1, decoder_layers=1, dropout=0.0).eval()
     tokens, query = torch.randn(2, 9, 8), torch.randn(2, 9, 8)
     memory = model.encoder[0](tokens, model.position())
     expected = model.decoder_norm(model.decoder[0](query, memory, memory, model.position()))

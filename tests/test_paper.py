@@ -6,17 +6,17 @@ import re
 import shutil
 from dataclasses import fields
 from pathlib import Path
-from typing import get_args
 
 import pandas as pd
 import pytest
 
-from mintad.config import ModelConfig, Variant
+from mintad.config import ModelConfig
 from mintad.data.btad import CATEGORIES as BTAD
 from mintad.data.cifar10 import SPLITS
 from mintad.data.mvtec import CATEGORIES as MVTEC
 from mintad.data.visa import CATEGORIES as VISA
 from mintad.errors import ConfigError, DataError
+from mintad.model import variants
 from mintad.report import paper
 
 MEAN, ALL = "mean", "all"
@@ -241,7 +241,7 @@ def test_a_misspelt_name_is_refused_with_the_nearest():
 
 def test_methods_and_switches_name_what_the_package_builds():
     names = {name for table in METHODS.values() for name in table}
-    assert set(paper.VARIANTS) <= names and set(paper.VARIANTS.values()) == set(get_args(Variant))
+    assert set(paper.VARIANTS) <= names and set(paper.VARIANTS.values()) == set(variants.NAMES)
     assert set(paper.SWITCHES) <= {field.name for field in fields(ModelConfig)}
     assert paper.switches("none") == dict.fromkeys(paper.SWITCHES, False)
     on = [sum(paper.switches(setting).values()) for setting in paper.load(5)["setting"].unique()]

@@ -38,7 +38,12 @@ def test_every_value_is_the_one_before_the_conversion(script, name):
         restored = [row | {"metric": "I-AUROC"} for row in rows]
     else:
         names = {new: old for old, new in script.OTHER_METRICS.items() if old != "I-AUROC"}
-        restored = [row | {"metric": names.get(row["metric"], row["metric"])} for row in rows]
+        keys = {new: old for old, new in script.KEYS.items()}
+        restored = [
+            {column: script.renamed_keys(cell, keys) for column, cell in row.items()}
+            | {"metric": names.get(row["metric"], row["metric"])}
+            for row in rows
+        ]
     assert len(rows) == BEFORE[name]["rows"] and digest(restored) == BEFORE[name]["sha256"]
 
 

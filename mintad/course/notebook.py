@@ -15,7 +15,7 @@ from plotly.io.base_renderers import MimetypeRenderer
 import mintad
 from mintad.errors import ConfigError, nearest
 from mintad.plots import template
-from mintad.training.loop import pick_device
+from mintad.training.device import pick_device
 
 RENDERER = "MINTAD_RENDERER"
 """Environment variable: plotly's renderer; 'pages' writes figures as HTML for `mintad.course.pages`."""

@@ -12,16 +12,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from mintad.features.backbone import Backbone
 from mintad.model.reconstruction import ReconstructionModel
 
-PARTS = ("adapter", "prompt_mapper", "inr", "mlp_query", "distribution_decoder", "transformer", "output")
-
 
 def parameters(module: nn.Module) -> int:
-    """Parameters of a module, buffers not counted."""
+    """Count the parameters of a module, without buffers."""
     return sum(p.numel() for p in module.parameters())
 
 
 def describe(backbone: Backbone, model: ReconstructionModel) -> dict[str, Any]:
-    """Parameters and MACs per part, for one image.
+    """Count parameters and MACs of every part that has parameters, for one image.
 
     MACs count every matrix product and convolution, those inside attention included; additions, activations and
     normalisations are left out, as is usual.
@@ -30,7 +28,7 @@ def describe(backbone: Backbone, model: ReconstructionModel) -> dict[str, Any]:
         Parameters under each part's name, `total` (without the backbone) and `total_with_backbone`, and the same
         under `macs`.
     """
-    parts = {name: getattr(model, name) for name in PARTS if hasattr(model, name)}
+    parts = {name: part for name, part in model.named_children() if parameters(part)}
     parts["encoder_layer"] = model.transformer.encoder[0]
     parts["decoder_layer"] = model.transformer.decoder[0]
     counts: dict[str, Any] = {"backbone": parameters(backbone)}

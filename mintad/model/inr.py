@@ -54,12 +54,12 @@ class INR(nn.Module):
 
     @torch.no_grad()
     def _initialise(self) -> None:
-        """SIREN's scheme for the sine layers; the modulation network starts around 1, so that the sines start
+        """Draw the sine layers by SIREN's scheme; the modulation network starts around 1, so that the sines start
         unmodulated.
 
         The paper gives no initialisation. With zero biases the amplitudes alpha start near 0.2, their product over
-        the layers shrinks the query to a deviation below 0.01, and the decoder, which adds positions of order 1 to
-        it, hardly sees it.
+        the layers shrinks the query to a standard deviation below 0.01, and the decoder, which adds positions of order
+        1 to it, hardly sees it.
         """
         for n, layer in enumerate(self.synthesis_network):
             bound = 1 / layer.in_features if n == 0 else math.sqrt(6 / layer.in_features)
@@ -72,7 +72,7 @@ class INR(nn.Module):
 
     @in_float32
     def forward(self, position_LP: Tensor, token_BT: Tensor) -> Tensor:
-        """Query (B, L, D) for positions (L, 3) and class tokens (B, T)."""
+        """Return the query (B, L, D) for positions (L, 3) and class tokens (B, T)."""
         B, L = token_BT.shape[0], position_LP.shape[0]
         position_BLP = position_LP.expand(B, -1, -1)
         token_BLT = token_BT[:, None, :].expand(-1, L, -1)

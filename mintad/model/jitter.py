@@ -7,9 +7,10 @@ from torch import Tensor, nn
 
 
 class FeatureJitter(nn.Module):
-    """Adds Gaussian noise to every token, scaled by the token's own norm.
+    """Gaussian noise on every token, scaled by the token's own norm.
 
-    The deviation of the noise on a token x with C channels is ``scale * |x|_2 / C``. Active in training mode only.
+    The standard deviation of the noise on a token x with C channels is ``scale * |x|_2 / C``. Active in training mode
+    only.
 
     Args:
         scale: alpha; 20 in UniAD.
@@ -23,7 +24,7 @@ class FeatureJitter(nn.Module):
         self.probability = probability
 
     def forward(self, tokens_BLC: Tensor, noise_BLC: Tensor | None = None) -> Tensor:
-        """Jittered tokens, same shape.
+        """Return jittered tokens, same shape.
 
         Args:
             tokens_BLC: clean tokens.
@@ -36,5 +37,5 @@ class FeatureJitter(nn.Module):
             if self.probability < 1 and torch.rand(()) >= self.probability:
                 return tokens_BLC
             noise_BLC = torch.randn_like(tokens_BLC)
-        deviation_BL1 = tokens_BLC.norm(dim=-1, keepdim=True) * (self.scale / tokens_BLC.shape[-1])
-        return tokens_BLC + noise_BLC * deviation_BL1
+        std_BL1 = tokens_BLC.norm(dim=-1, keepdim=True) * (self.scale / tokens_BLC.shape[-1])
+        return tokens_BLC + noise_BLC * std_BL1

@@ -23,12 +23,13 @@ class Losses:
     prior: Tensor
 
     def as_floats(self) -> dict[str, float]:
+        """Return plain numbers by the names of the history, in one transfer from the device."""
         values = torch.stack([self.total, self.mse, self.ce, self.prior]).detach().tolist()
         return dict(zip(("loss", "mse", "ce", "prior"), values, strict=True))
 
 
 def reduce(elements_BLC: Tensor, reduction: str) -> Tensor:
-    """Mean over images of the reduced element losses (B, L, C).
+    """Return the mean over images of the reduced element losses (B, L, C).
 
     'element' averages over tokens and channels, 'token' sums channels and averages tokens, 'sum' sums both.
     """
@@ -39,7 +40,7 @@ def reduce(elements_BLC: Tensor, reduction: str) -> Tensor:
 
 
 def compute_losses(output: Output, labels_B: Tensor, config: TrainConfig) -> Losses:
-    """``L_MSE + lambda_a * L_CE + lambda_b * L_Prior`` (Eq. 6).
+    """Compute ``L_MSE + lambda_a * L_CE + lambda_b * L_Prior`` (Eq. 6) and its parts.
 
     The cross-entropy is the usual mean over images of -log p(class); Eq. 1's further 1/N would only rescale lambda_a.
 

@@ -1,4 +1,4 @@
-"""MINT-AD (§3, Fig. 3), its other prompts (Fig. 3a, b; Table 4) and its MLP query (Table 9)."""
+"""MINT-AD (§3, Fig. 3)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from torch import Tensor, nn
 
 from mintad.config import ModelConfig
 from mintad.model.inr import INR
-from mintad.model.mlp_query import MLPQuery
 from mintad.model.prior import DistributionDecoder
 from mintad.model.prompt_mapper import PromptMapper
 from mintad.model.reconstruction import Output, ReconstructionModel
+from mintad.model.variants import variant
 
 
+@variant("mint_ad")
 class MintAD(ReconstructionModel):
     """Reconstruction transformer whose decoder is driven by a class-aware query.
 
@@ -38,105 +39,58 @@ class MintAD(ReconstructionModel):
         if self.uses_query:
             self.make_query_network()
         if config.prior_loss:
-            self.distribution_decoder = DistributionDecoder(config.width, min_log_variance=config.min_log_variance)
+            floor = config.prior.min_log_variance
+            self.distribution_decoder = DistributionDecoder(config.width, min_log_variance=floor)
         if not config.class_query:
             self.shared_query = nn.Parameter(torch.randn(self.tokens, config.width))
 
     def make_prompt(self, classes: int) -> None:
+        """Make the network that predicts the class token, with a head if the labels are learned."""
         config = self.config
+        classes = classes if config.class_loss else 0
         self.prompt_mapper = PromptMapper(
-            self.tokens,
-            config.width,
-            classes if config.class_loss else 0,
-            hidden=config.token_hidden,
-            token_width=config.token_width,
-            class_encoder_softmax=config.class_encoder_softmax,
-            token_softmax=config.token_softmax,
-            head_input=config.head_input,
-            gain=config.prompt_mapper_gain,
+            self.tokens, config.width, classes, **dataclasses.asdict(config.prompt_mapper)
         )
 
     def make_query_network(self) -> None:
+        """Make the network that turns a class token into a query, and the positions it reads."""
         config = self.config
         self.query_position = nn.Parameter(torch.rand(self.tokens, 3) * 2 - 1)
-        self.inr = INR(
-            config.width,
-            token_width=config.token_width,
-            hidden=config.inr_width,
-            layers=config.inr_layers,
-            omega=config.inr_omega,
-            modulator_skip=config.modulator_skip,
-        )
+        self.inr = INR(config.width, token_width=config.prompt_mapper.token_width, **dataclasses.asdict(config.inr))
 
     def prompt(self, adapted_BLD: Tensor, labels_B: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Class token (B, T) and class logits (B, N), None without a head."""
+        """Return the class token (B, T) and class logits (B, N), None without a head."""
         return self.prompt_mapper(adapted_BLD)
 
     def class_aware_query(self, token_BT: Tensor) -> Tensor:
-        """Query (B, L, D) of class tokens (B, T)."""
+        """Return the query (B, L, D) of class tokens (B, T)."""
         return self.inr(self.query_position, token_BT)
 
-    def forward(self, feat_BLF: Tensor, noise: Tensor | None = None, labels_B: Tensor | None = None) -> Output:
-        """Reconstruct features (B, L, F).
+    def forward(
+        self,
+        feat_BLF: Tensor,
+        noise: Tensor | None = None,
+        labels_B: Tensor | None = None,
+        *,
+        token: Tensor | None = None,
+    ) -> Output:
+        """Reconstruct features (B, L, F), in the order of Fig. 3.
 
         Args:
             feat_BLF: of the backbone.
             noise: for the jitter in training, see `FeatureJitter`.
             labels_B: class indices; used by the label prompt alone.
+            token: class tokens (B, T) to use instead of predicted ones; the head then gives no logits.
         """
-        feat_BLF = self.standardise(feat_BLF)
-        adapted_BLD = self.adapter(feat_BLF)
-        token_BT = class_logits_BN = query_BLD = mean_BLD = log_variance_BLD = None
-        if self.uses_token:
-            token_BT, class_logits_BN = self.prompt(adapted_BLD, labels_B)
+        output = self.embed(feat_BLF)
+        if token is not None:
+            output.class_token = token
+        elif self.uses_token:
+            output.class_token, output.class_logits = self.prompt(output.adapted, labels_B)
         if self.uses_query:
-            query_BLD = self.class_aware_query(token_BT)
+            output.query = self.class_aware_query(output.class_token)
         if self.config.prior_loss:
-            mean_BLD, log_variance_BLD = self.distribution_decoder(query_BLD)
-        drive = query_BLD if self.config.class_query else self.shared_query
-        queries = [drive] * self.config.decoder_layers
-        reconstruction_BLF = self.reconstruct(feat_BLF, adapted_BLD, queries, noise)
-        return Output(
-            target=feat_BLF,
-            reconstruction=reconstruction_BLF,
-            adapted=adapted_BLD,
-            query=query_BLD,
-            class_logits=class_logits_BN,
-            class_token=token_BT,
-            mean=mean_BLD,
-            log_variance=log_variance_BLD,
-        )
-
-
-class ImagePrompt(MintAD):
-    """MINT-AD without labels (Fig. 3a): the token comes from the image through the same encoders, but nothing teaches
-    it classes. The paper does not say which network maps the image; taking the same one changes the prompt alone."""
-
-    def __init__(self, config: ModelConfig, channels: int, grid: tuple[int, int], classes: int) -> None:
-        super().__init__(dataclasses.replace(config, class_loss=False), channels, grid, classes)
-
-
-class LabelPrompt(MintAD):
-    """MINT-AD whose token is looked up by the label, in training and at test time (Fig. 3b)."""
-
-    needs_labels = True
-
-    def make_prompt(self, classes: int) -> None:
-        self.label_tokens = nn.Embedding(classes, self.config.token_width)
-
-    def prompt(self, adapted_BLD: Tensor, labels_B: Tensor | None) -> tuple[Tensor, None]:
-        return self.label_tokens(self.require_labels(labels_B)), None
-
-
-class MLPQueryMintAD(MintAD):
-    """MINT-AD with an MLP for the INR, and without the prior loss (App. B.6, Table 9)."""
-
-    def __init__(self, config: ModelConfig, channels: int, grid: tuple[int, int], classes: int) -> None:
-        super().__init__(dataclasses.replace(config, prior_loss=False), channels, grid, classes)
-
-    def make_query_network(self) -> None:
-        config = self.config
-        self.mlp_query = MLPQuery(self.tokens, config.width, token_width=config.token_width, hidden=config.mlp_hidden)
-
-    def class_aware_query(self, token_BT: Tensor) -> Tensor:
-        return self.mlp_query(token_BT)
+            output.mean, output.log_variance = self.distribution_decoder(output.query)
+        decoder_query = output.query if self.config.class_query else self.shared_query
+        output.reconstruction = self.reconstruct(output, [decoder_query] * self.config.decoder_layers, noise)
+        return output

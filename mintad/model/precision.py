@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def in_float32(forward: Callable[..., Any]) -> Callable[..., Any]:
-    """A module's `forward` that computes in float32 also where autocast is on; the tensors it is given become float32.
+    """Make a module's `forward` compute in float32 also where autocast is on; the tensors it is given become float32.
 
     bfloat16 keeps 8 bits: an argument of 30 of a sine is then known to 0.1 only, and a softmax of values of that size
     to a tenth of its probabilities. The modules this is put on are a small part of a step.

@@ -29,12 +29,12 @@ class DistributionDecoder(nn.Module):
 
     @in_float32
     def forward(self, query_BLD: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean (B, L, D) and log-variance (B, L, D) for a query (B, L, D)."""
+        """Return mean (B, L, D) and log-variance (B, L, D) for a query (B, L, D)."""
         mean_BLD, log_variance_BLD = self.network(query_BLD).chunk(2, dim=-1)
         return mean_BLD, log_variance_BLD.clamp(min=self.min_log_variance)
 
 
 def gaussian_nll(value: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-    """``-log N(value | mean, exp(log_variance))`` of every element, the constant included (Eq. 4 before the sum)."""
+    """Return ``-log N(value | mean, exp(log_variance))`` of every element, constant included (Eq. 4 before its sum)."""
     squared_error = (value - mean).square() * torch.exp(-log_variance)
     return 0.5 * (math.log(2 * math.pi) + log_variance + squared_error)

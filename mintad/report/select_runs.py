@@ -22,8 +22,7 @@ _FREE = {
     "data.categories",
     "features.weights",
     "model.variant",
-    "model.mlp_hidden",
-    "model.text_encoder",
+    "model.options",
     "train.seed",
     "train.device",
     "train.checkpoint_every",
@@ -148,9 +147,8 @@ def protocol(config: Config, table: int) -> dict[str, Any]:
 
     The configuration without the keys that the table compares, and without those of the seed and of the machine.
     """
-    values = {f"{part}.{key}": value for part, keys in config.to_dict().items() for key, value in keys.items()}
     free = _FREE | _VARIED.get(table, set())
-    values = {key: value for key, value in values.items() if key not in free}
+    values = {key: value for key, value in config.flat().items() if key not in free}
     dropped = ("categories", "split", "roots", "images")
     values[_OPTIONS] = {k: v for k, v in values[_OPTIONS].items() if k not in dropped}
     return values

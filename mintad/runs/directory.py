@@ -317,7 +317,13 @@ def _refuse_foreign(run: Run, overwrite: bool) -> None:
                 text = f"{run.path} exists and is no run directory; choose another --out ({error})"
                 raise TrainingError(text) from error
         return
-    leftovers = {".config.json.tmp", LOCK, EXECUTED, PARAMETERS, STATUS}  # of a process killed just before, papermill, a sweep
+    leftovers = {
+        ".config.json.tmp",
+        LOCK,
+        EXECUTED,
+        PARAMETERS,
+        STATUS,
+    }  # of a process killed just before, papermill, a sweep
     if run.path.exists() and {file.name for file in run.path.iterdir()} - leftovers:
         raise TrainingError(f"{run.path} exists and is no run directory; choose another --out")
 

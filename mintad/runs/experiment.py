@@ -20,12 +20,13 @@ from mintad.config import Config
 from mintad.config import preset as named
 from mintad.data.records import category_keys
 from mintad.errors import ConfigError, TrainingError, nearest
+from mintad.model import require_variant
 from mintad.runs.directory import Run
 from mintad.runs.prepare import prepare_data
 from mintad.runs.separate import FOLDER, train_separate
 from mintad.runs.shared import TrainedRun, runs_dir, shared_model_dir, train_shared
 from mintad.runs.train import train_run, trained_model
-from mintad.training.loop import pick_device
+from mintad.training.device import pick_device
 
 SETTINGS = ("unified", "separate")
 """Table 1: one model for all categories, or one a category."""
@@ -75,7 +76,9 @@ def configure(
     for key in more:
         if key in OWN_PARAMETER:
             raise ConfigError(f"overrides must not set {key}; the parameter {OWN_PARAMETER[key]} does")
-    return named(preset).override(**changes, **more)
+    config = named(preset).override(**changes, **more)
+    require_variant(config.model)
+    return config
 
 
 def read_overrides(overrides: str | Mapping[str, Any]) -> dict[str, Any]:
@@ -183,7 +186,7 @@ def _features_of(opened: TrainedRun) -> tuple[np.ndarray, np.ndarray, np.ndarray
         labels_B = torch.as_tensor(prepared.labels(part)) if model.needs_labels else None
         output = model(opened.features.gather(part), labels_B=labels_B)
         for kept, tokens_BLF in ((before, output.target), (after, output.reconstruction)):
-            kept.append(tokens_BLF.mean(dim=1) * model.standardise.deviation_F + model.standardise.mean_F)
+            kept.append(tokens_BLF.mean(dim=1) * model.standardise.std_F + model.standardise.mean_F)
     records = prepared.records.iloc[rows]
     keys, labels = category_keys(records).to_numpy(), records["label"].to_numpy()
     return torch.cat(before).numpy(), torch.cat(after).numpy(), keys, labels

@@ -23,7 +23,7 @@ from mintad.runs.directory import Run
 from mintad.runs.prepare import configured_backbone
 from mintad.runs.train import trained_model
 from mintad.scoring.maps import as_distance, image_scores, upsample
-from mintad.training.loop import pick_device
+from mintad.training.device import pick_device
 
 
 @dataclass

@@ -19,13 +19,14 @@ from mintad.config import Config
 from mintad.data.records import categories, category_keys
 from mintad.errors import TrainingError
 from mintad.features.table import FeatureTable
+from mintad.model import require_variant
 from mintad.runs.directory import Run, open_run, versions
 from mintad.runs.prepare import PreparedData, load_records, prepare_data, resolve_paths
 from mintad.runs.train import title_of, train_run, trained_model
 from mintad.scoring.evaluate import results_of
 from mintad.scoring.maps import grid_maps, image_scores
 from mintad.scoring.metrics import MEAN, POOLED, RESULT_COLUMNS
-from mintad.training.loop import pick_device
+from mintad.training.device import pick_device
 
 FOLDER = "categories"
 """Inside the run directory: one run per category."""
@@ -54,6 +55,7 @@ def train_separate(
         MintadError: see `mintad.runs.train.train_run`; the directory holds a unified run.
     """
     BASELINES.require(baseline_names)
+    require_variant(config.model)
     config = resolve_paths(config)
     records = load_records(config)
     out = Path(out)

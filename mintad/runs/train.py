@@ -15,8 +15,7 @@ import torch
 from mintad.baselines import BASELINES
 from mintad.config import Config
 from mintad.features.backbone import Backbone
-from mintad.model import ReconstructionModel, build_model
-from mintad.model.class_aware import TextPrompt
+from mintad.model import ReconstructionModel, build_model, require_variant
 from mintad.runs.directory import Run, log_to, open_run, versions
 from mintad.runs.prepare import PreparedData, image_list, load_records, prepare_data, resolve_paths
 from mintad.scoring.evaluate import evaluate, predict_classes
@@ -24,7 +23,7 @@ from mintad.scoring.maps import grid_maps, image_scores
 from mintad.scoring.metrics import value_of
 from mintad.scoring.threshold import Threshold, fit_threshold
 from mintad.training import load_weights, train
-from mintad.training.loop import make_accelerator, pick_device
+from mintad.training.device import make_accelerator, pick_device
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +36,7 @@ def new_model(config: Config, data: PreparedData) -> ReconstructionModel:
     if config.features.standardise:
         parts = np.array_split(data.train_rows, max(1, len(data.train_rows) // 256))
         model.standardise.fit(data.features.gather(part) for part in parts)
-    if isinstance(model, TextPrompt):
-        model.learn_names(data.classes)
+    model.learn_names(data.classes)
     return model
 
 
@@ -76,6 +74,7 @@ def train_run(
         MintadError: see `prepare_data`, `train` and `open_run`.
     """
     BASELINES.require(baseline_names)
+    require_variant(config.model)
     config = resolve_paths(config)
     accelerator = make_accelerator(config.train)
     records = load_records(config)  # before a run directory is made: a mistake in the data leaves none behind

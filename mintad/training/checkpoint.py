@@ -21,6 +21,9 @@ from torch import Tensor, nn
 
 from mintad.errors import TrainingError
 
+_OLD_NAMES = {"standardise.deviation_F": "standardise.std_F"}
+"""Weights that were renamed."""
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -35,20 +38,20 @@ class Checkpoint:
         return self.path / "model.safetensors"
 
     def state(self) -> dict[str, Any]:
-        """What the trainer noted beside the tensors."""
+        """Return what the trainer noted beside the tensors."""
         return json.loads((self.path / "state.json").read_text(encoding="utf-8"))
 
 
 def checkpoints(folder: Path) -> list[Checkpoint]:
-    """Complete checkpoints below `folder`, oldest first."""
-    found = [Checkpoint(path.parent, int(path.parent.name.split("-")[1])) for path in folder.glob("step-*/state.json")]
-    return sorted(found, key=lambda checkpoint: checkpoint.step)
+    """Return the complete checkpoints below `folder`, oldest first."""
+    states = folder.glob("step-*/state.json")
+    complete = [Checkpoint(path.parent, int(path.parent.name.split("-")[1])) for path in states]
+    return sorted(complete, key=lambda checkpoint: checkpoint.step)
 
 
 def latest_checkpoint(folder: Path) -> Checkpoint | None:
-    """The newest complete checkpoint, or None."""
-    found = checkpoints(folder)
-    return found[-1] if found else None
+    """Return the newest complete checkpoint, or None."""
+    return next(reversed(checkpoints(folder)), None)
 
 
 def save_checkpoint(
@@ -78,13 +81,14 @@ def save_checkpoint(
 
 
 def load_weights(model: nn.Module, checkpoint: Checkpoint) -> None:
-    """Load a checkpoint's weights into `model`.
+    """Load a checkpoint's weights into `model`; those of older versions, too.
 
     Raises:
         TrainingError: the file is damaged or belongs to another configuration.
     """
     try:
-        model.load_state_dict(load_file(checkpoint.weights))
+        weights = load_file(checkpoint.weights)
+        model.load_state_dict({_OLD_NAMES.get(name, name): tensor for name, tensor in weights.items()})
     except (OSError, SafetensorError) as error:
         raise TrainingError(
             f"{checkpoint.weights} cannot be read ({error}); delete {checkpoint.path} and resume."

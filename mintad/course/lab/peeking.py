@@ -16,7 +16,7 @@ from mintad.runs.shared import shared_model_dir
 from mintad.runs.train import new_model
 from mintad.scoring.maps import grid_maps, image_scores
 from mintad.training import train
-from mintad.training.loop import total_steps
+from mintad.training.schedule import total_steps
 
 
 @dataclass(frozen=True)

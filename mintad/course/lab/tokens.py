@@ -20,7 +20,7 @@ from torch import Tensor
 from mintad.config import Config
 from mintad.model import MintAD
 from mintad.runs.prepare import PreparedData
-from mintad.training.loop import batch_rows
+from mintad.training.batches import batch_rows
 
 
 def within_and_between(tokens_nT: ArrayLike, names: ArrayLike) -> tuple[float, float]:

@@ -1,0 +1,232 @@
+"""What can be configured: every key with its default, its limits and its reason."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+from pydantic import model_validator
+
+from mintad.config.fields import Bool, Count, Float, Int, PathText, YamlNo, require, section
+
+
+@section("data")
+class DataConfig:
+    """The images."""
+
+    name: str = "elpv"
+    """Data set: elpv, mini, mvtec, visa, btad, merged, cifar10 or folder."""
+    root: PathText | None = None
+    """Folder of the data set; null for sets that bring their own (elpv, mini)."""
+    categories: tuple[str, ...] = ()
+    """Categories to use; an empty list takes all."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Keyword options of the loader, for example {grades: anomalous} for elpv."""
+    holdout: Annotated[Float, Ge(0), Lt(0.9)] = 0.1
+    """Share of the normal training images kept out of training to fit the threshold (0: no threshold)."""
+
+
+@section("features")
+class FeatureConfig:
+    """The backbone's features (§4.1)."""
+
+    backbone: str = "efficientnet_lite0"
+    """'efficientnet_lite0' (weights come with a pip package) or any timm model with `features_only`."""
+    weights: PathText = "auto"
+    """'auto' (pip package, else timm's hub), 'random', or the path of a local file."""
+    image_size: Annotated[Int, Ge(32)] = 224
+    """Side of the square network input, in pixels."""
+    grid: Count = 14
+    """Side of the token grid; L = grid * grid tokens."""
+    reductions: Annotated[tuple[Count, ...], MinLen(1)] = (2, 4, 8, 16)
+    """Backbone stages by their reduction, in rising order; UniAD's CIFAR-10 recipe adds 32."""
+    resize: Literal["bilinear", "area"] = "bilinear"
+    """How a stage is resized to the grid: 'bilinear' samples it (UniAD's recipe), 'area' averages each cell."""
+    dtype: Literal["float16", "float32"] = "float16"
+    """Storage type of the feature cache."""
+    standardise: Bool = False
+    """Scale each channel to zero mean and unit variance over the training tokens (not in the paper)."""
+
+    @model_validator(mode="after")
+    def _check(self) -> FeatureConfig:
+        rising = list(self.reductions) == sorted(set(self.reductions))
+        require(rising, f"features.reductions must be in rising order, not {list(self.reductions)}")
+        require(self.grid <= self.image_size, f"features.grid must be in 1..image_size, not {self.grid}")
+        return self
+
+
+@section("model.prompt_mapper")
+class PromptMapperConfig:
+    """The class encoder of the MINT-AD family (§3.3, Table 12)."""
+
+    token_width: Count = 32
+    """T, width of the class token (Table 12)."""
+    hidden: Count = 256
+    """Hidden width of the class and channel encoders (Table 12)."""
+    class_encoder_softmax: Bool = True
+    """Softmax at the end of the class encoder, as printed in Table 12."""
+    token_softmax: Bool = True
+    """Softmax at the end of the channel encoder (Table 12): the class token is then a distribution."""
+    head_input: Literal["token", "logits"] = "token"
+    """What the classification head reads: the token (Table 12) or its values before the softmax."""
+    gain: Annotated[Float, Gt(0)] = 1.0
+    """Gain on the initial weights of the linear layers in front of a softmax, and of the head behind one. The paper is
+    silent on initialisation; 1 is PyTorch's, which leaves both softmaxes almost uniform."""
+
+    @model_validator(mode="after")
+    def _check(self) -> PromptMapperConfig:
+        softmax = self.token_softmax or self.class_encoder_softmax
+        message = "model.prompt_mapper.token_width must be at least 2: a softmax over one value is always 1"
+        require(self.token_width >= 2 or not softmax, message)
+        return self
+
+
+@section("model.inr")
+class INRConfig:
+    """The implicit neural representation that makes the query (§3.3, Eqs 8-9, Table 13)."""
+
+    hidden: Count = 256
+    """Hidden width of both INR networks (Table 13)."""
+    layers: Annotated[Int, Ge(0)] = 4
+    """Hidden layers after the first in both INR networks (Table 13)."""
+    omega: Annotated[Float, Gt(0)] = 30.0
+    """Frequency factor of the first sine layer. The paper does not give it; 30 is SIREN's."""
+    modulator_skip: Bool = False
+    """Feed the class token to every layer of the modulation network (Eq. 9) instead of the first only (Table 13)."""
+
+
+@section("model.jitter")
+class JitterConfig:
+    """The feature jitter (§3.2, from UniAD)."""
+
+    scale: Annotated[Float, Ge(0)] = 20.0
+    """alpha of the feature jitter: standard deviation of the noise = |token| * alpha / channels (UniAD)."""
+    probability: Annotated[Float, Ge(0), Le(1)] = 1.0
+    """Probability that a training batch is jittered; one decision per batch, the same in all processes."""
+    at: Literal["feature", "adapted"] = "feature"
+    """Jitter the backbone's token (as UniAD) or the adapted one. The paper adds an adapter and does not say."""
+
+
+@section("model.prior")
+class PriorConfig:
+    """The Gaussian prior over adapted features (§3.4, Table 14)."""
+
+    min_log_variance: Float = -10.0
+    """Floor of the predicted log-variance, because the prior's likelihood (Eq. 4) has no upper bound."""
+
+
+@section("model")
+class ModelConfig:
+    """The model (§3), and which of its parts are switched on (Tables 4, 5)."""
+
+    variant: str = "mint_ad"
+    """'mint_ad' (feature prompt, INR query); 'uniad' (learned query in every decoder layer, neighbour mask) and its
+    three class-aware improvements of Fig. 2, 'query_pool', 'class_token', 'text_prompt'; MINT-AD with another prompt
+    (Fig. 3a, b), 'image_prompt', 'label_prompt'; or with an MLP instead of the INR (Table 9), 'mlp_query'."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Options of the variant alone: 'hidden' of mlp_query, 'encoder' of text_prompt."""
+    adapter: Bool = True
+    """Table 5, 'Adapter': learn the projection of features to the transformer's width. Off, it stays the fixed random
+    projection it starts as: the transformer needs its width either way, and the paper does not say what replaces it."""
+    class_loss: Bool = True
+    """Table 5, 'L_CE', of the MINT-AD family: a head on the class token learns the labels."""
+    prior_loss: Bool = True
+    """Table 5, 'L_Prior', of the MINT-AD family: the query also predicts the adapted features' distribution."""
+    class_query: Bool = True
+    """Table 5, 'Query', of the MINT-AD family: the class-aware query drives the decoder. Off, one learned query does,
+    the same for all layers and classes; with `prior_loss` the INR still runs, for the prior alone."""
+    width: Annotated[Int, Ge(2)] = 256
+    """D, channels of a token inside the transformer and of the query; even, for row and column embeddings."""
+    heads: Count = 8
+    """Attention heads; must divide the width."""
+    ffn_dim: Count = 1024
+    """Hidden width of the feed-forward networks (Table 15)."""
+    encoder_layers: Count = 4
+    """Encoder depth. Table 15 says 4, §3.2 says 6; 4 is UniAD's, 'same-size transformer'."""
+    decoder_layers: Count = 4
+    """Decoder depth, as above."""
+    dropout: Annotated[Float, Ge(0), Lt(1)] = 0.1
+    """Dropout behind attention and feed-forward layers (Table 15)."""
+    attention_dropout: Annotated[Float, Ge(0), Lt(1)] = 0.1
+    """Dropout on attention weights, as in UniAD; it takes a quarter of a CPU step."""
+    neighbour_mask: Annotated[Int | None, Ge(0)] = None
+    """Side of the square neighbourhood that attention must not see: odd, or 0 for none. null is the variant's own: none
+    for MINT-AD (§3.2), for UniAD the odd half of the grid (its 7 on 14x14)."""
+    jitter: JitterConfig = field(default_factory=JitterConfig)
+    prompt_mapper: PromptMapperConfig = field(default_factory=PromptMapperConfig)
+    inr: INRConfig = field(default_factory=INRConfig)
+    prior: PriorConfig = field(default_factory=PriorConfig)
+
+    @model_validator(mode="after")
+    def _check(self) -> ModelConfig:
+        multiple, odd = self.width % self.heads == 0, not self.neighbour_mask or self.neighbour_mask % 2 == 1
+        require(multiple, f"model.width ({self.width}) must be a multiple of model.heads ({self.heads})")
+        require(self.width % 2 == 0, f"model.width must be even (row and column embeddings), not {self.width}")
+        require(odd, f"model.neighbour_mask must be null, 0 or odd, not {self.neighbour_mask}")
+        return self
+
+
+@section("train")
+class TrainConfig:
+    """The training (§3.5, §4.1)."""
+
+    epochs: Annotated[Float | None, Gt(0)] = 1000.0
+    """Passes over the training set (§4.1). Give epochs or steps, not both."""
+    steps: Annotated[Int | None, Ge(1)] = None
+    """Optimiser steps."""
+    batch_size: Count = 32
+    """Images per step over all processes together (§4.1: '32 on 4 GPUs', read as the total)."""
+    lr: Annotated[Float, Gt(0)] = 1e-4
+    """Peak learning rate of AdamW (§4.1)."""
+    weight_decay: Annotated[Float, Ge(0)] = 1e-4
+    """AdamW's weight decay (§4.1)."""
+    schedule: Literal["step", "onecycle"] = "step"
+    """'step': times 0.1 after 80 % (800 of 1000 epochs, §4.1); 'onecycle': warm-up over 10 %, then cosine to 0."""
+    clip_norm: Annotated[Float, Ge(0)] = 0.1
+    """Gradient norm limit, UniAD's recipe; 0 for none."""
+    weight_ce: Annotated[Float, Ge(0)] = 1.0
+    """lambda_a of Eq. 6 (§3.5: 1, so that the classification is learned first). Beside a reconstruction loss that sums
+    192 channels, 1 is little: in long trainings on mini, classes that were told apart were lost again, with 10 not."""
+    weight_prior: Annotated[Float, Ge(0)] = 0.1
+    """lambda_b of Eq. 6."""
+    mse_reduction: Literal["element", "token"] = "token"
+    """'token': sum over channels, mean over tokens (Eq. 5 to the letter); 'element': mean over elements (UniAD's)."""
+    prior_reduction: Literal["element", "token", "sum"] = "element"
+    """'element' and 'token' as above, 'sum': sum over tokens and channels (Eq. 4 to the letter); each then a mean over
+    images. The larger the prior beside the reconstruction, the more it pays the adapter to shrink its output to a
+    point instead of describing the image, so the default keeps it the smaller of the two."""
+    seed: Annotated[Int, Ge(0)] = 0
+    """Seed of initialisation, order, jitter and dropout."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """'auto' takes a GPU if there is one."""
+    precision: Annotated[Literal["no", "bf16", "fp16"], YamlNo] = "no"
+    """Mixed precision of adapter and transformer (accelerate) in training. Prompt mapper, INR and prior stay in
+    float32, and so do evaluation and prediction."""
+    checkpoint_every: Count = 500
+    """Steps between checkpoints."""
+    log_every: Count = 20
+    """Steps between lines of the history, and between checks for non-finite losses."""
+
+    @model_validator(mode="after")
+    def _check(self) -> TrainConfig:
+        require(
+            (self.epochs is None) != (self.steps is None),
+            f"give train.epochs or train.steps, and null for the other (epochs={self.epochs}, steps={self.steps})",
+        )
+        return self
+
+
+@section("scoring")
+class ScoringConfig:
+    """From anomaly maps to scores and a threshold (§3.6)."""
+
+    distance: Literal["squared", "root"] = "squared"
+    """Per-token error of the model: squared norm (Eq. 7) or its root (UniAD's code). Baselines give distances."""
+    image_score: Literal["max", "pooled_max", "mean"] = "max"
+    """Image score from the anomaly map: maximum (§3.6), UniAD's maximum after average pooling, or mean (CIFAR-10)."""
+    pool: Count = 16
+    """Window of 'pooled_max', in input pixels."""
+    threshold_quantile: Annotated[Float, Gt(0), Lt(1)] = 0.95
+    """The threshold lets at least this share of new normal images pass: a score of the held-out normal images at the
+    conformal rank, see `mintad.scoring.threshold.fit_threshold`."""

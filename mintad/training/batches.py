@@ -1,0 +1,106 @@
+"""What a step of training sees: images, labels and noise, as functions of (seed, epoch) and (seed, step) alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from mintad.config import TrainConfig
+from mintad.errors import TrainingError
+from mintad.features.table import FeatureTable
+from mintad.model.reconstruction import ReconstructionModel
+from mintad.training.schedule import batch_shape
+
+GPU_MEMORY_SHARE = 0.5
+"""Features up to this share of the GPU's free memory are kept there."""
+
+
+def batch_rows(step: int, images: int, config: TrainConfig) -> np.ndarray:
+    """Return the positions (batch,) in the training set that step `step` sees, over all processes."""
+    batch, per_epoch = batch_shape(images, config)
+    epoch, index = divmod(step, per_epoch)
+    order = np.random.default_rng([config.seed, epoch]).permutation(images)
+    return order[index * batch : (index + 1) * batch]
+
+
+def jittered(step: int, probability: float, seed: int) -> bool:
+    """Return whether the batch of a step is jittered: one decision for all processes that share it."""
+    return np.random.default_rng([seed, step, 0]).random() < probability
+
+
+def step_seed(seed: int, step: int, stream: int) -> int:
+    """Return a 63-bit seed for one use of randomness in one step."""
+    return int(np.random.SeedSequence([seed, step, stream]).generate_state(1, np.uint64)[0] >> 1)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The part of a batch that one process works on: B images."""
+
+    feat_BLF: Tensor
+    noise: Tensor
+    """(B, L, F) or (B, L, D) standard normal noise for the jitter, zeros for a batch without jitter."""
+    labels_B: Tensor
+
+
+class Batches:
+    """The batches of a run, by step.
+
+    Args:
+        features: of the whole data set.
+        rows: rows of `features` to train on.
+        labels: class index of each of `rows`.
+        model: its jitter says how much noise a batch gets, and how often.
+        config: batch size and seed.
+        accelerator: device, and the processes that share a batch.
+
+    Raises:
+        TrainingError: no images, or a batch that the processes cannot share.
+    """
+
+    def __init__(
+        self,
+        features: FeatureTable,
+        rows: np.ndarray,
+        labels: np.ndarray,
+        model: ReconstructionModel,
+        config: TrainConfig,
+        accelerator: Accelerator,
+    ) -> None:
+        if len(rows) == 0:
+            raise TrainingError("no training images are left; check data.categories and data.holdout")
+        self.rows, self.model, self.config, self.process = rows, model, config, accelerator.process_index
+        self.device = device = accelerator.device
+        self.size, self.per_epoch = batch_shape(len(rows), config)
+        share, remainder = divmod(self.size, accelerator.num_processes)
+        if remainder:
+            raise TrainingError(
+                f"a batch of {self.size} images cannot be shared evenly by {accelerator.num_processes} processes; "
+                "choose train.batch_size as a multiple of them"
+            )
+        self.mine = slice(self.process * share, (self.process + 1) * share)
+        self.labels = torch.tensor(labels, dtype=torch.long, device=device)
+        fits_on_gpu = device.type == "cuda" and features.nbytes < GPU_MEMORY_SHARE * torch.cuda.mem_get_info(device)[0]
+        self.features = features.to(device) if fits_on_gpu else features
+        self.generator = torch.Generator(device=device)
+
+    def __getitem__(self, step: int) -> Batch:
+        """Return this process's part of a step's batch, and seed torch for what the step draws itself (dropout)."""
+        positions_B = batch_rows(step, len(self.rows), self.config)[self.mine]
+        feat_BLF = self.features.gather(self.rows[positions_B]).to(self.device, non_blocking=True)
+        noise = self._noise(step, tokens=feat_BLF.shape[1])
+        torch.manual_seed(step_seed(self.config.seed, step, 1 + self.process))
+        return Batch(feat_BLF, noise, self.labels[positions_B])
+
+    def _noise(self, step: int, tokens: int) -> Tensor:
+        """Noise of this process's images: its part of the whole batch's, so that an image's does not depend on how many
+        processes share the batch."""
+        self.generator.manual_seed(step_seed(self.config.seed, step, 0))
+        shape = (self.size, tokens, self.model.noise_channels)
+        noise = torch.randn(shape, generator=self.generator, device=self.device)[self.mine]
+        is_jittered = jittered(step, self.model.jitter.probability, self.config.seed)
+        return noise if is_jittered else torch.zeros_like(noise)

@@ -1,0 +1,48 @@
+"""Device, precision and processes of a training."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, PartialState
+from accelerate.utils import InitProcessGroupKwargs
+
+from mintad.config import TrainConfig
+from mintad.errors import ConfigError, TrainingError, nearest
+
+PATIENCE = timedelta(hours=12)
+"""How long processes wait for each other: the first one extracts features and evaluates for all."""
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device of a name: 'auto' (a GPU if there is one), 'cpu' or 'cuda'.
+
+    Raises:
+        ConfigError: another name.
+        TrainingError: cuda is asked for where there is none.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"unknown device '{name}'." + nearest(name, ("auto", "cpu", "cuda")))
+    if name == "cuda" and not torch.cuda.is_available():
+        raise TrainingError(
+            "the device cuda is asked for, but torch sees no CUDA device here; take auto or cpu "
+            "(--device, or --set train.device=cpu for training)"
+        )
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def make_accelerator(config: TrainConfig) -> Accelerator:
+    """Make the `accelerate` object for device, precision and processes; its settings replace those of an earlier run.
+
+    Raises:
+        TrainingError: cuda is asked for where there is none, or a precision that the device cannot do.
+    """
+    on_cpu = pick_device(config.device).type == "cpu"
+    if on_cpu and config.precision == "fp16":
+        raise TrainingError("train.precision=fp16 needs a GPU; use bf16 or no on the CPU.")
+    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    AcceleratorState._reset_state(reset_partial_state=not distributed and PartialState._shared_state != {})
+    patience = InitProcessGroupKwargs(timeout=PATIENCE)
+    return Accelerator(cpu=on_cpu, mixed_precision=config.precision, kwargs_handlers=[patience])

@@ -1,0 +1,137 @@
+"""What remains of a training: its history and its checkpoints, and a refusal of numbers that are not finite."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import time
+from pathlib import Path
+
+import pandas as pd
+import torch
+from accelerate import Accelerator
+
+from mintad.config import TrainConfig
+from mintad.errors import TrainingError
+from mintad.model.reconstruction import ReconstructionModel
+from mintad.training.checkpoint import Checkpoint, latest_checkpoint, load_optimizer, load_weights, save_checkpoint
+from mintad.training.schedule import learning_rate
+
+log = logging.getLogger(__name__)
+
+
+class Recorder:
+    """History and checkpoints of a run in `folder`; picks up what an interrupted run has left there.
+
+    Args:
+        folder: checkpoints go to `folder/checkpoints`, the history to `folder/history.csv`.
+        model, optimizer: as they are before `accelerate` wraps them; the newest checkpoint is loaded into them.
+        config: how often to record.
+        steps: of the whole run.
+        per_epoch: steps of an epoch.
+
+    Raises:
+        TrainingError: a checkpoint that does not fit.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        model: ReconstructionModel,
+        optimizer: torch.optim.Optimizer,
+        config: TrainConfig,
+        *,
+        steps: int,
+        per_epoch: int,
+    ) -> None:
+        self.checkpoints, self.history_file = folder / "checkpoints", folder / "history.csv"
+        self.model, self.optimizer, self.config = model, optimizer, config
+        self.steps, self.per_epoch = steps, per_epoch
+        folder.mkdir(parents=True, exist_ok=True)
+        self.history: list[dict[str, float]] = []
+        self.start, seconds = 0, 0.0
+        self.scaler_state: dict[str, float] = {}
+        if checkpoint := latest_checkpoint(self.checkpoints):
+            self.start, seconds = checkpoint.step, self._resume(checkpoint)
+        self.began = time.perf_counter() - seconds
+
+    def _resume(self, checkpoint: Checkpoint) -> float:
+        """Load a checkpoint; returns the seconds that training took so far."""
+        state = checkpoint.state()
+        if state["steps"] != self.steps:
+            raise TrainingError(
+                f"{checkpoint.path} belongs to a run of {state['steps']} steps, this one has {self.steps}; "
+                "use the configuration that the run was started with, or another --out folder"
+            )
+        self.scaler_state = state["scaler"]
+        load_weights(self.model, checkpoint)
+        load_optimizer(self.optimizer, checkpoint)
+        log.info("resuming from %s", checkpoint.path)
+        history = pd.read_csv(self.history_file) if self.history_file.exists() else pd.DataFrame({"step": []})
+        self.history = history[history["step"] <= checkpoint.step].to_dict("records")
+        return state.get("seconds", self.history[-1]["seconds"] if self.history else 0.0)
+
+    def due(self, done: int) -> bool:
+        """Return whether to look at the losses after `done` steps; also after the first, so that a bar has numbers."""
+        return self._logged(done) or done == self.start + 1
+
+    def _logged(self, done: int) -> bool:
+        return done % self.config.log_every == 0 or done == self.steps
+
+    def record(self, done: int, losses: dict[str, float]) -> None:
+        """Check the losses of a step, and keep them every `log_every` steps.
+
+        Raises:
+            TrainingError: a loss is not finite.
+        """
+        self._refuse([name for name, value in losses.items() if not math.isfinite(value)], done)
+        if self._logged(done):
+            lr, seconds = learning_rate(done - 1, self.steps, self.config), round(self.seconds, 3)
+            self.history.append({"step": done, "epoch": done / self.per_epoch, **losses, "lr": lr, "seconds": seconds})
+
+    def save(self, done: int, accelerator: Accelerator) -> None:
+        """Write history and checkpoint every `checkpoint_every` steps; the main process does it for all.
+
+        Raises:
+            TrainingError: a weight is not finite.
+        """
+        due = done % self.config.checkpoint_every == 0 or done == self.steps
+        if not (due and accelerator.is_main_process):
+            return
+        self._write_history()
+        weights = self.model.state_dict().items()
+        self._refuse([name for name, tensor in weights if not torch.isfinite(tensor).all()], done)
+        scaler = accelerator.scaler.state_dict() if accelerator.scaler else {}
+        state = {"steps": self.steps, "scaler": scaler, "seconds": self.seconds}
+        save_checkpoint(self.checkpoints, done, self.model, self.optimizer, state)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training so far, those before an interruption included."""
+        return time.perf_counter() - self.began
+
+    def _write_history(self) -> None:
+        temporary = self.history_file.with_name(f".{self.history_file.name}.tmp")
+        pd.DataFrame(self.history).to_csv(temporary, index=False)
+        os.replace(temporary, self.history_file)
+
+    def _refuse(self, names: list[str], done: int) -> None:
+        """Stop if there are any names, of losses or weights that are not finite.
+
+        The same command again would resume and end here again, because nothing in a run is left to chance: the advice
+        is a new run with another setting.
+        """
+        if not names:
+            return
+        good = latest_checkpoint(self.checkpoints)
+        kept = f"the last good checkpoint, {good.path}, is kept" if good else "there is no checkpoint yet"
+        floor = self.model.config.prior.min_log_variance if hasattr(self.model, "distribution_decoder") else 0
+        settings = [f"train.lr={self.config.lr / 4:g}"]
+        settings += [f"model.prior.min_log_variance={floor / 2:g}"] if floor < 0 else []
+        settings += ["train.precision=no"] if self.config.precision != "no" else []
+        advice = " or ".join(f"--set {setting}" for setting in settings)
+        raise TrainingError(
+            f"{', '.join(names[:5])} not finite at step {done}; {kept}. Resuming would end here again. Train anew, "
+            f"with --overwrite (which removes this run) or another --out, and with {advice}"
+        )
