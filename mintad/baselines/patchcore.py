@@ -105,12 +105,15 @@ class PatchCore(Baseline):
 
 
 def greedy_coreset(points_NP: Tensor, size: int, first: int) -> Tensor:
-    """Choose `size` points, each the farthest from those before it (the greedy 2-approximation of k-centre); return their numbers.
+    """Choose `size` points, each the farthest from those before it: the greedy 2-approximation of k-centre.
 
     Args:
         points_NP: (N, P).
         size: how many to choose, at most N.
         first: number of the first one.
+
+    Returns:
+        The numbers (size,) of the chosen points, in order.
     """
     norms_N = points_NP.square().sum(1)
     nearest_N = torch.full_like(norms_N, torch.inf)

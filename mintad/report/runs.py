@@ -171,7 +171,7 @@ def _config_in(path: Path) -> Config | None:
 
 
 def _by_parameters(path: Path, table: pd.DataFrame, runs: Runs, names: list[str]) -> list[pd.DataFrame]:
-    """Read runs by their parameters: each one's configuration is what notebook 10 makes of them, with today's presets."""
+    """Read runs by their parameters; notebook 10, with today's presets, makes the configuration of them."""
     table = table.copy()
     table[names] = table[names].astype(object).fillna("")
     for name in names:  # what a label stands for
@@ -191,8 +191,11 @@ def _by_parameters(path: Path, table: pd.DataFrame, runs: Runs, names: list[str]
 
 
 def _data_of(name: str | None, categories: Iterable[str]) -> str:
-    """Return the name of the data set. A merged set other than Table 3's is named by its parts ("elpv+folder"); where no
-    name is known, the categories ("dataset/category") tell it."""
+    """Return the name of the data set.
+
+    A merged set other than Table 3's is named by its parts ("elpv+folder"). Where no name is known, the categories
+    ("dataset/category") give it.
+    """
     if name not in (None, "merged"):
         return name
     parts = {key.partition("/")[0] for key in categories if "/" in key}

@@ -2,9 +2,9 @@
 
 ``config.json`` resolved configuration, ``versions.json``, ``classes.json``, ``images.csv`` (which images trained and
 which were held out), ``seconds.json``, ``log.txt``, ``history.csv``, ``checkpoints/``, and after evaluation
-``scores.csv``, ``maps.npy``, ``threshold.json``, the page ``results.html``, and last ``results.csv``: every number, of the
-model and of the baselines, one row each (`mintad.scoring.metrics.RESULT_COLUMNS`). The empty ``.lock`` is what a process
-holds that works in the directory.
+``scores.csv``, ``maps.npy``, ``threshold.json``, the page ``results.html``, and last ``results.csv``: every number of
+the model and of the baselines, one row each (`mintad.scoring.metrics.RESULT_COLUMNS`). A process that works in the
+directory holds the lock on the empty file ``.lock``.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ class Predictor:
 
     @torch.no_grad()
     def __call__(self, images: list[Image.Image]) -> tuple[np.ndarray, np.ndarray, list[str]]:
-        """Return image scores (B,), grid maps (B, H, W) and class names ('' without a head) of RGB images of any size."""
+        """Score RGB images of any size: scores (B,), grid maps (B, H, W), class names ('' without a class head)."""
         batch = self.backbone.prepare(images).to(self.device)
         with full_precision():
             feat_BLF = self.backbone(batch)

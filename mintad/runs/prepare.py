@@ -66,7 +66,7 @@ class PreparedData:
 
 
 def resolve_paths(config: Config) -> Config:
-    """Return the same configuration with absolute paths, '~' expanded, so that its run works from any working directory."""
+    """Return the configuration with absolute paths, '~' expanded, so that its run works from any working directory."""
     options, weights = dict(config.data.options), config.features.weights
     if isinstance(options.get("roots"), dict):
         options["roots"] = {name: root and str(absolute(root)) for name, root in options["roots"].items()}

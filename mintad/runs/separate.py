@@ -1,8 +1,8 @@
 """The separate setting of Table 1: one model per category.
 
-Which model judges a test image? In Table 1's separate setting the category is given ("separate" in the results). In App.
-A.1 a classifier picks the model, as it must when the category is unknown ("separate_chosen"); we take the nearest class
-mean for it.
+Which model judges a test image? In Table 1's separate setting the category is given ("separate" in the results). In
+App. A.1 a classifier picks the model, as it must when the category is unknown ("separate_chosen"). We use the nearest
+class mean.
 """
 
 from __future__ import annotations
