@@ -14,6 +14,7 @@ from mintad.course import environment
 from mintad.course.environment import Check
 from mintad.data import DATASETS
 from mintad.errors import DataError
+from mintad.runs.directory import RESULTS
 from mintad.runs.shared import shared_model_dir
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
@@ -113,8 +114,7 @@ def test_a_shared_model_counts_once_its_run_is_finished():
     assert not any(item.found for item in environment.shared_models())
     run = shared_model_dir(preset("lesson"))
     run.mkdir(parents=True)
-    for name in ("metrics.json", "report.html"):
-        (run / name).write_text("{}")
+    (run / RESULTS).write_text("method\n")
     assert [item.found for item in environment.shared_models()] == [True, False]
 
 

@@ -9,7 +9,7 @@ from mintad.course.lab import own_data
 from mintad.data.check import check
 from mintad.data.folder import load_folder
 from mintad.runs import shared
-from mintad.scoring.maps import fit_threshold
+from mintad.scoring.threshold import fit_threshold
 
 
 @pytest.fixture(scope="module")

@@ -35,12 +35,12 @@ extract(pd.DataFrame({"image": files}), backbone, cache_dir=sys.argv[1], progres
 
 
 WORKERS = """
-from toy.parallel import side_by_side
+from toy.parallel import parallel_map
 torch.set_num_threads(2)
 def threads(_):
     torch.ones(300, 300) @ torch.ones(300, 300)
     return torch.get_num_threads()
-assert side_by_side(threads, range(4)) == [1] * 4, "workers keep to one thread"
+assert parallel_map(threads, range(4)) == [1] * 4, "workers keep to one thread"
 assert torch.get_num_threads() == 2, "the caller keeps its own number"
 """
 

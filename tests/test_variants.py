@@ -18,7 +18,6 @@ from mintad.model.text import embed_classes, sentence
 from mintad.runs.experiment import configure
 from mintad.runs.separate import train_separate
 from mintad.runs.train import train_run
-from mintad.scoring.maps import Told
 from mintad.training import train
 
 LABELLED = ("query_pool", "class_token", "text_prompt", "label_prompt")
@@ -92,16 +91,6 @@ def test_the_class_token_is_seen_through_the_neighbour_mask_and_cut_off():
     assert torch.equal(mask_LL[1:, 1:], variant("uniad", neighbour_mask=3).transformer.mask_LL)
     output = model(torch.randn(2, 16, CHANNELS), labels_B=torch.tensor([0, 1]))
     assert output.reconstruction.shape == (2, 16, CHANNELS)
-
-
-def test_told_hands_out_labels_in_the_order_of_the_rows():
-    model, feat = variant("label_prompt"), torch.randn(5, 16, CHANNELS)
-    labels = np.array([0, 1, 1, 0, 1])
-    told = Told(model, labels)
-    in_parts = torch.cat([told.anomaly_map(feat[:2]), told.anomaly_map(feat[2:])])
-    torch.testing.assert_close(in_parts, model.anomaly_map(feat, labels))
-    with pytest.raises(ValueError, match="more images"):
-        told.anomaly_map(feat)
 
 
 def test_the_mlp_has_the_parameters_of_table_9_at_the_stated_width():
