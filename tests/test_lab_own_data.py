@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mintad.course import notebook
 from mintad.course.lab import own_data
 from mintad.data.check import check
 from mintad.data.folder import load_folder
-from mintad.scoring.maps import fit_threshold
+from mintad.runs import shared
+from mintad.scoring.threshold import fit_threshold
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_both_faults_are_found_and_cured(example):
 
 
 def test_folders_of_the_user_are_taken_from_there(example, tmp_path, monkeypatch):
-    monkeypatch.setenv(notebook.RUNS, str(tmp_path))
+    monkeypatch.setenv(shared.RUNS, str(tmp_path))
     root, new = own_data.folders(str(example / "parts"))
     assert root == example / "parts" and new == [root / name / "test" for name in sorted(own_data.PRODUCTS)]
     assert own_data.folders(str(example / "parts"), str(example / "new"))[1] == [example / "new"]
@@ -60,8 +60,8 @@ def test_the_band_of_false_alarms_is_what_thresholds_do():
     for n in (10, 40):
         rates = []
         for _ in range(4000):
-            value = fit_threshold(rng.random(n), 0.95)["value"]
-            rates.append(1 - value)  # uniform scores: the share above the value
+            threshold = fit_threshold(rng.random(n), 0.95)
+            rates.append(1 - threshold.value)  # uniform scores: the share above the threshold
         low, mean, high = own_data.false_alarms(n, 0.95)
         assert np.mean(rates) == pytest.approx(mean, rel=0.06)
         assert np.quantile(rates, 0.95) == pytest.approx(high, rel=0.06)

@@ -67,7 +67,7 @@ def fit_prior(
         record_every: steps between lines.
 
     Returns:
-        Columns step, kept (variance of the adapted features between images of a class, over what it was at the start),
+        Columns step, variance_kept (variance of the adapted features between images of a class, over that at the start),
         mse (mean over elements), prior (mean NLL of an element), log_variance (mean).
     """
     generator = torch.Generator().manual_seed(config.seed)
@@ -108,7 +108,7 @@ def _state(model: AdapterAndPrior, feat_nLF: Tensor, labels_n: Tensor, at_start:
     output = model(feat_nLF, labels_n)
     losses = compute_losses(output, labels_n, TrainConfig(mse_reduction="element", prior_reduction="element"))
     return {
-        "kept": spread_within(output.adapted, labels_n) / at_start,
+        "variance_kept": spread_within(output.adapted, labels_n) / at_start,
         "mse": losses.mse.item(),
         "prior": losses.prior.item(),
         "log_variance": output.log_variance.mean().item(),
