@@ -100,7 +100,7 @@ def test_two_panels_share_axes_and_name_each_group_once():
 
 
 def results(values, metrics=("image_auroc", "pixel_ap"), **columns):
-    """Results with the same value of every metric in each category."""
+    """Return results with the same value of every metric in a category."""
     rows = [(category, metric, value) for metric in metrics for category, value in values.items()]
     table = pd.DataFrame(rows, columns=["category", "metric", "value"])
     return table.assign(**{"method": "mint_ad", "setting": "unified", "seed": 0} | columns)[list(RESULT_COLUMNS)]

@@ -1,4 +1,4 @@
-"""The traps must be the traps: what each does by mistake, and only that."""
+"""Each pitfall does the mistake that it stands for, and nothing else."""
 
 import numpy as np
 import pytest

@@ -19,7 +19,7 @@ SETTINGS = ("unified", "separate")
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """A run in each setting, on the same two categories."""
+    """Yield a run in each setting, on the same two categories."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MINTAD_CACHE", str(tmp_path_factory.mktemp("cache")))
         parameters = MiniParameters(categories=("mesh", "capsule"), n_train=8, n_test_good=3, n_test_defect=1, size=64)

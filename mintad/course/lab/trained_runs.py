@@ -1,5 +1,4 @@
-"""What notebook 10 takes from a finished run, unified or separate: its models, and image features before and after
-reconstruction."""
+"""Models and image features of a finished run, unified or separate (notebook 10)."""
 
 from __future__ import annotations
 
