@@ -75,6 +75,15 @@ def same(result: Any, expected: ArrayLike | torch.Tensor, hint: str, *, toleranc
     require(np.allclose(values, right, rtol=tolerance, atol=tolerance), hint)
 
 
+def matches(result: Any, values: ArrayLike, *, tolerance: float = 1e-5) -> bool:
+    """Test whether a result has these values, to recognise a typical mistake; False where it is not an array."""
+    try:
+        numbers = _to_numpy(result)
+    except (TypeError, ValueError):
+        return False
+    return numbers.shape == np.shape(values) and np.allclose(numbers, values, rtol=tolerance, atol=tolerance)
+
+
 def passed(fn: Callable[..., Any], message: str) -> None:
     """Print that the check passed, and whether it was the student's function or the reference."""
     is_reference = getattr(fn, "__name__", "").startswith("reference_")

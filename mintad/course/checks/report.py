@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from mintad.course.checks.grading import call, number, passed, require, same
+from mintad.course.checks.grading import call, matches, number, passed, require, same
 from mintad.report import statistics
 
 
@@ -107,11 +107,12 @@ def check_holm(fn: Callable[..., ArrayLike]) -> None:
     The k-th smallest of m is multiplied by m - k + 1; it is never below the one before, and at most 1.
     """
     result = call(fn, np.array([0.01, 0.04, 0.03, 0.005]), takes="p_values")
-    same(
-        result,
-        [0.03, 0.06, 0.06, 0.02],
-        "0.005 x 4, 0.01 x 3, 0.03 x 2, and 0.03 x 2 also for 0.04, which may not get less; keep the input's order",
-    )
+    hint = "this multiplies every p-value by 4; multiply only the smallest by 4, the next by 3, and so on"
+    require(not matches(result, [0.04, 0.16, 0.12, 0.02]), hint)
+    hint = "0.04 x 1 is less than 0.03 x 2, but an adjusted p-value is never below the one before: 0.06"
+    require(not matches(result, [0.03, 0.04, 0.06, 0.02]), hint)
+    require(not matches(result, [0.02, 0.03, 0.06, 0.06]), "return the adjusted p-values in the order of the input")
+    same(result, [0.03, 0.06, 0.06, 0.02], "0.01, 0.04, 0.03, 0.005 become 0.01 x 3, 0.03 x 2, 0.03 x 2, 0.005 x 4")
     capped = call(fn, np.array([0.9, 0.6, 0.7]), takes="p_values")
     same(capped, [1.0, 1.0, 1.0], "an adjusted p-value is at most 1")
     same(call(fn, np.array([0.02]), takes="p_values"), [0.02], "a single test needs no correction")

@@ -45,7 +45,10 @@ def check_prompt_mapper(fn: Callable[..., tuple[Tensor, Tensor]]) -> None:
     expected, expected_logits = reference_prompt_mapper(adapted, encoder, mixer, head)
     bare = mixer(encoder(adapted.transpose(1, 2)).flatten(1)).softmax(-1)
     require(not torch.allclose(token, bare), "a softmax is missing: apply one after the class encoder too")
-    same(token, expected, hint + "; the softmax after the class encoder is over the last axis")
+    over_channels = mixer(encoder(adapted.transpose(1, 2)).softmax(1).flatten(1)).softmax(-1)
+    mistake = "the softmax after the class encoder is over the last axis, the T values of a channel"
+    require(not torch.allclose(token, over_channels), mistake)
+    same(token, expected, hint)
     require(isinstance(logits, Tensor), "the second result must be a tensor, the class logits (B, N)")
     same(logits, expected_logits, "the logits are head(token), without a softmax (the loss applies it)")
     passed(fn, "prompt_mapper: (3, 6, 4) to tokens (3, 7) and logits (3, 2)")

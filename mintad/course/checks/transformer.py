@@ -75,13 +75,15 @@ def check_neighbour_mask(fn: Callable[..., Tensor]) -> None:
     require(result.shape == (20, 20), f"for 4 x 5 tokens the shape is (20, 20), not {tuple(result.shape)}")
     require(
         not result.diagonal().any(),
-        "a token may attend to itself here; True means *allowed*, so the diagonal must be False",
+        "your mask lets a token attend to itself; True means *allowed*, so the diagonal must be False",
     )
     expected = torch.ones(rows, columns, rows, columns, dtype=torch.bool)
     for r in range(rows):
         for c in range(columns):
             expected[r, c, max(0, r - 1) : r + 2, max(0, c - 1) : c + 2] = False
-    hint = "token 4 ends the first row and token 5 begins the second, far apart: compare rows and columns, not numbers"
+    hint = (
+        "token 4 ends the first row and token 5 begins the second: their columns are far apart, so attention is allowed"
+    )
     require(bool(result[4, 5]), hint)
     hint = "attention is allowed outside the square: where the row OR the column differs by more than size // 2"
     same(result.float(), expected.flatten(2).flatten(0, 1).float(), hint)
