@@ -25,7 +25,7 @@ def flipped(value: ArrayLike) -> np.ndarray:
 
 
 def coarse(scores: ArrayLike, levels: int) -> np.ndarray:
-    """Round scores to `levels` equal steps between their smallest and largest, which makes ties.
+    """Quantise scores to `levels` equal steps between their smallest and largest, which makes ties.
 
     Scores that were stored in a picture file with few grey values look like this.
     """
@@ -120,20 +120,24 @@ def choose_on_test(
     """
     labels, categories = np.asarray(labels), np.asarray(categories)
     rng = np.random.default_rng(seed)
-    aurocs = []
-    for name in np.unique(categories):
-        normal, anomalous = (np.flatnonzero((categories == name) & (labels == label)) for label in (0, 1))
-        gap = scores_Kn[:, anomalous, None] - scores_Kn[:, None, normal]
-        wins = (gap > 0) + 0.5 * (gap == 0)  # (K, anomalous, normal)
-        halves = []
-        for _ in range(splits):
-            first_a, first_n = _half(len(anomalous), rng), _half(len(normal), rng)
-            halves.append([wins[:, a][:, :, n].mean((1, 2)) for a, n in ((first_a, first_n), (~first_a, ~first_n))])
-        aurocs.append(halves)
-    first, second = np.moveaxis(np.array(aurocs), 2, 0)  # (categories, splits, K) each
+    masks = [categories == name for name in np.unique(categories)]
+    aurocs = np.stack([_half_aurocs(scores_Kn[:, mask], labels[mask], splits, rng) for mask in masks])
+    first, second = np.moveaxis(aurocs, 2, 0)  # (categories, splits, K) each
     best = first.argmax(-1) if each_category else np.broadcast_to(first.mean(0).argmax(-1), first.shape[:2])
     chosen, honest = (np.take_along_axis(half, best[..., None], -1)[..., 0].mean(0) for half in (first, second))
     return Choice(chosen=chosen, honest=honest, last=second[..., -1].mean(0))
+
+
+def _half_aurocs(scores_Kn: np.ndarray, labels: np.ndarray, splits: int, rng: np.random.Generator) -> np.ndarray:
+    """Return the AUROC of each model on both halves of one category's images, (splits, 2, K)."""
+    normal, anomalous = (np.flatnonzero(labels == label) for label in (0, 1))
+    gap = scores_Kn[:, anomalous, None] - scores_Kn[:, None, normal]
+    wins = (gap > 0) + 0.5 * (gap == 0)  # (K, anomalous, normal)
+    aurocs = []
+    for _ in range(splits):
+        rows, columns = _half(len(anomalous), rng), _half(len(normal), rng)
+        aurocs.append([wins[:, r][:, :, c].mean((1, 2)) for r, c in ((rows, columns), (~rows, ~columns))])
+    return np.array(aurocs)
 
 
 def _half(n: int, rng: np.random.Generator) -> np.ndarray:
