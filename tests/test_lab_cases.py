@@ -9,9 +9,11 @@ import pytest
 from PIL import Image
 
 from mintad.course.lab import cases
+from mintad.course.lab.one_run import results_table
 from mintad.plots.series import before_after, case_grid
-from mintad.report import paper, results_table
+from mintad.report import paper
 from mintad.scoring import auroc
+from mintad.scoring.metrics import RESULT_COLUMNS
 
 
 @pytest.fixture
@@ -49,8 +51,8 @@ def test_examples_are_median_and_worst_are_worst(scores):
     for row in cases.examples(scores):
         alike = scores[(scores["category"] == scores.loc[row, "category"]) & (scores["label"] == 1)]["pred_score"]
         assert scores.loc[row, "label"] == 1 and abs((alike < scores.loc[row, "pred_score"]).mean() - 0.5) < 0.25
-    shares, found = cases.wrong_pairs(scores), cases.worst(scores, 5)
-    assert shares[found].min() >= np.delete(shares, found).max()
+    shares, worst = cases.wrong_pairs(scores), cases.worst(scores, 5)
+    assert shares[worst].min() >= np.delete(shares, worst).max()
     perfect = scores.assign(pred_score=scores["label"].astype(float))
     assert cases.worst(perfect, 5) == []
 
@@ -97,19 +99,31 @@ def test_two_panels_share_axes_and_name_each_group_once():
     assert figure.layout.xaxis2.matches == "x" and figure.layout.yaxis2.matches == "y"
 
 
+def results(values, metrics=("image_auroc", "pixel_ap"), **columns):
+    """Return results with the same value of every metric in a category."""
+    rows = [(category, metric, value) for metric in metrics for category, value in values.items()]
+    table = pd.DataFrame(rows, columns=["category", "metric", "value"])
+    return table.assign(**{"method": "mint_ad", "setting": "unified", "seed": 0} | columns)[list(RESULT_COLUMNS)]
+
+
 def test_results_stand_beside_the_papers_where_it_has_them():
     values = {"mvtec/bottle": 0.9, "mvtec/screw": 0.8}
-    part = {"per_category": values, "mean": 0.85}
-    metrics = {"image": {"auroc": part}, "pixel": {"average_precision": part}}
-    table = results_table(metrics)
-    assert table.loc["mean", "image AUROC"] == 85.0
-    wanted = [100 * paper.value(1, "MINT-AD", name, "I-AUROC", "unified") for name in ("bottle", "screw")]
-    assert table["paper: image AUROC"].tolist() == pytest.approx([*wanted, np.mean(wanted)], abs=0.06)
+    run = pd.concat([results(values), results(dict.fromkeys(values, 0.1), method="padim")])
+    table = results_table(run)
+    assert table.loc["mean", "image AUROC"] == 85.0 and list(table.index) == [*values, "mean"]
+    printed = [100 * paper.value(1, "MINT-AD", name, "image_auroc", "unified") for name in ("bottle", "screw")]
+    assert table["paper: image AUROC"].tolist() == pytest.approx([*printed, np.mean(printed)], abs=0.06)
     assert "paper: pixel AP" in table
-    separate = results_table(metrics, setting="separate")
-    screw = 100 * paper.value(1, "MINT-AD", "screw", "I-AUROC", "separate")
-    assert separate.loc["mvtec/screw", "paper: image AUROC"] == pytest.approx(screw, abs=0.06)
-    assert "paper: pixel AP" not in separate, "Table 10 is unified only"
-    own = {"image": {"auroc": {"per_category": {"mini/gear": 0.7}}}, "pixel": None}
-    assert list(results_table(own)) == ["image AUROC"]
-    assert list(results_table(metrics, variant="query_pool")) == ["image AUROC", "pixel AP"]
+
+
+def test_the_separate_setting_has_the_papers_separate_numbers():
+    table = results_table(results({"mvtec/screw": 0.8}, setting="separate"), setting="separate")
+    screw = 100 * paper.value(1, "MINT-AD", "screw", "image_auroc", "separate")
+    assert table.loc["mvtec/screw", "paper: image AUROC"] == pytest.approx(screw, abs=0.06)
+    assert "paper: pixel AP" not in table, "Table 10 is unified only"
+
+
+def test_results_stand_alone_where_the_paper_has_none():
+    assert list(results_table(results({"mini/gear": 0.7}, ["image_auroc"]))) == ["image AUROC"]
+    query_pool = results({"mvtec/bottle": 0.9}, method="query_pool")
+    assert list(results_table(query_pool, variant="query_pool")) == ["image AUROC", "pixel AP"]

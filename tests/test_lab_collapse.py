@@ -26,7 +26,7 @@ def trained(data, *, floor=-10.0, reconstruct=True, **settings):
 
 def test_the_prior_alone_collapses_the_adapter(data):
     history = trained(data, reconstruct=False)
-    assert history["kept"].iloc[0] == 1 and history["kept"].iloc[-1] < 0.05
+    assert history["variance_kept"].iloc[0] == 1 and history["variance_kept"].iloc[-1] < 0.05
     assert history["prior"].iloc[-1] < history["prior"].iloc[0] - 1
     assert list(history["step"]) == [0, 50, 100, 150]
 
@@ -36,14 +36,14 @@ def test_a_floor_bounds_the_loss_but_not_the_collapse(data):
     assert history["log_variance"].min() >= -2
     least = 0.5 * (torch.log(torch.tensor(2 * torch.pi)).item() - 2)
     assert history["prior"].min() >= least - 1e-5
-    assert history["kept"].iloc[-1] < 0.1
+    assert history["variance_kept"].iloc[-1] < 0.1
 
 
 def test_reconstruction_decides_by_its_weight(data):
     held_open = trained(data, mse_reduction="token", prior_reduction="element")
-    assert held_open["kept"].iloc[-1] > 0.5 and held_open["mse"].iloc[-1] < 0.5 * held_open["mse"].iloc[0]
+    assert held_open["variance_kept"].iloc[-1] > 0.5 and held_open["mse"].iloc[-1] < 0.5 * held_open["mse"].iloc[0]
     overrun = trained(data, mse_reduction="element", prior_reduction="sum")
-    assert overrun["kept"].iloc[-1] < 0.2 * held_open["kept"].iloc[-1]
+    assert overrun["variance_kept"].iloc[-1] < 0.2 * held_open["variance_kept"].iloc[-1]
 
 
 def test_training_repeats_and_depends_on_the_seed(data):

@@ -1,4 +1,4 @@
-"""From a folder of images to a detector: the example, its faults, made defects, and what a threshold promises."""
+"""From a folder of images to a detector: the example, its faults, synthetic defects, and the threshold's guarantee."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def test_the_example_is_a_data_set_with_images_of_its_own(example):
     records = load_folder(example / "parts")
     assert set(records["category"]) == set(own_data.PRODUCTS) and (records["split"] == "train").sum() == 6
     assert len(list((example / "new").iterdir())) == 10
-    known = {path.read_bytes() for path in (example / "parts").rglob("*.png")}
-    assert not known & {path.read_bytes() for path in (example / "new").iterdir()}, "new images must be new"
+    contents = {path.read_bytes() for path in (example / "parts").rglob("*.png")}
+    assert not contents & {path.read_bytes() for path in (example / "new").iterdir()}, "new images must be new"
     assert own_data.example_folder(example) == example
 
 
-def test_both_faults_are_found_and_cured(example):
-    faults = own_data.spoil(example / "parts")
+def test_both_faults_are_found_and_can_be_removed(example):
+    faults = own_data.add_faults(example / "parts")
     report = check(example / "parts", "folder", progress=False)
     assert [problem.path for problem in report.of("error")] == [str(faults[0])]
     assert [problem.path for problem in report.of("warning")] == [str(faults[1])]
@@ -49,10 +49,10 @@ def test_folders_of_the_user_are_taken_from_there(example, tmp_path, monkeypatch
 def test_pasting_changes_the_marked_square_alone():
     rng = np.random.default_rng(0)
     image, source = (np.full((40, 30, 3), value, np.uint8) for value in (10, 200))
-    made, mask = own_data.paste(image, source, 8, rng)
-    assert mask.sum() == 64 and (made[mask] == 200).all() and (made[~mask] == 10).all() and (image == 10).all()
-    unchanged, none = own_data.paste(image, source, 0, rng)
-    assert (unchanged == image).all() and not none.any()
+    pasted, mask = own_data.paste(image, source, 8, rng)
+    assert mask.sum() == 64 and (pasted[mask] == 200).all() and (pasted[~mask] == 10).all() and (image == 10).all()
+    unchanged, empty = own_data.paste(image, source, 0, rng)
+    assert (unchanged == image).all() and not empty.any()
 
 
 def test_the_band_of_false_alarms_is_what_thresholds_do():
@@ -60,8 +60,8 @@ def test_the_band_of_false_alarms_is_what_thresholds_do():
     for n in (10, 40):
         rates = []
         for _ in range(4000):
-            value = fit_threshold(rng.random(n), 0.95)["value"]
-            rates.append(1 - value)  # uniform scores: the share above the value
+            threshold = fit_threshold(rng.random(n), 0.95)
+            rates.append(1 - threshold.value)  # uniform scores: the share above the threshold
         low, mean, high = own_data.false_alarms(n, 0.95)
         assert np.mean(rates) == pytest.approx(mean, rel=0.06)
         assert np.quantile(rates, 0.95) == pytest.approx(high, rel=0.06)
@@ -72,4 +72,4 @@ def test_the_band_of_false_alarms_is_what_thresholds_do():
 
 def test_the_title_compares_the_fewest_images_with_the_most():
     title = own_data.size_figure({5: 0.75, 2: 0.5, 30: 0.9}).layout.title.text
-    assert title == "PaDiM: 0.500 from 2 images a category, 0.900 from 30"
+    assert title == "PaDiM: 0.500 from 2 images per category, 0.900 from 30"

@@ -1,11 +1,11 @@
-"""Watching a training must not change it, and must be done once."""
+"""Scoring the test images during training must not change the training, and must be done once."""
 
 import numpy as np
 import pytest
 
 from mintad.config import preset
 from mintad.course.lab.peeking import scores_by_step
-from mintad.runs.shared import shared_model
+from mintad.runs.shared import shared_model, shared_model_dir
 
 DATA = {"categories": ["gear", "button"], "n_train": 6, "n_test_good": 2, "n_test_defect": 1, "size": 64}
 SMALL = preset("lesson").override(
@@ -27,16 +27,17 @@ SMALL = preset("lesson").override(
 
 
 @pytest.mark.parametrize("variant", ["mint_ad", "label_prompt"])
-def test_the_last_scores_are_those_of_the_lesson(tmp_path, monkeypatch, capsys, variant):
+def test_the_last_scores_are_those_of_the_shared_model(tmp_path, monkeypatch, capsys, variant):
     monkeypatch.setenv("MINTAD_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("MINTAD_CACHE", str(tmp_path / "cache"))
     config = SMALL.override(**{"model.variant": variant})
-    watched = scores_by_step(config, every=2)
-    assert watched.steps.tolist() == [0, 2, 4, 5] and watched.scores.shape == (4, 14)
-    assert "watched" in capsys.readouterr().out
+    by_step = scores_by_step(config, every=2)
+    assert by_step.steps.tolist() == [0, 2, 4, 5] and by_step.scores.shape == (4, 14)
+    (file,) = (tmp_path / "runs").glob("*.npz")
+    assert file.name in capsys.readouterr().out and file.name.startswith(shared_model_dir(config).name)
     scores = shared_model(config).run.scores()["pred_score"]
-    np.testing.assert_allclose(watched.scores[-1], scores, rtol=1e-5)
-    assert not np.allclose(watched.scores[0], watched.scores[1])
+    np.testing.assert_allclose(by_step.scores[-1], scores, rtol=1e-5)
+    assert not np.allclose(by_step.scores[0], by_step.scores[1])
     capsys.readouterr()
     again = scores_by_step(config, every=2)
-    assert np.array_equal(again.scores, watched.scores) and capsys.readouterr().out == ""
+    assert np.array_equal(again.scores, by_step.scores) and capsys.readouterr().out == ""

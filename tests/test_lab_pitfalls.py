@@ -1,4 +1,4 @@
-"""The traps must be the traps: what each does by mistake, and only that."""
+"""Each pitfall does the mistake that it stands for, and nothing else."""
 
 import numpy as np
 import pytest
@@ -32,10 +32,10 @@ def test_ties_bound_the_definition():
     lost, half, won = ties_either_way(scores, labels)
     assert half == pytest.approx(roc_auc_score(labels, scores)) and lost < half - 0.03 and won > half + 0.03
     order = np.argsort(labels, kind="stable")  # normal first: a stable sort from the top then ranks them first
-    for direction, wanted in ((order, lost), (order[::-1], won)):
+    for direction, expected in ((order, lost), (order[::-1], won)):
         ranked = labels[direction][np.argsort(-scores[direction], kind="stable")]
         above = np.cumsum(ranked)[~ranked] / ranked.sum()
-        assert above.mean() == pytest.approx(wanted)
+        assert above.mean() == pytest.approx(expected)
 
 
 def test_coarse_scores_keep_their_order_and_constant_ones_do_not_break():
@@ -48,11 +48,12 @@ def test_masks_shrink_in_four_ways():
     masks = np.zeros((3, 32, 32), dtype=bool)
     masks[0, 0, 0] = masks[1, 4:20, 4:20] = True
     masks[2, 10:12, 10:13] = True
-    found = {how: shrink_masks(masks, 8, how) for how in SHRINK}
-    assert all(one.shape == (3, 8, 8) and one.dtype == bool for one in found.values())
-    assert found["any pixel"][0].sum() == 1 and not found["nearest"][0].any() and not found["bilinear > 0.5"][0].any()
-    assert all(one[1, 1:5, 1:5].all() and one[1].sum() == 16 for one in found.values())
-    areas = {how: one.sum() for how, one in found.items()}
+    shrunk = {how: shrink_masks(masks, 8, how) for how in SHRINK}
+    assert all(small.shape == (3, 8, 8) and small.dtype == bool for small in shrunk.values())
+    assert shrunk["any pixel"][0].sum() == 1
+    assert not shrunk["nearest"][0].any() and not shrunk["bilinear > 0.5"][0].any()
+    assert all(small[1, 1:5, 1:5].all() and small[1].sum() == 16 for small in shrunk.values())
+    areas = {how: small.sum() for how, small in shrunk.items()}
     assert areas["bilinear > 0.5"] <= areas["bilinear > 0"] <= areas["any pixel"]
     with pytest.raises(ValueError, match="lanczos"):
         shrink_masks(masks, 8, "lanczos")
@@ -74,18 +75,18 @@ def test_choosing_on_test_is_optimistic_and_not_better():
     rng = np.random.default_rng(3)
     labels, categories = np.tile(np.repeat([0, 1], [10, 20]), 6), np.repeat(list("abcdef"), 30)
     scores = 1.0 * labels + rng.normal(size=(16, 180))  # sixteen equally good models
-    one, each = (choose_on_test(scores, labels, categories, each_category=how) for how in (False, True))
-    assert one.chosen.shape == one.honest.shape == one.last.shape == (200,)
-    assert one.chosen.mean() - one.honest.mean() > 0.02
-    assert each.chosen.mean() - each.honest.mean() > one.chosen.mean() - one.honest.mean() + 0.02
+    overall, each = (choose_on_test(scores, labels, categories, each_category=how) for how in (False, True))
+    assert overall.chosen.shape == overall.honest.shape == overall.last.shape == (200,)
+    assert overall.chosen.mean() - overall.honest.mean() > 0.02
+    assert each.chosen.mean() - each.honest.mean() > overall.chosen.mean() - overall.honest.mean() + 0.02
     alone = choose_on_test(scores[-1:], labels, categories)
-    assert np.array_equal(alone.honest, alone.last) and np.array_equal(one.last, alone.last)
+    assert np.array_equal(alone.honest, alone.last) and np.array_equal(overall.last, alone.last)
 
 
 def test_halves_together_are_the_whole():
     rng = np.random.default_rng(4)
     labels, categories = np.repeat([0, 1], 20), np.repeat("a", 40)
     scores = (labels + rng.normal(size=40))[None]
-    found = choose_on_test(scores, labels, categories, splits=400)
-    assert found.chosen.mean() == pytest.approx(auroc(scores[0], labels), abs=0.01)
-    assert found.last.mean() == pytest.approx(auroc(scores[0], labels), abs=0.01)
+    choice = choose_on_test(scores, labels, categories, splits=400)
+    assert choice.chosen.mean() == pytest.approx(auroc(scores[0], labels), abs=0.01)
+    assert choice.last.mean() == pytest.approx(auroc(scores[0], labels), abs=0.01)

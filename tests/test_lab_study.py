@@ -64,7 +64,7 @@ def test_the_bootstrap_takes_the_runs_of_the_least_common_seed(two):
     chosen = select_runs(read_runs([folder]), 4)
     value, drawn = study.image_draws(chosen, (OURS, BASE), draws=50, seed=0)
     for method, table in tables.items():
-        groups = [auroc(one["pred_score"], one["label"]) for _, one in table.groupby("category")]
+        groups = [auroc(part["pred_score"], part["label"]) for _, part in table.groupby("category")]
         assert value[method] == pytest.approx(np.mean(groups)) and drawn[method].shape == (50,)
     write_scores(folder / "uniad-0", np.random.default_rng(1), 1.0, images="other")
     with pytest.raises(DataError, match="not tested on the same images"):

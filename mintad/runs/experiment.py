@@ -11,22 +11,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 import yaml
 
 import mintad
 from mintad.config import Config
 from mintad.config import preset as named
-from mintad.data.records import category_keys
 from mintad.errors import ConfigError, TrainingError, nearest
 from mintad.model import require_variant
 from mintad.runs.directory import Run
-from mintad.runs.prepare import prepare_data
 from mintad.runs.separate import FOLDER, train_separate
-from mintad.runs.shared import TrainedRun, runs_dir, shared_model_dir, train_shared
-from mintad.runs.train import train_run, trained_model
-from mintad.training.device import pick_device
+from mintad.runs.shared import runs_dir, shared_model_dir, train_shared
+from mintad.runs.train import train_run
 
 SETTINGS = ("unified", "separate")
 """Table 1: one model for all categories, or one a category."""
@@ -155,51 +150,3 @@ def setting_of(folder: Path) -> str | None:
     if (folder / FOLDER).exists():
         return "separate"
     return "unified" if (folder / "checkpoints").exists() else None
-
-
-def models_of(run: Run) -> dict[str, Run]:
-    """The run of every model in a finished training: itself if unified, one a category if separate."""
-    if setting_of(run.path) != "separate":
-        return {"all categories": run}
-    return {key: Run(run.path / FOLDER / key.replace("/", "__")) for key in run.read("classes")}
-
-
-def image_features(run: Run) -> tuple[np.ndarray, np.ndarray, list[str], np.ndarray]:
-    """Features of every test image before and after reconstruction: means over tokens, each channel in units of its
-    deviation over the test images, in either setting.
-
-    Returns:
-        before (n, F), after (n, F), the images' "dataset/category" and their labels (n,), 1 for anomalous.
-    """
-    parts = [_features_of(open_run(one)) for one in models_of(run).values()]
-    before_nF, after_nF, keys, labels = (np.concatenate(part) for part in zip(*parts, strict=True))
-    deviation_F = before_nF.std(axis=0)
-    deviation_F[deviation_F < 1e-6] = 1.0
-    return before_nF / deviation_F, after_nF / deviation_F, list(keys), labels
-
-
-@torch.no_grad()
-def _features_of(opened: TrainedRun) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    rows, model, prepared = opened.rows(split="test"), opened.model, opened.prepared
-    before, after = [], []
-    for part in np.array_split(rows, max(1, len(rows) // 64)):
-        labels_B = torch.as_tensor(prepared.labels(part)) if model.needs_labels else None
-        output = model(opened.features.gather(part), labels_B=labels_B)
-        for kept, tokens_BLF in ((before, output.target), (after, output.reconstruction)):
-            kept.append(tokens_BLF.mean(dim=1) * model.standardise.std_F + model.standardise.mean_F)
-    records = prepared.records.iloc[rows]
-    keys, labels = category_keys(records).to_numpy(), records["label"].to_numpy()
-    return torch.cat(before).numpy(), torch.cat(after).numpy(), keys, labels
-
-
-def open_run(run: Run) -> TrainedRun:
-    """A finished unified run with its data and its model, which stands on the CPU in evaluation mode.
-
-    Raises:
-        MintadError: the run is not finished, or is a separate one.
-    """
-    if setting_of(run.path) == "separate":
-        raise TrainingError(f"{run.path} holds one model a category; open one of its folders in {FOLDER}/")
-    config = run.config()
-    prepared = prepare_data(config, progress=False)
-    return TrainedRun(run, config, prepared, trained_model(run, prepared.backbone, pick_device("cpu")))

@@ -32,16 +32,16 @@ WRONG = {
         lambda classes, layers, tokens, width: classes * layers * width,
     ],
     "queries.pull": [
-        lambda told, own, mean_told, mean_own: float((told - own).norm() / (mean_told - mean_own).norm()),
-        lambda told, own, mean_told, mean_own: float(
-            ((told - own) * (mean_own - mean_told)).sum() / (mean_told - mean_own).square().sum()
+        lambda given, true, mean_given, mean_true: float((given - true).norm() / (mean_given - mean_true).norm()),
+        lambda given, true, mean_given, mean_true: float(
+            ((given - true) * (mean_true - mean_given)).sum() / (mean_given - mean_true).square().sum()
         ),
-        lambda told, own, mean_told, mean_own: float(
-            F.cosine_similarity((told - own).flatten(), (mean_told - mean_own).flatten(), dim=0)
+        lambda given, true, mean_given, mean_true: float(
+            F.cosine_similarity((given - true).flatten(), (mean_given - mean_true).flatten(), dim=0)
         ),
-        lambda told, own, mean_told, mean_own: float(((told - own) * (mean_told - mean_own)).sum()),
-        lambda told, own, mean_told, mean_own: float(
-            ((told - mean_own) * (mean_told - mean_own)).sum() / (mean_told - mean_own).square().sum()
+        lambda given, true, mean_given, mean_true: float(((given - true) * (mean_given - mean_true)).sum()),
+        lambda given, true, mean_given, mean_true: float(
+            ((given - mean_true) * (mean_given - mean_true)).sum() / (mean_given - mean_true).square().sum()
         ),
     ],
 }

@@ -1,8 +1,8 @@
-"""Checks of the notebooks' exercises, one module a notebook.
+"""Checks of the notebooks' exercises, one module per notebook.
 
-A module holds, for each exercise, ``check_NAME(fn)``, which takes the student's function and tests one property, and
-``reference_NAME``, which stands in until the exercise is solved. A check prints one line when it passes and raises
-`CheckFailed` with a hint when it does not.
+For each exercise a module holds ``check_NAME(fn)``, which tests the student's function, and ``reference_NAME``, which
+is tested instead until the exercise is solved. A check prints one line when it passes. Otherwise it raises
+`CheckFailed` with a hint about the first fault.
 """
 
 from mintad.course.checks.grading import CheckFailed

@@ -1,4 +1,4 @@
-"""What all checks share: calling a student's function, comparing what it returns, and saying so."""
+"""Helpers of all checks: call the student's function, compare its result, print that the check passed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 
 class CheckFailed(AssertionError):
-    """An exercise's function does not do what it should; the message says what to look at."""
+    """Raised when a student's function does not do what the exercise asks; the message is a hint."""
 
     def __init__(self, hint: str) -> None:
         super().__init__(f"✗ {hint}")
@@ -24,35 +24,71 @@ def require(condition: bool, hint: str) -> None:
 
 
 def call(fn: Callable[..., Any], *arguments: Any, takes: str) -> Any:
-    """The function's result; `takes` names its arguments in the message if it cannot be called like that."""
+    """Call the function and return its result.
+
+    Args:
+        fn: the student's function.
+        arguments: what it is called with.
+        takes: names of these arguments, for the message.
+
+    Raises:
+        CheckFailed: the function raises an error or returns None.
+    """
     try:
         result = fn(*arguments)
     except Exception as error:
         name = getattr(fn, "__name__", "the function")
         raise CheckFailed(f"{name}({takes}) raised {type(error).__name__}: {error}") from error
-    require(result is not None, f"the function returned None; does it end with a return? It takes ({takes}).")
+    require(result is not None, f"the function returned None; end it with a return statement. It takes ({takes}).")
     return result
 
 
 def number(result: Any) -> float:
-    """The result as a float; raises unless it is a single number."""
-    require(np.ndim(result) == 0 and isinstance(result, int | float | np.number), "return one number")
+    """Return the result as a float.
+
+    Raises:
+        CheckFailed: it is not a single number.
+    """
+    require(np.ndim(result) == 0 and isinstance(result, int | float | np.number), "return a single number")
     return float(result)
 
 
-def same(got: Any, wanted: ArrayLike | torch.Tensor, hint: str, *, tolerance: float = 1e-5) -> None:
-    """Raise unless `got` has the shape and, within the tolerance (relative and absolute), the values of `wanted`."""
+def same(result: Any, expected: ArrayLike | torch.Tensor, hint: str, *, tolerance: float = 1e-5) -> None:
+    """Compare a result with what was expected.
+
+    Args:
+        result: what the student's function returned.
+        expected: the right values.
+        hint: what to look at if the values differ.
+        tolerance: relative and absolute.
+
+    Raises:
+        CheckFailed: the shapes or the values differ, or the result is not an array of finite numbers.
+    """
     try:
-        found = got.detach().numpy() if isinstance(got, torch.Tensor) else np.asarray(got, dtype=float)
+        values = _to_numpy(result)
     except (TypeError, ValueError):
-        raise CheckFailed(f"the result is no array of numbers but a {type(got).__name__}; {hint}") from None
-    expected = wanted.detach().numpy() if isinstance(wanted, torch.Tensor) else np.asarray(wanted, dtype=float)
-    require(found.shape == expected.shape, f"the result has shape {found.shape}, expected {expected.shape}; {hint}")
-    require(bool(np.isfinite(found).all()), f"the result holds values that are not finite; {hint}")
-    require(np.allclose(found, expected, rtol=tolerance, atol=tolerance), hint)
+        raise CheckFailed(f"the result is a {type(result).__name__}, not an array of numbers; {hint}") from None
+    right = _to_numpy(expected)
+    require(values.shape == right.shape, f"the result has shape {values.shape}, expected {right.shape}; {hint}")
+    require(bool(np.isfinite(values).all()), f"the result holds values that are not finite (NaN or infinity); {hint}")
+    require(np.allclose(values, right, rtol=tolerance, atol=tolerance), hint)
+
+
+def matches(result: Any, values: ArrayLike, *, tolerance: float = 1e-5) -> bool:
+    """Test whether a result has these values, to recognise a typical mistake; False where it is not an array."""
+    try:
+        numbers = _to_numpy(result)
+    except (TypeError, ValueError):
+        return False
+    return numbers.shape == np.shape(values) and np.allclose(numbers, values, rtol=tolerance, atol=tolerance)
 
 
 def passed(fn: Callable[..., Any], message: str) -> None:
     """Print that the check passed, and whether it was the student's function or the reference."""
-    ours = getattr(fn, "__name__", "").startswith("reference_")
-    print(f"○ not solved yet; the reference passes: {message}" if ours else f"✓ {message}")
+    is_reference = getattr(fn, "__name__", "").startswith("reference_")
+    print(f"○ not solved yet; the reference passes: {message}" if is_reference else f"✓ {message}")
+
+
+def _to_numpy(values: Any) -> np.ndarray:
+    return values.detach().numpy() if isinstance(values, torch.Tensor) else np.asarray(values, dtype=float)

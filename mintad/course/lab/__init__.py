@@ -1,12 +1,19 @@
-"""What single notebooks experiment with; each module isolates one mechanism, and nothing else in the package needs it.
+"""What single notebooks experiment with: each module isolates one mechanism, and the library needs none of them.
 
-| notebook | modules |
-|---|---|
-| 04 | `copying`: how much of a defect is repeated; `bare_attention`: the least network with attention |
-| 05 | `told`: a model told a class, right or wrong; `guests`: tokens of one category in an image of another |
-| 06 | `tokens`: what class tokens hold |
-| 08 | `collapse`: an adapter under the prior loss alone |
-| 09 | `traps`: what evaluation must not do; `watching`: test scores while training goes on |
-| 10 | `cases`: which test images to look at |
-| 11 | `own_data`: from a folder of images to a detector |
+| module | notebooks | what it shows |
+|---|---|---|
+| `identity_shortcut` | 04 | how much of a defect a reconstruction repeats |
+| `bare_attention` | 04 | the smallest network with attention |
+| `transplants` | 04, 05 | normal tokens of one category in an image of another |
+| `assumed_class` | 05 | a model given a class, right or wrong |
+| `tokens` | 06 | what class tokens hold |
+| `collapse` | 08 | an adapter under the prior loss alone |
+| `peeking` | 09 | test scores during training |
+| `pitfalls` | 09 | what an evaluation must not do |
+| `trained_runs` | 10 | models and image features of a finished run |
+| `one_run` | 10 | a run's results beside the paper's |
+| `cases` | 10 | which test images to look at |
+| `padim_settings` | 10 | PaDiM in Table 1's settings |
+| `own_data` | 11 | from a folder of images to a detector |
+| `study` | 12 | runs to compare, intervals over images and seeds |
 """

@@ -1,7 +1,7 @@
-"""The barest network with attention: adapter, one attention layer, output (notebook 04).
+"""The smallest network with attention: adapter, one attention layer, output (notebook 04).
 
-It isolates who asks (the token, or a learned query), what the mask hides, and what a residual path lets through; the
-layers of `mintad.model.transformer` combine all three.
+It isolates three things that the layers of `mintad.model.transformer` combine: what the query is (the token itself or a
+learned vector), what the mask hides, and what a residual path lets through.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ class BareAttention(nn.Module):
     Args:
         channels: F.
         grid: H, W of the tokens.
-        learned_query: ask with a learned vector for each position instead of the token.
+        learned_query: take a learned vector for each position as the query, instead of the token.
         mask_size: side of the neighbour mask, 0 for none.
-        residual: add the asking token to what attention gives.
+        residual: add the token to the output of attention.
         width: D.
         heads: attention heads.
     """
@@ -45,8 +45,9 @@ class BareAttention(nn.Module):
         self.residual = residual
 
     def forward(self, feat_BLF: Tensor) -> Tensor:
+        """Return the reconstruction (B, L, F) of tokens (B, L, F)."""
         x_BLD = self.adapter(feat_BLF)
         position_LD = self.position()
-        asking_BLD = x_BLD if self.query is None else self.query.expand_as(x_BLD)
-        attended_BLD = self.attention(asking_BLD + position_LD, x_BLD + position_LD, x_BLD, self.mask_LL)
+        query_BLD = x_BLD if self.query is None else self.query.expand_as(x_BLD)
+        attended_BLD = self.attention(query_BLD + position_LD, x_BLD + position_LD, x_BLD, self.mask_LL)
         return self.output(attended_BLD + x_BLD if self.residual else attended_BLD)

@@ -1,4 +1,4 @@
-"""Which test images to look at (Figs 8 to 10): a fair example of every category, and the worst cases."""
+"""Which test images to look at (Figs 8 to 10): a typical example of every category, and the worst cases."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ from mintad.data.records import category_keys
 from mintad.plots.series import before_after, case_grid
 
 SIDE = 160
-"""Pixels of an image, a mask or a map in a figure of cases."""
+"""Side of an image, a mask or a map in a figure of cases, in pixels."""
 
 
 def examples(scores: pd.DataFrame) -> list[int]:
-    """One anomalous test image a category, of median score: neither the best nor the worst; positions in `scores`.
+    """Choose one anomalous test image per category, the one of median score: neither the best nor the worst.
 
     Args:
         scores: test rows with dataset, category, label, pred_score.
+
+    Returns:
+        Positions in `scores`.
     """
     chosen = []
     keys, label, score = category_keys(scores).to_numpy(), scores["label"].to_numpy(), scores["pred_score"].to_numpy()
@@ -37,8 +40,10 @@ def examples(scores: pd.DataFrame) -> list[int]:
 
 
 def wrong_pairs(scores: pd.DataFrame) -> np.ndarray:
-    """For each test image the share of its category's images of the *other* kind that it is ranked wrongly against;
-    a tie counts half. The mean over a category's anomalous images, and over its normal ones, is 1 - AUROC.
+    """Return, for each test image, the share of the images of the *other* kind that it is ranked wrongly against.
+
+    Only images of its own category count, and a tie counts half. The mean over a category's anomalous images is
+    1 - AUROC, and so is the mean over its normal ones.
 
     Args:
         scores: test rows with dataset, category, label, pred_score.
@@ -49,7 +54,7 @@ def wrong_pairs(scores: pd.DataFrame) -> np.ndarray:
     shares = np.full(len(scores), np.nan)
     keys, label, score = category_keys(scores).to_numpy(), scores["label"].to_numpy(), scores["pred_score"].to_numpy()
     for key in set(keys):
-        normal, anomalous = (np.flatnonzero((keys == key) & (label == kind)) for kind in (0, 1))
+        normal, anomalous = (np.flatnonzero((keys == key) & (label == value)) for value in (0, 1))
         if not len(normal) or not len(anomalous):
             continue
         gap = score[anomalous][:, None] - score[normal]
@@ -59,14 +64,14 @@ def wrong_pairs(scores: pd.DataFrame) -> np.ndarray:
 
 
 def worst(scores: pd.DataFrame, n: int) -> list[int]:
-    """Positions of the n images with the most `wrong_pairs`, the worst first; those with none are left out."""
+    """Return the positions of the n images with the most `wrong_pairs`, worst first, without those that have none."""
     shares = np.nan_to_num(wrong_pairs(scores))
     order = np.argsort(-shares, kind="stable")[:n]
     return [int(row) for row in order if shares[row] > 0]
 
 
 def peaks_on_mask(scores: pd.DataFrame, maps_nHW: np.ndarray) -> np.ndarray:
-    """Whether the highest value of each image's map, interpolated, lies on its ground truth; False without a mask.
+    """Test whether the highest value of each image's map, interpolated, lies on its ground truth; False without a mask.
 
     Args:
         scores: test rows with `masks`.
@@ -79,7 +84,10 @@ def peaks_on_mask(scores: pd.DataFrame, maps_nHW: np.ndarray) -> np.ndarray:
 
 
 def mask_share(scores: pd.DataFrame) -> np.ndarray:
-    """Share of each image that its ground truth covers, 0 without a mask: how often a random place would hit it."""
+    """Return the share of each image that its ground truth covers, 0 without a mask.
+
+    That is how often a random place would hit it.
+    """
     shares = np.zeros(len(scores))
     for row, mask in _masks(scores):
         shares[row] = mask.mean()
@@ -101,42 +109,44 @@ def case_figure(
     per_row: int = 2,
     value_range: tuple[float, float] | None = None,
 ) -> go.Figure:
-    """Image, ground truth and anomaly map of some test images, as in Figs 8 to 10.
+    """Draw image, ground truth and anomaly map of some test images, as in Figs 8 to 10.
 
     Args:
         scores: test rows with category, defect, label, image, masks, pred_score.
         maps_nHW: grid maps in the same order.
         rows: positions in both.
-        title: states what is to be seen.
+        title: title of the figure.
         per_row: cases side by side.
-        value_range: of the colours; None for the 1st and 99th percentile of *all* maps, so that figures compare. (A
-            few glaring defects score far above the rest and would leave it dark.)
+        value_range: range of the colours; None for the 1st and 99th percentile of *all* maps, so that figures can be
+            compared. (With the maximum, a few obvious defects would leave all the other maps dark.)
     """
     low, high = np.percentile(maps_nHW, (1, 99))
     colours = value_range or (float(low), float(high))
     cases = {}
     for row in rows:
-        one = scores.iloc[row]
-        image = np.asarray(read_image(one["image"]).resize((SIDE, SIDE), Image.Resampling.BILINEAR))
-        mask = resize_mask(read_mask(one["masks"]), (SIDE, SIDE)) if one["masks"] else None
+        case = scores.iloc[row]
+        image = np.asarray(read_image(case["image"]).resize((SIDE, SIDE), Image.Resampling.BILINEAR))
+        mask = resize_mask(read_mask(case["masks"]), (SIDE, SIDE)) if case["masks"] else None
         heat = plots.overlay(image, plots.resize_map(maps_nHW[row], (SIDE, SIDE)), colours)
-        name = f"{one['category']} · {one['defect']} · score {one['pred_score']:.3g}"
-        cases[f"{name} · no. {row}"] = (image, mask if one["label"] else np.zeros((SIDE, SIDE), dtype=bool), heat)
+        name = f"{case['category']} · {case['defect']} · score {case['pred_score']:.3g}"
+        cases[f"{name} · no. {row}"] = (image, mask if case["label"] else np.zeros((SIDE, SIDE), dtype=bool), heat)
     return case_grid(cases, title=title, per_row=per_row)
 
 
 def reconstruction_figure(
     before_nF: np.ndarray, after_nF: np.ndarray, classes: Sequence[str], labels: Sequence[int], *, seed: int = 0
 ) -> go.Figure:
-    """t-SNE of image features before and after reconstruction (Fig. 4a, b), both in one embedding, so that places and
-    distances of the two panels compare. The title says, measured in feature space, how far classes stand apart and how
-    far out anomalous images lie.
+    """Draw a t-SNE of image features before and after reconstruction (Fig. 4a, b).
+
+    Both are in one embedding, so that positions and distances in the two panels can be compared. The title says,
+    measured in feature space, how far classes are apart and how far out anomalous images lie.
 
     Args:
         before_nF: features of n images, each the mean over its tokens.
-        after_nF: of their reconstructions.
-        classes, labels: of the images; label 1 is anomalous.
-        seed: of the embedding.
+        after_nF: features of their reconstructions.
+        classes: (n,) class names.
+        labels: (n,) 1 for anomalous.
+        seed: seed of the embedding.
     """
     from sklearn.manifold import TSNE  # here, because it takes a second to import
 
@@ -144,18 +154,22 @@ def reconstruction_figure(
     perplexity = min(30.0, (len(joint) - 1) / 3)
     with threadpool_limits(1):  # so few points: threads would only wait for each other
         points = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(joint)
-    parts = (before_nF, after_nF)
-    apart, out = ([fn(part, classes, labels) for part in parts] for fn in (class_separation, distance_ratio))
+    apart, ratio = (
+        [measure(features, classes, labels) for features in (before_nF, after_nF)]
+        for measure in (class_separation, distance_ratio)
+    )
     title = (
-        f"Classes stand {apart[0]:.1f} spreads apart before and {apart[1]:.1f} after; "
-        f"anomalous images lie {out[0]:.2f} and {out[1]:.2f} times as far out as normal ones"
+        f"Classes are {apart[0]:.1f} spreads apart before and {apart[1]:.1f} after; "
+        f"anomalous images lie {ratio[0]:.2f} and {ratio[1]:.2f} times as far out as normal ones"
     )
     return before_after(*np.split(points, 2), classes, labels, title=title)
 
 
 def class_separation(features_nF: np.ndarray, classes: Sequence[str], labels: Sequence[int]) -> float:
-    """Mean distance between the classes' normal means, in units of the mean distance of a normal image from its own
-    class's mean; NaN for a single class."""
+    """Measure the mean distance between the means of the classes' normal images; NaN for a single class.
+
+    The unit is the spread, the mean distance of a normal image from the mean of its own class.
+    """
     names = np.where(np.asarray(labels) == 0, np.asarray(classes, dtype=object), "")
     groups = [features_nF[names == name] for name in sorted(set(names) - {""})]
     means = np.stack([group.mean(axis=0) for group in groups])
@@ -167,15 +181,19 @@ def class_separation(features_nF: np.ndarray, classes: Sequence[str], labels: Se
 
 
 def distance_ratio(features_nF: np.ndarray, classes: Sequence[str], labels: Sequence[int]) -> float:
-    """Median distance of anomalous images from the mean of their class's normal ones, over that of the normal ones;
-    the mean over classes that have both kinds. 1: anomalies lie where normal images lie."""
-    names, kinds, ratios = np.asarray(classes), np.asarray(labels), []
+    """Measure how much farther anomalous images lie from the mean of their class's normal images than normal ones do.
+
+    The ratio of the median distances, averaged over the classes that have both kinds. 1 means that anomalous images lie
+    where normal images lie.
+    """
+    names, labels, ratios = np.asarray(classes), np.asarray(labels), []
     for name in sorted(set(names)):
-        normal, anomalous = (features_nF[(names == name) & (kinds == kind)] for kind in (0, 1))
+        normal, anomalous = (features_nF[(names == name) & (labels == value)] for value in (0, 1))
         if len(normal) < 2 or not len(anomalous):
             continue
-        # a normal image is measured from the mean of the others: its own part in the mean would draw the mean near
-        others = (normal.sum(axis=0) - normal) / (len(normal) - 1)
-        own = np.median(np.linalg.norm(normal - others, axis=1))
-        ratios.append(np.median(np.linalg.norm(anomalous - normal.mean(axis=0), axis=1)) / max(own, 1e-12))
+        # measure a normal image from the mean of the others, because its own part would pull the mean towards it
+        mean_of_others = (normal.sum(axis=0) - normal) / (len(normal) - 1)
+        normal_distance = np.median(np.linalg.norm(normal - mean_of_others, axis=1))
+        anomalous_distance = np.median(np.linalg.norm(anomalous - normal.mean(axis=0), axis=1))
+        ratios.append(anomalous_distance / max(normal_distance, 1e-12))
     return float(np.mean(ratios)) if ratios else float("nan")

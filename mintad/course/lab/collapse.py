@@ -1,4 +1,4 @@
-"""What the prior loss alone would pay for: the smallest model that has an adapter and a prior (notebook 08; §3.4).
+"""What the prior loss alone rewards, in the smallest model that has an adapter and a prior (notebook 08; §3.4).
 
 Letters: n images, L tokens, F channels of the features, D of the adapted features, N classes.
 """
@@ -16,8 +16,10 @@ from mintad.model.reconstruction import Output
 
 
 class AdapterAndPrior(nn.Module):
-    """MINT-AD without everything between adapter and output: a linear adapter, a linear reconstruction of each token by
-    itself, and the paper's distribution decoder over a query that is learned freely for each class and position.
+    """MINT-AD without everything between adapter and output.
+
+    It has a linear adapter, a linear reconstruction of each token by itself, and the paper's distribution decoder over
+    a query that is learned freely for each class and position.
 
     Args:
         classes: N.
@@ -35,7 +37,7 @@ class AdapterAndPrior(nn.Module):
         self.output = nn.Linear(width, channels)
 
     def forward(self, feat_BLF: Tensor, labels_B: Tensor) -> Output:
-        """Reconstruction, adapted features and their predicted distribution, of features (B, L, F)."""
+        """Return reconstruction, adapted features and their predicted distribution, of features (B, L, F)."""
         adapted_BLD = self.adapter(feat_BLF)
         mean_BLD, log_variance_BLD = self.distribution_decoder(self.query_NLD[labels_B])
         return Output(
@@ -56,19 +58,19 @@ def fit_prior(
     reconstruct: bool = True,
     record_every: int = 20,
 ) -> pd.DataFrame:
-    """Train in place with the losses of `config`, and record what becomes of the adapted features.
+    """Train in place with the losses of `config`, and record how the adapted features change.
 
     Args:
-        model: freshly made.
+        model: freshly initialised.
         feat_nLF: standardised features of normal images.
         labels_n: class index of each.
-        config: steps, batch size, lr, weights and reductions; `clip_norm` and `seed`, too. Nothing else is used.
+        config: steps, batch size, lr, weights, reductions, `clip_norm` and `seed`. Nothing else is used.
         reconstruct: False leaves L_MSE out, so that only the prior counts.
-        record_every: steps between lines.
+        record_every: steps between the rows of the table.
 
     Returns:
-        Columns step, kept (variance of the adapted features between images of a class, over what it was at the start),
-        mse (mean over elements), prior (mean NLL of an element), log_variance (mean).
+        Columns step, variance_kept (variance of the adapted features between images of a class, divided by that at the
+        start), mse (mean over elements), prior (mean NLL of an element), log_variance (mean).
     """
     generator = torch.Generator().manual_seed(config.seed)
     optimiser = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
@@ -90,15 +92,15 @@ def fit_prior(
 
 @torch.no_grad()
 def spread(model: AdapterAndPrior, feat_nLF: Tensor, labels_n: Tensor) -> float:
-    """Variance of the adapted features between the images of a class, mean over positions, channels and classes."""
+    """Return the variance of the adapted features between the images of a class; see `spread_within`."""
     return spread_within(model.adapter(feat_nLF), labels_n)
 
 
 def spread_within(adapted_nLD: Tensor, labels_n: Tensor) -> float:
-    """Variance of adapted features (n, L, D) between images of the same class, mean over all else.
+    """Return the variance of adapted features (n, L, D) between images of a class, averaged over all else.
 
-    This is what the prior pays to remove: differences between classes and between positions cost it nothing, since its
-    mean knows both.
+    The prior rewards removing this variance. Differences between classes and between positions cost nothing, because
+    the mean that it predicts depends on both.
     """
     return float(torch.stack([adapted_nLD[labels_n == k].var(dim=0).mean() for k in labels_n.unique()]).mean())
 
@@ -108,7 +110,7 @@ def _state(model: AdapterAndPrior, feat_nLF: Tensor, labels_n: Tensor, at_start:
     output = model(feat_nLF, labels_n)
     losses = compute_losses(output, labels_n, TrainConfig(mse_reduction="element", prior_reduction="element"))
     return {
-        "kept": spread_within(output.adapted, labels_n) / at_start,
+        "variance_kept": spread_within(output.adapted, labels_n) / at_start,
         "mse": losses.mse.item(),
         "prior": losses.prior.item(),
         "log_variance": output.log_variance.mean().item(),

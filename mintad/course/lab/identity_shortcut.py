@@ -1,11 +1,10 @@
 """How much a reconstruction copies, measured on real features (notebook 04; §1's "identical shortcut").
 
-Two measures that need no threshold. On `mini` every defective picture has a twin without the defect, so the change
-that a defect makes in the features is known, and so is how much of it a reconstruction repeats (`copied_share`). And a
-token of another product, put into a normal image, is normal by itself: it can be noticed only by who looks at its
-company (`transplants_noticed`).
+On `mini` every defective picture has a twin without the defect. The change that a defect makes in the features is
+therefore known, and so is how much of it a reconstruction repeats (`copied_share`). No threshold is needed.
+`influence` shows where a reconstructed token takes its values from.
 
-Letters: n images, L tokens, F channels.
+Letters: n images, L tokens, F channels, P probes.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 import torch
@@ -25,10 +23,9 @@ from mintad.config import Config
 from mintad.data.mini import DEFECTS, render_with_twin
 from mintad.errors import ConfigError
 from mintad.features.backbone import Backbone
-from mintad.scoring import auroc
 
 Reconstruct = Callable[[Tensor], Tensor]
-"""Tokens (n, L, F) to their reconstructions, same shape."""
+"""Function from tokens (n, L, F) to their reconstructions, same shape."""
 
 
 @dataclass
@@ -36,33 +33,33 @@ class Twins:
     """Features of defective pictures and of the same pictures without the defect."""
 
     spoiled: Tensor
-    """(n, L, F)."""
+    """(n, L, F) with the defect."""
     clean: Tensor
-    """(n, L, F)."""
+    """(n, L, F) without it."""
     under: Tensor
-    """(n, L), True for tokens whose cell the mask touches."""
+    """(n, L) bool, True for tokens whose cell the mask touches."""
     names: list[tuple[str, str]]
     """Category and defect of each pair."""
 
     def under_defect(self, tokens_nLF: Tensor) -> Tensor:
-        """Tokens (N, F) under the defects."""
+        """Select the tokens (N, F) under the defects."""
         return tokens_nLF[self.under]
 
     def transformed(self, transform: Callable[[Tensor], Tensor]) -> Twins:
-        """The same pairs with other features, such as standardised ones."""
+        """Apply a function to the features of both, such as a standardisation, and keep the masks and names."""
         return dataclasses.replace(self, spoiled=transform(self.spoiled), clean=transform(self.clean))
 
 
 def make_twins(config: Config, backbone: Backbone, *, index: int = 0) -> Twins:
-    """One pair for each category and defect of the `mini` set that `config.data` describes.
+    """Render one pair for each category and defect of the `mini` set that `config.data` describes.
 
     Args:
         config: its `data` must be mini.
-        backbone: gives the features, as they are (not standardised).
+        backbone: gives the features, not standardised.
         index: number of the pictures; below `n_test_defect` they are those of the test set.
 
     Raises:
-        ConfigError: another data set, of which nobody knows the pictures without defects.
+        ConfigError: another data set, whose pictures without defects are not known.
     """
     if config.data.name != "mini":
         raise ConfigError(f"only data.name=mini has pictures with and without their defects, not {config.data.name}")
@@ -84,7 +81,7 @@ def _features(backbone: Backbone, pictures: tuple[np.ndarray, ...]) -> Tensor:
 
 @torch.no_grad()
 def copied_share(reconstruct: Reconstruct, twins: Twins) -> float:
-    """The part of the defects' change that the reconstruction repeats: 1 for a copy, 0 for a projection on normal.
+    """Measure which part of the defects' change the reconstruction repeats: 1 for a copy, 0 for a projection on normal.
 
     With d = spoiled - clean and r the change of the reconstruction, ``<r, d> / <d, d>`` over the tokens under the
     defects. What a reconstruction changes in other directions than d does not count.
@@ -95,51 +92,21 @@ def copied_share(reconstruct: Reconstruct, twins: Twins) -> float:
 
 
 @torch.no_grad()
-def transplants_noticed(reconstruct: Reconstruct, normal_nLF: Tensor, classes: np.ndarray, *, seed: int = 0) -> float:
-    """Mean AUROC, over pairs of classes, of guest tokens against tokens that belong.
-
-    A guest is a token of a normal image of one class, put at its own position into a normal image of the other. Each
-    token is scored once at home and once as a guest, by its squared error. A detector that scores tokens one by one
-    therefore has 0.5 exactly.
-
-    Args:
-        reconstruct: the detector's network.
-        normal_nLF: features of normal images.
-        classes: class of each image.
-        seed: of the positions.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    values = []
-    for first, second in combinations(sorted(set(classes)), 2):
-        a_nLF, b_nLF = normal_nLF[classes == first], normal_nLF[classes == second]
-        n = min(len(a_nLF), len(b_nLF))
-        at = (torch.arange(n), torch.randint(a_nLF.shape[1], (n,), generator=generator))
-        home, guest = [], []
-        for host_nLF, visitor_nLF in ((a_nLF[:n], b_nLF[:n]), (b_nLF[:n], a_nLF[:n])):
-            visited_nLF = host_nLF.clone()
-            visited_nLF[at] = visitor_nLF[at]
-            home.append(token_errors(reconstruct, host_nLF)[at])
-            guest.append(token_errors(reconstruct, visited_nLF)[at])
-        scores = torch.cat([*home, *guest]).numpy()
-        values.append(auroc(scores, np.repeat([0, 1], 2 * n)))
-    return float(np.mean(values))
-
-
-@torch.no_grad()
 def token_errors(reconstruct: Reconstruct, tokens_nLF: Tensor) -> Tensor:
-    """Squared error (n, L) of every token (Eq. 7)."""
+    """Return the squared error (n, L) of every token (Eq. 7)."""
     return (reconstruct(tokens_nLF) - tokens_nLF).square().sum(dim=-1)
 
 
 def influence(reconstruct: Reconstruct, tokens_LF: Tensor, at: int, *, probes: int = 32, seed: int = 0) -> Tensor:
-    """How strongly the reconstruction of one token depends on each token of the input.
+    """Measure how strongly the reconstruction of one token depends on each token of the input.
 
     Args:
         reconstruct: differentiable, images independent of each other.
-        tokens_LF: one image.
-        at: the token whose reconstruction is looked at.
-        probes: random directions; the root mean square of their gradients estimates the Jacobian's Frobenius norm.
-        seed: of the directions.
+        tokens_LF: tokens of one image.
+        at: index of the token whose reconstruction is examined.
+        probes: number of random directions; the root mean square of their gradients estimates the Jacobian's Frobenius
+            norm.
+        seed: seed of the directions.
 
     Returns:
         (L,) shares that add up to 1.

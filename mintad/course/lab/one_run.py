@@ -1,4 +1,4 @@
-"""A run's results as a table like the paper's Table 1, with the paper's numbers beside where it has them (notebook 10)."""
+"""A run's results as a table like the paper's Table 1, beside the paper's own numbers (notebook 10)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ TABLES = {"image_auroc": {"mvtec": 1, "visa": 2}, "pixel_ap": {"mvtec": 10, "vis
 def results_table(results: pd.DataFrame, *, variant: str = "mint_ad", setting: str = "unified") -> pd.DataFrame:
     """Return image AUROC and pixel AP of every category in %, and their means.
 
-    Columns named "paper: …" stand beside where the paper has a category's number for this variant and setting; their
-    mean is over the categories shown, so that both means are over the same ones.
+    Where the paper prints numbers per category for this variant and setting, they stand beside in columns named
+    "paper: …". Their mean is over the categories shown, so that both means are over the same ones.
 
     Args:
-        results: of a run, see `mintad.scoring.metrics.RESULT_COLUMNS`.
-        variant: the model's rows are taken.
+        results: of one run, columns `mintad.scoring.metrics.RESULT_COLUMNS`.
+        variant: the model whose rows are taken.
         setting: 'unified' or 'separate'.
     """
     own = results[(results["method"] == variant) & (results["setting"] == setting)]

@@ -1,4 +1,4 @@
-"""PaDiM in Table 1's settings (notebook 10): it is fitted in seconds, so that all of them can be compared at once."""
+"""PaDiM in Table 1's settings (notebook 10), compared at once because PaDiM is fitted in seconds."""
 
 from __future__ import annotations
 
@@ -15,11 +15,16 @@ from mintad.scoring.metrics import by_category
 
 
 def padim_settings(data: PreparedData, config: Config) -> dict[str, dict[str, float]]:
-    """Return PaDiM's image AUROC by category in three settings: one model for all, one per category with the category
-    given, and one per category with the nearest class mean choosing (App. A.1)."""
+    """Measure PaDiM's image AUROC by category in each setting of `mintad.scoring.metrics.SETTINGS`.
+
+    These are one model for all categories, one per category with the category of a test image given, and one per
+    category chosen by the nearest class mean (App. A.1).
+
+    Returns:
+        setting -> "dataset/category" -> image AUROC.
+    """
     keys = category_keys(data.records).to_numpy()
-    rows, train_rows = data.test_rows, data.train_rows
-    grid = data.backbone.grid
+    rows, train_rows, grid = data.test_rows, data.train_rows, data.backbone.grid
     separate = PerCategory(lambda: PaDiM(grid), keys).fit(data.features, train_rows)
     detectors = {
         "unified": (PaDiM(grid).fit(data.features, train_rows), None),

@@ -1,4 +1,4 @@
-"""Test scores while training goes on: what one must not choose by, kept to show what choosing by it is worth."""
+"""Test scores during training: what nobody may choose a model by, kept to measure what choosing by it gains."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mintad.training.schedule import total_steps
 
 @dataclass(frozen=True)
 class ScoresByStep:
-    """A training that was scored on the test images again and again."""
+    """The test scores of one training at several of its steps."""
 
     steps: np.ndarray
     """(K,) optimiser steps done; 0 is the model before training, the last one the finished model."""
@@ -30,32 +30,38 @@ class ScoresByStep:
 
 
 def scores_by_step(config: Config, every: int = 20) -> ScoresByStep:
-    """Train as `mintad.course.notebook.lesson` does, and score the test images before it and after every `every` steps.
+    """Train as `mintad.runs.shared.shared_model` does, and score the test images every `every` steps.
 
-    The last scores are those of the finished run. Kept beside the lesson's run and read from there the next time; on
-    two CPU cores the lesson preset takes as long as its training (half a minute) and half a second a time.
+    They are also scored before training and at its end; the last scores are those of the finished run. The result is
+    kept beside the shared model, under its name, and read from there the next time. On two CPU cores the lesson preset
+    takes as long as its training (half a minute) and half a second per scoring.
 
     Args:
         config: the whole configuration.
         every: steps between scorings.
 
     Raises:
-        MintadError: another process is at it, and as `mintad.runs.prepare.prepare` and `mintad.training.train`.
+        MintadError: another process makes the same file, or see `mintad.runs.prepare.prepare_data` and
+            `mintad.training.train`.
     """
     run = shared_model_dir(config)
-    kept = run.parent / f"{run.name}.watched-{every}.npz"
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    with exclusive_lock(
-        kept.with_suffix(".lock"), MintadError(f"{kept} is being made by another process; try again later")
-    ):
-        if not kept.exists():
-            print(f"training {config.model.variant} on {config.data.name} once more, watched; kept in runs/{kept.name}")
-            found = _train(config, prepare_data(config, progress=False), every)
-            temporary = kept.with_suffix(".part.npz")
-            np.savez(temporary, steps=found.steps, scores=found.scores)
-            temporary.replace(kept)
-    with np.load(kept) as values:
+    file = run.parent / f"{run.name}.scores-by-step-{every}.npz"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    busy = MintadError(f"another process is making {file}; try again when it has finished")
+    with exclusive_lock(file.with_suffix(".lock"), busy):
+        if not file.exists():
+            name = f"{config.model.variant} on {config.data.name}"
+            print(f"training {name} once more and scoring the test images meanwhile; kept in runs/{file.name}")
+            _save(file, _train(config, prepare_data(config, progress=False), every))
+    with np.load(file) as values:
         return ScoresByStep(values["steps"], values["scores"])
+
+
+def _save(file: Path, result: ScoresByStep) -> None:
+    """Write the file under another name first, so that an interruption leaves no half of it."""
+    temporary = file.with_suffix(".part.npz")
+    np.savez(temporary, steps=result.steps, scores=result.scores)
+    temporary.replace(file)
 
 
 def _train(config: Config, prepared: PreparedData, every: int) -> ScoresByStep:
@@ -64,17 +70,17 @@ def _train(config: Config, prepared: PreparedData, every: int) -> ScoresByStep:
     last = total_steps(len(prepared.train_rows), config.train)
     steps, scores = [], []
 
-    def look(done: int) -> None:
-        if done % every and done != last:
+    def score(steps_done: int) -> None:
+        if steps_done % every and steps_done != last:
             return
         model.eval()
         maps_nHW = grid_maps(model, prepared.features, rows, config.scoring, labels=prepared.labels_for(model, rows))
         model.train()
-        steps.append(done)
+        steps.append(steps_done)
         scores.append(image_scores(maps_nHW, config.features.image_size, config.scoring))
 
-    look(0)
+    score(0)
     with tempfile.TemporaryDirectory() as folder:
         data = (prepared.features, prepared.train_rows, prepared.train_labels)
-        train(model, *data, config.train, Path(folder), progress=False, after_step=look)
+        train(model, *data, config.train, Path(folder), progress=False, after_step=score)
     return ScoresByStep(np.array(steps), np.stack(scores))

@@ -1,5 +1,8 @@
-"""The field's evaluation traps as functions: each does on purpose what must not be done, so that its worth can be
-measured. Nothing in the package computes a result with them."""
+"""Pitfalls of evaluation as functions (notebook 09).
+
+Each function does on purpose what an evaluation must not do, so that its effect can be measured. Nothing in the package
+computes a result with them.
+"""
 
 from __future__ import annotations
 
@@ -13,27 +16,32 @@ from numpy.typing import ArrayLike
 from mintad.data.images import resize_mask
 
 SHRINK = ("nearest", "bilinear > 0", "bilinear > 0.5", "any pixel")
-"""Ways in which published code makes a mask smaller."""
+"""Ways in which published code resizes a mask to fewer pixels."""
 
 
 def flipped(value: ArrayLike) -> np.ndarray:
-    """AUROC turned round where it is below one half: a detector that is worse than chance becomes better than it."""
+    """Replace an AUROC below one half by 1 - AUROC: a detector worse than chance then looks better than chance."""
     return np.maximum(value, 1 - np.asarray(value))
 
 
 def coarse(scores: ArrayLike, levels: int) -> np.ndarray:
-    """Scores on `levels` equal steps between their smallest and largest, as a picture file with few grey values keeps
-    them. Makes ties."""
+    """Quantise scores to `levels` equal steps between their smallest and largest, which makes ties.
+
+    Scores that were stored in a picture file with few grey values look like this.
+    """
     scores = np.asarray(scores, dtype=float)
     span = max(float(np.ptp(scores)), 1e-12)
     return np.minimum(((scores - scores.min()) / span * levels).astype(int), levels - 1)
 
 
 def ties_either_way(scores: ArrayLike, labels: ArrayLike) -> tuple[float, float, float]:
-    """AUROC if every tie of an anomalous and a normal item is lost, counts half (the definition), is won.
+    """Compute the AUROC three times: every tie of an anomalous and a normal item lost, counted half, won.
 
-    The outer two are what code gives that sorts scores and forgets ties; which of them depends on the order of the
-    items in the file.
+    Counting half is the definition. Code that sorts scores and forgets ties gives one of the other two, depending on
+    the order of the items in the file.
+
+    Returns:
+        AUROC with ties lost, counted half, won.
     """
     scores, labels = np.asarray(scores), np.asarray(labels).astype(bool)
     gap = scores[labels][:, None] - scores[~labels]
@@ -42,10 +50,15 @@ def ties_either_way(scores: ArrayLike, labels: ArrayLike) -> tuple[float, float,
 
 
 def shrink_masks(masks_nHW: np.ndarray, side: int, how: str) -> np.ndarray:
-    """Boolean masks (n, side, side) from (n, H, W), in one of the ways of `SHRINK`.
+    """Resize boolean masks (n, H, W) to (n, side, side).
+
+    Args:
+        masks_nHW: masks in full size.
+        side: side of the result, in pixels.
+        how: one of `SHRINK`.
 
     Raises:
-        ValueError: unknown way.
+        ValueError: `how` is none of them.
     """
     if how not in SHRINK:
         raise ValueError(f"how must be one of {', '.join(SHRINK)}, not {how!r}")
@@ -60,12 +73,18 @@ def shrink_masks(masks_nHW: np.ndarray, side: int, how: str) -> np.ndarray:
 
 
 def vanished_share(width: int, native: int, side: int) -> float:
-    """Share of all places in a picture of `native` pixels at which a defect of `width` x `width` pixels leaves no
-    pixel in a mask that is resized to `side` by nearest neighbour."""
-    places = np.arange(native - width + 1)
+    """Return the share of places at which a square defect vanishes from a mask resized by nearest neighbour.
+
+    Args:
+        width: side of the defect, in pixels of the picture.
+        native: side of the picture, in pixels.
+        side: side of the resized mask, in pixels.
+    """
+    first = np.arange(native - width + 1)[:, None]
     rows = np.arange(native)
-    one_axis = resize_mask((rows >= places[:, None]) & (rows < places[:, None] + width), (len(places), side))
-    return float(1 - one_axis.any(axis=1).mean() ** 2)
+    intervals = (rows >= first) & (rows < first + width)  # along one axis, for every place
+    resized = resize_mask(intervals, (len(first), side))
+    return float(1 - resized.any(axis=1).mean() ** 2)
 
 
 @dataclass(frozen=True)
@@ -73,11 +92,11 @@ class Choice:
     """Mean AUROC over categories, one value for each split of the test set into halves."""
 
     chosen: np.ndarray
-    """Of the model that looks best on the first half, on that half: what is published."""
+    """The model that looks best on the first half, measured on that half: what would be published."""
     honest: np.ndarray
-    """Of the same model on the second half, which had no say."""
+    """The same model on the second half, which took no part in the choice."""
     last: np.ndarray
-    """Of the last model on the second half: what one gets without choosing."""
+    """The last model on the second half: the result without any choice."""
 
 
 def choose_on_test(
@@ -89,32 +108,36 @@ def choose_on_test(
     splits: int = 200,
     seed: int = 0,
 ) -> Choice:
-    """Choose the best of K models on one half of the test images, and look at the other half.
+    """Choose the best of K models on one half of the test images, and measure it on both halves.
 
     Args:
         scores_Kn: (K, n) image scores of the K models, the last model last.
         labels: (n,) 1 for anomalous.
-        categories: (n,) names.
+        categories: (n,) names of the categories.
         each_category: choose a model for each category instead of one for all.
-        splits: random halves; normal and anomalous images of every category are halved each.
-        seed: of the halves.
+        splits: number of random splits; the normal and the anomalous images of every category are halved separately.
+        seed: seed of the splits.
     """
     labels, categories = np.asarray(labels), np.asarray(categories)
     rng = np.random.default_rng(seed)
-    tables = []
-    for name in np.unique(categories):
-        normal, anomalous = (np.flatnonzero((categories == name) & (labels == label)) for label in (0, 1))
-        gap = scores_Kn[:, anomalous, None] - scores_Kn[:, None, normal]
-        wins = (gap > 0) + 0.5 * (gap == 0)  # (K, anomalous, normal)
-        halves = []
-        for _ in range(splits):
-            first_a, first_n = _half(len(anomalous), rng), _half(len(normal), rng)
-            halves.append([wins[:, a][:, :, n].mean((1, 2)) for a, n in ((first_a, first_n), (~first_a, ~first_n))])
-        tables.append(halves)
-    first, second = np.moveaxis(np.array(tables), 2, 0)  # (categories, splits, K) each
+    masks = [categories == name for name in np.unique(categories)]
+    aurocs = np.stack([_half_aurocs(scores_Kn[:, mask], labels[mask], splits, rng) for mask in masks])
+    first, second = np.moveaxis(aurocs, 2, 0)  # (categories, splits, K) each
     best = first.argmax(-1) if each_category else np.broadcast_to(first.mean(0).argmax(-1), first.shape[:2])
-    picked, kept = (np.take_along_axis(half, best[..., None], -1)[..., 0].mean(0) for half in (first, second))
-    return Choice(chosen=picked, honest=kept, last=second[..., -1].mean(0))
+    chosen, honest = (np.take_along_axis(half, best[..., None], -1)[..., 0].mean(0) for half in (first, second))
+    return Choice(chosen=chosen, honest=honest, last=second[..., -1].mean(0))
+
+
+def _half_aurocs(scores_Kn: np.ndarray, labels: np.ndarray, splits: int, rng: np.random.Generator) -> np.ndarray:
+    """Return the AUROC of each model on both halves of one category's images, (splits, 2, K)."""
+    normal, anomalous = (np.flatnonzero(labels == label) for label in (0, 1))
+    gap = scores_Kn[:, anomalous, None] - scores_Kn[:, None, normal]
+    wins = (gap > 0) + 0.5 * (gap == 0)  # (K, anomalous, normal)
+    aurocs = []
+    for _ in range(splits):
+        rows, columns = _half(len(anomalous), rng), _half(len(normal), rng)
+        aurocs.append([wins[:, r][:, :, c].mean((1, 2)) for r, c in ((rows, columns), (~rows, ~columns))])
+    return np.array(aurocs)
 
 
 def _half(n: int, rng: np.random.Generator) -> np.ndarray:

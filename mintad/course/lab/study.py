@@ -1,4 +1,4 @@
-"""What notebook 12 takes from runs: which runs, one table of them, their intervals over images and seeds."""
+"""Runs to compare, and intervals of their metrics over images and seeds (notebook 12)."""
 
 from __future__ import annotations
 
@@ -20,41 +20,43 @@ from mintad.scoring.metrics import MEAN
 from mintad.scoring.resampling import resampled_aurocs
 
 TRAINED = ("mint_ad", "uniad")
-"""Variants that are trained if they are absent; the others are taken if they are there."""
+"""Variants whose shared models are trained if they are missing; the others are read if they exist."""
 
 
 def runs_or_shared_models(runs: str = "", *, preset: str = "lesson", seed: int = 0, device: str = "auto") -> Runs:
-    """All runs of a folder, or the lessons that notebooks share.
+    """Read all runs of a folder, or the shared models of the notebooks.
 
     Args:
-        runs: a folder of runs, see `mintad.runs.experiment.place`; '' for the lessons of every variant that are finished,
-            and those of `TRAINED`, trained now if need be.
-        preset, seed, device: of the lessons.
+        runs: a folder of runs, see `mintad.runs.experiment.place`; '' for the shared models of every variant that are
+            finished. Those of `TRAINED` are trained now if they are not.
+        preset: configuration of the shared models.
+        seed: seed of the shared models.
+        device: where they are trained.
 
     Raises:
         DataError: no finished run is there.
     """
     if runs:
         return read_runs([place(runs)])
-    found = []
+    folders = []
     for variant in VARIANTS:
         config = configure(preset=preset, variant=variant, seed=seed, device=device)
         if variant in TRAINED:
             shared_model(config)
         if Run(shared_model_dir(config)).finished:
-            found.append(shared_model_dir(config))
-    return read_runs(found)
+            folders.append(shared_model_dir(config))
+    return read_runs(folders)
 
 
 def by_category(table_runs: TableRuns, metric: str = "image_auroc") -> pd.DataFrame:
-    """Categories by methods: means over seeds of a metric, methods in the table's order."""
+    """Return a metric's means over seeds: categories as rows, methods as columns in the table's order."""
     rows = by_seed(table_runs)
     rows = rows[(rows["category"] != MEAN) & (rows["metric"] == metric)]
     return rows.pivot_table(index="category", columns="method", values="value", sort=False)
 
 
 def means_by_seed(table_runs: TableRuns, metric: str = "image_auroc") -> dict[str, np.ndarray]:
-    """Method -> its mean over categories in each run."""
+    """Return, for each method, its mean over categories in each run (one value per seed)."""
     rows = by_seed(table_runs)
     rows = rows[(rows["category"] == MEAN) & (rows["metric"] == metric)]
     return {method: group["value"].to_numpy() for method, group in rows.groupby("method", sort=False)}
@@ -63,32 +65,42 @@ def means_by_seed(table_runs: TableRuns, metric: str = "image_auroc") -> dict[st
 def image_draws(
     table_runs: TableRuns, methods: tuple[str, str], *, draws: int = 1000, seed: int = 0
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    """Mean image AUROC of one run of each of two methods, those of the smallest seed they share, and its bootstrap over
-    their test images; see `mintad.scoring.resampling`.
+    """Compute the mean image AUROC of one run of each of two methods, and its bootstrap over the test images.
+
+    The runs are those of the smallest seed that both methods have. See `mintad.scoring.resampling`.
 
     Raises:
-        DataError: a method was not run, they share no seed, or were tested on different images.
+        DataError: a method was not run, the two share no seed, or they were tested on different images.
     """
     rows = table_runs.rows[["paper_method", "seed", "run"]].drop_duplicates()
-    of = {method: rows[rows["paper_method"] == method].set_index("seed")["run"] for method in methods}
-    shared = sorted(set.intersection(*(set(one.index) for one in of.values())))
-    if not shared:
+    run_by_seed = {method: rows[rows["paper_method"] == method].set_index("seed")["run"] for method in methods}
+    shared_seeds = set.intersection(*(set(runs.index) for runs in run_by_seed.values()))
+    if not shared_seeds:
         raise DataError(f"{' and '.join(methods)} have no seed in common")
     tested = {}
-    for method, one in of.items():
-        if not (Path(one[shared[0]]) / "scores.csv").exists():
-            raise DataError(f"{one[shared[0]]} keeps no scores; the bootstrap over images needs a run directory")
-        tested[method] = Run(Path(one[shared[0]])).scores()
+    for method, runs in run_by_seed.items():
+        folder = Path(runs[min(shared_seeds)])
+        if not (folder / "scores.csv").exists():
+            raise DataError(f"{folder} keeps no scores; the bootstrap over images needs a run directory")
+        tested[method] = Run(folder).scores()
     return paired_draws(tested, draws=draws, seed=seed)
 
 
 def paired_draws(
     tested: dict[str, pd.DataFrame], *, draws: int = 1000, seed: int = 0
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    """`mintad.scoring.resampling.resampled_aurocs` of the tables of scores that runs keep, by name.
+    """Bootstrap the image AUROC of several runs on the same test images.
+
+    Args:
+        tested: name -> the run's table of scores, see `mintad.runs.directory.Run.scores`.
+        draws: number of bootstrap draws.
+        seed: seed of the draws.
+
+    Returns:
+        Name -> image AUROC, and name -> its draws; see `mintad.scoring.resampling.resampled_aurocs`.
 
     Raises:
-        DataError: they are not of the same images.
+        DataError: the runs were not tested on the same images.
     """
     first = next(iter(tested.values()))
     if not all(table["image"].equals(first["image"]) for table in tested.values()):

@@ -1,4 +1,4 @@
-"""What class tokens hold: distances, clusters, what a linear reader finds in them, and how their mapper learns."""
+"""What class tokens hold: distances, clusters, what a linear probe reads from them, and how their mapper learns."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from mintad.training.batches import batch_rows
 
 
 def within_and_between(tokens_nT: ArrayLike, names: ArrayLike) -> tuple[float, float]:
-    """Mean distance of two tokens of the same name, and of two tokens of different names; no token with itself."""
+    """Return the mean distance of two tokens of the same name, and of two of different names; no token with itself."""
     tokens, names = np.asarray(tokens_nT), np.asarray(names)
     distance, same = cdist(tokens, tokens), names[:, None] == names
     within = same & ~np.eye(len(names), dtype=bool)
@@ -32,54 +32,60 @@ def within_and_between(tokens_nT: ArrayLike, names: ArrayLike) -> tuple[float, f
 
 
 def closest_means(tokens_nT: ArrayLike, names: ArrayLike) -> float:
-    """Smallest distance between the mean tokens of two names; of softmax tokens between 0 and the root of 2."""
+    """Return the smallest distance between the mean tokens of two names; for softmax tokens it is at most √2."""
     tokens, names = np.asarray(tokens_nT), np.asarray(names)
     return float(pdist(np.stack([tokens[names == name].mean(axis=0) for name in np.unique(names)])).min())
 
 
 def cluster_agreement(values_nC: ArrayLike, names: ArrayLike, *, seed: int = 0) -> float:
-    """Adjusted Rand index of k-means clusters with names, k the number of names: 1 the same groups, 0 chance."""
+    """Return the adjusted Rand index of k-means clusters with names: 1 for the same groups, 0 for chance.
+
+    k is the number of names.
+    """
     names = np.asarray(names)
     clusters = KMeans(len(np.unique(names)), n_init=10, random_state=seed).fit_predict(np.asarray(values_nC))
     return float(adjusted_rand_score(names, clusters))
 
 
 def linear_probe(values_nC: ArrayLike, names: ArrayLike, *, seed: int = 0, folds: int = 4) -> float:
-    """Share of names that a linear classifier reads off values it was not fitted on (cross-validation). Each channel
-    is standardised first, so that small differences count, too."""
+    """Return the share of names that a linear classifier reads from values it was not fitted on (cross-validation).
+
+    Each channel is standardised first, so that small differences count too.
+    """
     values = np.asarray(values_nC, dtype=float)
-    reader = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
-    parts = StratifiedKFold(folds, shuffle=True, random_state=seed)
-    return float(cross_val_score(reader, values, names, cv=parts).mean())
+    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+    splits = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    return float(cross_val_score(probe, values, names, cv=splits).mean())
 
 
 def angle_probe(values_nC: ArrayLike, degrees: ArrayLike, symmetry: int, *, seed: int = 0, folds: int = 4) -> float:
-    """Share of the variance of the angle that ridge regression reads off values it was not fitted on (R squared; 0 or
-    less: nothing).
+    """Return the share of the angle's variance that ridge regression reads from values it was not fitted on.
+
+    This is R squared; 0 or less means that nothing can be read.
 
     Args:
-        values_nC: values, each channel standardised first.
-        degrees: angles of a product that looks the same after a turn by 360 / `symmetry` degrees; its cosine and sine
-            times `symmetry` are what is predicted.
+        values_nC: values; each channel is standardised first.
+        degrees: angles of a product that looks the same after a turn by 360 / `symmetry` degrees. The cosine and the
+            sine of `symmetry` times the angle are predicted.
         symmetry: 1 for none.
-        seed: of the folds.
-        folds: of the cross-validation.
+        seed: seed of the folds.
+        folds: number of folds of the cross-validation.
     """
     turn = symmetry * np.radians(np.asarray(degrees, dtype=float))
-    wanted = np.stack([np.cos(turn), np.sin(turn)], axis=1)
-    reader = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-2, 5, 15)))
-    parts = KFold(folds, shuffle=True, random_state=seed)
-    found = cross_val_predict(reader, np.asarray(values_nC, dtype=float), wanted, cv=parts)
-    return float(1 - ((wanted - found) ** 2).sum() / ((wanted - wanted.mean(axis=0)) ** 2).sum())
+    target = np.stack([np.cos(turn), np.sin(turn)], axis=1)
+    probe = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-2, 5, 15)))
+    splits = KFold(folds, shuffle=True, random_state=seed)
+    predicted = cross_val_predict(probe, np.asarray(values_nC, dtype=float), target, cv=splits)
+    return float(1 - ((target - predicted) ** 2).sum() / ((target - target.mean(axis=0)) ** 2).sum())
 
 
 def largest_share(names: ArrayLike) -> float:
-    """Share of the most frequent name: what a reader gets who has seen nothing."""
+    """Return the share of the most frequent name, which a guess without any values reaches."""
     return float(np.unique(np.asarray(names), return_counts=True)[1].max() / len(np.asarray(names)))
 
 
 def evenness(distribution_C: Tensor) -> float:
-    """Mean entropy of distributions over the last axis, in shares of the largest: 1 uniform, 0 one-hot."""
+    """Return the mean entropy of distributions over the last axis, as a share of the largest: 1 uniform, 0 one-hot."""
     distribution_C = distribution_C.detach()
     entropy = -(distribution_C * distribution_C.clamp(min=1e-30).log()).sum(-1)
     return float(entropy.mean() / np.log(distribution_C.shape[-1]))
@@ -87,12 +93,12 @@ def evenness(distribution_C: Tensor) -> float:
 
 @dataclass(frozen=True)
 class MapperCurve:
-    """Cross-entropy alone, through adapter and prompt mapper."""
+    """Loss and accuracy while adapter and prompt mapper learn from the cross-entropy alone."""
 
     loss: np.ndarray
     """(steps,) cross-entropy of the batch, in nats; log N is chance."""
     accuracy: np.ndarray
-    """(steps,) share of the batch."""
+    """(steps,) share of the batch that is classified correctly."""
 
 
 def train_mapper(model: MintAD, prepared: PreparedData, config: Config, steps: int) -> MapperCurve:
@@ -101,12 +107,12 @@ def train_mapper(model: MintAD, prepared: PreparedData, config: Config, steps: i
     Args:
         model: freshly initialised; changed in place.
         prepared: features and training rows.
-        config: batches and learning rate.
-        steps: optimiser steps.
+        config: gives batches and learning rate.
+        steps: number of optimiser steps.
     """
     parameters = [*model.adapter.parameters(), *model.prompt_mapper.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=config.train.lr, weight_decay=config.train.weight_decay)
-    labels, found = torch.tensor(prepared.train_labels), []
+    labels, history = torch.tensor(prepared.train_labels), []
     for step in range(steps):
         rows = batch_rows(step, len(labels), config.train)
         adapted_BLD = model.adapter(model.standardise(prepared.features.gather(prepared.train_rows[rows])))
@@ -115,5 +121,5 @@ def train_mapper(model: MintAD, prepared: PreparedData, config: Config, steps: i
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        found.append((loss.item(), (logits_BN.argmax(-1) == labels[rows]).float().mean().item()))
-    return MapperCurve(*np.array(found).T)
+        history.append((loss.item(), (logits_BN.argmax(-1) == labels[rows]).float().mean().item()))
+    return MapperCurve(*np.array(history).T)

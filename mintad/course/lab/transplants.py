@@ -1,47 +1,51 @@
-"""Guests: normal tokens of one category put into a normal image of another, the purest inter-class interference.
+"""Transplanted tokens: normal tokens of one category in a normal image of another (§1's inter-class interference).
 
-The "swap" defects of `mini` have a seam and are partly transparent, so a model may find them without knowing what
-belongs where. A guest has no seam: it is made of tokens of a normal image, at the position where they were. A detector
-that scores every token by itself gives AUROC 1/2 on average, by construction: over both directions of a pair of
-categories, guests and hosts change places.
+A transplanted token is normal by itself and wrong only where it lies. It has no seam and no transparent edge, unlike
+the "swap" defects of `mini`, because it keeps the position that it had in its own image. A detector that scores every
+token by itself gives an AUROC of 1/2 on average, by construction: over both directions of a pair of categories, the
+same tokens are scored once in their own image and once as transplants.
+
+Shapes: B or n images, L tokens, F channels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import permutations
+from itertools import combinations, permutations
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from mintad.course.lab.identity_shortcut import Reconstruct, token_errors
 from mintad.scoring import auroc
 
 
-def insert(
-    host_BLF: Tensor, guest_BLF: Tensor, grid: tuple[int, int], side: int, seed: int = 0
+def transplant(
+    receiving_BLF: Tensor, donor_BLF: Tensor, grid: tuple[int, int], side: int, seed: int = 0
 ) -> tuple[Tensor, Tensor]:
-    """Hosts with a square block of the guests' tokens, at a random place, the same in both images.
+    """Put a square block of tokens from one image into another, at a random place, the same place in both images.
 
     Args:
-        host_BLF, guest_BLF: features of normal images, as many guests as hosts.
+        receiving_BLF: features of normal images.
+        donor_BLF: features of as many normal images, which give the tokens.
         grid: H, W of the tokens.
-        side: of the block, in tokens.
-        seed: of the places.
+        side: side of the block, in tokens.
+        seed: seed of the places.
 
     Returns:
-        The mixed features (B, L, F), and where the guests are, (B, L) bool.
+        The mixed features (B, L, F), and where the transplanted tokens are, (B, L) bool.
     """
     generator = torch.Generator().manual_seed(seed)
-    guest_BHW = torch.zeros(len(host_BLF), *grid, dtype=torch.bool)
-    for one_HW in guest_BHW:
+    transplanted_BHW = torch.zeros(len(receiving_BLF), *grid, dtype=torch.bool)
+    for transplanted_HW in transplanted_BHW:
         row, column = (int(torch.randint(cells - side + 1, (), generator=generator)) for cells in grid)
-        one_HW[row : row + side, column : column + side] = True
-    guest_BL = guest_BHW.flatten(1)
-    return torch.where(guest_BL[..., None], guest_BLF, host_BLF), guest_BL
+        transplanted_HW[row : row + side, column : column + side] = True
+    transplanted_BL = transplanted_BHW.flatten(1)
+    return torch.where(transplanted_BL[..., None], donor_BLF, receiving_BLF), transplanted_BL
 
 
-def noticed(
+def transplant_auroc_by_pair(
     errors: Callable[[Tensor, int], Tensor],
     feat_BLF: Tensor,
     labels_B: Tensor,
@@ -50,20 +54,57 @@ def noticed(
     side: int = 2,
     seed: int = 0,
 ) -> dict[tuple[int, int], float]:
-    """AUROC of guest tokens against the host's own tokens at the same places, for every (host, guest) pair of classes.
+    """Measure the AUROC of transplanted tokens against the receiving image's own tokens at the same places.
 
     Args:
-        errors: scores (B, L) of features (B, L, F) of hosts of one class, told that class.
+        errors: function of features (B, L, F) of images of one class, and of that class, for detectors that must be
+            given it; returns scores (B, L).
         feat_BLF: features of normal images.
-        labels_B: their classes; of two classes with unequal numbers the first images are taken.
-        grid, side, seed: see `insert`.
+        labels_B: their classes. Of two classes with unequal numbers of images the first images are taken.
+        grid: see `transplant`.
+        side: see `transplant`.
+        seed: see `transplant`.
+
+    Returns:
+        (receiving class, donor class) -> AUROC, for every ordered pair of classes.
     """
-    of_class = {k: feat_BLF[labels_B == k] for k in labels_B.unique().tolist()}
-    alone = {k: errors(images, k) for k, images in of_class.items()}
-    found = {}
-    for host, guest in permutations(of_class, 2):
-        n = min(len(of_class[host]), len(of_class[guest]))
-        mixed, where = insert(of_class[host][:n], of_class[guest][:n], grid, side, seed)
-        scores = torch.cat([alone[host][:n][where], errors(mixed, host)[where]]).numpy()
-        found[host, guest] = auroc(scores, np.repeat([0, 1], len(scores) // 2))
-    return found
+    images_of = {k: feat_BLF[labels_B == k] for k in labels_B.unique().tolist()}
+    own_scores = {k: errors(images_BLF, k) for k, images_BLF in images_of.items()}
+    aurocs = {}
+    for receiving, donor in permutations(images_of, 2):
+        n = min(len(images_of[receiving]), len(images_of[donor]))
+        mixed_BLF, transplanted_BL = transplant(images_of[receiving][:n], images_of[donor][:n], grid, side, seed)
+        before = own_scores[receiving][:n][transplanted_BL]
+        scores = torch.cat([before, errors(mixed_BLF, receiving)[transplanted_BL]]).numpy()
+        aurocs[receiving, donor] = auroc(scores, np.repeat([0, 1], len(before)))
+    return aurocs
+
+
+@torch.no_grad()
+def transplant_auroc(reconstruct: Reconstruct, normal_nLF: Tensor, classes: np.ndarray, *, seed: int = 0) -> float:
+    """Measure the mean AUROC, over pairs of classes, of single transplanted tokens against tokens in their own image.
+
+    Each token is scored by its squared error, once in its own image and once at the same position in an image of the
+    other class. A detector that scores tokens one by one therefore has exactly 0.5.
+
+    Args:
+        reconstruct: the detector's network.
+        normal_nLF: features of normal images.
+        classes: (n,) class of each image.
+        seed: seed of the positions.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    aurocs = []
+    for first, second in combinations(sorted(set(classes)), 2):
+        first_nLF, second_nLF = normal_nLF[classes == first], normal_nLF[classes == second]
+        n = min(len(first_nLF), len(second_nLF))
+        position = (torch.arange(n), torch.randint(first_nLF.shape[1], (n,), generator=generator))
+        own, transplanted = [], []
+        for receiving_nLF, donor_nLF in ((first_nLF[:n], second_nLF[:n]), (second_nLF[:n], first_nLF[:n])):
+            mixed_nLF = receiving_nLF.clone()
+            mixed_nLF[position] = donor_nLF[position]
+            own.append(token_errors(reconstruct, receiving_nLF)[position])
+            transplanted.append(token_errors(reconstruct, mixed_nLF)[position])
+        scores = torch.cat([*own, *transplanted]).numpy()
+        aurocs.append(auroc(scores, np.repeat([0, 1], 2 * n)))
+    return float(np.mean(aurocs))

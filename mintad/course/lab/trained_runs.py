@@ -1,0 +1,66 @@
+"""Models and image features of a finished run, unified or separate (notebook 10)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from mintad.data.records import category_keys
+from mintad.errors import TrainingError
+from mintad.runs.directory import Run
+from mintad.runs.experiment import setting_of
+from mintad.runs.prepare import prepare_data
+from mintad.runs.separate import FOLDER
+from mintad.runs.shared import TrainedRun
+from mintad.runs.train import trained_model
+
+
+def runs_by_category(run: Run) -> dict[str, Run]:
+    """Return the run of every model in a finished training: itself if unified, one per category if separate."""
+    if setting_of(run.path) != "separate":
+        return {"all categories": run}
+    return {key: Run(run.path / FOLDER / key.replace("/", "__")) for key in run.read("classes")}
+
+
+def load_trained_run(run: Run) -> TrainedRun:
+    """Load a finished unified run with its data and its model, on the CPU and in evaluation mode.
+
+    Raises:
+        TrainingError: the run is a separate one, which holds several models.
+        MintadError: the run is not finished, or a file of it is damaged.
+    """
+    if setting_of(run.path) == "separate":
+        raise TrainingError(f"{run.path} holds one model per category; load one of its folders in {FOLDER}/")
+    config = run.config()
+    prepared = prepare_data(config, progress=False)
+    return TrainedRun(run, config, prepared, trained_model(run, prepared.backbone, torch.device("cpu")))
+
+
+def image_features(run: Run) -> tuple[np.ndarray, np.ndarray, list[str], np.ndarray]:
+    """Compute the features of every test image before and after reconstruction, in either setting.
+
+    An image's features are the mean over its tokens, each channel in units of its standard deviation over the test
+    images.
+
+    Returns:
+        before (n, F), after (n, F), the images' "dataset/category" and their labels (n,), 1 for anomalous.
+    """
+    parts = [_mean_features(load_trained_run(model_run)) for model_run in runs_by_category(run).values()]
+    before_nF, after_nF, keys, labels = (np.concatenate(part) for part in zip(*parts, strict=True))
+    std_F = before_nF.std(axis=0)
+    std_F[std_F < 1e-6] = 1.0
+    return before_nF / std_F, after_nF / std_F, list(keys), labels
+
+
+@torch.no_grad()
+def _mean_features(trained: TrainedRun) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    rows, model, prepared = trained.rows(split="test"), trained.model, trained.prepared
+    before, after = [], []
+    for batch in np.array_split(rows, max(1, len(rows) // 64)):
+        labels_B = torch.as_tensor(prepared.labels(batch)) if model.needs_labels else None
+        output = model(trained.features.gather(batch), labels_B=labels_B)
+        for means, tokens_BLF in ((before, output.target), (after, output.reconstruction)):
+            means.append(tokens_BLF.mean(dim=1) * model.standardise.std_F + model.standardise.mean_F)
+    records = prepared.records.iloc[rows]
+    keys, labels = category_keys(records).to_numpy(), records["label"].to_numpy()
+    return torch.cat(before).numpy(), torch.cat(after).numpy(), keys, labels
