@@ -1,4 +1,4 @@
-"""What makes the class token learn: the prompt mapper (adapter, class encoder, head) trained alone by cross-entropy.
+"""Train the prompt mapper (adapter, class encoder, head) alone by cross-entropy, to see when its class token learns.
 
 Table 12 puts one softmax after the class encoder and one after the channel encoder. The paper does not give the
 initialisation or the scale of the features, and both decide whether the head learns at all.
@@ -33,18 +33,19 @@ FORMS = {
     "no inner softmax": {"model.prompt_mapper.class_encoder_softmax": False},
     "no outer softmax": {"model.prompt_mapper.token_softmax": False},
 }
+GAINS, LEARNING_RATES = (1.0, 4.0, 16.0, 32.0), (1e-4, 2e-3)
 
 
 @torch.no_grad()
 def measure(model: MintAD, prepared: PreparedData) -> tuple[float, float]:
-    """Return the accuracy on held-out normal images and the smallest distance of two classes' mean tokens."""
+    """Return the accuracy on held-out normal images and the smallest distance between two classes' mean tokens."""
     rows = prepared.holdout_rows
     names = prepared.records["prompt_class"].to_numpy()[rows]
-    parts = [
-        model.prompt_mapper(model.adapter(model.standardise(prepared.features.gather(part))))
-        for part in np.array_split(rows, max(1, len(rows) // 128))
+    batches = [
+        model.prompt_mapper(model.adapter(model.standardise(prepared.features.gather(batch))))
+        for batch in np.array_split(rows, max(1, len(rows) // 128))
     ]
-    token, logits = (torch.cat(values) for values in zip(*parts, strict=True))
+    token, logits = (torch.cat(values) for values in zip(*batches, strict=True))
     predicted = np.array(prepared.classes)[logits.argmax(-1).numpy()]
     return float((predicted == names).mean()), closest_means(token, names)
 
@@ -60,12 +61,13 @@ def main(
     base = resolve_config(None, None, changes or [], data)
     prepared = prepare_data(base, progress=False)
     rows = []
-    choices = itertools.product(FORMS, (1.0, 4.0, 16.0, 32.0), (False, True), (1e-4, 2e-3), range(seeds))
-    for form, gain, standardise, lr, seed in choices:
+    for form, gain, standardise, lr, seed in itertools.product(
+        FORMS, GAINS, (False, True), LEARNING_RATES, range(seeds)
+    ):
         if gain != 1 and form == "no outer softmax":
             continue  # the gain is for softmaxes
-        changes = {"model.prompt_mapper.gain": gain, "features.standardise": standardise}
-        config = base.override(**changes, **{"train.lr": lr, "train.seed": seed}, **FORMS[form])
+        setting = {"model.prompt_mapper.gain": gain, "features.standardise": standardise}
+        config = base.override(**setting, **{"train.lr": lr, "train.seed": seed}, **FORMS[form])
         model = new_model(config, prepared)
         train_mapper(model, prepared, config, steps)
         accuracy, distance = measure(model, prepared)

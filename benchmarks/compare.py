@@ -1,11 +1,10 @@
 """Compare variants over seeds, and baselines on the same features, and write one table of results.
 
-    python benchmarks/compare.py elpv.csv --data elpv --variants mint_ad --seeds 0,1,2 --baselines
-    padim,patchcore
+    python benchmarks/compare.py elpv.csv --data elpv --variants mint_ad --seeds 0,1,2 --baselines padim,patchcore
 
-Each run keeps its own run directory under --runs and is resumed or skipped when the command is repeated. Baselines are
-fitted once per run of seed 0, on all normal training images the model saw; those ending in `_separate` have one
-model per category and are given the category of a test image.
+Each run has its own run directory under --runs and is resumed or skipped when the command is repeated. A baseline is
+fitted once, on the normal images that a variant trains on with the preset's own seed (0). With `_separate` after its
+name there is one model per category, and a test image is given to the model of its category.
 """
 
 from __future__ import annotations
@@ -34,13 +33,13 @@ SEPARATE = "_separate"
 
 def with_seconds(results: pd.DataFrame, seconds: Mapping[str, float]) -> pd.DataFrame:
     """Return results rounded to five digits, with rows for the seconds that each part took."""
-    own = results.iloc[0][["method", "setting", "seed"]].to_dict()
-    rows = [{**own, "category": ALL, "metric": f"seconds_{part}", "value": value} for part, value in seconds.items()]
+    run = results.iloc[0][["method", "setting", "seed"]].to_dict()
+    rows = [{**run, "category": ALL, "metric": f"seconds_{part}", "value": value} for part, value in seconds.items()]
     return pd.concat([pd.DataFrame(rows), results], ignore_index=True).round({"value": 5})
 
 
 def run_baseline(name: str, data: PreparedData, config: Config) -> pd.DataFrame:
-    """Fit and evaluate a baseline, one for all categories or, with `SEPARATE` behind its name, one per category."""
+    """Fit and evaluate a baseline: one for all categories or, with `SEPARATE` after its name, one per category."""
     began = time.perf_counter()
     method, separate = name.removesuffix(SEPARATE), name.endswith(SEPARATE)
     keys, grid = category_keys(data.records).to_numpy(), data.backbone.grid
@@ -57,19 +56,24 @@ def run_baseline(name: str, data: PreparedData, config: Config) -> pd.DataFrame:
     return with_seconds(evaluation.results, {"fit_and_evaluation": time.perf_counter() - began})
 
 
-def main() -> None:
+def parse_arguments() -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("csv", type=Path)
     parser.add_argument("--preset")
     parser.add_argument("--data", default="elpv")
     parser.add_argument("--root", type=Path)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--variants", default="mint_ad,uniad")
-    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--variants", default="mint_ad,uniad", help="comma-separated")
+    parser.add_argument("--seeds", default="0,1,2", help="comma-separated")
     parser.add_argument("--baselines", default="", help="padim, patchcore, padim_separate, patchcore_separate")
-    parser.add_argument("--runs", type=Path, default=Path("runs/compare"))
-    arguments = parser.parse_args()
+    parser.add_argument("--runs", type=Path, default=Path("runs/compare"), help="folder for the run directories")
+    return parser.parse_args()
 
+
+def main() -> None:
+    """Run the baselines and every variant with every seed, and write the CSV after each run."""
+    arguments = parse_arguments()
     base = resolve_config(arguments.preset, None, arguments.set, arguments.data, arguments.root)
     tables: list[pd.DataFrame] = []
     for name in filter(None, arguments.baselines.split(",")):

@@ -1,20 +1,21 @@
-"""Table 6 measured here: parameters, MACs, seconds per batch and peak memory of MINT-AD, UniAD, PaDiM and PatchCore.
+"""Measure parameters, MACs, seconds per batch and peak memory of MINT-AD, UniAD, PaDiM and PatchCore (Table 6).
 
-The time is what a production line would wait for: images (B, 3, 224, 224) in memory -> backbone -> map -> map at
-224 x 224. All four use the same backbone (EfficientNet-b4 up to reduction 16, with random weights, because the time
-does not depend on them) and the models of the `paper` preset. The methods take turns, so that a change of the machine's
-speed affects all of them equally. On a CPU, seconds are those of the process on one thread, without other programs.
-Memory is measured in a separate process for each method.
+The seconds are for the whole way from images (B, 3, 224, 224) in memory through the backbone to maps of 224 x 224. All
+four use the same backbone (EfficientNet-b4 up to reduction 16, with random weights, because the time does not depend on
+them) and the models of the `paper` preset. The methods take turns, so that a change of the machine's speed affects all
+of them equally. On a CPU, seconds are CPU seconds of the process with one thread, without other programs. Memory is
+measured in a separate process for each method.
 
     python benchmarks/complexity.py data/results/complexity_cpu.csv
 
-The column `paper` has the paper's numbers. They were measured on other hardware, with other backbones for PaDiM and
-PatchCore and a training set that grew with the batch (data/paper/README.md), so compare only ratios.
+The column `paper` has the paper's numbers. They come from other hardware, from other backbones for PaDiM and PatchCore,
+and from a training set that grew with the batch (data/paper/README.md). So compare only ratios.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import multiprocessing
 import platform
 import re
@@ -30,7 +31,8 @@ import pandas as pd
 import torch
 import typer
 
-from mintad.baselines import PaDiM, PatchCore
+from mintad.baselines.padim import PaDiM
+from mintad.baselines.patchcore import PatchCore
 from mintad.config import Config, preset
 from mintad.features.backbone import Backbone
 from mintad.features.table import FeatureTable
@@ -44,22 +46,26 @@ from mintad.scoring.maps import upsample
 CLASSES = 15
 """N of MVTec AD."""
 REPEATS = {1: 5, 8: 3, 16: 2, 32: 2, 64: 2}
-"""Batch size -> turns, of which the fastest counts; the first batch also has a warm-up turn."""
+"""Batch size -> turns, of which the fastest counts. The first batch size has a warm-up turn, too."""
 BANK = 5_000
-"""Tokens in PatchCore's memory: the limit of `mintad.baselines.PatchCore`."""
+"""Tokens in PatchCore's memory: the limit of `mintad.baselines.patchcore.PatchCore`."""
 PUBLISHED_BANK = 71_128
-"""A tenth, as published, of the tokens of MVTec AD's 3,629 normal training images."""
+"""A tenth, as published, of the tokens of MVTec AD's 3,629 training images."""
 PUBLISHED = f"PatchCore, {PUBLISHED_BANK} tokens"
 FITTED_ON = 64
 """Number of noise images that the baselines are fitted on."""
 METHODS = {"MINT-AD": "mint_ad", "UniAD": "uniad"}
+BASELINES = ("PaDiM", "PatchCore")
 
 Row = tuple[str, int, str, float]
 """Method, batch, metric, value."""
 
 
 def build(method: str, config: Config, device: str) -> tuple[Backbone, object, dict[str, float]]:
-    """Return backbone, detector and its counts (parameters or stored numbers, and MACs, with the backbone's)."""
+    """Return the backbone, the detector, and the counts of both together.
+
+    The counts are parameters (of a baseline: the numbers it stores, with the backbone's parameters) and MACs.
+    """
     torch.manual_seed(0)
     backbone = configured_backbone(config.features, weights="random").to(device).eval()
     shape = {"channels": backbone.channels, "grid": backbone.grid, "classes": CLASSES}
@@ -68,18 +74,22 @@ def build(method: str, config: Config, device: str) -> tuple[Backbone, object, d
     counts = describe(backbone, model)
     if method in METHODS:
         return backbone, model, _counted(counts["total_with_backbone"], counts["macs"]["total_with_backbone"])
+    baseline, stored, macs = _fitted_baseline(method, backbone, device)
+    return backbone, baseline, _counted(stored + parameters(backbone), macs + counts["macs"]["backbone"])
+
+
+def _fitted_baseline(method: str, backbone: Backbone, device: str) -> tuple[object, int, int]:
+    """Fit a baseline to noise; return it, the count of its stored numbers, and its MACs."""
     tokens, channels = backbone.grid[0] * backbone.grid[1], backbone.channels
     noise = FeatureTable.from_tensor(torch.rand(FITTED_ON, tokens, channels)).to(device)
     rows = np.arange(FITTED_ON)
     if method == "PaDiM":
-        baseline = PaDiM(backbone.grid).fit(noise, rows)
-        stored, macs = baseline.mean_L1d.numel() + baseline.whiten_Ldd.numel(), baseline.whiten_Ldd.numel()
-    else:
-        baseline = PatchCore(backbone.grid, share=1.0, limit=BANK).fit(noise, rows)
-        if method == PUBLISHED:  # its tokens' values do not matter for the time
-            baseline.memory_MF = torch.rand(PUBLISHED_BANK, channels, device=device)
-        stored, macs = baseline.memory_MF.numel(), tokens * baseline.memory_MF.numel()
-    return backbone, baseline, _counted(stored + parameters(backbone), macs + counts["macs"]["backbone"])
+        padim = PaDiM(backbone.grid).fit(noise, rows)
+        return padim, padim.mean_L1d.numel() + padim.whiten_Ldd.numel(), padim.whiten_Ldd.numel()
+    patchcore = PatchCore(backbone.grid, share=1.0, limit=BANK).fit(noise, rows)
+    if method == PUBLISHED:  # the values of its tokens do not matter for the time
+        patchcore.memory_MF = torch.rand(PUBLISHED_BANK, channels, device=device)
+    return patchcore, patchcore.memory_MF.numel(), tokens * patchcore.memory_MF.numel()
 
 
 def _counted(numbers: int, macs: int) -> dict[str, float]:
@@ -135,7 +145,10 @@ def random_images(batch: int, config: Config, device: str) -> torch.Tensor:
 
 
 def seconds(job: Callable[[], object], device: str) -> float:
-    """Return the seconds of a call: of this process on a CPU; by the clock on a GPU, where it ends with its result."""
+    """Return the seconds of a call: CPU seconds of this process, or, with a GPU, seconds on the clock.
+
+    On a GPU the call must wait for its result, as `infer` does.
+    """
     clock = time.process_time if device == "cpu" else time.perf_counter
     began = clock()
     job()
@@ -143,7 +156,7 @@ def seconds(job: Callable[[], object], device: str) -> float:
 
 
 def reset_peak(device: str) -> bool:
-    """Set the peak to what is in use now; return False where that is impossible (not on Linux)."""
+    """Set the peak to the memory in use now; return False where this is impossible (on a CPU without Linux)."""
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
         return True
@@ -162,28 +175,44 @@ def peak(device: str) -> float:
 
 
 def with_ratios(rows: list[Row]) -> pd.DataFrame:
-    """Return the rows as a table with the paper's numbers, and the ratios of seconds that Table 6 is about."""
+    """Return the rows as a table with the paper's numbers, and add the ratios of seconds between methods."""
     table = pd.DataFrame(rows, columns=["method", "batch", "metric", "value"])
     table["paper"] = [_printed(*row[:3]) for row in rows]
-    time_of = table[table["metric"] == "seconds"].set_index(["method", "batch"])
+    seconds_of = table[table["metric"] == "seconds"].set_index(["method", "batch"])[["value", "paper"]]
+    pairs = [("MINT-AD", "UniAD"), *itertools.product(METHODS, ("PatchCore", PUBLISHED))]
     ratios = []
-    for batch in sorted(set(table["batch"])):
-        pairs = [("MINT-AD", "UniAD")]
-        pairs += [(one, other) for one in METHODS for other in ("PatchCore", PUBLISHED)]
-        for one, other in pairs:
-            both = [(name, batch) for name in (one, other)]
-            if all(key in time_of.index for key in both):
-                mine, theirs = (time_of.loc[key] for key in both)
-                ratio = mine[["value", "paper"]] / theirs[["value", "paper"]]
-                ratios.append((f"{one} / {other}", batch, "seconds_ratio", *ratio.astype(float).round(4)))
+    for batch, (method, reference) in itertools.product(sorted(set(table["batch"])), pairs):
+        keys = [(method, batch), (reference, batch)]
+        if all(key in seconds_of.index for key in keys):
+            ratio = seconds_of.loc[keys[0]] / seconds_of.loc[keys[1]]
+            ratios.append((f"{method} / {reference}", batch, "seconds_ratio", *ratio.astype(float).round(4)))
     return pd.concat([table, pd.DataFrame(ratios, columns=table.columns)], ignore_index=True)
 
 
 def _printed(method: str, batch: int, metric: str) -> float | None:
     metric = {"macs_G": "flops_G"}.get(metric, metric)
-    rows = paper.load(6)
-    found = rows[(rows["method"] == method) & (rows["setting"] == f"batch {batch}") & (rows["metric"] == metric)]
-    return float(found["value"].iloc[0]) if len(found) else None
+    table = paper.load(6)
+    rows = table[(table["method"] == method) & (table["setting"] == f"batch {batch}") & (table["metric"] == metric)]
+    return float(rows["value"].iloc[0]) if len(rows) else None
+
+
+def _comments(device: str, threads: int) -> list[str]:
+    """Return the comment lines of the CSV; `mintad report` prints some of them as notes."""
+    installed = versions()
+    gpu = f", {installed['gpu']}" if "gpu" in installed else ""
+    packages = ", ".join(f"{name} {installed[name]}" for name in ("torch", "timm", "numpy"))
+    kind = "CPU seconds of the process" if device == "cpu" else "by the clock"
+    turns = ", ".join(f"{count} (batch {batch})" for batch, count in REPEATS.items())
+    return [
+        f"# command: python {shlex.join(sys.argv)}",
+        f"# versions: python {installed['python']}, {packages}",
+        f"# machine: {platform.machine()}, {installed['cores']} cores{gpu}, {threads} thread(s); {device}, float32",
+        f"# seconds: {kind}, fastest of {turns} turns, from images in memory to maps",
+        "# peak memory: of the process (Python and PyTorch included) on a CPU, of PyTorch's tensors on a GPU",
+        f"# N = {CLASSES}; PatchCore remembers {BANK:,} tokens, or {PUBLISHED_BANK:,} (a tenth of MVTec AD's) where it "
+        "says so; Params of the baselines are the numbers they store, with the backbone's parameters",
+        "# paper: the paper's number, on its own hardware, backbones and training sets; its FLOPs next to our MACs",
+    ]
 
 
 def main(
@@ -192,31 +221,18 @@ def main(
     threads: int = 1,
     batches: str = ",".join(map(str, REPEATS)),
 ) -> None:
-    """Measure all methods and write a CSV; `--threads` are those of the CPU."""
+    """Measure all methods and write a CSV; `--threads` is the number of CPU threads."""
     sizes = [int(text) for text in batches.split(",")]
     extremes = sorted({min(sizes), max(sizes)})
-    methods = ["MINT-AD", "UniAD", "PaDiM", "PatchCore"]
+    methods = [*METHODS, *BASELINES]
     rows = time_all(methods, device, threads, sizes)
     rows += time_all([PUBLISHED], device, threads, extremes)
     for method in methods:
-        with multiprocessing.get_context("spawn").Pool(1) as alone:
-            rows += alone.apply(measure_memory, (method, device, threads, extremes))
-    table, installed = with_ratios(rows), versions()
-    gpu = f", {installed['gpu']}" if "gpu" in installed else ""
-    head = [
-        f"# command: python {shlex.join(sys.argv)}",
-        f"# versions: python {installed['python']}, "
-        + ", ".join(f"{n} {installed[n]}" for n in ("torch", "timm", "numpy")),
-        f"# machine: {platform.machine()}, {installed['cores']} cores{gpu}, {threads} thread(s); {device}, float32",
-        f"# seconds: {'CPU seconds of the process' if device == 'cpu' else 'by the clock'}, fastest of "
-        f"{', '.join(f'{n} (batch {b})' for b, n in REPEATS.items())} turns, from images in memory to maps",
-        "# peak memory: of the process (Python and PyTorch included) on a CPU, of PyTorch's tensors on a GPU",
-        f"# N = {CLASSES}; PatchCore remembers {BANK:,} tokens, or {PUBLISHED_BANK:,} (a tenth of MVTec AD's) where it "
-        "says so; Params of the baselines are the numbers they store, with the backbone's parameters",
-        "# paper: the paper's number, on its own hardware, backbones and training sets; its FLOPs beside our MACs",
-    ]
+        with multiprocessing.get_context("spawn").Pool(1) as process:
+            rows += process.apply(measure_memory, (method, device, threads, extremes))
+    table = with_ratios(rows)
     csv.parent.mkdir(parents=True, exist_ok=True)
-    csv.write_text("\n".join(head) + "\n" + table.to_csv(index=False), encoding="utf-8")
+    csv.write_text("\n".join(_comments(device, threads)) + "\n" + table.to_csv(index=False), encoding="utf-8")
     print(table[table["metric"].str.contains("ratio")].to_string(index=False))
 
 

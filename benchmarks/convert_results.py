@@ -2,9 +2,9 @@
 
     python benchmarks/convert_results.py data/results/*.csv
 
-Names of metrics, methods and settings change, and where a number stands; no number does (`restore` is the way back, and
-tests/test_results_conversion.py compares every row). A file that is converted already is left alone. A run directory is
-converted by `mintad evaluate RUN`.
+Names of metrics, methods, settings, categories and configuration keys change; numbers do not. The functions
+`restore_...` are the way back, and tests/test_results_conversion.py compares every row. A file that was converted
+before is left alone. To convert a run directory, use `mintad evaluate RUN`.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ OTHER_METRICS = {
     "Peak memory (MiB)": "peak_memory_MiB",
     "I-AUROC": "image_auroc",
 }
-"""Metrics of tables with other columns, whose rows stay as they are otherwise."""
+"""Metrics of tables with other columns, whose rows otherwise stay as they are."""
 KEYS = {"model.jitter_at": "model.jitter.at", "model.jitter_scale": "model.jitter.scale"}
-"""Configuration keys that stand in the files' cells, and what they are called now."""
+"""Configuration keys that occur in the files' cells -> what they are called now."""
 OVER_IMAGES = ("class_accuracy", "class_accuracy_normal")
-"""Metrics whose headline is over all test images: it stood at "mean" and stands at "pooled"."""
+"""Metrics whose summary is over all test images. Its category was "mean" and is now "pooled"."""
 
 
 def convert_compare(row: Row) -> Row:
@@ -90,7 +90,7 @@ def convert_sweep(row: Row) -> Row:
     chosen = row["metric"] == BY_CLASSIFIER
     metric = "image_auroc" if chosen else SWEEP_METRICS[row["metric"]]
     chosen |= metric in OVER_IMAGES and row["setting"] == "separate"  # the accuracy is the classifier's
-    own = {
+    converted = {
         "method": row["variant"],
         "setting": "separate_chosen" if chosen else row["setting"],
         "seed": row["seed"],
@@ -98,7 +98,7 @@ def convert_sweep(row: Row) -> Row:
         "metric": metric,
         "value": row["value"],
     }
-    return own | {name: renamed_keys(value, KEYS) for name, value in row.items() if name not in own}
+    return converted | {name: renamed_keys(value, KEYS) for name, value in row.items() if name not in converted}
 
 
 def restore_sweep(row: Row) -> Row:
@@ -128,7 +128,7 @@ def renamed_keys(text: str, names: dict[str, str]) -> str:
 
 
 def converter(columns: list[str]) -> Callable[[Row], Row] | None:
-    """Return the function that converts a file with these columns, None if it is converted already."""
+    """Return the function that converts a row of a file with these columns; None if the file was converted before."""
     if {"method", "setting", "seed", "category", "metric", "value"} <= set(columns):
         return None
     if columns == ["method", "seed", "category", "metric", "value"]:
@@ -146,7 +146,7 @@ def read(path: Path) -> tuple[list[str], list[Row]]:
 
 
 def write(path: Path, comments: list[str], rows: list[Row]) -> None:
-    """Write what `read` gives."""
+    """Write a CSV file from what `read` returned."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -167,6 +167,7 @@ def _inverse(names: dict[str, str]) -> dict[str, str]:
 
 
 def main() -> None:
+    """Convert the files in place, and say which changed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("csv", type=Path, nargs="+")
     for path in parser.parse_args().csv:

@@ -1,9 +1,9 @@
-"""Minutes that the paper preset would take for its 1,000 epochs at MVTec AD's size, extrapolated from a few steps.
+"""Estimate the minutes that the paper preset takes for its 1,000 epochs on MVTec AD, from a few training steps.
 
     python benchmarks/gpu_epochs.py data/results/gpu_epochs.csv --steps 600
 
 The features are generated (3,629 images of 14 x 14 tokens with 272 channels, float16), so no data set is needed; the
-training is the real one, checkpoints and history included. The first third of the steps is warm-up and not counted.
+training loop is the real one, with checkpoints and history. The first third of the steps is warm-up and not counted.
 """
 
 from __future__ import annotations

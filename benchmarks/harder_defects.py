@@ -1,12 +1,12 @@
-"""Judge the models of a sweep over `mini` once more, by defects that are harder to see and by more of them.
+"""Evaluate the models of a sweep over `mini` again, on more defects that are harder to see.
 
     python benchmarks/harder_defects.py data/results/table4_mini_hard.csv runs/sweeps/table4 --difficulty 2
     mintad report data/results/table4_mini_hard.csv --out report
 
-At difficulty 1 most categories are solved, "swap" defects above all, and a comparison has nothing left to find. Only
-defects depend on `difficulty`: the training images are the same files bit for bit (checked by their hashes), so that
-these are the results a sweep with this option in `data.options` would give, class accuracy left out. Written like
-keep_sweep.py's tables.
+At difficulty 1 most categories are solved, above all "swap" defects, so models can hardly be compared. Only the defects
+depend on `difficulty`. The training images are the same, bit for bit, which is checked by their hashes. So the results
+are those that a sweep with this option in `data.options` would give, except for class accuracy, which is left out. The
+CSV has the columns of keep_sweep.py.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from mintad.sweep import collect
 from mintad.training.device import pick_device
 
 
-def judge(run: Run, options: dict[str, Any]) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Return the results of a run's model on another test set, and all options of that set.
+def evaluate_run(run: Run, options: dict[str, Any]) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Evaluate a run's model on another test set; return the results and all options of that set.
 
     Raises:
         DataError: the training images are not those of the run.
@@ -43,7 +43,7 @@ def judge(run: Run, options: dict[str, Any]) -> tuple[pd.DataFrame, dict[str, An
     columns = ["category", "role", "hash"]
     now, then = image_list(data, config)[columns], pd.read_csv(run.path / "images.csv")[columns]
     if not now.sort_values(columns, ignore_index=True).equals(then.sort_values(columns, ignore_index=True)):
-        raise DataError(f"{run.path}: with {options} the training images are others than the run's")
+        raise DataError(f"{run.path}: with {options} the training images are not those of the run")
     model = trained_model(run, data.backbone, pick_device(config.train.device))
     labels = data.labels_for(model, data.test_rows)
     method = config.model.variant
@@ -51,13 +51,20 @@ def judge(run: Run, options: dict[str, Any]) -> tuple[pd.DataFrame, dict[str, An
     return evaluation.results.round({"value": 5}), config.data.options
 
 
-def main() -> None:
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("csv", type=Path)
-    parser.add_argument("sweep", type=Path, help="the folder of a sweep; its finished runs on mini are judged")
+    parser.add_argument("sweep", type=Path, help="folder of a sweep; its finished runs on mini are evaluated")
     parser.add_argument("--difficulty", type=float, default=2.0)
     parser.add_argument("--n-test-good", type=int, default=30, help="normal test images per category")
     parser.add_argument("--n-test-defect", type=int, default=10, help="images per category and defect")
+    return parser
+
+
+def main() -> None:
+    """Evaluate every finished run on mini, and write the CSV after each."""
+    parser = make_parser()
     arguments = parser.parse_args()
     options = {name: getattr(arguments, name) for name in ("difficulty", "n_test_good", "n_test_defect")}
     runs = collect(arguments.sweep)
@@ -70,8 +77,8 @@ def main() -> None:
     for name, run in runs.drop(columns=not_parameters).iterrows():
         parameters = {key: value for key, value in run.items() if pd.notna(value) and value != ""}
         changes = read_overrides(parameters.get("overrides.value") or parameters.get("overrides") or "")
-        results, judged_by = judge(Run(arguments.sweep / name), options)
-        parameters["overrides.value"] = json.dumps({**changes, "data.options": judged_by}, sort_keys=True)
+        results, all_options = evaluate_run(Run(arguments.sweep / name), options)
+        parameters["overrides.value"] = json.dumps({**changes, "data.options": all_options}, sort_keys=True)
         parameters.setdefault("overrides", f"difficulty {arguments.difficulty:g}")
         tables.append(results.assign(**parameters))
         write(arguments.csv, pd.concat(tables))

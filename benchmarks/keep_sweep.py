@@ -1,10 +1,10 @@
-"""Keep what a sweep measured: one small CSV, without the runs, which `mintad report` reads like the runs themselves.
+"""Keep the results of a sweep in one small CSV, which `mintad report` reads like the runs themselves.
 
     python benchmarks/keep_sweep.py data/results/table4_mini.csv runs/sweeps/table4 --where data=mini
 
-One row per number of a run, with the parameters of notebook 10 that made the run. Runs that are not finished are
-left out; the same command after the next runs writes the table anew. A preset is kept by its name: when one changes,
-its tables must be measured again.
+There is one row per number of a run, with the parameters of notebook 10 that produced the run. Unfinished runs are left
+out; after the next runs, the same command writes the table again. Of a preset only the name is kept, so when a preset
+changes, its tables must be measured again.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from provenance import write
 from mintad.sweep import collect
 
 OF_THE_MACHINE = ("run", "root", "out_dir", "device")
-"""Columns that say where a run lies, not what it is."""
+"""Columns about the machine and its folders, which are left out."""
 
 
 def main() -> None:
+    """Collect the finished runs and write the CSV."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("csv", type=Path)
-    parser.add_argument("sweep", type=Path, help="the folder of the sweep")
+    parser.add_argument("sweep", type=Path, help="folder of the sweep")
     parser.add_argument("--where", action="append", default=[], metavar="PARAMETER=VALUE", help="only these runs")
     arguments = parser.parse_args()
     table = collect(arguments.sweep)

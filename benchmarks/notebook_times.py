@@ -1,10 +1,10 @@
-"""Seconds that every notebook takes, executed one after another without a browser and with its default parameters.
+"""Measure the seconds of every notebook, executed one after another without a browser, with default parameters.
 
     python benchmarks/notebook_times.py data/results/notebook_times.csv
 
 Runs go to an empty folder. The models that notebooks share are trained first and timed as well; models that only one
-notebook needs are trained while it runs. So the times are those of a first run after `make train`. Features that
-`MINTAD_CACHE` holds are read.
+notebook needs are trained while it runs. So the times are those of a first run after `make train`. Features in the
+cache (`MINTAD_CACHE`) are read, not computed.
 """
 
 from __future__ import annotations

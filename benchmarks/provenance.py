@@ -1,4 +1,4 @@
-"""CSV files that say in comment lines how they were made: command, versions, machine."""
+"""Write CSV files with comment lines that say how they were made: command, versions, machine."""
 
 from __future__ import annotations
 
@@ -19,29 +19,30 @@ from mintad.runs.directory import versions
 def write(
     path: Path, rows: list[dict] | pd.DataFrame, packages: Sequence[str] = (), config: Config | None = None
 ) -> None:
-    """Write a CSV with its provenance in comment lines. Lines that somebody has added by hand stay.
+    """Write a CSV with its provenance in comment lines. Comment lines that were added by hand are kept.
 
     Args:
-        path: of the CSV; what is there is replaced.
+        path: of the CSV; an older file is replaced.
         rows: its rows.
-        packages: those whose versions matter beside the usual.
-        config: what all rows have in common; `mintad report` then knows which tables may be compared.
+        packages: packages whose versions are written in addition to the usual ones.
+        config: the configuration that all rows have in common. `mintad report` uses it to decide which tables can be
+            compared.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    own = versions()
-    machine = f"{platform.machine()}, {own['cores']} cores{', ' + own['gpu'] if 'gpu' in own else ''}"
-    numbers = {name: own[name] for name in ("torch", "timm", "numpy")} | {name: version(name) for name in packages}
+    facts = versions()
+    machine = f"{platform.machine()}, {facts['cores']} cores{', ' + facts['gpu'] if 'gpu' in facts else ''}"
+    numbers = {name: facts[name] for name in ("torch", "timm", "numpy")} | {name: version(name) for name in packages}
     head = [
         f"# command: python {shlex.join(sys.argv)}",
-        f"# versions: python {own['python']}, " + ", ".join(f"{name} {number}" for name, number in numbers.items()),
+        f"# versions: python {facts['python']}, " + ", ".join(f"{name} {number}" for name, number in numbers.items()),
         f"# machine: {machine}",
     ]
     if config:
         head.append("# config: " + json.dumps(portable(config).to_dict()))
     if path.exists():
-        ours = tuple(line.partition(":")[0] + ":" for line in head)
+        written_here = tuple(line.partition(":")[0] + ":" for line in head)
         lines = path.read_text(encoding="utf-8").splitlines()
-        head += [line for line in lines if line.startswith("#") and not line.startswith(ours)]
+        head += [line for line in lines if line.startswith("#") and not line.startswith(written_here)]
     path.write_text("\n".join(head) + "\n" + pd.DataFrame(rows).to_csv(index=False), encoding="utf-8")
 
 

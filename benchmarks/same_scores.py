@@ -1,10 +1,10 @@
-"""Compare a run's scores with kept ones, number by number: did a change of the code change a result?
+"""Compare the scores of a run with earlier ones, number by number, to see whether a change of the code changed them.
 
     mintad train --preset fast --data elpv --baselines padim,patchcore --out runs/elpv
     python benchmarks/same_scores.py runs/elpv
 
-The kept scores are those of the code before version 0.2. Bit for bit the same is to be expected on the same kind of
-processor with the same number of threads and the same versions; elsewhere sums round otherwise.
+The earlier scores are those of the code before version 0.2. Expect the same scores, bit for bit, only on the same kind
+of processor, with the same number of threads and the same versions. Elsewhere sums are rounded differently.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ KEPT = Path(__file__).resolve().parents[1] / "data" / "results" / "elpv_scores_b
 
 def main(
     run: Annotated[Path, typer.Argument(help="Run directory on ELPV.")],
-    kept: Annotated[Path, typer.Option(help="CSV with category, image, pred_score.")] = KEPT,
+    kept: Annotated[Path, typer.Option(help="CSV of earlier scores: category, image, pred_score.")] = KEPT,
 ) -> None:
-    """Compare a run's scores with kept ones."""
+    """Compare the scores of a run with earlier ones; exit code 1 if one differs."""
     before = pd.read_csv(kept, comment="#")
     now = Run(run).scores()
     now = now.assign(image=[Path(image).name for image in now["image"]])

@@ -1,9 +1,9 @@
-"""Seconds per training step: mintad against a direct reading of UniAD's recipe, same batch and machine, as a ratio.
+"""Measure the seconds of a training step and compare them with a direct reading of UniAD's recipe.
 
-Three jobs take turns, so that a change of the machine's speed affects all of them equally:
+Three jobs with the same batch take turns, so that a change of the machine's speed affects all of them equally:
 
-* recipe: images -> the whole backbone (all stages, without the head) in every step -> UniAD, whose 7x7 neighbour mask
-  is built in every forward pass, fp32, for-each AdamW;
+* recipe: in every step the images go through the whole backbone (all stages, without the head) and through UniAD, which
+  builds its 7x7 neighbour mask in every forward pass; float32, AdamW as a loop over parameters;
 * uniad: the same model on cached features, with the mask built once;
 * mint_ad: MINT-AD on cached features.
 
@@ -79,11 +79,36 @@ def cached_step(config: Config, table: FeatureTable, classes: int, device: str) 
 
 
 def seconds(step: Callable[[], None], device: str) -> float:
+    """Return the seconds of a step on the clock."""
     began = time.perf_counter()
     step()
     if device != "cpu":
         torch.cuda.synchronize()
     return time.perf_counter() - began
+
+
+def make_jobs(config: Config, device: str) -> dict[str, Callable[[], None]]:
+    """Return the three jobs, on generated images and features."""
+    size, grid, batch = config.features.image_size, config.features.grid, config.train.batch_size
+    channels = build_backbone(config.features.backbone, grid=grid, weights="random").channels
+    table = FeatureTable.from_tensor(torch.randn(4 * batch, grid * grid, channels).half()).to(device)
+    images = torch.randn(batch, 3, size, size, device=device)
+    return {
+        "recipe": recipe_step(config, images, channels, device),
+        "uniad": cached_step(config.override(**{"model.variant": "uniad"}), table, 15, device),
+        "mint_ad": cached_step(config, table, 15, device),
+    }
+
+
+def time_jobs(jobs: dict[str, Callable[[], None]], repeats: int, device: str) -> dict[str, list[float]]:
+    """Run the jobs in turn and return the seconds of each; the first turn is warm-up and not counted."""
+    times: dict[str, list[float]] = {name: [] for name in jobs}
+    for turn in range(repeats + 1):
+        for name, step in jobs.items():
+            elapsed = seconds(step, device)
+            if turn:
+                times[name].append(elapsed)
+    return times
 
 
 def main(
@@ -97,28 +122,15 @@ def main(
     config = load_preset(preset).override(**{"train.precision": precision})
     if backbone:
         config = config.override(**{"features.backbone": backbone})
-    size, grid, batch = config.features.image_size, config.features.grid, config.train.batch_size
-    channels = build_backbone(config.features.backbone, grid=grid, weights="random").channels
-    table = FeatureTable.from_tensor(torch.randn(4 * batch, grid * grid, channels).half()).to(device)
-    images = torch.randn(batch, 3, size, size, device=device)
-    jobs = {
-        "recipe": recipe_step(config, images, channels, device),
-        "uniad": cached_step(config.override(**{"model.variant": "uniad"}), table, 15, device),
-        "mint_ad": cached_step(config, table, 15, device),
-    }
-    times: dict[str, list[float]] = {name: [] for name in jobs}
-    for turn in range(repeats + 1):
-        for name, step in jobs.items():
-            elapsed = seconds(step, device)
-            if turn:  # the first turn warms up
-                times[name].append(elapsed)
+    times = time_jobs(make_jobs(config, device), repeats, device)
+    grid, batch = config.features.grid, config.train.batch_size
     print(
         f"{config.features.backbone}, {grid}x{grid} tokens, D={config.model.width}, batch {batch}, {device}, "
         f"{torch.get_num_threads()} threads, {repeats} turns"
     )
     print("job,median_s,min_s,max_s,recipe_over_job_median")
     for name, values in times.items():
-        ratio = statistics.median(a / b for a, b in zip(times["recipe"], values, strict=True))
+        ratio = statistics.median(recipe / job for recipe, job in zip(times["recipe"], values, strict=True))
         print(f"{name},{statistics.median(values):.4f},{min(values):.4f},{max(values):.4f},{ratio:.2f}")
 
 

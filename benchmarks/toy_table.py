@@ -1,10 +1,11 @@
-"""Table of all shapes, models and measures of the toy, and of scikit-learn's detectors on the same points.
+"""Measure every model of the toy on every shape, and scikit-learn's detectors on the same points.
 
     python benchmarks/toy_table.py data/results/toy_measures.csv --seeds 5
 
-Writes a line for each (shape, model, measure) with mean, 95 % interval, and smallest and largest seed. In the same
-folder it writes toy_context.csv: for each shape the best scikit-learn detector and the best network, by AUROC between
-the classes (with one class: over the window), mean over the seeds.
+The CSV has one row per shape, model and measure, with the mean, its 95 % interval, and the smallest and largest value
+over the seeds. The file toy_context.csv in the same folder has, for each shape, the best scikit-learn detector and the
+best network, by the mean AUROC between the classes (with one class: over the window). The column `told_the_class` says
+whether they are given the class.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def main(csv: Path, seeds: int = 5, shapes: str = ",".join(SHAPES)) -> None:
 
 
 def _winners(shape: str, table: pd.DataFrame) -> list[dict]:
-    """Return the best network and the best scikit-learn detector, with and without the class label."""
+    """Return the best network and the best scikit-learn detector, without and with the class label."""
     winners = []
     for labelled in (False, True):
         networks = {name for name, kind in MODELS.items() if kind.needs_label == labelled}

@@ -1,8 +1,9 @@
-"""Fig. 7 in numbers: how more units change the accepted share between classes and the raggedness of the boundary.
+"""Measure how more units change the accepted share between classes and the raggedness of the boundary (Fig. 7).
 
     python benchmarks/toy_width.py data/results/toy_width.csv --seeds 5
 
-Writes a line for each (width, model, measure) on four discs, with mean and 95 % interval over the seeds.
+The shape is four discs. The CSV has one row per width, model and measure, with the mean and its 95 % interval over the
+seeds.
 """
 
 from __future__ import annotations
