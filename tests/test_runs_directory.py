@@ -132,13 +132,6 @@ def test_only_the_first_process_writes_the_log(products, tmp_path, monkeypatch):
     assert before == sorted((file.name, file.stat().st_mtime_ns) for file in run.path.iterdir())
 
 
-def test_what_is_not_a_number_is_null_in_json(tmp_path):
-    run = Run(tmp_path)
-    run.write("values", {"a": float("nan"), "b": [1.5, float("-inf")], "c": {"d": np.float64("nan")}})
-    assert run.read("values") == {"a": None, "b": [1.5, None], "c": {"d": None}}
-    assert "NaN" not in (tmp_path / "values.json").read_text()
-
-
 def test_a_test_set_without_normal_images_has_a_threshold_and_no_auroc(copied, monkeypatch):
     records = load_records(copied.config())
     anomalous = records[(records["split"] == "train") | (records["label"] == 1)].reset_index(drop=True)

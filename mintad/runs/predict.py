@@ -1,4 +1,4 @@
-"""Use a trained run on any images: scores, a decision, and heatmaps."""
+"""Predictions of a trained run for any images: scores, decisions and heatmaps."""
 
 from __future__ import annotations
 
@@ -54,25 +54,25 @@ class Predictor:
             MintadError: not a run directory, missing weights, no such device or class.
         """
         run = Run(Path(path))
-        config, chosen = run.config(), pick_device(device)
+        config, torch_device = run.config(), pick_device(device)
         classes, threshold = run.read("classes"), run.threshold()
-        backbone = configured_backbone(config.features)
-        model = trained_model(run, backbone, chosen)
-        maps = np.load(run.path / "maps.npy")
+        backbone = configured_backbone(config.features).to(torch_device)
+        model = trained_model(run, backbone, torch_device)
+        low, high = np.percentile(np.load(run.path / "maps.npy"), (1, 99.9))
         return cls(
-            backbone=backbone.to(chosen),
+            backbone=backbone,
             model=model,
             config=config,
             classes=classes,
             threshold=threshold.value if threshold else None,
-            device=chosen,
+            device=torch_device,
             label=class_index(classes, category) if model.needs_labels else None,
-            map_range=(float(np.percentile(maps, 1)), float(np.percentile(maps, 99.9))),
+            map_range=(float(low), float(high)),
         )
 
     @torch.no_grad()
     def __call__(self, images: list[Image.Image]) -> tuple[np.ndarray, np.ndarray, list[str]]:
-        """Score RGB images of any size: scores (B,), grid maps (B, H, W), class names ('' without a class head)."""
+        """Return scores (B,), grid maps (B, H, W) and class names ('' without a class head) of RGB images."""
         batch = self.backbone.prepare(images).to(self.device)
         with full_precision():
             feat_BLF = self.backbone(batch)
@@ -94,35 +94,33 @@ def class_index(classes: Sequence[str], category: str | None) -> int:
     matching = [k for k, name in enumerate(classes) if category in (name, name.rsplit("/", 1)[-1])]
     if len(matching) != 1:
         given = "none was given" if category is None else f"'{category}' names {len(matching)} classes"
-        raise ConfigError(
-            f"this model must be given the class of the images (--category), and {given}."
-            + nearest(str(category), classes)
-        )
+        problem = f"this model must be given the class of the images (--category), and {given}."
+        raise ConfigError(problem + nearest(str(category), classes))
     return matching[0]
 
 
 def find_images(paths: Iterable[str | Path], *, exclude: str | Path | None = None) -> list[Path]:
-    """List the image files among `paths`; folders are searched in depth, in sorted order.
+    """List image files; folders are searched in depth, in sorted order.
 
     Args:
         paths: files and folders.
-        exclude: a folder to leave out of the search: that of the results, whose heatmaps are no images to score.
+        exclude: the folder of the results, which is not searched because its heatmaps are no images to score.
 
     Raises:
-        DataError: a path does not exist, nothing is left, or a folder to search lies in `exclude`.
+        DataError: a path does not exist, there is no image, or a folder to search lies in `exclude`.
     """
+
+    def is_result(path: Path) -> bool:
+        return exclude is not None and path.resolve().is_relative_to(Path(exclude).resolve())
+
     files: list[Path] = []
-    excluded = None if exclude is None else Path(exclude).resolve()
     for path in map(Path, paths):
         if not path.exists():
             raise DataError(f"{path} does not exist")
-        if not path.is_dir():
-            files.append(path)
-            continue
-        if excluded and path.resolve().is_relative_to(excluded):
+        if path.is_dir() and is_result(path):
             raise DataError(f"{path} lies in the folder of the results, {exclude}; choose another --out")
-        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
-        files += [p for p in inside if not (excluded and p.resolve().is_relative_to(excluded))]
+        inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+        files += [file for file in inside if not is_result(file)] if path.is_dir() else [path]
     if not files:
         raise DataError(f"no images ({', '.join(sorted(IMAGE_SUFFIXES))}) in {', '.join(map(str, paths))}")
     return files
@@ -142,44 +140,42 @@ def predict_files(
 
     Args:
         run_path: a finished run directory.
-        paths: files and folders.
-        out: folder for the results, created if missing; never searched for images.
+        paths: files and folders, see `find_images`.
+        out: folder for the results, created if missing.
         device: 'auto', 'cpu' or 'cuda', whatever the run was trained on.
         category: class of all images, for a model that must be given it.
         progress: show a bar on a terminal.
         batch_size: images at a time.
 
     Returns:
-        The table (image, pred_score, anomalous, pred_class, heatmap), and one message per unreadable file; those are
-        left out.
+        The table (image, pred_score, anomalous, pred_class, heatmap), and a message for each unreadable file, which
+        the table leaves out.
 
     Raises:
-        DataError, MintadError: no images, or not a run directory.
+        MintadError: no images, or not a run directory.
     """
-    paths = list(paths)
-    files = find_images(paths, exclude=out)
+    files = find_images(list(paths), exclude=out)
     predictor = Predictor.from_run(run_path, device=device, category=category)
+    size, threshold = predictor.config.features.image_size, predictor.threshold
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     rows, problems = [], []
     batches = range(0, len(files), batch_size)
     for start in track(batches, "scoring", len(batches), show=progress):
-        images, names = [], []
+        readable: list[tuple[Path, Image.Image]] = []
         for file in files[start : start + batch_size]:
             try:
-                images.append(read_image(file))
-                names.append(file)
+                readable.append((file, read_image(file)))
             except DataError as error:
                 problems.append(str(error))
-        if not images:
+        if not readable:
             continue
-        scores, maps, classes = predictor(images)
-        for file, image, score, grid_map, name in zip(names, images, scores, maps, classes, strict=True):
+        predictions = predictor([image for _, image in readable])
+        for (file, image), score, grid_map, name in zip(readable, *predictions, strict=True):
             heatmap = out / f"{len(rows):05d}_{file.stem}.png"
-            size = predictor.config.features.image_size
             resized = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
             Image.fromarray(overlay(resized, upsample(grid_map[None], size)[0], predictor.map_range)).save(heatmap)
-            anomalous = "" if predictor.threshold is None else bool(score > predictor.threshold)
+            anomalous = "" if threshold is None else bool(score > threshold)
             rows.append((str(file), float(score), anomalous, name, heatmap.name))
     table = pd.DataFrame(rows, columns=["image", "pred_score", "anomalous", "pred_class", "heatmap"])
     table.to_csv(out / "predictions.csv", index=False)

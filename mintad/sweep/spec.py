@@ -5,24 +5,15 @@
     out: ../../runs/sweeps/table4     # default: runs/sweeps/NAME beside the file
     fixed: {preset: fast, data: mini} # for all runs
     grid:                             # every combination of these
-      seed: [0, 1, 2]
       variant: [uniad, mint_ad]
-    runs:                             # further runs, one by one
-      - {variant: mlp_query, seed: 0}
-
-An axis of the grid may name its values, which keeps dictionaries readable. They are merged into those of `fixed`:
-
-    grid:
-      overrides:
+      overrides:                      # values may have labels; dictionaries are merged into those of `fixed`
         none: {model.adapter: false, model.class_loss: false}
         adapter: {model.adapter: true, model.class_loss: false}
-
-An axis whose name is no parameter, and whose named values are dictionaries of parameters, sets several at once:
-
-    grid:
-      growth:
+      growth:                         # no parameter: each label then sets several
         one: {categories: weave}
         two: {categories: "weave, gear", overrides: {train.steps: 600}}
+    runs:                             # further runs, one by one
+      - {variant: mlp_query, seed: 0}
 
 Relative paths start at the file's folder, so that the same file always means the same runs.
 """
@@ -43,11 +34,9 @@ NOTEBOOK = Path(mintad.__file__).resolve().parent.parent / "notebooks" / "10_uni
 
 
 def _axis(values: Any) -> list[Any] | dict[str, Any]:
-    if isinstance(values, dict) and values:
-        return {str(label): value for label, value in values.items()}
-    if isinstance(values, list) and values:
-        return values
-    raise ValueError("must be a list of values, or a mapping of labels to values")
+    if not (isinstance(values, dict | list) and values):
+        raise ValueError("must be a list of values, or a mapping of labels to values")
+    return {str(label): value for label, value in values.items()} if isinstance(values, dict) else values
 
 
 def _path(path: Any) -> Path:
@@ -94,10 +83,10 @@ class Spec(BaseModel):
 
 
 def load_spec(path: str | Path, *, out: str | Path | None = None) -> Spec:
-    """Read a sweep's file.
+    """Read a sweep's YAML file.
 
     Args:
-        path: YAML, see the module's text.
+        path: of the file.
         out: another folder for the runs, relative to the working directory.
 
     Raises:
@@ -117,11 +106,10 @@ def load_spec(path: str | Path, *, out: str | Path | None = None) -> Spec:
 def _first_problem(error: ValidationError) -> str:
     """Return the first of pydantic's problems as one line."""
     problem = error.errors(include_url=False)[0]
+    key = ".".join(map(str, problem["loc"]))
     if problem["type"] == "extra_forbidden":
-        key = str(problem["loc"][0])
         return f"unknown key '{key}'." + nearest(key, Spec.model_fields)
-    place = ".".join(str(part) for part in problem["loc"])
-    return f"{place}: {problem['msg'].removeprefix('Value error, ')}, given {problem['input']!r}"
+    return f"{key}: {problem['msg'].removeprefix('Value error, ')}, given {problem['input']!r}"
 
 
 def _read(path: Path) -> dict[Any, Any]:

@@ -14,7 +14,7 @@ from mintad.report.runs import Runs, read_runs
 from mintad.report.select_runs import TableRuns
 from mintad.report.table_values import by_seed
 from mintad.runs.directory import Run
-from mintad.runs.experiment import configure, place
+from mintad.runs.experiment import configure, resolve_folder
 from mintad.runs.shared import shared_model, shared_model_dir
 from mintad.scoring.metrics import MEAN
 from mintad.scoring.resampling import resampled_aurocs
@@ -27,15 +27,15 @@ def runs_or_shared_models(runs: str = "", *, preset: str = "lesson", seed: int =
     """All runs of a folder, or the lessons that notebooks share.
 
     Args:
-        runs: a folder of runs, see `mintad.runs.experiment.place`; '' for the lessons of every variant that are finished,
-            and those of `TRAINED`, trained now if need be.
+        runs: a folder of runs, see `resolve_folder`; '' for the lessons of every variant that are finished, and those
+            of `TRAINED`, trained now if need be.
         preset, seed, device: of the lessons.
 
     Raises:
         DataError: no finished run is there.
     """
     if runs:
-        return read_runs([place(runs)])
+        return read_runs([resolve_folder(runs)])
     found = []
     for variant in VARIANTS:
         config = configure(preset=preset, variant=variant, seed=seed, device=device)
