@@ -29,15 +29,8 @@ from mintad.training.device import pick_device
 
 SETTINGS = ("unified", "separate")
 """Table 1: one model for all categories, or one per category."""
-OWN_PARAMETER = {
-    "data.name": "data",
-    "data.root": "root",
-    "data.categories": "categories",
-    "model.variant": "variant",
-    "train.seed": "seed",
-    "train.device": "device",
-}
-"""Keys that `overrides` must leave alone, and the parameter that sets each."""
+OWN_PARAMETER = ("data.name", "data.root", "data.categories", "model.variant", "train.seed", "train.device")
+"""Keys that `overrides` must leave alone because the parameter data, root, categories … sets them."""
 
 
 def configure(
@@ -67,13 +60,12 @@ def configure(
         ConfigError: an unknown name, key or value, or a key that has a parameter of its own.
     """
     changes = {"data.name": data, "model.variant": variant, "train.seed": seed, "train.device": device}
-    if root:
-        changes["data.root"] = str(resolve_folder(root))
-    if categories:
-        changes["data.categories"] = categories
+    changes |= {"data.root": str(resolve_folder(root))} if root else {}
+    changes |= {"data.categories": categories} if categories else {}
     further = read_overrides(overrides)
-    for key in further.keys() & OWN_PARAMETER.keys():
-        raise ConfigError(f"overrides must not set {key}; the parameter {OWN_PARAMETER[key]} does")
+    for key in further.keys() & set(OWN_PARAMETER):
+        parameter = key.removesuffix(".name").rpartition(".")[2]
+        raise ConfigError(f"overrides must not set {key}; the parameter {parameter} does")
     config = load_preset(preset).override(**changes, **further)
     require_variant(config.model)
     return config
@@ -133,7 +125,7 @@ def train_setting(
         config: the whole configuration.
         setting: of `SETTINGS`.
         out_dir: see `output_folder`.
-        baselines: comma-separated, or a sequence, of `mintad.baselines.BASELINES`.
+        baselines: comma-separated, or a sequence.
 
     Raises:
         TrainingError: the folder holds a run of the other setting.

@@ -25,6 +25,8 @@ from mintad.runs.train import trained_model
 from mintad.scoring.maps import as_distance, image_scores, upsample
 from mintad.training.device import pick_device
 
+BATCH_SIZE = 16
+
 
 @dataclass
 class Predictor:
@@ -48,7 +50,7 @@ class Predictor:
         Args:
             path: run directory.
             device: 'auto', 'cpu' or 'cuda'; computes in float32.
-            category: class of all images, for a model that must be given it; others ignore it.
+            category: class of all images, for a model that must be given it.
 
         Raises:
             MintadError: not a run directory, missing weights, no such device or class.
@@ -134,7 +136,6 @@ def predict_files(
     device: str = "auto",
     category: str | None = None,
     progress: bool = True,
-    batch_size: int = 16,
 ) -> tuple[pd.DataFrame, list[str]]:
     """Score image files; write ``predictions.csv`` and one heatmap overlay per image into `out`.
 
@@ -145,7 +146,6 @@ def predict_files(
         device: 'auto', 'cpu' or 'cuda', whatever the run was trained on.
         category: class of all images, for a model that must be given it.
         progress: show a bar on a terminal.
-        batch_size: images at a time.
 
     Returns:
         The table (image, pred_score, anomalous, pred_class, heatmap), and a message for each unreadable file, which
@@ -160,10 +160,10 @@ def predict_files(
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     rows, problems = [], []
-    batches = range(0, len(files), batch_size)
+    batches = range(0, len(files), BATCH_SIZE)
     for start in track(batches, "scoring", len(batches), show=progress):
         readable: list[tuple[Path, Image.Image]] = []
-        for file in files[start : start + batch_size]:
+        for file in files[start : start + BATCH_SIZE]:
             try:
                 readable.append((file, read_image(file)))
             except DataError as error:

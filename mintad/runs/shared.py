@@ -102,6 +102,8 @@ def train_shared(config: Config, *, baselines: Iterable[str] = ()) -> Run:
     with torch.random.fork_rng(), exclusive_lock(run.path.with_suffix(".lock")):
         if not run.finished:
             print(f"training {config.model.variant} on {config.data.name} once; kept in runs/{run.path.name}")
+        elif not names:  # another process has trained it meanwhile
+            return run
         return train_run(config, run.path, baseline_names=names, progress=False)
 
 

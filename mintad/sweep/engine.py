@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mintad.errors import ConfigError, TrainingError
+from mintad.errors import TrainingError
 from mintad.lock import exclusive_lock
 from mintad.runs.fingerprint import code_fingerprint
 from mintad.sweep.cluster import run_on_cluster
@@ -48,8 +48,6 @@ def sweep(
         MintadError: the cluster cannot be used.
         KeyboardInterrupt: after the runs were stopped; the same call resumes.
     """
-    if workers < 1:
-        raise ConfigError(f"workers must be at least 1, not {workers}")
     runs = planned_runs(spec)
     (spec.out / WORK).mkdir(parents=True, exist_ok=True)
     busy = TrainingError(f"another sweep is running in {spec.out}; wait for it to end, or choose another `out`")
@@ -84,20 +82,23 @@ def jobs_of(spec: Spec, runs: Sequence[PlannedRun]) -> list[Job]:
     """Return the workers' jobs. The notebook is copied, so that editing it does not change a running sweep."""
     copy, digest = _copy(spec.notebook, spec.out / WORK) if spec.notebook else (None, code_fingerprint())
     takes_folder = RUN_FOLDER in parameters_of(spec.notebook)
-    return [
-        Job(
-            folder=str(spec.out / run.name),
+    cwd = spec.notebook.parent if spec.notebook else Path.cwd()
+
+    def job_of(run: PlannedRun) -> Job:
+        folder = str(spec.out / run.name)
+        given = run.given | ({RUN_FOLDER: folder} if takes_folder else {})
+        return Job(
+            folder=folder,
             notebook=copy,
             notebook_sha256=digest,
-            cwd=str(spec.notebook.parent if spec.notebook else Path.cwd()),
-            given=run.given,
+            cwd=str(cwd),
+            given=given,
             parameters=run.parameters,
-            takes_folder=takes_folder,
             timeout=spec.timeout,
             threads=spec.threads,
         )
-        for run in runs
-    ]
+
+    return [job_of(run) for run in runs]
 
 
 def _copy(notebook: Path, folder: Path) -> tuple[str, str]:
@@ -117,9 +118,9 @@ def run_locally(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Status
 
     Jobs without `threads` share the cores. Leaving the iteration early interrupts the running jobs and starts no more.
     """
-    share = max(1, _cores() // workers)
     stop = threading.Event()
     with ThreadPoolExecutor(workers, thread_name_prefix="run") as pool:
+        share = max(1, _cores() // workers)
         limited = [dataclasses.replace(job, threads=job.threads or share) for job in jobs]
         futures = {pool.submit(supervise, job, stop.is_set): job for job in limited}
         try:

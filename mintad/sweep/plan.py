@@ -57,7 +57,7 @@ def plan(spec: Spec) -> list[PlannedRun]:
     parameters = parameters_of(spec.notebook)
     _check_names("fixed", spec.fixed, parameters)
     runs: dict[str, PlannedRun] = {}
-    for labels, values in [*_combinations(spec, parameters), *_listed(spec, parameters)]:
+    for labels, values in _points(spec, parameters):
         given = _merged(spec.fixed, values, replace=True)
         _check_values(given, parameters)
         run = _planned(given, labels, _defaults(parameters))
@@ -118,12 +118,15 @@ def _defaults(parameters: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return values
 
 
-def _combinations(spec: Spec, parameters: Mapping) -> Iterable[tuple[dict[str, str], dict[str, Any]]]:
-    """Yield labels and values of every point of the grid; a single empty one if only `fixed` is given."""
-    if spec.runs and not spec.grid:
-        return
-    for point in itertools.product(*(_axis(axis, spec.grid[axis], parameters) for axis in sorted(spec.grid))):
-        yield {axis: label for axis, label, _ in point}, functools.reduce(_merged, (values for *_, values in point), {})
+def _points(spec: Spec, parameters: Mapping) -> Iterable[tuple[dict[str, str], dict[str, Any]]]:
+    """Yield labels and values of every point of the grid and of the listed runs; an empty one for `fixed` alone."""
+    if spec.grid or not spec.runs:
+        for point in itertools.product(*(_axis(axis, spec.grid[axis], parameters) for axis in sorted(spec.grid))):
+            values = functools.reduce(_merged, (axis_values for *_, axis_values in point), {})
+            yield {axis: label for axis, label, _ in point}, values
+    for number, values in enumerate(spec.runs, start=1):
+        _check_names(f"run {number}", values, parameters)
+        yield {name: _label(value) for name, value in values.items()}, values
 
 
 def _axis(axis: str, values: list[Any] | dict[str, Any], parameters: Mapping) -> list[tuple[str, str, dict[str, Any]]]:
@@ -136,12 +139,6 @@ def _axis(axis: str, values: list[Any] | dict[str, Any], parameters: Mapping) ->
     for label, value in labelled:
         _check_names(f"grid.{axis} (itself no parameter), {label}", value, parameters, also=axis)
     return [(axis, label, value) for label, value in labelled]
-
-
-def _listed(spec: Spec, parameters: Mapping) -> Iterable[tuple[dict[str, str], dict[str, Any]]]:
-    for number, values in enumerate(spec.runs, start=1):
-        _check_names(f"run {number}", values, parameters)
-        yield {name: _label(value) for name, value in values.items()}, values
 
 
 def _check_names(where: str, values: Mapping[str, Any], parameters: Mapping, also: str = "") -> None:

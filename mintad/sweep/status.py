@@ -52,13 +52,9 @@ def read_status(folder: Path) -> Status:
 
 
 def write_json(file: Path, value: Any) -> None:
-    """Write a JSON file atomically: a reader finds the old content or the new, also after a crash.
+    """Write a JSON file in a run's folder or in `WORK` atomically.
 
     The temporary file lies in `WORK`, because a training refuses a folder with foreign files.
-
-    Args:
-        file: in a run's folder or in `WORK`.
-        value: its content.
     """
     work = file.parent if file.parent.name == WORK else file.parent.parent / WORK
     temporary = work / f"{file.parent.name}-{file.name}-{os.getpid()}.tmp"
