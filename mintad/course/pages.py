@@ -48,12 +48,10 @@ def build(source: Path, target: Path, *, names: Sequence[str] = (), timeout: int
         raise MintadError(f"no notebook in {source}" + (f" begins with {', '.join(names)}" if names else ""))
     target.mkdir(parents=True, exist_ok=True)
     (target / "plotly.min.js").write_text(get_plotlyjs(), encoding="utf-8")
-    pages = []
-    for path in notebooks:
+    pages = [target / f"{path.stem}.html" for path in notebooks]
+    for path, page in zip(notebooks, pages, strict=True):
         began = time.perf_counter()
-        page = target / f"{path.stem}.html"
         page.write_text(render(path, timeout=timeout), encoding="utf-8")
-        pages.append(page)
         print(f"{page}  {time.perf_counter() - began:.0f} s", flush=True)
     series = [path for path in sorted(source.glob("[0-9][0-9]_*.ipynb")) if (target / f"{path.stem}.html").exists()]
     items = "".join(f'<li><a href="{path.stem}.html">{_title(path)}</a></li>' for path in series)

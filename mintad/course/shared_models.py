@@ -58,6 +58,5 @@ def _train(name: str, config: Config, threads: int) -> str:
     limit_threads(threads)
     began = time.perf_counter()
     run = train_shared(config)
-    auroc = value_of(run.results(), "image_auroc")
-    seconds = time.perf_counter() - began
+    auroc, seconds = value_of(run.results(), "image_auroc"), time.perf_counter() - began
     return f"{name:<14} image AUROC {auroc:.3f}  {seconds:4.0f} s  {run.path.name}"

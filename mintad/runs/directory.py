@@ -253,10 +253,7 @@ def _differences(before: pd.DataFrame, now: pd.DataFrame) -> list[str]:
 def open_run(path: str | Path, config: Config, *, overwrite: bool = False) -> Iterator[Run]:
     """Make a run directory, or open the one that the same configuration has there; it is locked while the block runs.
 
-    Args:
-        path: the directory.
-        config: of the run.
-        overwrite: remove a run that is already there.
+    With `overwrite`, a run that is already there is removed.
 
     Raises:
         TrainingError: the directory belongs to another configuration or process, or holds foreign files.

@@ -121,11 +121,7 @@ def train_setting(
 ) -> Run:
     """Train in one of `SETTINGS`; an interrupted run is resumed, a finished one loaded.
 
-    Args:
-        config: the whole configuration.
-        setting: of `SETTINGS`.
-        out_dir: see `output_folder`.
-        baselines: comma-separated, or a sequence.
+    For `out_dir` see `output_folder`; `baselines` are comma-separated, or a sequence.
 
     Raises:
         TrainingError: the folder holds a run of the other setting.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +10,9 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from mintad.config import Config
 from mintad.data.images import IMAGE_SUFFIXES, read_image
 from mintad.errors import ConfigError, DataError, nearest
-from mintad.features.backbone import Backbone
 from mintad.features.extract import full_precision
-from mintad.model import ReconstructionModel
 from mintad.plots import overlay
 from mintad.progress import track
 from mintad.runs.directory import Run
@@ -28,49 +24,28 @@ from mintad.training.device import pick_device
 BATCH_SIZE = 16
 
 
-@dataclass
 class Predictor:
-    """A trained run, ready for images."""
+    """A trained run, ready for images; it computes in float32.
 
-    backbone: Backbone
-    model: ReconstructionModel
-    config: Config
-    classes: list[str]
-    threshold: float | None
-    device: torch.device
-    map_range: tuple[float, float]
-    """Common colour range of the heatmaps: 1st and 99.9th percentile of the run's own test maps."""
-    label: int | None = None
-    """Class index of all images, for a model that must be given the class."""
+    Args:
+        path: run directory, of which the newest checkpoint is loaded.
+        device: 'auto', 'cpu' or 'cuda'.
+        category: class of all images, for a model that must be given it.
 
-    @classmethod
-    def from_run(cls, path: str | Path, *, device: str = "auto", category: str | None = None) -> Predictor:
-        """Load the newest checkpoint of a run directory.
+    Raises:
+        MintadError: not a run directory, missing weights, no such device or class.
+    """
 
-        Args:
-            path: run directory.
-            device: 'auto', 'cpu' or 'cuda'; computes in float32.
-            category: class of all images, for a model that must be given it.
-
-        Raises:
-            MintadError: not a run directory, missing weights, no such device or class.
-        """
+    def __init__(self, path: str | Path, *, device: str = "auto", category: str | None = None) -> None:
         run = Run(Path(path))
-        config, torch_device = run.config(), pick_device(device)
-        classes, threshold = run.read("classes"), run.threshold()
-        backbone = configured_backbone(config.features).to(torch_device)
-        model = trained_model(run, backbone, torch_device)
+        self.config, self.device = run.config(), pick_device(device)
+        self.classes, self.threshold = run.read("classes"), run.threshold()
+        self.backbone = configured_backbone(self.config.features).to(self.device)
+        self.model = trained_model(run, self.backbone, self.device)
+        self.label = class_index(self.classes, category) if self.model.needs_labels else None
         low, high = np.percentile(np.load(run.path / "maps.npy"), (1, 99.9))
-        return cls(
-            backbone=backbone,
-            model=model,
-            config=config,
-            classes=classes,
-            threshold=threshold.value if threshold else None,
-            device=torch_device,
-            label=class_index(classes, category) if model.needs_labels else None,
-            map_range=(float(low), float(high)),
-        )
+        self.map_range = (float(low), float(high))
+        """Common colour range of the heatmaps, from the run's own test maps."""
 
     @torch.no_grad()
     def __call__(self, images: list[Image.Image]) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -140,11 +115,9 @@ def predict_files(
     """Score image files; write ``predictions.csv`` and one heatmap overlay per image into `out`.
 
     Args:
-        run_path: a finished run directory.
+        run_path: of a finished run; device and category are those of `Predictor`.
         paths: files and folders, see `find_images`.
         out: folder for the results, created if missing.
-        device: 'auto', 'cpu' or 'cuda', whatever the run was trained on.
-        category: class of all images, for a model that must be given it.
         progress: show a bar on a terminal.
 
     Returns:
@@ -155,7 +128,7 @@ def predict_files(
         MintadError: no images, or not a run directory.
     """
     files = find_images(list(paths), exclude=out)
-    predictor = Predictor.from_run(run_path, device=device, category=category)
+    predictor = Predictor(run_path, device=device, category=category)
     size, threshold = predictor.config.features.image_size, predictor.threshold
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -175,7 +148,7 @@ def predict_files(
             heatmap = out / f"{len(rows):05d}_{file.stem}.png"
             resized = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
             Image.fromarray(overlay(resized, upsample(grid_map[None], size)[0], predictor.map_range)).save(heatmap)
-            anomalous = "" if threshold is None else bool(score > threshold)
+            anomalous = "" if threshold is None else bool(score > threshold.value)
             rows.append((str(file), float(score), anomalous, name, heatmap.name))
     table = pd.DataFrame(rows, columns=["image", "pred_score", "anomalous", "pred_class", "heatmap"])
     table.to_csv(out / "predictions.csv", index=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from mintad.features.backbone import Backbone, build_backbone
 from mintad.features.extract import extract
 from mintad.features.table import FeatureTable
 from mintad.model import ReconstructionModel
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -90,7 +93,7 @@ def prepare_data(
     """Extract the features of the records, or read them from the cache, and split the normal training images.
 
     Args:
-        config: the whole configuration.
+        config: names data and backbone.
         records: loaded as `config.data` says if not given.
         device: where to compute features.
         progress: show a bar on a terminal.
@@ -103,6 +106,8 @@ def prepare_data(
     features = extract(records, backbone, device=device, dtype=config.features.dtype, progress=progress)
     train_rows, holdout_rows = split_holdout(records, config.data.holdout, config.train.seed)
     classes = sorted(set(records["prompt_class"].iloc[train_rows]))
+    counts, shape = map(len, (train_rows, holdout_rows, classes)), (*backbone.grid, backbone.channels)
+    log.info("%d training images, %d held out, %d classes, %d x %d tokens of %d channels", *counts, *shape)
     return PreparedData(records, backbone, features, train_rows, holdout_rows, classes)
 
 

@@ -106,7 +106,8 @@ def _evaluate_and_save(run: Run, runs: Mapping[str, Run], data: PreparedData, co
     run.note_seconds("training", sum(category_run.seconds().get("training", 0.0) for category_run in runs.values()))
     scores = pd.concat([category_run.scores() for category_run in runs.values()], ignore_index=True)
     maps_nHW = np.concatenate([np.load(category_run.path / "maps.npy") for category_run in runs.values()])
-    rows = pd.Index(data.records["image"]).get_indexer(scores["image"])
+    row_of = {image: row for row, image in enumerate(data.records["image"])}
+    rows = scores["image"].map(row_of).to_numpy()
     train_keys = category_keys(data.records.iloc[data.train_rows]).to_numpy()
     chosen_class = nearest_mean(data.features, data.train_rows, train_keys, rows)
     scores = scores.assign(pred_class=chosen_class)

@@ -64,7 +64,7 @@ def train_run(
     """Train, evaluate and report, or resume what was interrupted. A finished run only gets the baselines it lacks.
 
     Args:
-        config: the whole configuration.
+        config: of the run.
         out: run directory.
         baseline_names: of `mintad.baselines.BASELINES`, evaluated on the same features.
         overwrite: remove a run that is already there.
@@ -87,9 +87,6 @@ def train_run(
         with accelerator.main_process_first():  # the others then read its cache
             with run.timing("features", add=True) if main else contextlib.nullcontext():
                 data = prepare_data(config, records, device=accelerator.device, progress=progress)
-        counts = map(len, (data.train_rows, data.holdout_rows, data.classes))
-        shape = (*data.backbone.grid, data.backbone.channels)
-        log.info("%d training images, %d held out, %d classes, %d x %d tokens of %d channels", *counts, *shape)
         model = new_model(config, data)
         if main:
             run.record_training_images(image_list(data, config))
@@ -145,13 +142,13 @@ def evaluate_run(
     """
     BASELINES.require(baseline_names)
     run = Run(Path(path))
-    config, chosen_device = run.config(), pick_device(device)
+    config, torch_device = run.config(), pick_device(device)
     run.checkpoint()  # refused before anything is computed
     with run.locked(), log_to(run):
-        data = prepare_data(config, device=chosen_device, progress=progress)
+        data = prepare_data(config, device=torch_device, progress=progress)
         run.record_training_images(image_list(data, config))
         data = dataclasses.replace(data, classes=run.read("classes"))
-        model = trained_model(run, data.backbone, chosen_device)
+        model = trained_model(run, data.backbone, torch_device)
         names = dict.fromkeys([*run.baselines(), *baseline_names])
         evaluate_and_save(run, model, data, config, baseline_names=list(names))
     return run

@@ -21,15 +21,12 @@ CONNECT_SECONDS, STOP_SECONDS = 20, 15
 
 
 def run_on_cluster(jobs: Sequence[Job], scheduler: str, *, gpu: bool = False) -> Iterator[tuple[Job, Status]]:
-    """Run all jobs as tasks of a Dask cluster and yield each when it has ended.
+    """Run the jobs of a sweep as tasks of a Dask cluster and yield each when it has ended.
 
     A task whose worker dies is given to another one, three times at most. Leaving the iteration early interrupts what
     runs; if this process is killed instead, running tasks go on to their end, and the next start finds their results.
 
-    Args:
-        jobs: of one sweep.
-        scheduler: its address, such as ``tcp://10.0.0.1:8786``.
-        gpu: whether each task needs one unit of the resource GPU.
+    `scheduler` is an address such as ``tcp://10.0.0.1:8786``; with `gpu`, a task needs one unit of the resource GPU.
 
     Raises:
         MintadError: Dask is not installed, the scheduler cannot be reached, or is lost.

@@ -36,8 +36,8 @@ def sweep(
     Args:
         spec: see `mintad.sweep.spec`.
         workers: processes at a time on this machine.
-        scheduler: address of a Dask scheduler, used instead of `workers`.
-        console: shows the progress; none by default.
+        scheduler: address of a Dask scheduler, used instead.
+        console: for the progress, if given.
 
     Returns:
         Name -> status of every run, in the plan's order.
@@ -82,23 +82,19 @@ def jobs_of(spec: Spec, runs: Sequence[PlannedRun]) -> list[Job]:
     """Return the workers' jobs. The notebook is copied, so that editing it does not change a running sweep."""
     copy, digest = _copy(spec.notebook, spec.out / WORK) if spec.notebook else (None, code_fingerprint())
     takes_folder = RUN_FOLDER in parameters_of(spec.notebook)
-    cwd = spec.notebook.parent if spec.notebook else Path.cwd()
-
-    def job_of(run: PlannedRun) -> Job:
-        folder = str(spec.out / run.name)
-        given = run.given | ({RUN_FOLDER: folder} if takes_folder else {})
-        return Job(
-            folder=folder,
+    return [
+        Job(
+            folder=str(spec.out / run.name),
             notebook=copy,
             notebook_sha256=digest,
-            cwd=str(cwd),
-            given=given,
+            cwd=str(spec.notebook.parent if spec.notebook else Path.cwd()),
+            given=run.given | ({RUN_FOLDER: str(spec.out / run.name)} if takes_folder else {}),
             parameters=run.parameters,
             timeout=spec.timeout,
             threads=spec.threads,
         )
-
-    return [job_of(run) for run in runs]
+        for run in runs
+    ]
 
 
 def _copy(notebook: Path, folder: Path) -> tuple[str, str]:

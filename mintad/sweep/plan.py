@@ -48,7 +48,7 @@ class PlannedRun:
 
 
 def plan(spec: Spec) -> list[PlannedRun]:
-    """Return the runs of a sweep; the same parameters listed twice are one run.
+    """Return the runs of a sweep; the same parameters given twice are one run.
 
     Raises:
         ConfigError: the notebook cannot be read or lacks a parameter, a value is of the wrong type or no valid

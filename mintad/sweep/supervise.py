@@ -1,4 +1,4 @@
-"""Supervise a run: start its process, watch it, start it again if it was killed. The same on every machine."""
+"""Supervision of a run on any machine: start its process, watch it, start it again if it was killed."""
 
 from __future__ import annotations
 
@@ -25,14 +25,9 @@ POLL_SECONDS, STOP_SECONDS = 0.1, 10
 
 
 def supervise(job: Job, stopped: Callable[[], bool] = lambda: False) -> Status:
-    """Execute a run in a process of its own, and again if that process is killed.
+    """Execute a run in a process of its own, and again if that process is killed; return the recorded status.
 
-    Args:
-        job: the run.
-        stopped: asked ten times a second; if true, the run is interrupted.
-
-    Returns:
-        The recorded status, 'finished' or 'failed'; or 'interrupted'.
+    `stopped` is asked ten times a second; if it is true, the run is interrupted.
     """
     for _ in range(MOST_ATTEMPTS):
         code = _attempt(job, stopped)

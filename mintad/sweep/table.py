@@ -66,4 +66,4 @@ def _parameters(file: Path) -> dict[str, Any]:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise MintadError(f"cannot read {file}: {error}") from error
+        raise MintadError(f"cannot be read ({error})", path=file) from error

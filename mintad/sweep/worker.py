@@ -23,7 +23,7 @@ from mintad.sweep.status import begin, end, locked, read_status, write_json
 
 INTERRUPTED = 3
 MOST_LETTERS = 2000
-"""Letters kept of an error; the executed notebook has all of it."""
+"""Letters of an error that are recorded; the executed notebook has all of it."""
 START_SECONDS = 120
 """A kernel that does not answer by then has failed to start; many may be starting on a busy machine."""
 
@@ -121,12 +121,9 @@ def finished(job: Job) -> bool:
 
 
 def execute(job: Job, lock: BinaryIO, kernels: list[int]) -> None:
-    """Run the notebook with papermill, which saves it after every cell.
+    """Run the notebook with papermill, which saves it after every cell; `kernels` receives the kernel's process group.
 
-    Args:
-        job: what to run.
-        lock: of the run; the kernel inherits it, so that no second attempt starts while an orphaned kernel still runs.
-        kernels: receives the kernel's process group.
+    The kernel inherits the run's lock, so that no second attempt starts while an orphaned kernel still runs.
 
     Raises:
         KernelStartError: no cell was run.
