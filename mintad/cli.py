@@ -16,15 +16,17 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.padding import Padding
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
-from mintad.config import Config, load_config, preset
+from mintad.config import Config, describe_keys, load_config, preset
 from mintad.errors import ConfigError, MintadError, nearest
 
 console = Console()
 errors = Console(stderr=True, soft_wrap=True)
+MAIN_PROCESS = os.environ.get("RANK", "0") == "0"
+"""Whether this is the only process, or the first of those that torchrun or accelerate started."""
 
 
 class Interruptible(TyperGroup):
@@ -53,58 +55,43 @@ app.add_typer(data_app, name="data")
 app.add_typer(cache_app, name="cache")
 app.add_typer(notebooks_app, name="notebooks")
 
-PresetOption = Annotated[
-    str | None, typer.Option("--preset", help="paper (as published) or fast (2 CPU cores); default fast.")
-]
+PresetOption = Annotated[str | None, typer.Option("--preset", help="paper, or fast (for 2 CPU cores); default fast.")]
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="YAML or JSON file over the preset.")]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One configuration value, e.g. train.steps=400.")
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="E.g. train.steps=400; see mintad config and mintad list."),
 ]
 DataOption = Annotated[str | None, typer.Option("--data", help="Data set: {datasets}.")]
 RootOption = Annotated[Path | None, typer.Option("--root", help="Folder of the data set.")]
 CategoriesOption = Annotated[str | None, typer.Option("--categories", help="Comma-separated; default all.")]
-BaselinesOption = Annotated[
-    str, typer.Option("--baselines", help="Comma-separated baselines on the same features: {baselines}.")
-]
+BaselinesOption = Annotated[str, typer.Option("--baselines", help="Comma-separated, on the same features: {baselines}")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda, whatever the run was trained on.")]
+TablesOption = Annotated[list[int] | None, typer.Option("--table", metavar="N", help="Only this table; repeatable.")]
+RunsOption = Annotated[list[str] | None, typer.Option("--where", metavar="KEY=VALUE", help="E.g. data.name=mini.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
 
 
 class ListsNames(TyperCommand):
-    """A command whose help lists the registered data sets and baselines, including those of MINTAD_PLUGINS.
+    """A command whose help lists registered names, including those of MINTAD_PLUGINS.
 
     The names are filled in when help is asked for, because plug-ins are then imported.
     """
 
     def format_help(self, ctx: typer.Context, formatter: Any) -> None:
         """Fill the names into the options' help, then format it."""
+        from mintad.baselines import BASELINES
+        from mintad.data import DATASETS
+
+        registered = {
+            "{baselines}": BASELINES.names,
+            "{datasets}": DATASETS.names,
+            "{downloadable}": lambda: [name for name, dataset in DATASETS.items() if dataset.source],
+        }
         for parameter in self.params:
-            for placeholder, names in REGISTERED_NAMES.items():
+            for placeholder, names in registered.items():
                 if placeholder in (getattr(parameter, "help", None) or ""):
                     parameter.help = parameter.help.replace(placeholder, ", ".join(names()))
         super().format_help(ctx, formatter)
-
-
-def _baselines() -> list[str]:
-    from mintad.baselines import BASELINES
-
-    return BASELINES.names()
-
-
-def _datasets() -> list[str]:
-    from mintad.data import DATASETS
-
-    return DATASETS.names()
-
-
-def _downloadable() -> list[str]:
-    from mintad.data import DATASETS
-
-    return [name for name, dataset in DATASETS.items() if dataset.source]
-
-
-REGISTERED_NAMES = {"{baselines}": _baselines, "{datasets}": _datasets, "{downloadable}": _downloadable}
-"""Placeholders in help texts, and the functions that list what they stand for."""
 
 
 def resolve_config(
@@ -115,7 +102,7 @@ def resolve_config(
     root: Path | None = None,
     categories: str | None = None,
 ) -> Config:
-    """Return the configuration that the options describe: preset, then file, then --data and its like, then --set.
+    """Return the configuration that the options describe: preset or file, then --data and its like, then --set.
 
     Raises:
         ConfigError: unknown preset, key or value.
@@ -123,13 +110,8 @@ def resolve_config(
     if preset_name and file:
         raise ConfigError("give --preset or --config, not both; the file may name its base with 'preset: paper'")
     base = load_config(file) if file else preset(preset_name or "fast")
-    changes: dict[str, object] = {}
-    if data is not None:
-        changes["data.name"] = data
-    if root is not None:
-        changes["data.root"] = str(root)
-    if categories is not None:
-        changes["data.categories"] = categories
+    options = {"data.name": data, "data.root": root and str(root), "data.categories": categories}
+    changes = {key: value for key, value in options.items() if value is not None}
     for setting in settings or []:
         key, equals, value = setting.partition("=")
         if not equals:
@@ -145,9 +127,7 @@ def split_names(names: str) -> tuple[str, ...]:
 
 @app.command("train", cls=ListsNames)
 def train_command(
-    out: Annotated[Path, typer.Option("--out", help="Run directory; an unfinished run in it is resumed.")] = Path(
-        "runs/run"
-    ),
+    out: Annotated[Path, typer.Option(help="Run directory; an unfinished run in it is resumed.")] = Path("runs/run"),
     preset_name: PresetOption = None,
     config: ConfigOption = None,
     data: DataOption = None,
@@ -166,7 +146,7 @@ def train_command(
     from mintad.runs.train import train_run
 
     run = train_run(resolved, out, baseline_names=split_names(baselines), overwrite=overwrite, progress=not quiet)
-    if is_main_process():
+    if MAIN_PROCESS:
         print_results(run.path)
 
 
@@ -188,13 +168,9 @@ def evaluate_command(
 def predict_command(
     run: Annotated[Path, typer.Argument(help="Run directory.")],
     images: Annotated[list[Path], typer.Argument(help="Image files and folders.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder for predictions.csv and the heatmaps.")] = Path(
-        "predictions"
-    ),
+    out: Annotated[Path, typer.Option(help="Folder for predictions.csv and the heatmaps.")] = Path("predictions"),
     device: DeviceOption = "auto",
-    category: Annotated[
-        str | None, typer.Option("--category", help="Class of all images, for a variant that needs it.")
-    ] = None,
+    category: Annotated[str | None, typer.Option(help="Class of all images, for a variant that needs it.")] = None,
     quiet: QuietOption = False,
 ) -> None:
     """Score images: a CSV and heatmap overlays. Unreadable files are reported and skipped, and the exit code is 1."""
@@ -233,11 +209,8 @@ def describe_command(
         print(json.dumps(counts, indent=1))
         return
     macs = counts.pop("macs")
-    table = Table(
-        "part", "parameters", "MACs", title=f"{resolved.model.variant}, {resolved.features.backbone}, {classes} classes"
-    )
-    for column in table.columns[1:]:
-        column.justify = "right"
+    title = f"{resolved.model.variant}, {resolved.features.backbone}, {classes} classes"
+    table = Table("part", Column("parameters", justify="right"), Column("MACs", justify="right"), title=title)
     for name, count in counts.items():
         table.add_row(name, f"{count:,}", f"{macs[name]:,}")
     console.print(table)
@@ -245,42 +218,47 @@ def describe_command(
 
 @app.command("config")
 def config_command(
-    keys: Annotated[
-        list[str] | None, typer.Argument(help="Keys such as train.steps, or parts such as train; default all.")
-    ] = None,
+    keys: Annotated[list[str] | None, typer.Argument(help="Keys, or parts such as train; default all.")] = None,
     preset_name: PresetOption = None,
     config: ConfigOption = None,
     settings: SetOption = None,
 ) -> None:
     """Print the configuration: every key with its value, its limits and what it means."""
-    from mintad.config import describe_keys
-
     entries = list(describe_keys(resolve_config(preset_name, config, settings)))
-    for name in keys or ():
-        if not any(is_part_of(key, name) for key, *_ in entries):
-            raise ConfigError(f"unknown configuration key '{name}'." + nearest(name, [key for key, *_ in entries]))
-    for key, value, limits, text in entries:
-        if not keys or any(is_part_of(key, name) for name in keys):
+    names = [entry.name for entry in entries]
+    for key in keys or ():
+        if not any(f"{name}.".startswith(f"{key}.") for name in names):
+            raise ConfigError(f"unknown configuration key '{key}'." + nearest(key, names))
+    for name, value, limits, text in entries:
+        if not keys or f"{name}.".startswith(tuple(f"{key}." for key in keys)):
             line = f" = {json.dumps(value, ensure_ascii=False)}"
-            console.print(Text.assemble((key, "bold"), line, (f"  ({limits})" if limits else "", "dim")))
+            console.print(Text.assemble((name, "bold"), line, (f"  ({limits})" if limits else "", "dim")))
             console.print(Padding(Text(text), (0, 0, 0, 4)))
 
 
-def is_part_of(key: str, name: str) -> bool:
-    """Return whether a dotted key is `name` or lies in it: train.steps in train."""
-    return key == name or key.startswith(f"{name}.")
+@app.command("list")
+def list_command() -> None:
+    """List all model variants, baselines, data sets and metrics, including those of MINTAD_PLUGINS."""
+    from mintad.baselines import BASELINES
+    from mintad.data import DATASETS
+    from mintad.model import VARIANTS
+    from mintad.scoring.metrics import METRICS
+
+    registries = {"model variant": VARIANTS, "baseline": BASELINES, "data set": DATASETS, "metric": METRICS}
+    for kind, registry in registries.items():
+        table = Table(Column(kind, min_width=24, no_wrap=True), "", box=None, pad_edge=False)
+        for name, entry in registry.items():
+            title = getattr(entry, "title", None) or (entry.__doc__ or "").strip().partition("\n")[0]
+            table.add_row(Text(name), Text(title))
+        console.print(table, "")
 
 
 @app.command("sweep")
 def sweep_command(
     spec: Annotated[Path, typer.Argument(help="YAML file; benchmarks/sweeps has examples.", metavar="SPEC.yaml")],
-    workers: Annotated[
-        int, typer.Option("--workers", min=1, help="Runs at a time on this machine; they share its cores.")
-    ] = 1,
-    scheduler: Annotated[
-        str | None, typer.Option("--scheduler", metavar="ADDRESS", help="Run on this Dask cluster instead.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder for the runs, instead of the file's.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Runs at a time on this machine; they share its cores.")] = 1,
+    scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Use this Dask cluster instead.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the runs, instead of the file's.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the runs and their states; start none.")] = False,
 ) -> None:
     """Run a notebook over a grid of parameters. The same command again runs what is left.
@@ -335,17 +313,10 @@ def sweep_command(
 
 @app.command("report")
 def report_command(
-    runs: Annotated[
-        list[Path], typer.Argument(help="Run directories, folders of them, tables of benchmarks/.", metavar="RUNS...")
-    ],
-    out: Annotated[Path, typer.Option("--out", help="Folder for the page and the tables.")] = Path("report"),
-    tables: Annotated[
-        list[int] | None, typer.Option("--table", metavar="N", help="Only this table of the paper; may be repeated.")
-    ] = None,
-    conditions: Annotated[
-        list[str] | None,
-        typer.Option("--where", metavar="KEY=VALUE", help="Only runs with this value, e.g. data.name=mini."),
-    ] = None,
+    runs: Annotated[list[Path], typer.Argument(help="Run directories, folders of them, tables of benchmarks/.")],
+    out: Annotated[Path, typer.Option(help="Folder for the page and the tables.")] = Path("report"),
+    tables: TablesOption = None,
+    conditions: RunsOption = None,
 ) -> None:
     """Compare measured numbers with the paper's, Tables 1 to 10: a page, and CSV and LaTeX of every table.
 
@@ -354,13 +325,13 @@ def report_command(
     """
     from mintad.report.build import report
 
-    made = report(runs, out, tables=tables or (), conditions=conditions or ())
-    for name, reason in made.runs.skipped.items():
+    written = report(runs, out, tables=tables or (), conditions=conditions or ())
+    for name, reason in written.runs.skipped.items():
         errors.print(f"skipped: {name}: {reason}", style="yellow", markup=False)
-    filled = [str(table.number) for table in made.tables if table.measured]
-    count = f"{len(made.runs.configs)} runs, {len(made.runs.skipped)} skipped"
-    console.print(f"{count}; measured numbers in table {', '.join(filled) or 'none'}", markup=False)
-    console.print(f"report: {made.page.resolve().as_uri()}", soft_wrap=True)
+    filled = [str(table.number) for table in written.tables if table.measured]
+    counts = f"{len(written.runs.configs)} runs, {len(written.runs.skipped)} skipped"
+    console.print(f"{counts}; measured numbers in table {', '.join(filled) or 'none'}", markup=False)
+    console.print(f"report: {written.page.resolve().as_uri()}", soft_wrap=True)
 
 
 @data_app.command("check", cls=ListsNames)
@@ -419,17 +390,14 @@ def cache_clear_command(
 @notebooks_app.command("train")
 def notebooks_train_command(
     names: Annotated[list[str] | None, typer.Argument(help="Shared models to train; default all.")] = None,
-    preset_name: Annotated[str, typer.Option("--preset", help="Preset that the notebooks are given.")] = "lesson",
+    preset_name: Annotated[str, typer.Option("--preset", help="Preset of the notebooks.")] = "lesson",
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Trainings at a time; they share the cores.")] = 2,
 ) -> None:
-    """Train the models that several notebooks share, so that the notebooks only load them.
+    """Train the models that several notebooks share. Finished ones are skipped; exit code 1 if a training fails."""
+    preset(preset_name)  # a misspelt name is refused before the slow import
+    from mintad.course.shared_models import train_shared_models
 
-    Finished trainings are skipped. Exit code 1 if a training fails.
-    """
-    preset(preset_name)
-    from mintad.course.shared_models import SHARED_MODELS, train_shared_models
-
-    if train_shared_models(names or tuple(SHARED_MODELS), preset_name=preset_name, jobs=jobs):
+    if train_shared_models(names or (), preset_name=preset_name, jobs=jobs):
         raise typer.Exit(1)
 
 
@@ -437,10 +405,8 @@ def notebooks_train_command(
 def notebooks_pages_command(
     source: Annotated[Path, typer.Argument(help="Folder of the notebooks.")],
     target: Annotated[Path, typer.Argument(help="Folder for the pages.")],
-    names: Annotated[
-        list[str] | None, typer.Argument(help="Beginnings of notebook names, e.g. 07; default all.")
-    ] = None,
-    timeout: Annotated[int, typer.Option("--timeout", min=1, help="Seconds that one cell may take.")] = 1800,
+    names: Annotated[list[str] | None, typer.Argument(help="Beginnings of names, e.g. 07; default all.")] = None,
+    timeout: Annotated[int, typer.Option(min=1, help="Seconds that one cell may take.")] = 1800,
 ) -> None:
     """Execute the notebooks and write them as HTML pages that need no network."""
     try:
@@ -451,47 +417,41 @@ def notebooks_pages_command(
     build(source, target, names=names or (), timeout=timeout)
 
 
-def print_results(run: Path) -> None:
+def print_results(path: Path) -> None:
     """Print the headline of a finished run."""
     from mintad.runs.directory import Run
     from mintad.scoring.metrics import MEAN, METRICS, POOLED, by_category, value_of
 
-    opened = Run(run)
-    results = opened.results()
+    run = Run(path)
+    results = run.results()
     headline = [name for name in ("image_auroc", "pixel_ap") if value_of(results, name) is not None]
     table = Table("category", *(METRICS[name].title for name in headline))
     columns = [by_category(results, name) for name in headline]
     for category in dict.fromkeys(key for column in columns for key in column):
-        table.add_row(category, *(_shown(column.get(category)) for column in columns))
+        table.add_row(category, *(_four_digits(column.get(category)) for column in columns))
     table.add_section()
-    table.add_row("mean", *(_shown(value_of(results, name)) for name in headline))
+    table.add_row("mean", *(_four_digits(value_of(results, name)) for name in headline))
     console.print(table)
     accuracy, normal = (value_of(results, name, POOLED) for name in ("class_accuracy", "class_accuracy_normal"))
     if accuracy is not None:
-        console.print(f"class accuracy on test images: {_shown(accuracy)} ({_shown(normal)} on the normal ones)")
+        text = f"{_four_digits(accuracy)} ({_four_digits(normal)} on the normal ones)"
+        console.print(f"class accuracy on test images: {text}")
     means = results[(results["metric"] == "image_auroc") & (results["category"] == MEAN)]
     if len(means) > 1:
         listed = ", ".join(f"{row.method} ({row.setting}) {row.value:.4f}" for row in means.itertuples())
         console.print(f"mean image AUROC on the same features: {listed}")
-    seconds = opened.seconds()
-    if seconds:
-        console.print("seconds spent: " + ", ".join(f"{name} {value:.1f}" for name, value in seconds.items()))
-    console.print(f"results page: {opened.page.resolve().as_uri()}", soft_wrap=True)
+    console.print("seconds spent: " + ", ".join(f"{name} {value:.1f}" for name, value in run.seconds().items()))
+    console.print(f"results page: {run.page.resolve().as_uri()}", soft_wrap=True)
 
 
-def _shown(value: float | None) -> str:
+def _four_digits(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
-
-
-def is_main_process() -> bool:
-    """Return whether this is the only process, or the first of those that torchrun or accelerate started."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def main() -> None:
     """Run the command line; a `MintadError` is printed in one line and ends with exit code 2."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setLevel(logging.INFO if is_main_process() else logging.WARNING)
+    handler.setLevel(logging.INFO if MAIN_PROCESS else logging.WARNING)
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
     for noisy in ("accelerate", "timm", "httpx", "huggingface_hub", "papermill"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

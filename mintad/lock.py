@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -15,15 +16,16 @@ from typing import BinaryIO
 from mintad.errors import MintadError
 
 log = logging.getLogger(__name__)
+POLL_SECONDS = 0.5
 
 
 @contextlib.contextmanager
-def exclusive_lock(lock: Path, busy: MintadError) -> Iterator[BinaryIO]:
+def exclusive_lock(lock: Path, busy: MintadError | None = None) -> Iterator[BinaryIO]:
     """Hold a lock while the block runs; the empty file stays, because only the lock on it counts.
 
     Args:
         lock: a file, made if missing, in a folder that exists.
-        busy: raised if another process holds the lock.
+        busy: raised if another process holds the lock; without it, wait for that process.
 
     Yields:
         The open file. A child process that inherits it holds the lock, too, until both have ended (not on Windows).
@@ -32,13 +34,22 @@ def exclusive_lock(lock: Path, busy: MintadError) -> Iterator[BinaryIO]:
         MintadError: `busy`.
     """
     with lock.open("a+b") as file:
-        try:
-            _lock(file)
-        except (BlockingIOError, PermissionError):
-            raise busy from None
-        except OSError as error:
-            log.warning("%s: this file system has no locks (%s); do not start the same command twice", lock, error)
+        while not _try_lock(file):
+            if busy:
+                raise busy
+            time.sleep(POLL_SECONDS)
         yield file
+
+
+def _try_lock(file: BinaryIO) -> bool:
+    try:
+        _lock(file)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError as error:
+        text = "%s: this file system has no locks (%s); do not start the same command twice"
+        log.warning(text, file.name, error)
+    return True
 
 
 def _lock(file: BinaryIO) -> None:

@@ -15,8 +15,11 @@ from typer.testing import CliRunner
 from mintad.baselines import BASELINES
 from mintad.cli import app, resolve_config
 from mintad.config import flat_keys
+from mintad.data import DATASETS
 from mintad.errors import ConfigError, MintadError
+from mintad.model import VARIANTS
 from mintad.runs.directory import Run
+from mintad.scoring.metrics import METRICS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -87,13 +90,25 @@ def test_help_and_mistakes_are_answered_before_anything_heavy_is_imported(argume
     assert "Traceback" not in done.stderr and done.stdout.splitlines()[-1] == "heavy:"
 
 
-def test_help_lists_the_entries_of_a_plug_in(tmp_path, monkeypatch):
-    plug_in = "from mintad.baselines import BASELINES\nBASELINES.add('nearest_mean', object())\n"
+def test_help_and_list_name_the_entries_of_a_plug_in(tmp_path, monkeypatch):
+    plug_in = '''
+from mintad.baselines import BASELINES
+
+class NearestMean:
+    """Distance to the mean."""
+
+BASELINES.add("nearest_mean", NearestMean)
+'''
     (tmp_path / "a_plug_in_for_help.py").write_text(plug_in)
     monkeypatch.syspath_prepend(tmp_path)
+    before = invoke("list").output
     monkeypatch.setattr(BASELINES, "_entries", dict(BASELINES._entries))  # it stays in this test
-    assert "nearest_mean" not in invoke("evaluate", "--help").output
+    for name in (*VARIANTS, *BASELINES, *DATASETS, *METRICS, *(metric.title for metric in METRICS.values())):
+        assert name in before
+    assert "nearest_mean" not in before + invoke("evaluate", "--help").output
     assert "nearest_mean" in invoke("evaluate", "--help", MINTAD_PLUGINS="a_plug_in_for_help").output
+    after = invoke("list", MINTAD_PLUGINS="a_plug_in_for_help").output
+    assert re.search("nearest_mean +Distance to the mean", after)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from synthetic import small
 import mintad.runs.prepare as prepare_module
 import mintad.runs.train as train_module
 from mintad.errors import MintadError, TrainingError
-from mintad.runs.directory import OLD_RESULTS, Run, open_run
+from mintad.runs.directory import OLD_RESULTS, open_run
 from mintad.runs.prepare import load_records, resolve_paths
 from mintad.runs.train import evaluate_run, train_run
 from mintad.scoring.metrics import by_category, value_of
@@ -130,13 +130,6 @@ def test_only_the_first_process_writes_the_log(products, tmp_path, monkeypatch):
     before = sorted((file.name, file.stat().st_mtime_ns) for file in run.path.iterdir())
     train_run(config.override(**{"train.steps": 1}), run.path, progress=False)
     assert before == sorted((file.name, file.stat().st_mtime_ns) for file in run.path.iterdir())
-
-
-def test_what_is_not_a_number_is_null_in_json(tmp_path):
-    run = Run(tmp_path)
-    run.write("values", {"a": float("nan"), "b": [1.5, float("-inf")], "c": {"d": np.float64("nan")}})
-    assert run.read("values") == {"a": None, "b": [1.5, None], "c": {"d": None}}
-    assert "NaN" not in (tmp_path / "values.json").read_text()
 
 
 def test_a_test_set_without_normal_images_has_a_threshold_and_no_auroc(copied, monkeypatch):

@@ -17,7 +17,7 @@ from mintad.errors import ConfigError, TrainingError
 from mintad.features.table import FeatureTable
 from mintad.runs import experiment, shared
 from mintad.runs.directory import EXECUTED, RESULTS
-from mintad.runs.experiment import configure, place, read_overrides, run_folder, train_setting
+from mintad.runs.experiment import configure, output_folder, read_overrides, resolve_folder, train_setting
 from mintad.runs.separate import FOLDER, nearest_mean
 from mintad.scoring import auroc
 from mintad.scoring.metrics import POOLED, by_category, value_of
@@ -88,23 +88,23 @@ def test_bad_overrides_are_refused_with_the_reason(given, message):
 def test_relative_paths_do_not_depend_on_the_working_directory(runs, tmp_path, monkeypatch):
     repository = Path(mintad.__file__).resolve().parent.parent
     monkeypatch.chdir(tmp_path)
-    assert place("tests") == repository / "tests" and place("nowhere") == tmp_path / "nowhere"
+    assert resolve_folder("tests") == repository / "tests" and resolve_folder("nowhere") == tmp_path / "nowhere"
     (tmp_path / "tests").mkdir()
-    assert place("tests") == tmp_path / "tests"
-    assert run_folder(preset("lesson"), out_dir="a/b") == runs / "a/b"
-    assert run_folder(preset("lesson"), out_dir="runs/a") == runs / "a"
-    assert run_folder(preset("lesson"), out_dir="runs") == runs / "runs"
-    assert run_folder(preset("lesson"), out_dir=".") == runs
-    assert run_folder(preset("lesson"), out_dir=tmp_path / "c") == tmp_path / "c"
+    assert resolve_folder("tests") == tmp_path / "tests"
+    assert output_folder(preset("lesson"), out_dir="a/b") == runs / "a/b"
+    assert output_folder(preset("lesson"), out_dir="runs/a") == runs / "a"
+    assert output_folder(preset("lesson"), out_dir="runs") == runs / "runs"
+    assert output_folder(preset("lesson"), out_dir=".") == runs
+    assert output_folder(preset("lesson"), out_dir=tmp_path / "c") == tmp_path / "c"
 
 
 def test_a_run_is_named_by_configuration_and_setting(runs):
     config = configure()
-    folders = {run_folder(config, setting) for setting in experiment.SETTINGS}
+    folders = {output_folder(config, setting) for setting in experiment.SETTINGS}
     assert len(folders) == 2 and shared.shared_model_dir(config) in folders
-    assert run_folder(config) != run_folder(configure(seed=1))
+    assert output_folder(config) != output_folder(configure(seed=1))
     with pytest.raises(ConfigError, match="Did you mean 'separate'"):
-        run_folder(config, "seperate")
+        output_folder(config, "seperate")
 
 
 def test_a_unified_run_beside_the_notebook_that_papermill_writes(products, tmp_path):

@@ -79,7 +79,7 @@ def test_evaluation_and_prediction_compute_in_float32_on_any_device(copied, fini
     copied.write("config", tree | {"train": tree["train"] | {"device": "cuda", "precision": "fp16"}})
     again = evaluate_run(copied.path, device="cpu", progress=False)
     pd.testing.assert_frame_equal(again.results(), finished.results())
-    predictor = Predictor.from_run(copied.path, device="cpu")
+    predictor = Predictor(copied.path, device="cpu")
     assert predictor.device.type == "cpu" and predictor.model.output.weight.dtype == torch.float32
     for wrong in ("gpu", "cuda:7"):
         with pytest.raises(ConfigError, match=f"unknown device '{wrong}'.*Allowed: auto, cpu, cuda"):

@@ -1,8 +1,9 @@
-"""The first cell of every notebook: refuse misspelt parameters, seed, choose a device, set the look of figures."""
+"""The first cell of every notebook: `setup`."""
 
 from __future__ import annotations
 
 import ast
+import itertools
 import os
 import random
 from collections.abc import Sequence
@@ -32,7 +33,7 @@ def setup(*, seed: int = 0, device: str = "auto") -> torch.device:
 
     Raises:
         ConfigError: papermill injected a parameter that the notebook does not have, or the device is unknown.
-        TrainingError: cuda is asked for on a machine without a GPU.
+        TrainingError: 'cuda' on a machine without a GPU.
     """
     refuse_unknown_parameters(_cells_run())
     torch_device = pick_device(device)
@@ -54,10 +55,8 @@ class _PageRenderer(MimetypeRenderer):
     """A renderer of figures as HTML without scripts: the page loads plotly once, see `mintad.course.pages`."""
 
     def to_mimebundle(self, figure: dict) -> dict[str, str]:
-        html = pio.to_html(
-            figure, full_html=False, include_plotlyjs=False, include_mathjax=False, auto_play=False, validate=False
-        )
-        return {"text/html": html}
+        without = dict.fromkeys(("full_html", "include_plotlyjs", "include_mathjax", "auto_play", "validate"), False)
+        return {"text/html": pio.to_html(figure, **without)}
 
 
 def refuse_unknown_parameters(cells: Sequence[str]) -> None:
@@ -67,9 +66,9 @@ def refuse_unknown_parameters(cells: Sequence[str]) -> None:
         cells: sources of the cells run so far. The injected cell follows the one tagged `parameters`.
 
     Raises:
-        ConfigError: names the unknown parameter and the nearest one there is.
+        ConfigError: a parameter is unknown; the message names the nearest.
     """
-    for before, cell in zip(cells, cells[1:], strict=False):
+    for before, cell in itertools.pairwise(cells):
         if cell.lstrip().startswith(INJECTED):
             allowed = _assigned(before)
             for name in _assigned(cell):
@@ -78,17 +77,14 @@ def refuse_unknown_parameters(cells: Sequence[str]) -> None:
 
 
 def _assigned(source: str) -> list[str]:
-    targets = []
-    for node in ast.parse(source).body:
-        targets += node.targets if isinstance(node, ast.Assign) else []
-        targets += [node.target] if isinstance(node, ast.AnnAssign) else []
+    """Return the names that the top level of a cell assigns."""
+    nodes = [node for node in ast.parse(source).body if isinstance(node, ast.Assign | ast.AnnAssign)]
+    targets = [target for node in nodes for target in getattr(node, "targets", None) or [node.target]]
     return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
 def _cells_run() -> list[str]:
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return []
+    from IPython import get_ipython
+
     shell = get_ipython()
     return list(shell.user_ns.get("In", [])) if shell is not None else []

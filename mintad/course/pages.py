@@ -32,16 +32,13 @@ INDEX = """<!doctype html><html lang="en"><meta charset="utf-8"><title>mintad</t
 
 
 def build(source: Path, target: Path, *, names: Sequence[str] = (), timeout: int = 1800) -> list[Path]:
-    """Execute the notebooks of a folder and write them as HTML pages with an index.
+    """Execute the notebooks in a folder and write them as HTML pages with an index; return the pages.
 
     Args:
         source: folder of notebooks.
         target: folder for the pages; made if missing.
         names: beginnings of notebook names ('01', '07_inr'); all if empty.
         timeout: seconds that one cell may take.
-
-    Returns:
-        The pages written.
 
     Raises:
         MintadError: there is no such notebook, or one fails; the message names it and its error.
@@ -51,21 +48,19 @@ def build(source: Path, target: Path, *, names: Sequence[str] = (), timeout: int
         raise MintadError(f"no notebook in {source}" + (f" begins with {', '.join(names)}" if names else ""))
     target.mkdir(parents=True, exist_ok=True)
     (target / "plotly.min.js").write_text(get_plotlyjs(), encoding="utf-8")
-    pages = []
-    for path in notebooks:
+    pages = [target / f"{path.stem}.html" for path in notebooks]
+    for path, page in zip(notebooks, pages, strict=True):
         began = time.perf_counter()
-        page = target / f"{path.stem}.html"
         page.write_text(render(path, timeout=timeout), encoding="utf-8")
-        pages.append(page)
         print(f"{page}  {time.perf_counter() - began:.0f} s", flush=True)
-    titles = {page: _title(source / f"{page.stem}.ipynb") for page in sorted(target.glob("[0-9][0-9]_*.html"))}
-    items = "".join(f'<li><a href="{page.name}">{title}</a></li>' for page, title in titles.items() if title)
+    series = [path for path in sorted(source.glob("[0-9][0-9]_*.ipynb")) if (target / f"{path.stem}.html").exists()]
+    items = "".join(f'<li><a href="{path.stem}.html">{_title(path)}</a></li>' for path in series)
     (target / "index.html").write_text(INDEX.format(items=items), encoding="utf-8")
     return pages
 
 
 def render(path: Path, *, timeout: int = 1800) -> str:
-    """Execute a notebook in its folder and return it as a page that loads plotly.min.js from the page's own folder.
+    """Execute a notebook in its folder and return its page, which loads plotly.min.js from the folder it lies in.
 
     Raises:
         MintadError: a cell fails.
@@ -92,17 +87,13 @@ def render(path: Path, *, timeout: int = 1800) -> str:
 
 def formulas(markdown: str) -> str:
     """Replace LaTeX between dollars by MathML, which browsers draw themselves; code is left alone."""
-    parts = CODE.split(markdown)
-    return "".join(part if n % 2 else FORMULA.sub(_mathml, part) for n, part in enumerate(parts))
 
+    def mathml(match: re.Match[str]) -> str:
+        return to_mathml(match[match.lastgroup].strip(), display=match.lastgroup)
 
-def _mathml(match: re.Match[str]) -> str:
-    block = match["block"] is not None
-    return to_mathml((match["block"] or match["inline"]).strip(), display="block" if block else "inline")
+    parts = CODE.split(markdown)  # every second part is code
+    return "".join(part if n % 2 else FORMULA.sub(mathml, part) for n, part in enumerate(parts))
 
 
 def _title(path: Path) -> str:
-    if not path.exists():
-        return ""
-    first = nbformat.read(path, as_version=4).cells[0].source
-    return first.splitlines()[0].lstrip("# ")
+    return nbformat.read(path, as_version=4).cells[0].source.splitlines()[0].lstrip("# ")

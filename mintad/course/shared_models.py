@@ -22,37 +22,24 @@ SHARED_MODELS: dict[str, dict[str, Any]] = {variant: {"model.variant": variant} 
     "no_prior": {"model.prior_loss": False},  # notebook 08
     "summed_prior": {"train.prior_reduction": "sum"},  # notebook 08
 }
-"""Name of a shared model -> what it changes in the preset: every variant, and what single notebooks compare with."""
+"""Name of a shared model -> its changes to the preset: all variants, and models that single notebooks compare."""
 
 
-def shared_model_config(name: str, preset_name: str = "lesson") -> Config:
-    """Return the configuration that notebooks use for one of `SHARED_MODELS`.
-
-    Raises:
-        ConfigError: unknown name or preset.
-    """
-    if name not in SHARED_MODELS:
-        raise ConfigError(f"unknown shared model '{name}'." + nearest(name, SHARED_MODELS))
-    return preset(preset_name).override(**SHARED_MODELS[name])
-
-
-def train_shared_models(
-    names: Sequence[str] = tuple(SHARED_MODELS), *, preset_name: str = "lesson", jobs: int = 2
-) -> list[str]:
-    """Train the shared models that are missing, several at a time; print a line for each.
+def train_shared_models(names: Sequence[str] = (), *, preset_name: str = "lesson", jobs: int = 2) -> list[str]:
+    """Train the shared models that are missing, several at a time; print a line for each and return the failures.
 
     Args:
-        names: of `SHARED_MODELS`.
+        names: of `SHARED_MODELS`; all if empty.
         preset_name: preset that they are based on.
         jobs: processes, which share the cores, because a network this small trains faster on one core than on two.
 
-    Returns:
-        The failures, one text per model.
-
     Raises:
         ConfigError: unknown name or preset.
     """
-    configs = {name: shared_model_config(name, preset_name) for name in names}
+    for name in names:
+        if name not in SHARED_MODELS:
+            raise ConfigError(f"unknown shared model '{name}'." + nearest(name, SHARED_MODELS))
+    configs = {name: preset(preset_name).override(**SHARED_MODELS[name]) for name in names or SHARED_MODELS}
     threads = max(1, (os.cpu_count() or 1) // jobs)
     context, failures = multiprocessing.get_context("spawn"), []
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:
@@ -71,6 +58,5 @@ def _train(name: str, config: Config, threads: int) -> str:
     limit_threads(threads)
     began = time.perf_counter()
     run = train_shared(config)
-    auroc = value_of(run.results(), "image_auroc")
-    seconds = time.perf_counter() - began
+    auroc, seconds = value_of(run.results(), "image_auroc"), time.perf_counter() - began
     return f"{name:<14} image AUROC {auroc:.3f}  {seconds:4.0f} s  {run.path.name}"

@@ -10,14 +10,14 @@ import plotly.graph_objects as go
 from IPython.display import display
 
 MOST_CONTROLS = 3
-"""Most controls of a panel: with more, nobody finds what matters."""
+"""Most controls of a panel: with more, nobody finds the one that matters."""
 
 
 def panel(draw: Callable[..., go.Figure], **controls: Sequence[Any] | bool) -> ipywidgets.VBox:
-    """Put controls above a figure, which is drawn when one of them moves; a static figure precedes every panel.
+    """Put controls above a figure that is drawn when one of them moves; a static figure precedes every panel.
 
     Args:
-        draw: pure function of the controls' values; computes at most what 300 ms allow.
+        draw: pure function of the controls' values that takes at most 300 ms.
         controls: name -> values to choose from (a slider) or True / False (a check box).
 
     Raises:
@@ -40,12 +40,11 @@ def panel(draw: Callable[..., go.Figure], **controls: Sequence[Any] | bool) -> i
 
 
 def _control(name: str, values: Sequence[Any] | bool) -> ipywidgets.Widget:
-    label = name.replace("_", " ")
-    style = {"description_width": "initial"}
+    look = {"description": name.replace("_", " "), "style": {"description_width": "initial"}}
     if isinstance(values, bool):
-        return ipywidgets.Checkbox(value=values, description=label, style=style)
+        return ipywidgets.Checkbox(value=values, **look)
     if not len(values):
         raise ValueError(f"control '{name}' has no values to choose from")
-    kind = ipywidgets.Dropdown if isinstance(values[0], str) else ipywidgets.SelectionSlider
-    extra = {} if kind is ipywidgets.Dropdown else {"continuous_update": False}
-    return kind(options=list(values), value=values[0], description=label, style=style, **extra)
+    if isinstance(values[0], str):
+        return ipywidgets.Dropdown(options=list(values), **look)
+    return ipywidgets.SelectionSlider(options=list(values), continuous_update=False, **look)

@@ -13,7 +13,6 @@ import contextlib
 import importlib.metadata
 import json
 import logging
-import math
 import os
 import platform
 import shutil
@@ -38,25 +37,13 @@ from mintad.scoring.threshold import Threshold
 from mintad.training import Checkpoint, latest_checkpoint
 
 RESULTS, PAGE = "results.csv", "results.html"
-FILES = (
-    "versions.json",
-    "classes.json",
-    "images.csv",
-    "seconds.json",
-    RESULTS,
-    "log.txt",
-    "history.csv",
-    "scores.csv",
-    "maps.npy",
-    "threshold.json",
-    PAGE,
-    "config.json",
-)
-"""What a run directory holds beside checkpoints/ and the lock; the configuration last, so that removing can be
-repeated."""
+RECORD_FILES = ("versions.json", "classes.json", "images.csv", "seconds.json", "log.txt", "history.csv")
+RESULT_FILES = ("scores.csv", "maps.npy", "threshold.json", PAGE, RESULTS)
 OLD_RESULTS = "metrics.json"
 """What versions before 0.2 wrote for `RESULTS`."""
 LOCK = ".lock"
+LEFTOVERS = {".config.json.tmp", LOCK, EXECUTED, PARAMETERS, STATUS}
+"""Files that a directory without a run may hold: of a process killed early, of papermill, of a sweep."""
 VERSIONED = ("mintad", "torch", "torchvision", "timm", "numpy", "pandas", "scikit-learn", "accelerate")
 
 
@@ -81,15 +68,13 @@ class Run:
         try:
             return json.loads(file.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise MintadError(
-                f"{file} is missing: {self.path} is not a finished run directory of mintad train"
-            ) from None
+            raise MintadError(f"{file} is missing: this is no finished run directory of mintad train") from None
         except json.JSONDecodeError as error:
             raise MintadError(f"{file} is damaged: {error}") from error
 
     def write(self, name: str, value: Any) -> None:
-        """Write a JSON file of the run atomically. JSON has no NaN: what is not a finite number becomes null."""
-        self._publish(f"{name}.json", json.dumps(_finite(value), indent=1, allow_nan=False))
+        """Write a JSON file of the run atomically."""
+        self._publish(f"{name}.json", json.dumps(value, indent=1))
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """Write a CSV file of the run atomically."""
@@ -125,20 +110,14 @@ class Run:
         """Return every number of the run: columns `mintad.scoring.metrics.RESULT_COLUMNS`, the model's rows first.
 
         Raises:
-            MintadError: the run is not finished, is damaged, or was written by an older version; the message says how
-                to convert it.
+            MintadError: the run is unfinished, damaged, or of an older version; the message says how to convert it.
         """
         file = self.path / RESULTS
-        if not file.exists():
+        if not self.finished:
             old = (self.path / OLD_RESULTS).exists()
-            fix = (
-                f"mintad evaluate {self.path} writes its results in today's format"
-                if old
-                else (f"mintad train --out {self.path} finishes it")
-            )
-            raise MintadError(
-                f"{file} is missing: the run {'is of an older version' if old else 'is not finished'}; {fix}"
-            )
+            problem = "the run is of an older version" if old else "the run is not finished"
+            fix = f"mintad evaluate {self.path} converts it" if old else f"mintad train --out {self.path} finishes it"
+            raise MintadError(f"{problem}, {RESULTS} is missing", path=self.path, fix=fix)
         try:
             table = pd.read_csv(file, dtype=dict.fromkeys(("method", "setting", "category", "metric"), str))
             return table[list(RESULT_COLUMNS)].astype({"seed": int, "value": float})
@@ -147,12 +126,11 @@ class Run:
 
     def baselines(self) -> list[str]:
         """Return the names of the baselines among the results of a finished run, in their order."""
-        methods = self.results()["method"].unique() if (self.path / RESULTS).exists() else ()
+        methods = self.results()["method"].unique() if self.finished else ()
         return [name for name in methods if name in BASELINES]
 
     def threshold(self) -> Threshold | None:
-        """Return the decision threshold; None where no images were held out, and for separate models, which have one
-        each.
+        """Return the decision threshold; None where no images were held out, and for separate models.
 
         Raises:
             MintadError: the run is not evaluated, or the file is damaged.
@@ -164,7 +142,7 @@ class Run:
             raise MintadError(f"{self.path / 'threshold.json'} is damaged: {error}") from error
 
     def discard_results(self) -> None:
-        """Remove the results: a crash from here on leaves an unfinished run and no mixture of old and new."""
+        """Remove the results, so that a crash from here on leaves an unfinished run and no mixture of old and new."""
         for name in (RESULTS, OLD_RESULTS):
             (self.path / name).unlink(missing_ok=True)
 
@@ -182,8 +160,8 @@ class Run:
         Args:
             results: columns `mintad.scoring.metrics.RESULT_COLUMNS`.
             scores: test rows of the record table with pred_score and pred_class.
-            maps_nHW: anomaly maps in the same order.
-            threshold: of the decision; None without one.
+            maps_nHW: anomaly maps of these rows.
+            threshold: of the decision, if there is one.
             title: of the page.
         """
         self.write_table("scores", scores.assign(masks=scores["masks"].map(";".join)))
@@ -204,13 +182,13 @@ class Run:
         self.write_table("results", results)
 
     def record_training_images(self, images: pd.DataFrame) -> None:
-        """Record the images that train and those held out, or compare them with the recorded ones.
+        """Record the training and held-out images, or compare them with those that the run began with.
 
         Args:
             images: columns image, category, role ('train' or 'holdout') and hash of the content.
 
         Raises:
-            DataError: they are not those that the run began with; the message names what differs.
+            DataError: they differ; the message says in what.
         """
         file = self.path / "images.csv"
         if not file.exists():
@@ -224,17 +202,16 @@ class Run:
             )
 
     def seconds(self) -> dict[str, float]:
-        """Return the seconds spent on features, training, evaluation and each baseline, summed over interruptions; an
-        evaluation is the last one."""
+        """Return the seconds spent on features and training, and on the last evaluation and fit of each baseline."""
         return self.read("seconds") if (self.path / "seconds.json").exists() else {}
 
     def note_seconds(self, name: str, seconds: float) -> None:
-        """Keep the seconds of one piece of work."""
+        """Record the seconds of one piece of work."""
         self.write("seconds", self.seconds() | {name: round(seconds, 3)})
 
     @contextlib.contextmanager
     def timing(self, name: str, *, add: bool = False) -> Iterator[None]:
-        """Keep the seconds that the block takes, interrupted or not; `add` them to those already there."""
+        """Record the seconds that the block takes, interrupted or not; `add` them to those recorded before."""
         before = self.seconds().get(name, 0.0) if add else 0.0
         began = time.perf_counter()
         try:
@@ -243,7 +220,7 @@ class Run:
             self.note_seconds(name, before + time.perf_counter() - began)
 
     def locked(self) -> contextlib.AbstractContextManager[None]:
-        """Keep other processes out of the directory while the block runs; what a dead process held is free.
+        """Keep other processes out of the directory while the block runs.
 
         Raises:
             TrainingError: another process works in it.
@@ -257,39 +234,26 @@ class Run:
         return (self.path / RESULTS).exists()
 
 
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def _differences(before: pd.DataFrame, now: pd.DataFrame) -> list[str]:
-    """What became of the images, one text a kind of change, each with the first image of its kind."""
-    before, now = (table.set_index(["category", "image"]) for table in (before, now))
-    both = before.index.intersection(now.index)
-    known = (before.loc[both, "hash"] != "") & (now.loc[both, "hash"] != "")
-    changed = {
-        "gone": before.index.difference(now.index),
-        "new": now.index.difference(before.index),
-        "with another content": both[(known & (before.loc[both, "hash"] != now.loc[both, "hash"])).to_numpy()],
+    """List how the images differ, one text per kind of change, each with the first image of its kind."""
+    images = before.merge(now, on=["category", "image"], how="outer", suffixes=("_before", ""), indicator="side")
+    hashed = (images[["hash_before", "hash"]].fillna("") != "").all(axis=1)
+    changes = {
+        "gone": images["side"] == "left_only",
+        "new": images["side"] == "right_only",
+        "with another content": hashed & (images["hash_before"] != images["hash"]),
     }
-    if not any(map(len, changed.values())):  # else the other list was split otherwise, which says nothing
-        moved = (before.loc[both, "role"] != now.loc[both, "role"]).to_numpy()
-        changed["moved between training and hold-out"] = both[moved]
-    return [f"{len(keys)} {kind} (first: {keys[0][1]} of {keys[0][0]})" for kind, keys in changed.items() if len(keys)]
+    if not any(mask.any() for mask in changes.values()):  # other images are split otherwise, which says nothing
+        changes["moved between training and hold-out"] = images["role_before"] != images["role"]
+    first = {kind: images[mask].iloc[0] for kind, mask in changes.items() if mask.any()}
+    return [f"{changes[kind].sum()} {kind} (first: {row.image} of {row.category})" for kind, row in first.items()]
 
 
 @contextlib.contextmanager
 def open_run(path: str | Path, config: Config, *, overwrite: bool = False) -> Iterator[Run]:
-    """Make a run directory for `config`, or open the one that the same configuration has there; locked while the block
-    runs.
+    """Make a run directory, or open the one that the same configuration has there; it is locked while the block runs.
 
-    Args:
-        path: the directory.
-        config: of the run.
-        overwrite: remove a run that is already there.
+    With `overwrite`, a run that is already there is removed.
 
     Raises:
         TrainingError: the directory belongs to another configuration or process, or holds foreign files.
@@ -308,45 +272,38 @@ def open_run(path: str | Path, config: Config, *, overwrite: bool = False) -> It
 
 
 def _refuse_foreign(run: Run, overwrite: bool) -> None:
-    """Before anything is written or removed: the directory is missing, empty, or that of a run."""
-    if (run.path / "config.json").exists():
-        if overwrite:
-            try:
-                run.config()
-            except MintadError as error:
-                text = f"{run.path} exists and is no run directory; choose another --out ({error})"
-                raise TrainingError(text) from error
-        return
-    leftovers = {
-        ".config.json.tmp",
-        LOCK,
-        EXECUTED,
-        PARAMETERS,
-        STATUS,
-    }  # of a process killed just before, papermill, a sweep
-    if run.path.exists() and {file.name for file in run.path.iterdir()} - leftovers:
-        raise TrainingError(f"{run.path} exists and is no run directory; choose another --out")
+    """Refuse a directory with files that are no run's, before anything is written or removed."""
+    foreign = TrainingError("this is no run directory", path=run.path, fix="choose another --out")
+    if not (run.path / "config.json").exists():
+        if run.path.exists() and {file.name for file in run.path.iterdir()} - LEFTOVERS:
+            raise foreign
+    elif overwrite:
+        try:
+            run.config()
+        except MintadError as error:
+            raise foreign from error
 
 
 def _refuse_another(run: Run, config: Config) -> None:
-    ours, theirs = _flat(config.to_dict()), _flat(run.config().to_dict())
-    changed = [f"{key}: {theirs[key]!r} there, {ours[key]!r} now" for key in ours if ours[key] != theirs[key]]
-    if changed:
-        raise TrainingError(
-            f"{run.path} holds a run of another configuration ({'; '.join(changed[:5])}). "
-            "Choose another --out, or --overwrite to start afresh."
-        )
+    """Refuse a run directory of another configuration."""
+    before = run.config().flat()
+    changes = [
+        f"{key}: {before[key]!r} there, {value!r} now" for key, value in config.flat().items() if before[key] != value
+    ]
+    if changes:
+        problem = f"the run has another configuration ({'; '.join(changes[:5])})"
+        raise TrainingError(problem, path=run.path, fix="choose another --out, or --overwrite to start afresh")
 
 
 def _remove(run: Run) -> None:
-    """Remove what a run wrote; its files are known by name, anything else in the directory is left."""
+    """Remove the files of a run, by name; anything else in the directory is left."""
     shutil.rmtree(run.path / "checkpoints", ignore_errors=True)
-    for name in FILES:
+    for name in (*RECORD_FILES, *RESULT_FILES, "config.json"):  # last, so that an interrupted removal can be repeated
         (run.path / name).unlink(missing_ok=True)
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python, of the packages that matter, and the machine."""
+    """Return the versions of Python and of the packages that matter, and facts about the machine."""
     numbers = {"python": platform.python_version(), "platform": platform.platform(), "cores": str(os.cpu_count())}
     for name in VERSIONED:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -358,7 +315,7 @@ def versions() -> dict[str, str]:
 
 @contextlib.contextmanager
 def log_to(run: Run) -> Iterator[None]:
-    """Copy the package's log to ``log.txt`` while the block runs."""
+    """Copy the package's log to ``log.txt`` while the block runs; an error is logged there and raised."""
     handler = logging.FileHandler(run.path / "log.txt", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger = logging.getLogger("mintad")
@@ -368,18 +325,10 @@ def log_to(run: Run) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        text = (type(error).__name__, error)  # into the file alone: the caller shows the error to the user
-        handler.handle(logger.makeRecord(logger.name, logging.ERROR, __file__, 0, "%s: %s", text, None))
+        text = f"{type(error).__name__}: {error}"  # into the file alone: the caller shows the error to the user
+        handler.handle(logger.makeRecord(logger.name, logging.ERROR, __file__, 0, text, (), None))
         raise
     finally:
         logger.setLevel(previous)
         logger.removeHandler(handler)
         handler.close()
-
-
-def _flat(tree: dict[str, Any]) -> dict[str, Any]:
-    return {f"{part}.{key}": _plain(value) for part, values in tree.items() for key, value in values.items()}
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value

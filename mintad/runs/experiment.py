@@ -1,6 +1,5 @@
-"""One training described by plain values: what notebook 10 is parameterised by, and what a sweep hands to it.
+"""One training described by plain values: the parameters of notebook 10 and of sweeps, in either of Table 1's settings.
 
-Names and texts go in; a configuration, a run directory and a finished run in either of Table 1's settings come out.
 Relative paths never depend on the working directory alone, which differs between JupyterLab, papermill and nbval.
 """
 
@@ -15,7 +14,7 @@ import yaml
 
 import mintad
 from mintad.config import Config
-from mintad.config import preset as named
+from mintad.config import preset as load_preset
 from mintad.errors import ConfigError, TrainingError, nearest
 from mintad.model import require_variant
 from mintad.runs.directory import Run
@@ -24,16 +23,9 @@ from mintad.runs.shared import runs_dir, shared_model_dir, train_shared
 from mintad.runs.train import train_run
 
 SETTINGS = ("unified", "separate")
-"""Table 1: one model for all categories, or one a category."""
-OWN_PARAMETER = {
-    "data.name": "data",
-    "data.root": "root",
-    "data.categories": "categories",
-    "model.variant": "variant",
-    "train.seed": "seed",
-    "train.device": "device",
-}
-"""Keys that `overrides` must leave alone, and the parameter that sets each."""
+"""Table 1: one model for all categories, or one per category."""
+OWN_PARAMETER = ("data.name", "data.root", "data.categories", "model.variant", "train.seed", "train.device")
+"""Keys that `overrides` must leave alone because the parameter data, root, categories … sets them."""
 
 
 def configure(
@@ -47,15 +39,15 @@ def configure(
     seed: int = 0,
     device: str = "auto",
 ) -> Config:
-    """The configuration that a notebook's parameters describe.
+    """Return the configuration that a notebook's parameters describe.
 
     Args:
         preset: of `mintad.config.PRESETS`.
         data: name of the data set.
-        root: its folder, see `place`; '' for sets that bring their own.
+        root: its folder, see `resolve_folder`; '' for sets that bring their own.
         categories: comma-separated, or a sequence; '' for all.
         variant: of `mintad.model.VARIANTS`.
-        overrides: dotted keys and values, as a mapping or as YAML or JSON text.
+        overrides: see `read_overrides`.
         seed: of initialisation, order, jitter, dropout and hold-out.
         device: 'auto', 'cpu' or 'cuda'.
 
@@ -63,21 +55,19 @@ def configure(
         ConfigError: an unknown name, key or value, or a key that has a parameter of its own.
     """
     changes = {"data.name": data, "model.variant": variant, "train.seed": seed, "train.device": device}
-    if root:
-        changes["data.root"] = str(place(root))
-    if categories:
-        changes["data.categories"] = categories
-    more = read_overrides(overrides)
-    for key in more:
-        if key in OWN_PARAMETER:
-            raise ConfigError(f"overrides must not set {key}; the parameter {OWN_PARAMETER[key]} does")
-    config = named(preset).override(**changes, **more)
+    changes |= {"data.root": str(resolve_folder(root))} if root else {}
+    changes |= {"data.categories": categories} if categories else {}
+    further = read_overrides(overrides)
+    for key in further.keys() & set(OWN_PARAMETER):
+        parameter = key.removesuffix(".name").rpartition(".")[2]
+        raise ConfigError(f"overrides must not set {key}; the parameter {parameter} does")
+    config = load_preset(preset).override(**changes, **further)
     require_variant(config.model)
     return config
 
 
 def read_overrides(overrides: str | Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted keys and values of a mapping, or of YAML or JSON text: ``{train.steps: 100, model.width: 64}``.
+    """Return the dotted keys and values of a mapping, or of YAML or JSON text such as ``{train.steps: 100}``.
 
     Raises:
         ConfigError: the text is no mapping.
@@ -87,24 +77,27 @@ def read_overrides(overrides: str | Mapping[str, Any]) -> dict[str, Any]:
     try:
         values = yaml.safe_load(overrides) or {}
     except (yaml.YAMLError, ValueError) as error:
-        problem = " ".join(str(error).split())
-        raise ConfigError(f"overrides = {overrides!r} cannot be read: {problem}") from error
+        raise ConfigError(f"overrides cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"overrides must be a mapping such as {{train.steps: 100}}, not {overrides!r}")
     return {str(key): value for key, value in values.items()}
 
 
-def place(path: str | Path) -> Path:
-    """A folder to read from, absolute. A relative one is taken from the working directory if it is there, else from
-    the repository that the package lies in."""
-    given = Path(path).expanduser()
-    here, there = given.absolute(), Path(mintad.__file__).resolve().parent.parent / given
-    return there if there.exists() and not here.exists() else here
+def resolve_folder(path: str | Path) -> Path:
+    """Return a folder to read from as an absolute path.
+
+    A relative path starts at the working directory if the folder is there, else at the package's repository.
+    """
+    relative = Path(path).expanduser()
+    here, in_repository = relative.absolute(), Path(mintad.__file__).resolve().parent.parent / relative
+    return in_repository if in_repository.exists() and not here.exists() else here
 
 
-def run_folder(config: Config, setting: str = "unified", out_dir: str | Path = "") -> Path:
-    """Where a training goes, absolute: `out_dir`, a relative one below `runs_dir`, with or without a leading runs/; ''
-    names it by variant, data and fingerprint of the configuration, so that the same parameters find their run again.
+def output_folder(config: Config, setting: str = "unified", out_dir: str | Path = "") -> Path:
+    """Return the run directory of a training, absolute.
+
+    A relative `out_dir` starts at `runs_dir`, with or without a leading runs/. Without `out_dir` the name is that of
+    `shared_model_dir`, so that the same parameters find their run again.
 
     Raises:
         ConfigError: an unknown setting.
@@ -121,23 +114,19 @@ def run_folder(config: Config, setting: str = "unified", out_dir: str | Path = "
 def train_setting(
     config: Config, setting: str = "unified", out_dir: str | Path = "", *, baselines: str | Sequence[str] = ()
 ) -> Run:
-    """Train in one of `SETTINGS`; a run that was interrupted is resumed, a finished one loaded.
+    """Train in one of `SETTINGS`; an interrupted run is resumed, a finished one loaded.
 
-    Args:
-        config: the whole configuration.
-        setting: 'unified' or 'separate'.
-        out_dir: see `run_folder`.
-        baselines: comma-separated, or a sequence, of `mintad.baselines.BASELINES`.
+    For `out_dir` see `output_folder`; `baselines` are comma-separated, or a sequence.
 
     Raises:
         TrainingError: the folder holds a run of the other setting.
         MintadError: see `mintad.runs.train.train_run`.
     """
     names = tuple(re.findall(r"[\w.-]+", baselines)) if isinstance(baselines, str) else tuple(baselines)
-    out = run_folder(config, setting, out_dir)
-    found = setting_of(out)
-    if found not in (None, setting):
-        raise TrainingError(f"{out} holds a {found} training, not a {setting} one; choose another out_dir")
+    out = output_folder(config, setting, out_dir)
+    trained = trained_setting(out)
+    if trained not in (None, setting):
+        raise TrainingError(f"{out} holds a {trained} training, not a {setting} one; choose another out_dir")
     if setting == "separate":
         return train_separate(config, out, baseline_names=names, progress=False)
     if not str(out_dir):
@@ -145,8 +134,8 @@ def train_setting(
     return train_run(config, out, baseline_names=names, progress=False)
 
 
-def setting_of(folder: Path) -> str | None:
-    """Which setting a run directory was trained in; None before anything was."""
+def trained_setting(folder: Path) -> str | None:
+    """Return the setting in which a run directory was trained; None before any training."""
     if (folder / FOLDER).exists():
         return "separate"
     return "unified" if (folder / "checkpoints").exists() else None

@@ -14,31 +14,19 @@ SOURCES = ("data/mini", "features", "model", "training", "scoring", "runs/prepar
 
 @functools.cache
 def code_fingerprint(package: Path = PACKAGE) -> str:
-    """Return a hash of `SOURCES`; comments, docstrings and the layout of the code do not count.
-
-    The hash is computed once per process.
-
-    Args:
-        package: folder of the package `mintad`.
-    """
+    """Return a hash of `SOURCES` in the folder of `mintad`; comments, docstrings and layout do not count."""
     digest = hashlib.sha256()
     for source in SOURCES:
         path = package / source
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
             digest.update(file.relative_to(package).as_posix().encode())
-            digest.update(_code(file.read_text(encoding="utf-8")).encode())
+            tree = ast.parse(file.read_text(encoding="utf-8"))
+            digest.update(ast.dump(_WithoutDocstrings().visit(tree)).encode())
     return digest.hexdigest()
 
 
-def _code(source: str) -> str:
-    """Return the syntax tree as text, without the docstrings of modules, classes, functions and attributes."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(body := getattr(node, "body", None), list):
-            node.body = [statement for statement in body if not _is_docstring(statement)]
-    return ast.dump(tree)
+class _WithoutDocstrings(ast.NodeTransformer):
+    """Remove the docstrings of modules, classes, functions and attributes from a syntax tree."""
 
-
-def _is_docstring(statement: ast.stmt) -> bool:
-    value = statement.value if isinstance(statement, ast.Expr) else None
-    return isinstance(value, ast.Constant) and isinstance(value.value, str)
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+        return None if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str) else node

@@ -1,9 +1,8 @@
-"""Use a trained run on any images: scores, a decision, and heatmaps."""
+"""Predictions of a trained run for any images: scores, decisions and heatmaps."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +10,9 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from mintad.config import Config
 from mintad.data.images import IMAGE_SUFFIXES, read_image
 from mintad.errors import ConfigError, DataError, nearest
-from mintad.features.backbone import Backbone
 from mintad.features.extract import full_precision
-from mintad.model import ReconstructionModel
 from mintad.plots import overlay
 from mintad.progress import track
 from mintad.runs.directory import Run
@@ -25,54 +21,35 @@ from mintad.runs.train import trained_model
 from mintad.scoring.maps import as_distance, image_scores, upsample
 from mintad.training.device import pick_device
 
+BATCH_SIZE = 16
 
-@dataclass
+
 class Predictor:
-    """A trained run, ready for images."""
+    """A trained run, ready for images; it computes in float32.
 
-    backbone: Backbone
-    model: ReconstructionModel
-    config: Config
-    classes: list[str]
-    threshold: float | None
-    device: torch.device
-    map_range: tuple[float, float]
-    """Common colour range of the heatmaps: 1st and 99.9th percentile of the run's own test maps."""
-    label: int | None = None
-    """Class index of all images, for a model that must be given the class."""
+    Args:
+        path: run directory, of which the newest checkpoint is loaded.
+        device: 'auto', 'cpu' or 'cuda'.
+        category: class of all images, for a model that must be given it.
 
-    @classmethod
-    def from_run(cls, path: str | Path, *, device: str = "auto", category: str | None = None) -> Predictor:
-        """Load the newest checkpoint of a run directory.
+    Raises:
+        MintadError: not a run directory, missing weights, no such device or class.
+    """
 
-        Args:
-            path: run directory.
-            device: 'auto', 'cpu' or 'cuda'; computes in float32.
-            category: class of all images, for a model that must be given it; others ignore it.
-
-        Raises:
-            MintadError: not a run directory, missing weights, no such device or class.
-        """
+    def __init__(self, path: str | Path, *, device: str = "auto", category: str | None = None) -> None:
         run = Run(Path(path))
-        config, chosen = run.config(), pick_device(device)
-        classes, threshold = run.read("classes"), run.threshold()
-        backbone = configured_backbone(config.features)
-        model = trained_model(run, backbone, chosen)
-        maps = np.load(run.path / "maps.npy")
-        return cls(
-            backbone=backbone.to(chosen),
-            model=model,
-            config=config,
-            classes=classes,
-            threshold=threshold.value if threshold else None,
-            device=chosen,
-            label=class_index(classes, category) if model.needs_labels else None,
-            map_range=(float(np.percentile(maps, 1)), float(np.percentile(maps, 99.9))),
-        )
+        self.config, self.device = run.config(), pick_device(device)
+        self.classes, self.threshold = run.read("classes"), run.threshold()
+        self.backbone = configured_backbone(self.config.features).to(self.device)
+        self.model = trained_model(run, self.backbone, self.device)
+        self.label = class_index(self.classes, category) if self.model.needs_labels else None
+        low, high = np.percentile(np.load(run.path / "maps.npy"), (1, 99.9))
+        self.map_range = (float(low), float(high))
+        """Common colour range of the heatmaps, from the run's own test maps."""
 
     @torch.no_grad()
     def __call__(self, images: list[Image.Image]) -> tuple[np.ndarray, np.ndarray, list[str]]:
-        """Score RGB images of any size: scores (B,), grid maps (B, H, W), class names ('' without a class head)."""
+        """Return scores (B,), grid maps (B, H, W) and class names ('' without a class head) of RGB images."""
         batch = self.backbone.prepare(images).to(self.device)
         with full_precision():
             feat_BLF = self.backbone(batch)
@@ -94,35 +71,33 @@ def class_index(classes: Sequence[str], category: str | None) -> int:
     matching = [k for k, name in enumerate(classes) if category in (name, name.rsplit("/", 1)[-1])]
     if len(matching) != 1:
         given = "none was given" if category is None else f"'{category}' names {len(matching)} classes"
-        raise ConfigError(
-            f"this model must be given the class of the images (--category), and {given}."
-            + nearest(str(category), classes)
-        )
+        problem = f"this model must be given the class of the images (--category), and {given}."
+        raise ConfigError(problem + nearest(str(category), classes))
     return matching[0]
 
 
 def find_images(paths: Iterable[str | Path], *, exclude: str | Path | None = None) -> list[Path]:
-    """List the image files among `paths`; folders are searched in depth, in sorted order.
+    """List image files; folders are searched in depth, in sorted order.
 
     Args:
         paths: files and folders.
-        exclude: a folder to leave out of the search: that of the results, whose heatmaps are no images to score.
+        exclude: the folder of the results, which is not searched because its heatmaps are no images to score.
 
     Raises:
-        DataError: a path does not exist, nothing is left, or a folder to search lies in `exclude`.
+        DataError: a path does not exist, there is no image, or a folder to search lies in `exclude`.
     """
+
+    def is_result(path: Path) -> bool:
+        return exclude is not None and path.resolve().is_relative_to(Path(exclude).resolve())
+
     files: list[Path] = []
-    excluded = None if exclude is None else Path(exclude).resolve()
     for path in map(Path, paths):
         if not path.exists():
             raise DataError(f"{path} does not exist")
-        if not path.is_dir():
-            files.append(path)
-            continue
-        if excluded and path.resolve().is_relative_to(excluded):
+        if path.is_dir() and is_result(path):
             raise DataError(f"{path} lies in the folder of the results, {exclude}; choose another --out")
-        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
-        files += [p for p in inside if not (excluded and p.resolve().is_relative_to(excluded))]
+        inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+        files += [file for file in inside if not is_result(file)] if path.is_dir() else [path]
     if not files:
         raise DataError(f"no images ({', '.join(sorted(IMAGE_SUFFIXES))}) in {', '.join(map(str, paths))}")
     return files
@@ -136,50 +111,44 @@ def predict_files(
     device: str = "auto",
     category: str | None = None,
     progress: bool = True,
-    batch_size: int = 16,
 ) -> tuple[pd.DataFrame, list[str]]:
     """Score image files; write ``predictions.csv`` and one heatmap overlay per image into `out`.
 
     Args:
-        run_path: a finished run directory.
-        paths: files and folders.
-        out: folder for the results, created if missing; never searched for images.
-        device: 'auto', 'cpu' or 'cuda', whatever the run was trained on.
-        category: class of all images, for a model that must be given it.
+        run_path: of a finished run; device and category are those of `Predictor`.
+        paths: files and folders, see `find_images`.
+        out: folder for the results, created if missing.
         progress: show a bar on a terminal.
-        batch_size: images at a time.
 
     Returns:
-        The table (image, pred_score, anomalous, pred_class, heatmap), and one message per unreadable file; those are
-        left out.
+        The table (image, pred_score, anomalous, pred_class, heatmap), and a message for each unreadable file, which
+        the table leaves out.
 
     Raises:
-        DataError, MintadError: no images, or not a run directory.
+        MintadError: no images, or not a run directory.
     """
-    paths = list(paths)
-    files = find_images(paths, exclude=out)
-    predictor = Predictor.from_run(run_path, device=device, category=category)
+    files = find_images(list(paths), exclude=out)
+    predictor = Predictor(run_path, device=device, category=category)
+    size, threshold = predictor.config.features.image_size, predictor.threshold
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     rows, problems = [], []
-    batches = range(0, len(files), batch_size)
+    batches = range(0, len(files), BATCH_SIZE)
     for start in track(batches, "scoring", len(batches), show=progress):
-        images, names = [], []
-        for file in files[start : start + batch_size]:
+        readable: list[tuple[Path, Image.Image]] = []
+        for file in files[start : start + BATCH_SIZE]:
             try:
-                images.append(read_image(file))
-                names.append(file)
+                readable.append((file, read_image(file)))
             except DataError as error:
                 problems.append(str(error))
-        if not images:
+        if not readable:
             continue
-        scores, maps, classes = predictor(images)
-        for file, image, score, grid_map, name in zip(names, images, scores, maps, classes, strict=True):
+        predictions = predictor([image for _, image in readable])
+        for (file, image), score, grid_map, name in zip(readable, *predictions, strict=True):
             heatmap = out / f"{len(rows):05d}_{file.stem}.png"
-            size = predictor.config.features.image_size
             resized = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
             Image.fromarray(overlay(resized, upsample(grid_map[None], size)[0], predictor.map_range)).save(heatmap)
-            anomalous = "" if predictor.threshold is None else bool(score > predictor.threshold)
+            anomalous = "" if threshold is None else bool(score > threshold.value)
             rows.append((str(file), float(score), anomalous, name, heatmap.name))
     table = pd.DataFrame(rows, columns=["image", "pred_score", "anomalous", "pred_class", "heatmap"])
     table.to_csv(out / "predictions.csv", index=False)

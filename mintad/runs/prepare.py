@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +21,8 @@ from mintad.features.backbone import Backbone, build_backbone
 from mintad.features.extract import extract
 from mintad.features.table import FeatureTable
 from mintad.model import ReconstructionModel
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -53,30 +57,24 @@ class PreparedData:
         names = self.records["prompt_class"].iloc[rows]
         unknown = sorted(set(names) - set(self.classes))
         if unknown:
-            raise DataError(
-                f"{unknown[0]} is not a class that was trained ({', '.join(self.classes)}), so a model that must be "
-                "given the class cannot judge its images; take a variant that predicts it, such as "
-                "model.variant=mint_ad"
-            )
+            trained = f"{unknown[0]} is not a class that was trained ({', '.join(self.classes)}), but"
+            raise DataError(f"{trained} the model must be given the class; take one that predicts it, such as mint_ad")
         return names.map({name: index for index, name in enumerate(self.classes)}).to_numpy(copy=True)
 
     def labels_for(self, model: ReconstructionModel, rows: np.ndarray) -> np.ndarray | None:
-        """Return the class index of each of these rows for a model that must be given the class, None for the rest."""
+        """Return `labels` for a model that must be given the class, None for the others."""
         return self.labels(rows) if model.needs_labels else None
 
 
 def resolve_paths(config: Config) -> Config:
-    """Return the configuration with absolute paths, '~' expanded, so that its run works from any working directory."""
+    """Return the configuration with absolute paths, so that its run works from any working directory."""
     options, weights = dict(config.data.options), config.features.weights
     if isinstance(options.get("roots"), dict):
         options["roots"] = {name: root and str(absolute(root)) for name, root in options["roots"].items()}
-    return config.override(
-        **{
-            "data.root": None if config.data.root is None else absolute(config.data.root),
-            "data.options": options,
-            "features.weights": weights if weights in ("auto", "random") else absolute(weights),
-        }
-    )
+    changes = {"data.root": config.data.root and absolute(config.data.root), "data.options": options}
+    if weights not in ("auto", "random"):
+        changes["features.weights"] = absolute(weights)
+    return config.override(**changes)
 
 
 def load_records(config: Config) -> pd.DataFrame:
@@ -92,10 +90,10 @@ def prepare_data(
     device: torch.device | str = "cpu",
     progress: bool = True,
 ) -> PreparedData:
-    """Extract (or read) the features of the records, and split the normal training images.
+    """Extract the features of the records, or read them from the cache, and split the normal training images.
 
     Args:
-        config: the whole configuration.
+        config: names data and backbone.
         records: loaded as `config.data` says if not given.
         device: where to compute features.
         progress: show a bar on a terminal.
@@ -108,6 +106,8 @@ def prepare_data(
     features = extract(records, backbone, device=device, dtype=config.features.dtype, progress=progress)
     train_rows, holdout_rows = split_holdout(records, config.data.holdout, config.train.seed)
     classes = sorted(set(records["prompt_class"].iloc[train_rows]))
+    counts, shape = map(len, (train_rows, holdout_rows, classes)), (*backbone.grid, backbone.channels)
+    log.info("%d training images, %d held out, %d classes, %d x %d tokens of %d channels", *counts, *shape)
     return PreparedData(records, backbone, features, train_rows, holdout_rows, classes)
 
 
@@ -134,39 +134,36 @@ def split_holdout(records: pd.DataFrame, share: float, seed: int) -> tuple[np.nd
         return rows, rows[:0]
     rng = np.random.default_rng([seed, 1])
     names = records["prompt_class"].to_numpy()[rows]
-    kept, held = [], []
+    held_out = []
     for name in sorted(set(names)):
         order = rng.permutation(rows[names == name])
-        n_held = max(1, round(share * len(order)))
-        if n_held >= len(order):
+        count = max(1, round(share * len(order)))
+        if count >= len(order):
             raise DataError(f"{name} has {len(order)} training image(s), too few for data.holdout={share}; set it to 0")
-        held.append(order[:n_held])
-        kept.append(order[n_held:])
-    return np.sort(np.concatenate(kept)), np.sort(np.concatenate(held))
+        held_out.append(order[:count])
+    holdout_rows = np.sort(np.concatenate(held_out))
+    return np.setdiff1d(rows, holdout_rows), holdout_rows
 
 
 def image_list(prepared: PreparedData, config: Config) -> pd.DataFrame:
     """List the normal training images: image, category, role ('train' or 'holdout') and hash of the content.
 
-    Paths are relative to the root of the data that holds the image, else to the folder common to all.
+    Paths are relative to the data's root that holds the image, else to the folder common to all images.
     """
     rows = np.concatenate([prepared.train_rows, prepared.holdout_rows])
     records = prepared.records.iloc[rows]
     roots = [config.data.root, *(config.data.options.get("roots") or {}).values()]
-    folders = [Path(root) for root in roots if root] + [
-        Path(os.path.commonpath(map(os.path.dirname, records["image"])))
-    ]
-    names = []
-    for image in map(Path, records["image"]):
-        folder = next((folder for folder in folders if image.is_relative_to(folder)), Path())
-        names.append(image.relative_to(folder).as_posix())
+    roots.append(os.path.commonpath(map(os.path.dirname, records["image"])))
     hashes = prepared.features.hashes or [""] * len(prepared.features)
-    table = pd.DataFrame(
-        {
-            "image": names,
-            "category": category_keys(records).to_numpy(),
-            "role": np.repeat(["train", "holdout"], [len(prepared.train_rows), len(prepared.holdout_rows)]),
-            "hash": [hashes[row] for row in rows],
-        }
-    )
-    return table.sort_values(["category", "image"], ignore_index=True)
+    columns = {
+        "image": [_relative(Path(image), [Path(root) for root in roots if root]) for image in records["image"]],
+        "category": category_keys(records).to_numpy(),
+        "role": np.repeat(["train", "holdout"], [len(prepared.train_rows), len(prepared.holdout_rows)]),
+        "hash": [hashes[row] for row in rows],
+    }
+    return pd.DataFrame(columns).sort_values(["category", "image"], ignore_index=True)
+
+
+def _relative(image: Path, folders: Sequence[Path]) -> str:
+    folder = next((folder for folder in folders if image.is_relative_to(folder)), Path())
+    return image.relative_to(folder).as_posix()

@@ -37,19 +37,18 @@ def train_separate(
 ) -> Run:
     """Train one model per category and evaluate them together; the same call resumes an interrupted one.
 
-    Every model is trained exactly as `config` says: with `train.epochs` all settings see each image equally often (the
-    paper's way), with `train.steps` every single model gets that many.
+    With `train.epochs` all settings see each image equally often (the paper's way), with `train.steps` every single
+    model gets that many.
 
     Args:
-        config: the whole configuration; its categories are trained one by one.
+        config: of every model; its categories are trained one by one.
         out: run directory; each category's run lies in ``out/categories``.
         baseline_names: of `mintad.baselines.BASELINES`, fitted per category, too.
         progress: show bars on a terminal.
 
     Returns:
-        A run whose scores and maps are those with the category given. Its results hold the settings "separate" and
-        "separate_chosen"; ``scores.csv`` has both scores of each image (pred_score, pred_score_chosen). Thresholds are
-        those of the categories' runs.
+        A run whose results hold the settings "separate" and "separate_chosen". Its maps and pred_score are those with
+        the category given; ``scores.csv`` has pred_score_chosen, too. Each category's run has its own threshold.
 
     Raises:
         MintadError: see `mintad.runs.train.train_run`; the directory holds a unified run.
@@ -65,17 +64,18 @@ def train_separate(
         (out / FOLDER).mkdir(exist_ok=True)
         runs = {}
         for key in categories(records):
-            alone = config.override(**{"data.categories": (key,)})
+            category_config = config.override(**{"data.categories": (key,)})
             folder = out / FOLDER / key.replace("/", "__")
-            runs[key] = train_run(alone, folder, baseline_names=baseline_names, progress=progress)
+            runs[key] = train_run(category_config, folder, baseline_names=baseline_names, progress=progress)
         if not run.finished or not set(baseline_names) <= set(run.baselines()):
             _evaluate_and_save(run, runs, prepare_data(config, records, progress=progress), config)
     return run
 
 
 def nearest_mean(features: FeatureTable, train_rows: np.ndarray, names: Sequence[str], rows: np.ndarray) -> list[str]:
-    """Classify rows by the class whose training images' mean is nearest: features averaged over tokens, every channel
-    in units of its standard deviation over the training images.
+    """Classify rows by the class whose training images have the nearest mean.
+
+    Features are averaged over tokens; channels are in units of their standard deviation over the training images.
 
     Args:
         features: of all rows.
@@ -99,6 +99,7 @@ def _pooled(features: FeatureTable, rows: np.ndarray, batch: int = 256) -> np.nd
 
 
 def _evaluate_and_save(run: Run, runs: Mapping[str, Run], data: PreparedData, config: Config) -> None:
+    """Evaluate the categories' models with the category given and with the category predicted, and write both."""
     run.discard_results()
     run.write("classes", sorted(runs))
     run.write("versions", versions())
@@ -106,22 +107,21 @@ def _evaluate_and_save(run: Run, runs: Mapping[str, Run], data: PreparedData, co
     scores = pd.concat([category_run.scores() for category_run in runs.values()], ignore_index=True)
     maps_nHW = np.concatenate([np.load(category_run.path / "maps.npy") for category_run in runs.values()])
     row_of = {image: row for row, image in enumerate(data.records["image"])}
-    rows = np.array([row_of[image] for image in scores["image"]])
+    rows = scores["image"].map(row_of).to_numpy()
     train_keys = category_keys(data.records.iloc[data.train_rows]).to_numpy()
     chosen_class = nearest_mean(data.features, data.train_rows, train_keys, rows)
-    chosen_maps = _maps_of_chosen(scores.assign(pred_class=chosen_class), maps_nHW, rows, runs, data, config)
-    chosen_scores = image_scores(chosen_maps, config.features.image_size, config.scoring)
-    variant = config.model.variant
-    given = scores.assign(pred_class="")  # the category is given, so there is no class to predict
-    chosen = scores.assign(pred_score=chosen_scores, pred_class=chosen_class, prompt_class=category_keys(scores))
+    scores = scores.assign(pred_class=chosen_class)
+    chosen_maps = _maps_of_chosen(scores, maps_nHW, rows, runs, data, config)
+    scores["pred_score_chosen"] = image_scores(chosen_maps, config.features.image_size, config.scoring)
+    category_given = scores.assign(pred_class="")  # so there is no class to predict
+    chosen = scores.assign(pred_score=scores["pred_score_chosen"], prompt_class=category_keys(scores))
+    variant, title = config.model.variant, f"{title_of(config)}, one model per category"
     results = [
-        results_of(given, maps_nHW, config, method=variant, setting="separate"),
+        results_of(category_given, maps_nHW, config, method=variant, setting="separate"),
         results_of(chosen, chosen_maps, config, method=variant, setting="separate_chosen"),
-        *_baselines_together(runs),
+        *_baseline_results(runs),
     ]
-    kept = scores.assign(pred_class=chosen_class, pred_score_chosen=chosen_scores)
-    title = f"{title_of(config)}, one model per category"
-    run.save_results(pd.concat(results, ignore_index=True), kept, maps_nHW, None, title=title)
+    run.save_results(pd.concat(results, ignore_index=True), scores, maps_nHW, None, title=title)
 
 
 def _maps_of_chosen(
@@ -132,28 +132,23 @@ def _maps_of_chosen(
     data: PreparedData,
     config: Config,
 ) -> np.ndarray:
-    """Return the maps of the models that the classifier chose: those of the image's own category where it is right,
-    computed now where it is not."""
+    """Return the maps of the predicted categories' models, computed only where the prediction is wrong."""
     chosen_maps = maps_nHW.copy()
     device = pick_device(config.train.device)
-    mistaken = (scores["pred_class"] != category_keys(scores)).to_numpy()
-    for key in sorted(set(scores.loc[mistaken, "pred_class"])):
-        inside = np.flatnonzero(mistaken & (scores["pred_class"] == key).to_numpy())
+    wrong = scores["pred_class"].where(scores["pred_class"] != category_keys(scores))
+    for key, positions in wrong.groupby(wrong).indices.items():
         model = trained_model(runs[key], data.backbone, device)
-        labels = np.zeros(len(inside), dtype=int) if model.needs_labels else None  # such a model knows one class
-        chosen_maps[inside] = grid_maps(model, data.features, rows[inside], config.scoring, labels=labels)
+        labels = np.zeros(len(positions), dtype=int) if model.needs_labels else None  # such a model knows one class
+        chosen_maps[positions] = grid_maps(model, data.features, rows[positions], config.scoring, labels=labels)
     return chosen_maps
 
 
-def _baselines_together(runs: Mapping[str, Run]) -> list[pd.DataFrame]:
+def _baseline_results(runs: Mapping[str, Run]) -> list[pd.DataFrame]:
     """Return the results of the baselines that every category's run has, with means over the categories."""
-    shared = [
-        name for name in next(iter(runs.values())).baselines() if all(name in r.baselines() for r in runs.values())
-    ]
-    tables = []
-    for name in shared:
-        rows = pd.concat([category_run.results() for category_run in runs.values()], ignore_index=True)
-        rows = rows[(rows["method"] == name) & ~rows["category"].isin([MEAN, POOLED])]
+    results, tables = pd.concat([run.results() for run in runs.values()], ignore_index=True), []
+    names = [run.baselines() for run in runs.values()]
+    for name in (name for name in names[0] if all(name in others for others in names)):
+        rows = results[(results["method"] == name) & ~results["category"].isin([MEAN, POOLED])]
         means = rows.groupby(["metric", "seed"], sort=False, as_index=False)["value"].mean()
         table = pd.concat([rows, means.assign(method=name, category=MEAN)], ignore_index=True)
         tables.append(table.assign(setting="separate")[list(RESULT_COLUMNS)])

@@ -1,11 +1,10 @@
-"""Trained models that notebooks and commands share: named by configuration and code, trained once, then loaded."""
+"""Trained models that notebooks and commands share: trained once, named by configuration and code, then loaded."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from platformdirs import user_data_dir
 
 import mintad
 from mintad.config import Config
-from mintad.errors import ConfigError, MintadError, nearest
+from mintad.errors import ConfigError, nearest
 from mintad.features.table import FeatureTable
 from mintad.lock import exclusive_lock
 from mintad.model import ReconstructionModel
@@ -31,10 +30,9 @@ RUNS = "MINTAD_RUNS"
 
 
 def runs_dir() -> Path:
-    """Return the folder in which notebooks keep their runs.
+    """Return the folder of the notebooks' runs, whatever the working directory.
 
-    It is $MINTAD_RUNS, else runs/ of the repository that contains the package, else the user's data folder. It never
-    depends on the working directory, because that differs between JupyterLab, papermill and nbval.
+    It is $MINTAD_RUNS, else runs/ of the repository that contains the package, else the user's data folder.
     """
     if os.environ.get(RUNS):
         return Path(os.environ[RUNS]).expanduser().resolve()
@@ -44,7 +42,7 @@ def runs_dir() -> Path:
 
 @dataclass
 class TrainedRun:
-    """A finished run, loaded: what most notebooks take apart."""
+    """A finished run with its data and its model, as most notebooks take it apart."""
 
     run: Run
     config: Config
@@ -72,19 +70,11 @@ class TrainedRun:
         return np.flatnonzero(mask)
 
 
-class _Busy(MintadError):
-    """Another process holds the run."""
-
-
 def shared_model(config: Config, *, baselines: Iterable[str] = ()) -> TrainedRun:
     """Load the shared model of this configuration; train it first if no notebook or command has done so.
 
-    The random state of PyTorch is left as it was, so that the rest of a notebook does not depend on whether the model
-    was trained or loaded.
-
-    Args:
-        config: the whole configuration; with the code it names the run directory.
-        baselines: of `mintad.baselines.BASELINES`, evaluated on the same features.
+    The random state of PyTorch stays as it was, so that a notebook does not depend on whether the model was trained.
+    Arguments and errors are those of `train_shared`.
     """
     run = train_shared(config, baselines=baselines)
     with torch.random.fork_rng():
@@ -94,34 +84,33 @@ def shared_model(config: Config, *, baselines: Iterable[str] = ()) -> TrainedRun
 
 
 def train_shared(config: Config, *, baselines: Iterable[str] = ()) -> Run:
-    """Return the finished run of `shared_model_dir`; train it now, and say so, if it is not there.
+    """Return the finished run of a shared model; train it now, or wait for the process that does.
 
-    Where another process trains the same run, wait for it. The random state of PyTorch is left as it was.
+    The random state of PyTorch stays as it was.
 
     Args:
-        config: the whole configuration.
-        baselines: evaluated on the same features, also if the run is finished and lacks them.
+        config: the whole configuration; with the code it names the run directory.
+        baselines: of `mintad.baselines.BASELINES`, evaluated on the same features if the run lacks them.
 
     Raises:
         MintadError: see `mintad.runs.train.train_run`.
     """
     run, names = Run(shared_model_dir(config)), tuple(baselines)
+    if run.finished and not names:
+        return run
     run.path.parent.mkdir(parents=True, exist_ok=True)
-    while not run.finished or names:
-        try:
-            with torch.random.fork_rng(), exclusive_lock(run.path.with_suffix(".lock"), _Busy(str(run.path))):
-                if not run.finished:
-                    print(f"training {config.model.variant} on {config.data.name} once; kept in runs/{run.path.name}")
-                return train_run(config, run.path, baseline_names=names, progress=False)
-        except _Busy:
-            time.sleep(1)
-    return run
+    with torch.random.fork_rng(), exclusive_lock(run.path.with_suffix(".lock")):
+        if not run.finished:
+            print(f"training {config.model.variant} on {config.data.name} once; kept in runs/{run.path.name}")
+        elif not names:  # another process has trained it meanwhile
+            return run
+        return train_run(config, run.path, baseline_names=names, progress=False)
 
 
 def shared_model_dir(config: Config) -> Path:
-    """Return the run directory of a shared model: variant, data set, and a fingerprint of configuration and code.
+    """Return the run directory of a shared model, named by variant, data set, and a hash of configuration and code.
 
-    A change of the code that trains or scores gives another directory, so a model of older code is never loaded.
+    Because other code gives another directory, a model of older code is never loaded.
     """
     text = json.dumps(config.to_dict(), sort_keys=True, default=list) + code_fingerprint()
     return runs_dir() / f"{config.model.variant}-{config.data.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from accelerate import Accelerator
 
 from mintad.baselines import BASELINES
 from mintad.config import Config
@@ -29,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 def new_model(config: Config, data: PreparedData) -> ReconstructionModel:
-    """Build a model freshly initialised from `config.train.seed`, its standardisation fitted on the training rows."""
+    """Build a model initialised from `config.train.seed`, with the standardisation fitted to the training rows."""
     torch.manual_seed(config.train.seed)
     backbone = data.backbone
     model = build_model(config.model, channels=backbone.channels, grid=backbone.grid, classes=len(data.classes))
@@ -41,7 +42,7 @@ def new_model(config: Config, data: PreparedData) -> ReconstructionModel:
 
 
 def trained_model(run: Run, backbone: Backbone, device: torch.device) -> ReconstructionModel:
-    """Load the model of a run's newest checkpoint, for `backbone`'s features and the run's own classes.
+    """Load the model of a run's newest checkpoint in evaluation mode, for features of `backbone`.
 
     Raises:
         MintadError: a file of the run is missing or damaged.
@@ -60,11 +61,10 @@ def train_run(
     overwrite: bool = False,
     progress: bool = True,
 ) -> Run:
-    """Train, evaluate and report. A run that was interrupted is resumed; a finished one is returned as it is, or with
-    the baselines added that it lacks.
+    """Train, evaluate and report, or resume what was interrupted. A finished run only gets the baselines it lacks.
 
     Args:
-        config: the whole configuration.
+        config: of the run.
         out: run directory.
         baseline_names: of `mintad.baselines.BASELINES`, evaluated on the same features.
         overwrite: remove a run that is already there.
@@ -79,54 +79,42 @@ def train_run(
     accelerator = make_accelerator(config.train)
     records = load_records(config)  # before a run directory is made: a mistake in the data leaves none behind
     run = Run(Path(out))
-    with contextlib.ExitStack() as main_alone:
-        if accelerator.is_main_process:
-            main_alone.enter_context(open_run(out, config, overwrite=overwrite))
-        accelerator.wait_for_everyone()
-        finished = run.finished
-        if accelerator.is_main_process:
-            main_alone.enter_context(log_to(run))
-            if finished:
+    with _opened_by_main_process(run, config, accelerator, overwrite) as main:
+        if run.finished:
+            if main:
                 add_baselines(run, records, baseline_names, device=accelerator.device, progress=progress)
-        if finished:
             return run
         with accelerator.main_process_first():  # the others then read its cache
-            timing = run.timing("features", add=True) if accelerator.is_main_process else contextlib.nullcontext()
-            with timing:
+            with run.timing("features", add=True) if main else contextlib.nullcontext():
                 data = prepare_data(config, records, device=accelerator.device, progress=progress)
-        log.info(
-            "%d training images, %d held out, %d classes, %d x %d tokens of %d channels",
-            len(data.train_rows),
-            len(data.holdout_rows),
-            len(data.classes),
-            *data.backbone.grid,
-            data.backbone.channels,
-        )
         model = new_model(config, data)
-        if accelerator.is_main_process:
+        if main:
             run.record_training_images(image_list(data, config))
             run.write("classes", data.classes)
-        history = train(
-            model,
-            data.features,
-            data.train_rows,
-            data.train_labels,
-            config.train,
-            run.path,
-            accelerator=accelerator,
-            progress=progress,
-        )
-        if accelerator.is_main_process:
+        inputs = (data.features, data.train_rows, data.train_labels)
+        history = train(model, *inputs, config.train, run.path, accelerator=accelerator, progress=progress)
+        if main:
             run.note_seconds("training", history["seconds"].iloc[-1])
             evaluate_and_save(run, model, data, config, baseline_names=baseline_names)
-        accelerator.wait_for_everyone()
     return run
+
+
+@contextlib.contextmanager
+def _opened_by_main_process(run: Run, config: Config, accelerator: Accelerator, overwrite: bool) -> Iterator[bool]:
+    """Open the run directory and its log in the main process, which alone writes; yield whether this process is it."""
+    with contextlib.ExitStack() as stack:
+        if accelerator.is_main_process:
+            stack.enter_context(open_run(run.path, config, overwrite=overwrite))
+            stack.enter_context(log_to(run))
+        accelerator.wait_for_everyone()
+        yield accelerator.is_main_process
+        accelerator.wait_for_everyone()
 
 
 def add_baselines(
     run: Run, records: pd.DataFrame, names: Sequence[str], *, device: torch.device, progress: bool = True
 ) -> None:
-    """Evaluate the baselines that a finished run lacks, and no others, and add them to its results."""
+    """Evaluate the baselines that a finished run lacks, and add them to its results."""
     missing = [name for name in names if name not in run.baselines()]
     if not missing:
         return
@@ -144,8 +132,8 @@ def evaluate_run(
     """Evaluate the newest checkpoint of a run again, in float32, and write its results anew.
 
     Args:
-        path: run directory; that of an older version is converted.
-        baseline_names: evaluated too, as are those that the run was compared with before.
+        path: run directory, also of an older version.
+        baseline_names: evaluated together with those that the run was compared with before.
         device: 'auto', 'cpu' or 'cuda', whatever the run was trained on.
         progress: show bars on a terminal.
 
@@ -154,13 +142,13 @@ def evaluate_run(
     """
     BASELINES.require(baseline_names)
     run = Run(Path(path))
-    config, chosen_device = run.config(), pick_device(device)
+    config, torch_device = run.config(), pick_device(device)
     run.checkpoint()  # refused before anything is computed
     with run.locked(), log_to(run):
-        data = prepare_data(config, device=chosen_device, progress=progress)
+        data = prepare_data(config, device=torch_device, progress=progress)
         run.record_training_images(image_list(data, config))
         data = dataclasses.replace(data, classes=run.read("classes"))
-        model = trained_model(run, data.backbone, chosen_device)
+        model = trained_model(run, data.backbone, torch_device)
         names = dict.fromkeys([*run.baselines(), *baseline_names])
         evaluate_and_save(run, model, data, config, baseline_names=list(names))
     return run
@@ -173,16 +161,11 @@ def evaluate_and_save(
     run.discard_results()
     run.write("versions", versions())
     model.eval()
-    rows = data.test_rows
+    rows, variant = data.test_rows, config.model.variant
     with run.timing("evaluation"):
+        labels, classes = data.labels_for(model, rows), predict_classes(model, data.features, rows, data.classes)
         evaluation = evaluate(
-            model,
-            data.features,
-            data.records,
-            config,
-            method=config.model.variant,
-            labels=data.labels_for(model, rows),
-            pred_class=predict_classes(model, data.features, rows, data.classes),
+            model, data.features, data.records, config, method=variant, labels=labels, pred_class=classes
         )
         threshold = fit_run_threshold(model, data, config)
     results = pd.concat([evaluation.results, *baseline_results(run, baseline_names, data, config)], ignore_index=True)
@@ -201,7 +184,7 @@ def fit_run_threshold(model: ReconstructionModel, data: PreparedData, config: Co
 
 
 def baseline_results(run: Run, names: Sequence[str], data: PreparedData, config: Config) -> list[pd.DataFrame]:
-    """Fit baselines on the very same features and return the results of each; its seconds are kept in the run."""
+    """Fit baselines to the same features and return the results of each; the run records their seconds."""
     tables = []
     for name in names:
         log.info("fitting baseline %s", name)

@@ -21,15 +21,12 @@ CONNECT_SECONDS, STOP_SECONDS = 20, 15
 
 
 def run_on_cluster(jobs: Sequence[Job], scheduler: str, *, gpu: bool = False) -> Iterator[tuple[Job, Status]]:
-    """Run all jobs as tasks of a Dask cluster and yield each when it has ended.
+    """Run the jobs of a sweep as tasks of a Dask cluster and yield each when it has ended.
 
     A task whose worker dies is given to another one, three times at most. Leaving the iteration early interrupts what
     runs; if this process is killed instead, running tasks go on to their end, and the next start finds their results.
 
-    Args:
-        jobs: of one sweep.
-        scheduler: its address, such as ``tcp://10.0.0.1:8786``.
-        gpu: each task needs one unit of the resource GPU.
+    `scheduler` is an address such as ``tcp://10.0.0.1:8786``; with `gpu`, a task needs one unit of the resource GPU.
 
     Raises:
         MintadError: Dask is not installed, the scheduler cannot be reached, or is lost.
@@ -48,7 +45,7 @@ def run_on_cluster(jobs: Sequence[Job], scheduler: str, *, gpu: bool = False) ->
         client = Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False, name="mintad sweep")
     except (OSError, ValueError, TimeoutError) as error:
         raise MintadError(f"cannot reach a Dask scheduler at {scheduler}: {error}") from error
-    futures, complete = {}, False
+    futures = {}
     try:
         _log_workers(client, gpu)
         for job in jobs:
@@ -57,21 +54,16 @@ def run_on_cluster(jobs: Sequence[Job], scheduler: str, *, gpu: bool = False) ->
             futures[client.submit(task, job, str(stop), key=key, pure=False, resources=resources)] = job
         for future in as_completed(futures, loop=client.loop):
             yield futures[future], _outcome(future, futures[future])
-        complete = True
+    except BaseException:  # also where the caller leaves the iteration
+        stop.touch()
+        client.cancel(list(futures))
+        raise
     finally:
-        if not complete:
-            stop.touch()
-            client.cancel(list(futures))
         client.close(timeout=STOP_SECONDS)
 
 
 def task(job: Job, stop: str) -> Status:
-    """Supervise one run on a Dask worker.
-
-    Args:
-        job: the run.
-        stop: path of the file that interrupts the run once it exists.
-    """
+    """Supervise one run on a Dask worker, until it ends or the file `stop` exists."""
     checked = 0.0
 
     def stopped() -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mintad.errors import ConfigError, TrainingError
+from mintad.errors import TrainingError
 from mintad.lock import exclusive_lock
 from mintad.runs.fingerprint import code_fingerprint
 from mintad.sweep.cluster import run_on_cluster
@@ -36,8 +36,8 @@ def sweep(
     Args:
         spec: see `mintad.sweep.spec`.
         workers: processes at a time on this machine.
-        scheduler: address of a Dask scheduler, used instead of `workers`.
-        console: shows the progress; none by default.
+        scheduler: address of a Dask scheduler, used instead.
+        console: for the progress, if given.
 
     Returns:
         Name -> status of every run, in the plan's order.
@@ -48,8 +48,6 @@ def sweep(
         MintadError: the cluster cannot be used.
         KeyboardInterrupt: after the runs were stopped; the same call resumes.
     """
-    if workers < 1:
-        raise ConfigError(f"workers must be at least 1, not {workers}")
     runs = planned_runs(spec)
     (spec.out / WORK).mkdir(parents=True, exist_ok=True)
     busy = TrainingError(f"another sweep is running in {spec.out}; wait for it to end, or choose another `out`")
@@ -58,27 +56,31 @@ def sweep(
         jobs = jobs_of(spec, runs)
         unfinished = [job for job in jobs if not finished(job)]
         _log_beginning(spec, jobs, unfinished)
-        outcomes = _outcomes(spec, unfinished, workers, scheduler)
-        with closing(outcomes), Progress(unfinished, total=len(jobs), console=console) as progress:
+        if scheduler:
+            outcomes = run_on_cluster(unfinished, scheduler, gpu=spec.gpu)
+        else:
+            outcomes = run_locally(unfinished, workers)
+        progress = Progress(unfinished, total=len(jobs), console=console)
+        with closing(outcomes), progress.shown():
             for job, status in outcomes:
                 progress.ended(job.path.name, status)
     return {run.name: read_status(spec.out / run.name) for run in runs}
 
 
 def planned_runs(spec: Spec) -> list[PlannedRun]:
-    """Return the runs of a sweep; one that has a folder keeps its name, even if the file named its axes otherwise then.
+    """Return the runs of a sweep; one that has a folder keeps its name, even if the file now names its axes otherwise.
 
     Raises:
         ConfigError: see `mintad.sweep.plan.plan`.
     """
     folders = spec.out.iterdir() if spec.out.is_dir() else ()
     names = {path.name.rpartition("-")[2]: path.name for path in folders if path.is_dir() and path.name != WORK}
-    return [run.named(names.get(run.digest, run.name)) for run in plan(spec)]
+    return [dataclasses.replace(run, name=names.get(run.digest, run.name)) for run in plan(spec)]
 
 
 def jobs_of(spec: Spec, runs: Sequence[PlannedRun]) -> list[Job]:
-    """Return the workers' jobs. The notebook is copied, so that editing it does not change a sweep that is running."""
-    copy, digest = _copied(spec.notebook, spec.out / WORK) if spec.notebook else (None, code_fingerprint())
+    """Return the workers' jobs. The notebook is copied, so that editing it does not change a running sweep."""
+    copy, digest = _copy(spec.notebook, spec.out / WORK) if spec.notebook else (None, code_fingerprint())
     takes_folder = RUN_FOLDER in parameters_of(spec.notebook)
     return [
         Job(
@@ -86,9 +88,8 @@ def jobs_of(spec: Spec, runs: Sequence[PlannedRun]) -> list[Job]:
             notebook=copy,
             notebook_sha256=digest,
             cwd=str(spec.notebook.parent if spec.notebook else Path.cwd()),
-            given=run.given,
+            given=run.given | ({RUN_FOLDER: str(spec.out / run.name)} if takes_folder else {}),
             parameters=run.parameters,
-            takes_folder=takes_folder,
             timeout=spec.timeout,
             threads=spec.threads,
         )
@@ -96,8 +97,8 @@ def jobs_of(spec: Spec, runs: Sequence[PlannedRun]) -> list[Job]:
     ]
 
 
-def _copied(notebook: Path, folder: Path) -> tuple[str, str]:
-    """Copy a notebook and return the path of the copy and the hash of its content."""
+def _copy(notebook: Path, folder: Path) -> tuple[str, str]:
+    """Copy a notebook; return the path of the copy and the hash of its content."""
     content = notebook.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     copy = folder / f"notebook-{digest[:8]}.ipynb"
@@ -108,35 +109,22 @@ def _copied(notebook: Path, folder: Path) -> tuple[str, str]:
     return str(copy), digest
 
 
-def _outcomes(spec: Spec, jobs: list[Job], workers: int, scheduler: str | None) -> Iterator[tuple[Job, Status]]:
-    if scheduler:
-        return run_on_cluster(jobs, scheduler, gpu=spec.gpu)
-    return run_locally(jobs, workers)
-
-
 def run_locally(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Status]]:
     """Run all jobs, `workers` processes at a time, and yield each when it has ended.
 
-    Leaving the iteration early, by Ctrl-C or an error, interrupts the running jobs and starts no more.
-
-    Args:
-        jobs: those without `threads` share the cores evenly.
-        workers: processes at a time.
+    Jobs without `threads` share the cores. Leaving the iteration early interrupts the running jobs and starts no more.
     """
-    share = max(1, _cores() // workers)
     stop = threading.Event()
     with ThreadPoolExecutor(workers, thread_name_prefix="run") as pool:
-        futures = {}
-        for job in jobs:
-            limited = job if job.threads else dataclasses.replace(job, threads=share)
-            futures[pool.submit(supervise, limited, stop.is_set)] = job
+        share = max(1, _cores() // workers)
+        limited = [dataclasses.replace(job, threads=job.threads or share) for job in jobs]
+        futures = {pool.submit(supervise, job, stop.is_set): job for job in limited}
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
         finally:
             stop.set()
-            for future in futures:
-                future.cancel()
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _cores() -> int:
@@ -145,13 +133,9 @@ def _cores() -> int:
 
 
 def _log_beginning(spec: Spec, jobs: Sequence[Job], unfinished: Sequence[Job]) -> None:
-    log.info(
-        "%s: %d runs, %d of them finished before; in %s", spec.name, len(jobs), len(jobs) - len(unfinished), spec.out
-    )
-    if not jobs:
-        return
-    current = jobs[0].notebook_sha256
-    outdated = [job for job in jobs if finished(job) and read_status(job.path).notebook != current]
+    done = [job for job in jobs if job not in unfinished]
+    log.info("%s: %d runs, %d of them finished before; in %s", spec.name, len(jobs), len(done), spec.out)
+    outdated = [job.path.name for job in done if read_status(job.path).notebook != job.notebook_sha256]
     if outdated:
         text = "%d finished runs are of another notebook or other code; remove their folders to repeat them (%s)"
-        log.warning(text, len(outdated), outdated[0].path.name)
+        log.warning(text, len(outdated), outdated[0])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-import dataclasses
+import contextlib
+import functools
 import hashlib
 import inspect
 import itertools
@@ -23,7 +24,8 @@ TRAINING = "training"
 """Tag of a parameters cell whose parameters are those of `mintad.runs.experiment.configure`."""
 MOST_LETTERS = 100
 """Letters of a run's name before its digest."""
-_TYPES = {"int": int, "float": (int, float), "str": str, "bool": bool}
+_ACCEPTED = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
+"""Declared type of a parameter -> types of values that it may have."""
 
 
 @dataclass(frozen=True)
@@ -37,43 +39,38 @@ class PlannedRun:
     parameters: dict[str, Any]
     """All parameters: those that the file sets, and the notebook's defaults."""
     labels: dict[str, str]
-    """Axis -> label of the run's value, which distinguishes the run from the others."""
+    """Axis -> label of the run's value."""
 
     @property
     def digest(self) -> str:
         """The end of the name, which depends on the parameters alone."""
         return self.name.rpartition("-")[2]
 
-    def named(self, name: str) -> PlannedRun:
-        """Return the same run under another name, which must end with the same digest."""
-        return dataclasses.replace(self, name=name)
-
 
 def plan(spec: Spec) -> list[PlannedRun]:
-    """Return the runs of a sweep; the same parameters listed twice are one run.
+    """Return the runs of a sweep; the same parameters given twice are one run.
 
     Raises:
         ConfigError: the notebook cannot be read or lacks a parameter, a value is of the wrong type or no valid
             configuration (see `TRAINING`), two axes set the same parameter, or there is nothing to run.
     """
     parameters = parameters_of(spec.notebook)
-    defaults = _defaults(parameters)
     _check_names("fixed", spec.fixed, parameters)
-    planned: dict[str, PlannedRun] = {}
-    for labels, values in [*_combinations(spec, parameters), *_listed(spec, parameters)]:
+    runs: dict[str, PlannedRun] = {}
+    for labels, values in _points(spec, parameters):
         given = _merged(spec.fixed, values, replace=True)
         _check_values(given, parameters)
-        run = _planned(given, labels, defaults)
-        planned.setdefault(run.digest, run)
-    if not planned:
+        run = _planned(given, labels, _defaults(parameters))
+        runs.setdefault(run.digest, run)
+    if not runs:
         raise ConfigError(f"{spec.name}: nothing to run; give grid, runs or fixed")
-    if spec.notebook is None or describes_training(spec.notebook):
-        _check_configurations(planned.values())
-    return list(planned.values())
+    if spec.notebook is None or _describes_training(spec.notebook):
+        _check_configurations(runs.values())
+    return list(runs.values())
 
 
 def parameters_of(notebook: Path | None) -> dict[str, dict[str, Any]]:
-    """Return name -> description of a notebook's parameters, as papermill gives it; None stands for plain training.
+    """Return name -> papermill's description of each parameter of a notebook; None stands for plain training.
 
     Raises:
         ConfigError: no such notebook, or it has no parameters.
@@ -102,67 +99,56 @@ def _training_parameters() -> dict[str, dict[str, Any]]:
     }
 
 
-def describes_training(path: Path) -> bool:
+def _describes_training(path: Path) -> bool:
     """Return whether the notebook's parameters cell has the tag `TRAINING`."""
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     return any({"parameters", TRAINING} <= set(cell["metadata"].get("tags", ())) for cell in cells)
 
 
 def braced(path: Path) -> str:
-    """Return a path with its braces doubled, because papermill fills in braces as str.format does."""
+    """Return a path with doubled braces, because papermill fills in single ones as str.format does."""
     return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def _defaults(parameters: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     values = {}
     for name, entry in parameters.items():
-        try:
+        with contextlib.suppress(ValueError, SyntaxError):  # the notebook computes this default
             values[name] = ast.literal_eval(entry["default"])
-        except (ValueError, SyntaxError):  # the notebook computes it
-            continue
     return values
 
 
-def _combinations(spec: Spec, parameters: Mapping) -> Iterable[tuple[dict[str, str], dict[str, Any]]]:
-    """Yield labels and values of every point of the grid; a single empty one if only `fixed` is given."""
-    axes = [_axis(axis, spec.grid[axis], parameters) for axis in sorted(spec.grid)]
-    if not axes and spec.runs:
-        return
-    for point in itertools.product(*axes):
-        values: dict[str, Any] = {}
-        for _, _, axis_values in point:
-            values = _merged(values, axis_values)
-        yield {axis: label for axis, label, _ in point}, values
-
-
-def _axis(axis: str, given: list[Any] | dict[str, Any], parameters: Mapping) -> list[tuple[str, str, dict[str, Any]]]:
-    """Return (axis, label, parameters) of every value of an axis."""
-    labelled = given if isinstance(given, dict) else None
-    pairs = list(labelled.items()) if labelled is not None else [(_label(value), value) for value in given]
-    if axis in parameters:
-        return [(axis, label, {axis: value}) for label, value in pairs]
-    if labelled is None or not all(isinstance(value, dict) for value in labelled.values()):
-        _check_names("grid", {axis: None}, parameters)
-    for label, value in pairs:
-        _check_names(f"grid.{axis} (itself no parameter), {label}", value, parameters, also=axis)
-    return [(axis, label, value) for label, value in pairs]
-
-
-def _listed(spec: Spec, parameters: Mapping) -> Iterable[tuple[dict[str, str], dict[str, Any]]]:
+def _points(spec: Spec, parameters: Mapping) -> Iterable[tuple[dict[str, str], dict[str, Any]]]:
+    """Yield labels and values of every point of the grid and of the listed runs; an empty one for `fixed` alone."""
+    if spec.grid or not spec.runs:
+        for point in itertools.product(*(_axis(axis, spec.grid[axis], parameters) for axis in sorted(spec.grid))):
+            values = functools.reduce(_merged, (axis_values for *_, axis_values in point), {})
+            yield {axis: label for axis, label, _ in point}, values
     for number, values in enumerate(spec.runs, start=1):
         _check_names(f"run {number}", values, parameters)
         yield {name: _label(value) for name, value in values.items()}, values
 
 
-def _check_names(place: str, values: Mapping[str, Any], parameters: Mapping, also: str = "") -> None:
+def _axis(axis: str, values: list[Any] | dict[str, Any], parameters: Mapping) -> list[tuple[str, str, dict[str, Any]]]:
+    """Return (axis, label, parameters) of every value of an axis."""
+    labelled = list(values.items()) if isinstance(values, dict) else [(_label(value), value) for value in values]
+    if axis in parameters:
+        return [(axis, label, {axis: value}) for label, value in labelled]
+    if isinstance(values, list) or not all(isinstance(value, dict) for value in values.values()):
+        _check_names("grid", {axis: None}, parameters)
+    for label, value in labelled:
+        _check_names(f"grid.{axis} (itself no parameter), {label}", value, parameters, also=axis)
+    return [(axis, label, value) for label, value in labelled]
+
+
+def _check_names(where: str, values: Mapping[str, Any], parameters: Mapping, also: str = "") -> None:
     allowed = [name for name in parameters if name != RUN_FOLDER]
     for name in values:
         if name == RUN_FOLDER:
-            raise ConfigError(f"{place}: {RUN_FOLDER} is set by the sweep; give `out` instead")
+            raise ConfigError(f"{where}: {RUN_FOLDER} is set by the sweep; give `out` instead")
         if name not in allowed:
-            near = nearest(also, allowed) if also and "Did you mean" in nearest(also, allowed) else ""
-            hint = near or nearest(str(name), allowed)
-            raise ConfigError(f"{place}: the notebook has no parameter '{name}'." + hint)
+            misspelt = also if also and "Did you mean" in nearest(also, allowed) else str(name)
+            raise ConfigError(f"{where}: the notebook has no parameter '{name}'." + nearest(misspelt, allowed))
 
 
 def _check_values(given: Mapping[str, Any], parameters: Mapping[str, Mapping[str, Any]]) -> None:
@@ -173,15 +159,14 @@ def _check_values(given: Mapping[str, Any], parameters: Mapping[str, Mapping[str
         except (TypeError, ValueError):
             raise ConfigError(f"{name} = {value!r} is no plain value; put it in quotes") from None
         declared = str(parameters[name]["inferred_type_name"])
-        if declared not in _TYPES or not isinstance(value, bool | int | float | str):
-            continue
-        if not isinstance(value, _TYPES[declared]) or (isinstance(value, bool) and declared != "bool"):
+        scalar = isinstance(value, bool | int | float | str)
+        if scalar and type(value) not in _ACCEPTED.get(declared, (type(value),)):
             hint = " (in YAML, write 1.0e-4 for a number)" if declared == "float" else ""
             raise ConfigError(f"{name} must be {declared}, not {value!r}{hint}")
 
 
 def _merged(values: Mapping[str, Any], more: Mapping[str, Any], *, replace: bool = False) -> dict[str, Any]:
-    """Merge two mappings, and dictionaries in them; refuse a key of both unless `more` may `replace` the values."""
+    """Merge two mappings and the dictionaries in them; refuse a key of both unless `more` may `replace` it."""
     merged = dict(values)
     for name, value in more.items():
         before = merged.get(name)
@@ -198,22 +183,22 @@ def _merged(values: Mapping[str, Any], more: Mapping[str, Any], *, replace: bool
 
 def _planned(given: dict[str, Any], labels: dict[str, str], defaults: Mapping[str, Any]) -> PlannedRun:
     """Name a run; the digest leaves out what equals the notebook's default, so a default may be written out later."""
-    changed = {name: value for name, value in given.items() if name not in defaults or not _same(defaults[name], value)}
+
+    def is_default(name: str, value: Any) -> bool:
+        return name in defaults and type(value) is type(defaults[name]) and value == defaults[name]
+
+    changed = {name: value for name, value in given.items() if not is_default(name, value)}
     digest = hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:8]
     text = ",".join(f"{_clean(axis)}={_clean(labels[axis])}" for axis in sorted(labels)) or "run"
     parameters = {name: value for name, value in {**defaults, **given}.items() if name != RUN_FOLDER}
     return PlannedRun(f"{text[:MOST_LETTERS]}-{digest}", given, parameters, labels)
 
 
-def _same(default: Any, value: Any) -> bool:
-    return type(default) is type(value) and default == value
-
-
 def _label(value: Any) -> str:
     if isinstance(value, dict):
-        return "+".join(f"{key}={_label(value[key])}" for key in sorted(value)) or "none"
+        return _label([f"{key}={_label(value[key])}" for key in sorted(value)])
     if isinstance(value, list):
-        return "+".join(_label(item) for item in value) or "none"
+        return "+".join(map(_label, value)) or "none"
     return str(value)
 
 
@@ -222,7 +207,7 @@ def _clean(text: str) -> str:
 
 
 def _check_configurations(runs: Iterable[PlannedRun]) -> None:
-    """Refuse unknown presets, variants and keys of overrides now, not in the middle of the night."""
+    """Refuse unknown presets, variants and keys of overrides before the first run starts."""
     from mintad.runs.experiment import configure
 
     names = inspect.signature(configure).parameters

@@ -1,12 +1,11 @@
-"""The progress and the result of a sweep on the terminal; elsewhere the progress is one line per run."""
+"""The progress and the result of a sweep: a live view on a terminal, elsewhere one line per run."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from types import TracebackType
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -26,44 +25,36 @@ MOST_LISTED = 12
 
 
 class Progress:
-    """A view of the runs that have ended and, on a terminal, of those that are running.
-
-    The states are read from the runs' folders, to which every machine writes them.
-    """
+    """A view of a sweep's runs, read from their folders, to which every machine writes their states."""
 
     def __init__(self, jobs: Sequence[Job], *, total: int, console: Console | None) -> None:
-        self.total = total
-        self.done = total - len(jobs)
-        self.failed = 0
+        self.total, self.done, self.failed = total, total - len(jobs), 0
         self.pending = {job.path.name: job.path for job in jobs}
         self.began = time.monotonic()
         self.live: Live | None = None
         if console is not None and console.is_terminal and jobs:
             self.live = Live(console=console, get_renderable=self.view, refresh_per_second=1, transient=True)
 
-    def __enter__(self) -> Progress:
-        if self.live:
-            self.live.start()
-        return self
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self.live:
-            self.live.stop()
+    def shown(self) -> contextlib.AbstractContextManager:
+        """Show the live view while the block runs, on a terminal."""
+        return self.live or contextlib.nullcontext()
 
     def ended(self, name: str, status: Status) -> None:
         """Show that a run has ended."""
         self.pending.pop(name)
         self.done += 1
-        self.failed += status.state == "failed"
+        failed = status.state == "failed"
+        self.failed += failed
         line = f"{self.done}/{self.total} {summary(name, status)}"
         if self.live:
-            self.live.console.print(Text(line, style="red" if status.state == "failed" else ""), soft_wrap=True)
+            self.live.console.print(Text(line, style="red" if failed else ""), soft_wrap=True)
         else:
-            log.log(logging.ERROR if status.state == "failed" else logging.INFO, "%s", line)
+            log.log(logging.ERROR if failed else logging.INFO, "%s", line)
 
     def view(self) -> Group:
         """Return the live part: a bar, and the runs under way."""
-        running = {name: status for name, status in _statuses(dict(self.pending)).items() if status.state == "running"}
+        statuses = {name: read_status(folder) for name, folder in dict(self.pending).items()}
+        running = {name: status for name, status in statuses.items() if status.state == "running"}
         table = Table.grid(padding=(0, 2))
         for name, status in list(running.items())[:MOST_LISTED]:
             table.add_row(Text(name), Text(f"since {(status.started or '')[11:19]} UTC on {status.host}", style="dim"))
@@ -80,11 +71,8 @@ def print_plan(spec: Spec, runs: Sequence[PlannedRun], console: Console) -> None
     """Print the runs and the state of each; nothing is written."""
     for run in runs:
         console.print(f"{read_status(spec.out / run.name).state:<12}{run.name}", soft_wrap=True, markup=False)
-    console.print(
-        f"{len(runs)} runs of {spec.notebook.name if spec.notebook else 'plain training'} in {spec.out}",
-        soft_wrap=True,
-        markup=False,
-    )
+    kind = spec.notebook.name if spec.notebook else "plain training"
+    console.print(f"{len(runs)} runs of {kind} in {spec.out}", soft_wrap=True, markup=False)
 
 
 def print_summary(spec: Spec, statuses: Mapping[str, Status], console: Console) -> None:
@@ -97,12 +85,9 @@ def print_summary(spec: Spec, statuses: Mapping[str, Status], console: Console) 
             table.add_row(Text(name, overflow="fold"), str(status.attempts), Text(error, overflow="fold"))
         console.print(table)
     repeated = sum(status.attempts > 1 for status in statuses.values())
-    console.print(
-        f"{len(statuses) - len(failed)} of {len(statuses)} runs finished, {len(failed)} failed, {repeated} needed "
-        f"more than one attempt; in {spec.out}",
-        soft_wrap=True,
-        markup=False,
-    )
+    counts = f"{len(statuses) - len(failed)} of {len(statuses)} runs finished, {len(failed)} failed"
+    text = f"{counts}, {repeated} needed more than one attempt; in {spec.out}"
+    console.print(text, soft_wrap=True, markup=False)
     if failed:
         console.print("the same command runs the failed ones again", markup=False)
 
@@ -117,8 +102,4 @@ def summary(name: str, status: Status) -> str:
 
 def first_line(text: str) -> str:
     """Return the first line that is not empty."""
-    return next((line.strip() for line in text.splitlines() if line.strip()), "")
-
-
-def _statuses(folders: dict[str, Path]) -> dict[str, Status]:
-    return {name: read_status(folder) for name, folder in folders.items()}
+    return text.strip().partition("\n")[0].strip()

@@ -1,23 +1,7 @@
-"""The file that describes a sweep: which notebook, which values, where the runs go.
+"""The file that describes a sweep; `mintad sweep --help` shows an example with all keys.
 
-    name: table4                      # default: the file's name
-    notebook: ../../notebooks/10_unified_training.ipynb     # default: this one; none: train without a notebook
-    out: ../../runs/sweeps/table4     # default: runs/sweeps/NAME beside the file
-    fixed: {preset: fast, data: mini} # for all runs
-    grid:                             # every combination of these
-      seed: [0, 1, 2]
-      variant: [uniad, mint_ad]
-    runs:                             # further runs, one by one
-      - {variant: mlp_query, seed: 0}
-
-An axis of the grid may name its values, which keeps dictionaries readable. They are merged into those of `fixed`:
-
-    grid:
-      overrides:
-        none: {model.adapter: false, model.class_loss: false}
-        adapter: {model.adapter: true, model.class_loss: false}
-
-An axis whose name is no parameter, and whose named values are dictionaries of parameters, sets several at once:
+An axis of the grid may label its values; dictionaries are merged into those of `fixed`. An axis whose name is no
+parameter, and whose labelled values are dictionaries of parameters, sets several at once:
 
     grid:
       growth:
@@ -29,6 +13,7 @@ Relative paths start at the file's folder, so that the same file always means th
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -43,11 +28,9 @@ NOTEBOOK = Path(mintad.__file__).resolve().parent.parent / "notebooks" / "10_uni
 
 
 def _axis(values: Any) -> list[Any] | dict[str, Any]:
-    if isinstance(values, dict) and values:
-        return {str(label): value for label, value in values.items()}
-    if isinstance(values, list) and values:
-        return values
-    raise ValueError("must be a list of values, or a mapping of labels to values")
+    if not (isinstance(values, dict | list) and values):
+        raise ValueError("must be a list of values, or a mapping of labels to values")
+    return {str(label): value for label, value in values.items()} if isinstance(values, dict) else values
 
 
 def _path(path: Any) -> Path:
@@ -94,11 +77,7 @@ class Spec(BaseModel):
 
 
 def load_spec(path: str | Path, *, out: str | Path | None = None) -> Spec:
-    """Read a sweep's file.
-
-    Args:
-        path: YAML, see the module's text.
-        out: another folder for the runs, relative to the working directory.
+    """Read a sweep's YAML file; `out` is another folder for the runs, relative to the working directory.
 
     Raises:
         ConfigError: the file is missing or no YAML, a key is unknown, or a value is of the wrong kind.
@@ -117,11 +96,10 @@ def load_spec(path: str | Path, *, out: str | Path | None = None) -> Spec:
 def _first_problem(error: ValidationError) -> str:
     """Return the first of pydantic's problems as one line."""
     problem = error.errors(include_url=False)[0]
+    key = ".".join(map(str, problem["loc"]))
     if problem["type"] == "extra_forbidden":
-        key = str(problem["loc"][0])
         return f"unknown key '{key}'." + nearest(key, Spec.model_fields)
-    place = ".".join(str(part) for part in problem["loc"])
-    return f"{place}: {problem['msg'].removeprefix('Value error, ')}, given {problem['input']!r}"
+    return f"{key}: {problem['msg'].removeprefix('Value error, ')}, given {problem['input']!r}"
 
 
 def _read(path: Path) -> dict[Any, Any]:
@@ -137,16 +115,10 @@ def _read(path: Path) -> dict[Any, Any]:
 class _Loader(yaml.SafeLoader):
     """A safe loader that refuses a key given twice; PyYAML would take the second value."""
 
-
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    loader.flatten_mapping(node)  # YAML's '<<'
-    seen = set()
-    for key_node, _ in node.value:
-        key = loader.construct_object(key_node, deep=True)
-        if key in seen and isinstance(key, str | int | float):
-            raise yaml.YAMLError(f"key '{key}' is given twice (line {key_node.start_mark.line + 1})")
-        seen.add(key)
-    return loader.construct_mapping(node, deep=True)
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return the mapping."""
+        keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for first, second in itertools.combinations(keys, 2):
+            if first.value == second.value:
+                raise yaml.YAMLError(f"key '{first.value}' is given twice (line {second.start_mark.line + 1})")
+        return super().construct_mapping(node, deep)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import socket
-import time
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-from mintad.errors import MintadError
 from mintad.lock import exclusive_lock
 from mintad.runs.files import STATUS
 
@@ -44,15 +41,6 @@ class Status:
     notebook: str | None = None
     """SHA-256 of the notebook that was run."""
 
-    @property
-    def ended(self) -> bool:
-        """Whether the attempt came to its own end."""
-        return self.state in ("finished", "failed")
-
-
-class Busy(MintadError):
-    """Another attempt at the run holds its lock."""
-
 
 def read_status(folder: Path) -> Status:
     """Return the run's status; 'waiting' if there is none, or if it is damaged, so that the run is run again."""
@@ -64,13 +52,9 @@ def read_status(folder: Path) -> Status:
 
 
 def write_json(file: Path, value: Any) -> None:
-    """Write a JSON file atomically: a reader finds the old content or the new, also after a crash.
+    """Write a JSON file in a run's folder or in `WORK` atomically.
 
     The temporary file lies in `WORK`, because a training refuses a folder with foreign files.
-
-    Args:
-        file: in a run's folder or in `WORK`.
-        value: its content.
     """
     work = file.parent if file.parent.name == WORK else file.parent.parent / WORK
     temporary = work / f"{file.parent.name}-{file.name}-{os.getpid()}.tmp"
@@ -111,25 +95,13 @@ def end(folder: Path, state: State, *, error: str | None = None, seconds: float 
     return status
 
 
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[BinaryIO]:
-    """Hold the run's lock while the block runs; wait while another attempt holds it.
+def locked(folder: Path) -> AbstractContextManager[BinaryIO]:
+    """Hold the run's lock while the block runs, as its open file; wait while another attempt holds it.
 
-    An attempt that lost its worker may live on for a moment, or for long if only the connection was lost. The next one
-    waits, and then finds what the first has done.
+    An attempt that lost its worker may live on, so the next one waits and then finds what the first has done. A kernel
+    that inherits the file holds the lock, too.
 
     Args:
         folder: of the run; its parent has a folder `WORK`.
-
-    Yields:
-        The open file of the lock; a kernel that inherits it holds the lock, too.
     """
-    path = folder.parent / WORK / f"{folder.name}.lock"
-    with contextlib.ExitStack() as stack:
-        while True:
-            try:
-                file = stack.enter_context(exclusive_lock(path, Busy(f"{folder.name} is being run")))
-                break
-            except Busy:
-                time.sleep(0.5)
-        yield file
+    return exclusive_lock(folder.parent / WORK / f"{folder.name}.lock")

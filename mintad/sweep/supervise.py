@@ -1,7 +1,8 @@
-"""Supervise a run: start its process, watch it, start it again if it was killed. The same on every machine."""
+"""Supervision of a run on any machine: start its process, watch it, start it again if it was killed."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -24,14 +25,9 @@ POLL_SECONDS, STOP_SECONDS = 0.1, 10
 
 
 def supervise(job: Job, stopped: Callable[[], bool] = lambda: False) -> Status:
-    """Execute a run in a process of its own, and again if that process is killed.
+    """Execute a run in a process of its own, and again if that process is killed; return the recorded status.
 
-    Args:
-        job: the run.
-        stopped: asked ten times a second; if true, the run is interrupted.
-
-    Returns:
-        The recorded status, 'finished' or 'failed'; or 'interrupted'.
+    `stopped` is asked ten times a second; if it is true, the run is interrupted.
     """
     for _ in range(MOST_ATTEMPTS):
         code = _attempt(job, stopped)
@@ -49,7 +45,7 @@ def note_failure(job: Job, error: str) -> Status:
     """Record that a run failed outside its notebook, unless another attempt has finished it meanwhile."""
     with locked(job.path):
         status = read_status(job.path)
-        if status.ended and status.state == "finished":
+        if status.state == "finished":
             return status
         job.path.mkdir(exist_ok=True)
         if status.state != "running":
@@ -69,7 +65,9 @@ def _attempt(job: Job, stopped: Callable[[], bool]) -> int:
             start_new_session=True,  # ctrl-C in the terminal is for the sweep, which then stops its runs
         )
     try:
-        _send(job, process)
+        with contextlib.suppress(BrokenPipeError):  # the process died at once, which its exit code shows
+            process.stdin.write(job.to_json().encode() + b"\n")
+            process.stdin.flush()
         while process.poll() is None and not stopped():
             time.sleep(POLL_SECONDS)
     finally:
@@ -77,20 +75,10 @@ def _attempt(job: Job, stopped: Callable[[], bool]) -> int:
     return process.returncode
 
 
-def _send(job: Job, process: subprocess.Popen) -> None:
-    try:
-        process.stdin.write(job.to_json().encode() + b"\n")
-        process.stdin.flush()
-    except BrokenPipeError:
-        pass  # the process died at once, which its exit code shows
-
-
 def _end(process: subprocess.Popen) -> None:
     """Stop a process by ending its input; do nothing if it has ended."""
-    try:
+    with contextlib.suppress(BrokenPipeError):
         process.stdin.close()
-    except BrokenPipeError:
-        pass
     try:
         process.wait(STOP_SECONDS)
     except subprocess.TimeoutExpired:
@@ -114,7 +102,4 @@ def _log_tail(job: Job) -> str:
 
 
 def _signal(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+    return signal.Signals(number).name if number in list(signal.Signals) else f"signal {number}"

@@ -16,17 +16,13 @@ if TYPE_CHECKING:
 
 
 def collect(folder: str | Path) -> pd.DataFrame:
-    """Collect the results of all finished runs of a sweep.
-
-    Args:
-        folder: the sweep's `out`.
+    """Collect the results of all finished runs in the folder of a sweep.
 
     Returns:
-        One row per number. Columns: run; those of `mintad.scoring.metrics.RESULT_COLUMNS`; every parameter of the
-        notebook but seed and setting, which the results have, and every axis of the grid (mappings and lists as JSON
-        text; an axis of labelled values has the label, the values are in ``AXIS.value``); seconds (of the run's last
-        attempt). Another parameter with the name of a column has an underscore behind it. Empty where nothing is
-        finished. A run whose notebook trains nothing gives no rows.
+        One row per number. Columns: run; those of `mintad.scoring.metrics.RESULT_COLUMNS`; every axis of the grid and
+        every parameter of the notebook but seed and setting, which the results have; seconds of the run's last
+        attempt. Mappings and lists are JSON text. An axis of labelled values has the label, and ``AXIS.value`` the
+        value. A parameter with the name of another column gets an underscore behind it.
 
     Raises:
         MintadError: no sweep has begun there, or a result is damaged.
@@ -53,7 +49,11 @@ def collect(folder: str | Path) -> pd.DataFrame:
 
 
 def _columns(labels: Mapping[str, str], parameters: Mapping[str, Any]) -> dict[str, Any]:
-    columns = {name: _cell(value) for name, value in parameters.items() if name not in ("seed", "setting")}
+    columns = {
+        name: json.dumps(value, sort_keys=True) if isinstance(value, dict | list) else value
+        for name, value in parameters.items()
+        if name not in ("seed", "setting")
+    }
     for axis, label in labels.items():
         if axis in columns and label != str(parameters[axis]):
             columns[f"{axis}.value"] = columns[axis]
@@ -62,12 +62,8 @@ def _columns(labels: Mapping[str, str], parameters: Mapping[str, Any]) -> dict[s
     return columns
 
 
-def _cell(value: Any) -> Any:
-    return json.dumps(value, sort_keys=True) if isinstance(value, dict | list) else value
-
-
 def _parameters(file: Path) -> dict[str, Any]:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise MintadError(f"cannot read {file}: {error}") from error
+        raise MintadError(f"cannot be read ({error})", path=file) from error

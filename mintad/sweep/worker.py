@@ -6,6 +6,7 @@ The parent keeps stdin open. When it closes (on purpose, or because the parent d
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -22,7 +23,7 @@ from mintad.sweep.status import begin, end, locked, read_status, write_json
 
 INTERRUPTED = 3
 MOST_LETTERS = 2000
-"""Letters kept of an error; the executed notebook has all of it."""
+"""Letters of an error that are recorded; the executed notebook has all of it."""
 START_SECONDS = 120
 """A kernel that does not answer by then has failed to start; many may be starting on a busy machine."""
 
@@ -40,11 +41,9 @@ class Job:
     cwd: str
     """Working directory of the kernel: the original notebook's folder, as in JupyterLab."""
     given: dict[str, Any]
-    """Parameters to inject."""
+    """Parameters to inject, `RUN_FOLDER` included where the notebook has it."""
     parameters: dict[str, Any]
     """All parameters, to be recorded."""
-    takes_folder: bool
-    """Whether the notebook has a parameter `RUN_FOLDER`."""
     timeout: float | None
     """Seconds that one cell may take; None for any."""
     threads: int | None
@@ -72,7 +71,7 @@ class RunAttempt:
         self.kernels: list[int] = []
         """Process groups."""
         self.recording = threading.Lock()
-        """Held while a status is written, so that the end of the notebook and a stop do not both write the last one."""
+        """Held while a status is written, so that only one of the notebook's end and a stop writes the last one."""
         self.began: float | None = None
 
     def run(self) -> None:
@@ -94,16 +93,16 @@ class RunAttempt:
 
     def _execute_twice(self, lock: BinaryIO) -> None:
         """Execute, and once more if the kernel did not start, because ports collide and machines are busy."""
-        for last in (False, True):
-            with self.recording:
-                begin(self.job.path, self.job.notebook_sha256)
-                self.began = time.monotonic()
-            try:
-                execute(self.job, lock, self.kernels) if self.job.notebook else train(self.job)
-                return
-            except KernelStartError:
-                if last:
-                    raise
+        try:
+            self._execute(lock)
+        except KernelStartError:
+            self._execute(lock)
+
+    def _execute(self, lock: BinaryIO) -> None:
+        with self.recording:
+            begin(self.job.path, self.job.notebook_sha256)
+            self.began = time.monotonic()
+        execute(self.job, lock, self.kernels) if self.job.notebook else train(self.job)
 
     def stop(self) -> None:
         """End the notebook and the process at once; the run is resumed at the next start."""
@@ -122,12 +121,9 @@ def finished(job: Job) -> bool:
 
 
 def execute(job: Job, lock: BinaryIO, kernels: list[int]) -> None:
-    """Run the notebook with papermill; it is saved after every cell.
+    """Run the notebook with papermill, which saves it after every cell; `kernels` receives the kernel's process group.
 
-    Args:
-        job: what to run.
-        lock: of the run; the kernel inherits it, so that no second attempt starts while an orphaned kernel still runs.
-        kernels: receives the kernel's process group.
+    The kernel inherits the run's lock, so that no second attempt starts while an orphaned kernel still runs.
 
     Raises:
         KernelStartError: no cell was run.
@@ -144,12 +140,11 @@ def execute(job: Job, lock: BinaryIO, kernels: list[int]) -> None:
             kernels.append(self.provisioner.pid)
 
     ready = threading.Event()
-    given = job.given | ({RUN_FOLDER: job.folder} if job.takes_folder else {})
     try:
         papermill.execute_notebook(
             braced(Path(job.notebook)),
             braced(job.path / EXECUTED),
-            given,
+            job.given,
             cwd=job.cwd,
             progress_bar=False,
             execution_timeout=job.timeout,
@@ -167,9 +162,9 @@ def train(job: Job) -> None:
     """Train with the job's parameters in this process, as notebook 10 does in its kernel."""
     from mintad.runs.experiment import configure, train_setting
 
-    own = {name: job.given[name] for name in ("setting", "baselines") if name in job.given}
-    config = configure(**{name: value for name, value in job.given.items() if name not in own})
-    train_setting(config, out_dir=job.folder, **own)
+    options = {name: job.given[name] for name in ("setting", "baselines", RUN_FOLDER) if name in job.given}
+    config = configure(**{name: value for name, value in job.given.items() if name not in options})
+    train_setting(config, **options)
 
 
 def describe(error: Exception) -> str:
@@ -179,20 +174,18 @@ def describe(error: Exception) -> str:
 
     if isinstance(error, KernelStartError):
         return f"the kernel failed to start: {error}"
-    if isinstance(error, PapermillExecutionError):
-        return f"{error.ename}: {error.evalue} (cell {error.cell_index})"[:MOST_LETTERS]
     if isinstance(error, CellTimeoutError):
         return "a cell ran longer than the sweep's timeout"
     if isinstance(error, DeadKernelError):
         return "the kernel died while it ran: killed, or out of memory"
+    if isinstance(error, PapermillExecutionError):
+        return f"{error.ename}: {error.evalue} (cell {error.cell_index})"[:MOST_LETTERS]
     return f"{type(error).__name__}: {error}"[:MOST_LETTERS]
 
 
 def _kill(group: int) -> None:
-    try:
+    with contextlib.suppress(OSError):  # it has ended by itself
         os.killpg(group, signal.SIGKILL) if hasattr(os, "killpg") else os.kill(group, signal.SIGTERM)
-    except OSError:
-        pass  # it has ended by itself
 
 
 def _stop_at_end_of_input(attempt: RunAttempt) -> None:

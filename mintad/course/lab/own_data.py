@@ -25,7 +25,7 @@ from mintad.data.records import category_keys
 from mintad.features.backbone import to_pixels
 from mintad.plots.series import case_grid
 from mintad.plots.theme import INK
-from mintad.runs.experiment import place
+from mintad.runs.experiment import resolve_folder
 from mintad.runs.predict import Predictor
 from mintad.runs.prepare import PreparedData
 from mintad.runs.shared import runs_dir
@@ -46,9 +46,9 @@ def folders(folder: str, new: str = "") -> tuple[Path, list[Path]]:
         new: folder or file of images to judge; '' for the example's, or for the test images of `folder`.
     """
     example = None if folder else example_folder(runs_dir() / "own_images")
-    root = example / "parts" if example else place(folder)
+    root = example / "parts" if example else resolve_folder(folder)
     if new:
-        return root, [place(new)]
+        return root, [resolve_folder(new)]
     return root, [example / "new"] if example else sorted(path for path in root.rglob("test") if path.is_dir())
 
 

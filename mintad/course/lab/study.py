@@ -14,7 +14,7 @@ from mintad.report.runs import Runs, read_runs
 from mintad.report.select_runs import TableRuns
 from mintad.report.table_values import by_seed
 from mintad.runs.directory import Run
-from mintad.runs.experiment import configure, place
+from mintad.runs.experiment import configure, resolve_folder
 from mintad.runs.shared import shared_model, shared_model_dir
 from mintad.scoring.metrics import MEAN
 from mintad.scoring.resampling import resampled_aurocs
@@ -27,7 +27,7 @@ def runs_or_shared_models(runs: str = "", *, preset: str = "lesson", seed: int =
     """Read all runs of a folder, or the shared models of the notebooks.
 
     Args:
-        runs: a folder of runs, see `mintad.runs.experiment.place`; '' for the shared models of every variant that are
+        runs: a folder of runs, see `mintad.runs.experiment.resolve_folder`; '' for the shared models of every variant that are
             finished. Those of `TRAINED` are trained now if they are not.
         preset: configuration of the shared models.
         seed: seed of the shared models.
@@ -37,7 +37,7 @@ def runs_or_shared_models(runs: str = "", *, preset: str = "lesson", seed: int =
         DataError: no finished run is there.
     """
     if runs:
-        return read_runs([place(runs)])
+        return read_runs([resolve_folder(runs)])
     folders = []
     for variant in VARIANTS:
         config = configure(preset=preset, variant=variant, seed=seed, device=device)

@@ -8,7 +8,7 @@ import torch
 from mintad.data.records import category_keys
 from mintad.errors import TrainingError
 from mintad.runs.directory import Run
-from mintad.runs.experiment import setting_of
+from mintad.runs.experiment import trained_setting
 from mintad.runs.prepare import prepare_data
 from mintad.runs.separate import FOLDER
 from mintad.runs.shared import TrainedRun
@@ -17,7 +17,7 @@ from mintad.runs.train import trained_model
 
 def runs_by_category(run: Run) -> dict[str, Run]:
     """Return the run of every model in a finished training: itself if unified, one per category if separate."""
-    if setting_of(run.path) != "separate":
+    if trained_setting(run.path) != "separate":
         return {"all categories": run}
     return {key: Run(run.path / FOLDER / key.replace("/", "__")) for key in run.read("classes")}
 
@@ -29,7 +29,7 @@ def load_trained_run(run: Run) -> TrainedRun:
         TrainingError: the run is a separate one, which holds several models.
         MintadError: the run is not finished, or a file of it is damaged.
     """
-    if setting_of(run.path) == "separate":
+    if trained_setting(run.path) == "separate":
         raise TrainingError(f"{run.path} holds one model per category; load one of its folders in {FOLDER}/")
     config = run.config()
     prepared = prepare_data(config, progress=False)
