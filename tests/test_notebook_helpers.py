@@ -66,7 +66,7 @@ def test_shared_models_are_named_by_configuration_and_code(tmp_path, monkeypatch
     before = shared.shared_model_dir(lesson)
     assert before == shared.shared_model_dir(preset("lesson")) and before.parent == tmp_path
     assert before != shared.shared_model_dir(lesson.override(**{"train.seed": 1}))
-    monkeypatch.setattr(shared, "code_fingerprint", lambda: "of other code")
+    monkeypatch.setattr(shared, "code_fingerprint", lambda **plugins: "of other code")
     assert before != shared.shared_model_dir(lesson)
 
 
@@ -90,6 +90,16 @@ def test_the_fingerprint_follows_the_code_and_not_the_prose(tmp_path, old, new, 
             file.write_text(text if path == "model" else source)
         fingerprints.append(code_fingerprint(tmp_path / name))
     assert (fingerprints[0] == fingerprints[1]) == same
+
+
+def test_the_fingerprint_follows_plugin_modules(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "some_plugin.py").write_text("RATE = 1\n")
+    before = code_fingerprint(plugins="some_plugin")
+    assert before != code_fingerprint()
+    code_fingerprint.cache_clear()
+    (tmp_path / "some_plugin.py").write_text("RATE = 2\n")
+    assert before != code_fingerprint(plugins="some_plugin")
 
 
 def test_the_fingerprint_reads_files_that_are_there():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import importlib.util
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -13,15 +14,24 @@ SOURCES = ("data/mini", "features", "model", "training", "scoring", "runs/prepar
 
 
 @functools.cache
-def code_fingerprint(package: Path = PACKAGE) -> str:
-    """Return a hash of `SOURCES` in the folder of `mintad`; comments, docstrings and layout do not count."""
-    digest = hashlib.sha256()
+def code_fingerprint(package: Path = PACKAGE, plugins: str = "") -> str:
+    """Return a hash of `SOURCES` and of plug-in modules; comments, docstrings and layout do not count.
+
+    Args:
+        package: folder of `mintad`.
+        plugins: names of modules, as MINTAD_PLUGINS has them (see `mintad.registry`).
+    """
+    files = []
     for source in SOURCES:
         path = package / source
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            digest.update(file.relative_to(package).as_posix().encode())
-            tree = ast.parse(file.read_text(encoding="utf-8"))
-            digest.update(ast.dump(_WithoutDocstrings().visit(tree)).encode())
+        files += sorted(path.rglob("*.py")) if path.is_dir() else [path]
+    specs = [importlib.util.find_spec(name.strip()) for name in plugins.split(",") if name.strip()]
+    files += [Path(spec.origin) for spec in specs if spec and spec.has_location]
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.name.encode())
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        digest.update(ast.dump(_WithoutDocstrings().visit(tree)).encode())
     return digest.hexdigest()
 
 

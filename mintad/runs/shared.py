@@ -20,6 +20,7 @@ from mintad.errors import ConfigError, nearest
 from mintad.features.table import FeatureTable
 from mintad.lock import exclusive_lock
 from mintad.model import ReconstructionModel
+from mintad.registry import PLUGINS
 from mintad.runs.directory import Run
 from mintad.runs.fingerprint import code_fingerprint
 from mintad.runs.prepare import PreparedData, prepare_data
@@ -112,5 +113,5 @@ def shared_model_dir(config: Config) -> Path:
 
     Because other code gives another directory, a model of older code is never loaded.
     """
-    text = json.dumps(config.to_dict(), sort_keys=True, default=list) + code_fingerprint()
+    text = json.dumps(config.to_dict(), sort_keys=True, default=list) + code_fingerprint(plugins=os.environ.get(PLUGINS, ""))
     return runs_dir() / f"{config.model.variant}-{config.data.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

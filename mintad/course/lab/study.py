@@ -27,8 +27,8 @@ def runs_or_shared_models(runs: str = "", *, preset: str = "lesson", seed: int =
     """Read all runs of a folder, or the shared models of the notebooks.
 
     Args:
-        runs: a folder of runs, see `mintad.runs.experiment.resolve_folder`; '' for the shared models of every variant that are
-            finished. Those of `TRAINED` are trained now if they are not.
+        runs: a folder of runs, see `mintad.runs.experiment.resolve_folder`; '' for the finished shared models of all
+            variants. Those of `TRAINED` are trained now if they are not finished.
         preset: configuration of the shared models.
         seed: seed of the shared models.
         device: where they are trained.
