@@ -121,7 +121,7 @@ def test_means_spreads_and_differences_by_hand(three_seeds):
 
 def test_every_number_of_the_paper_keeps_its_place(three_seeds):
     runs = read_runs([three_seeds])
-    for number in paper.tables():
+    for number in paper.TABLES:
         table = table_values(select_runs(runs, number))
         printed = paper.load(number)
         keys = ["method", "setting", "category", "metric"]
@@ -139,7 +139,7 @@ def test_why_a_method_has_no_number(three_seeds):
     status = table_of(three_seeds, 8)
     lacking = one(status, method="MINT-AD", setting="resnet18")
     assert "model.variant=mint_ad" in lacking.status and "weights" in lacking.status
-    everybody = {name for n in paper.tables() for name in paper.load(n)["method"]}
+    everybody = {name for n in paper.TABLES for name in paper.load(n)["method"]}
     assert all(reason(name) != "not run" for name in everybody)
 
 

@@ -48,10 +48,10 @@ def report(
         DataError: no run was found, or runs that do not belong together would be mixed.
     """
     for number in tables:
-        if number not in paper.tables():
-            raise ConfigError(f"no table {number}." + nearest(str(number), map(str, paper.tables())))
+        if number not in paper.TABLES:
+            raise ConfigError(f"no table {number}." + nearest(str(number), map(str, paper.TABLES)))
     runs = where(read_runs(paths), conditions)
-    parts = [_part(runs, number) for number in tables or paper.tables()]
+    parts = [_part(runs, number) for number in tables or paper.TABLES]
     page = html_page(parts, runs, growth(runs))
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)

@@ -154,7 +154,7 @@ def _wide(table_runs: TableRuns, cells: pd.DataFrame) -> RenderedTable:
         means = [index.get((*column, MEAN)) for column in columns]
         line = [DASH if row is None else _digits(row["paper"]) for row in means]
         foot.append([f"the paper's mean, {DATA[HOME[table_runs.table]]}", *line])
-    title = f"Table {table_runs.table}. {paper.tables()[table_runs.table]}"
+    title = f"Table {table_runs.table}. {paper.TABLES[table_runs.table]}"
     if len(metrics) == 1:
         title += f" ({paper.title(metrics[0])})"
     return RenderedTable(table_runs.table, title, head, rows, foot=foot)
@@ -182,7 +182,7 @@ def _long(table_runs: TableRuns, cells: pd.DataFrame) -> RenderedTable:
         values = [text for metric in metrics for text in _beside(by_metric, metric)[: len(part[metric])]]
         names = _names(table_runs.table, method, setting)
         rows.append([*names, *values, "not run" if pd.isna(seeds) else f"{seeds:.0f}"])
-    title = f"Table {table_runs.table}. {paper.tables()[table_runs.table]}"
+    title = f"Table {table_runs.table}. {paper.TABLES[table_runs.table]}"
     return RenderedTable(table_runs.table, title, head, rows, texts=len(_names(table_runs.table, "", "none")))
 
 
@@ -209,7 +209,7 @@ def _batches(table_runs: TableRuns, cells: pd.DataFrame) -> RenderedTable:
         numbers = [index.get((method, *column)) for column in columns]
         rows.append([method, *(DASH if row is None else _measured_over_paper(row) for row in numbers)])
     head = ["method", "parameters, 10⁶", "MACs, 10⁹\n(paper: FLOPs)", *(f"{setting}, s" for setting in settings)]
-    return RenderedTable(6, f"Table 6. {paper.tables()[6]}", head, rows)
+    return RenderedTable(6, f"Table 6. {paper.TABLES[6]}", head, rows)
 
 
 def _measured_over_paper(row: pd.Series) -> str:
