@@ -19,11 +19,11 @@ from mintad.features.backbone import to_pixels
 from mintad.features.weights import fingerprint
 from mintad.report.layout import render_table
 from mintad.report.methods import ANOMALIB, reason
-from mintad.report.paper import MEAN
 from mintad.report.runs import read_runs
-from mintad.report.select_runs import choose
+from mintad.report.select_runs import select_runs
 from mintad.report.table_values import table_values
 from mintad.runs.prepare import load_records, split_holdout
+from mintad.scoring.metrics import MEAN
 
 KEYS = ("mini/mesh", "mini/weave")
 INPUT = {"cflow": 96, "supersimplenet": 96, "draem": 32}
@@ -110,7 +110,7 @@ def test_the_tables_show_the_rows_apart_from_our_own_baselines(tmp_path):
     ]
     file = tmp_path / "baselines.csv"
     file.write_text("# command: x\n" + pd.DataFrame(rows).assign(value=lambda t: t["value"] / 10).to_csv(index=False))
-    chosen = choose(read_runs([file]), 1)
+    chosen = select_runs(read_runs([file]), 1)
     table = table_values(chosen)
     table = table[table["category"] == MEAN].set_index(["method", "setting"])
     measured = table["measured"].dropna().to_dict()
@@ -123,8 +123,8 @@ def test_the_tables_show_the_rows_apart_from_our_own_baselines(tmp_path):
     assert "CFA" in note and "PatchCore (anomalib)" in note
     assert "SuperSimpleNet" in reason("SimpleNet") and reason("SimpleNet").startswith("cannot be run here")
     assert all("anomalib_baselines.py" in reason(name) for name in ("CFA", "CFLOW", "DRAEM"))
-    assert table_values(choose(read_runs([file]), 10))["measured"].notna().any()
-    six = table_values(choose(read_runs([file]), 6)).groupby("method")["status"].first()
+    assert table_values(select_runs(read_runs([file]), 10))["measured"].notna().any()
+    six = table_values(select_runs(read_runs([file]), 6)).groupby("method")["status"].first()
     assert six["DRAEM"].startswith("cannot") and six["PaDiM"] == "not run (benchmarks/complexity.py)"
 
 

@@ -20,7 +20,7 @@ def test_a_comparison_counts_categories_and_drops_rounding():
     one = np.array([[0.9, 0.8], [0.7, 0.7], [0.3, 0.3]])
     other = np.array([[0.7, 0.8], [0.8, 0.8], [0.1 + 0.2, 0.1 + 0.2]])
     paired = compare(one, other, same_seeds=True)
-    assert (paired.won, paired.lost, paired.categories, paired.seeds) == (1, 1, 3, (2, 2))
+    assert (paired.won, paired.lost, paired.categories, paired.seeds_first, paired.seeds_second) == (1, 1, 3, 2, 2)
     assert paired.difference == pytest.approx(0.0, abs=1e-12) and paired.smallest_p == 0.5
 
 

@@ -2,11 +2,6 @@
 
 The tables are CSV files in ``data/paper``, one row per number. ``data/paper/README.md`` says what each name means, how
 we read ambiguous places, and which printed means do not follow from their rows. Nothing here was measured by us.
-
-    >>> value(4, "Feature Prompt", "mean", "image_auroc")
-    0.986
-    >>> switches("adapter+class_loss")
-    {'adapter': True, 'class_loss': True, 'prior_loss': False, 'class_query': False}
 """
 
 from __future__ import annotations
@@ -22,7 +17,6 @@ import mintad
 from mintad.data import DATASETS
 from mintad.data.merged import MERGED
 from mintad.errors import ConfigError, DataError, nearest
-from mintad.scoring.metrics import MEAN
 from mintad.scoring.metrics import METRICS as MEASURED
 
 FOLDER = "MINTAD_PAPER"
@@ -39,7 +33,7 @@ METRICS = {
     "FLOPs (G)": "flops_G",
     "Inference Time (s)": "seconds",
 }
-"""The paper's name of a metric -> ours, the only one outside this module and ``data/paper``."""
+"""The paper's name of a metric -> ours; only this module and ``data/paper`` use the paper's."""
 TITLES = {"parameters_M": "parameters, 10⁶", "flops_G": "FLOPs, 10⁹", "seconds": "seconds"}
 """How people read those that are not in `mintad.scoring.METRICS`."""
 
@@ -79,8 +73,8 @@ VARIANTS = {
 PRINTED_PER_CATEGORY = {"mint_ad": "MINT-AD", "uniad": "UniAD"}
 """`model.variant` -> the paper's name, of the variants whose numbers it prints for each category."""
 
-SWITCHES = ("adapter", "class_loss", "prior_loss", "class_query")
-"""Table 5's columns Adapter, L_CE, L_Prior, Query, by their names in `mintad.config.ModelConfig`."""
+SWITCHES = {"adapter": "adapter", "class_loss": "L_CE", "prior_loss": "L_Prior", "class_query": "query"}
+"""Name in `mintad.config.ModelConfig` -> Table 5's column."""
 
 
 def load(table: int) -> pd.DataFrame:
@@ -100,8 +94,7 @@ def value(table: int, method: str, category: str, metric: str, setting: str | No
     """Return one printed number, or None where this table does not have it.
 
     Args:
-        table: 1 to 10.
-        method: as in the table, for example "MINT-AD".
+        table, method: as printed, for example 1 and "MINT-AD".
         category: a category's name, a CIFAR-10 split such as "{01234}", or "mean" or "all".
         metric: in our words, for example "image_auroc".
         setting: may be left out where the table has the number for one setting only.
@@ -110,8 +103,9 @@ def value(table: int, method: str, category: str, metric: str, setting: str | No
         ConfigError: a name is nowhere in the ten tables, or there are several settings to choose from.
     """
     rows = load(table)
-    conditions = {"method": method, "category": category, "metric": metric} | ({"setting": setting} if setting else {})
-    for column, name in conditions.items():
+    for column, name in {"method": method, "category": category, "metric": metric, "setting": setting}.items():
+        if name is None:
+            continue
         names = {text for number in TABLES for text in _printed(number)[column]}
         if name not in names:
             raise ConfigError(f"the paper's tables: unknown {column} '{name}'." + nearest(name, names))
@@ -138,33 +132,6 @@ def switches(setting: str) -> dict[str, bool]:
         if name not in SWITCHES:
             raise ConfigError(f"table 5: unknown submodule '{name}'." + nearest(name, SWITCHES))
     return {name: name in names for name in SWITCHES}
-
-
-def means() -> pd.DataFrame:
-    """Return every printed mean that has its rows in the same table, beside the mean of those rows.
-
-    The mean is over categories; in Table 3 each data set counts by its number of categories. `tolerance` is the most by
-    which rounding, or cutting off, can part the two: half a unit of the last digit printed, in the mean and in the
-    rows. `follows` is False where they differ by more.
-
-    Returns:
-        Columns table, method, setting, metric, printed, of_rows, difference (printed - of_rows), tolerance, follows.
-    """
-    keys = ["table", "method", "setting", "metric"]
-    table = pd.concat([_printed(number) for number in TABLES]).astype({"table": int})
-    table["half_unit"] = 0.5 * 10.0 ** -table["value"].str.partition(".")[2].str.len()
-    table["weight"] = table["category"].map(CATEGORIES_IN).fillna(1.0)
-    table["value"] = table["value"].astype(float)
-    is_mean = table["category"] == MEAN
-    rows = table[~is_mean].set_index([*keys, "weight"])[["value", "half_unit"]]
-    sums = rows.mul(rows.index.get_level_values("weight"), axis=0).reset_index("weight").groupby(level=keys).sum()
-    of_rows = sums[["value", "half_unit"]].div(sums["weight"], axis=0)
-    both = table[is_mean].merge(of_rows.reset_index(), on=keys, suffixes=("", "_of_rows"))
-    both = both.rename(columns={"value": "printed", "value_of_rows": "of_rows"})
-    both["difference"] = both["printed"] - both["of_rows"]
-    both["tolerance"] = both["half_unit"] + both["half_unit_of_rows"]
-    both["follows"] = both["difference"].abs() <= both["tolerance"] + 1e-9
-    return both[[*keys, "printed", "of_rows", "difference", "tolerance", "follows"]]
 
 
 def _printed(table: int) -> pd.DataFrame:
