@@ -1,5 +1,5 @@
-"""benchmarks/anomalib_baselines.py: what it hands to anomalib and what `mintad report` makes of its rows; with anomalib
-installed also the six models themselves."""
+"""benchmarks/anomalib_baselines.py: its arguments to anomalib, its results in `mintad report`, and, where anomalib is
+installed, the six models themselves."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from mintad.report.runs import read_runs
 from mintad.report.select_runs import select_runs
 from mintad.report.table_values import table_values
 from mintad.runs.prepare import load_records, split_holdout
-from mintad.scoring.metrics import MEAN
+from mintad.scoring.metrics import MEAN, RESULT_COLUMNS
 
 KEYS = ("mini/mesh", "mini/weave")
 INPUT = {"cflow": 96, "supersimplenet": 96, "draem": 32}
-"""Sides of the input, 64 for the others: CFLOW's coarsest maps must fill a batch of its own, SuperSimpleNet's hold the
-finest of its noise, DRAEM is slow."""
+"""Side of the input, 64 for the others. CFLOW's coarsest maps must fill one of its batches, SuperSimpleNet's must be
+large enough for its finest noise, and DRAEM is slow."""
 
 
 @pytest.fixture(scope="module")
 def products(tmp_path_factory):
-    wanted = MiniParameters(categories=("mesh", "weave"), n_train=10, n_test_good=2, n_test_defect=1, size=64)
-    return make_mini(tmp_path_factory.mktemp("products") / "set", wanted)
+    parameters = MiniParameters(categories=("mesh", "weave"), n_train=10, n_test_good=2, n_test_defect=1, size=64)
+    return make_mini(tmp_path_factory.mktemp("products") / "set", parameters)
 
 
 @pytest.fixture
@@ -49,13 +49,12 @@ def configured(products, size):
     return preset("fast").override(**data, **features, **{"train.batch_size": 8, "train.steps": 2})
 
 
-def table_of(rows):
-    return pd.DataFrame(rows).set_index(["metric", "category"])["value"]
+def values_of(results):
+    return results.set_index(["metric", "category"])["value"]
 
 
 class StandIn(SimpleNamespace):
-    """Takes the place of anomalib_models: keeps what it is handed; a score is the image's mean, a map its first
-    channel."""
+    """Replaces anomalib_models and records its arguments; a score is the image's mean, a map its first channel."""
 
     def __init__(self):
         super().__init__(fitted=[], lengths=[], built=[])
@@ -84,47 +83,51 @@ def test_a_model_learns_the_training_rows_alone_and_every_test_image_is_scored(p
     monkeypatch.setitem(sys.modules, "anomalib_models", models)
     config = configured(products, 64)
     records = load_records(config)
-    rows = script.run("cfa", records, config, separate=separate, epochs=3)
+    results = script.run("cfa", records, config, separate=separate, epochs=3)
     train_rows, holdout_rows = split_holdout(records, 0.2, config.train.seed)
     assert len(models.fitted) == (2 if separate else 1) and len(holdout_rows) == 4
     assert np.array_equal(np.concatenate(models.fitted), images(records, train_rows, 64))
     assert all(length["epochs"] == 3 and length["batch"] == 8 and length["steps"] == 2 for length in models.lengths)
-    assert {row["method"] for row in rows} == {"anomalib_cfa" + "_separate" * separate}
-    table, scored = table_of(rows), records[records["split"] == "test"]
+    assert tuple(results.columns) == RESULT_COLUMNS
+    assert set(results["method"]) == {"anomalib_cfa"} and set(results["seed"]) == {config.train.seed}
+    assert set(results["setting"]) == {"separate" if separate else "unified"}
+    values, tested = values_of(results), records[records["split"] == "test"]
     for key in KEYS:
-        own = scored[scored["category"] == key.partition("/")[2]]
-        brightness = images(own, np.arange(len(own)), 64).mean(axis=(1, 2, 3))
-        good, bad = (brightness[own["label"] == label] for label in (0, 1))
+        of_category = tested[tested["category"] == key.partition("/")[2]]
+        brightness = images(of_category, np.arange(len(of_category)), 64).mean(axis=(1, 2, 3))
+        good, bad = (brightness[of_category["label"] == label] for label in (0, 1))
         won = np.greater.outer(bad, good) + 0.5 * np.equal.outer(bad, good)
-        assert table["image_auroc", key] == pytest.approx(won.mean(), abs=1e-5)
-        assert 0 <= table["pixel_average_precision", key] <= 1
-    assert {("seconds_training", "all"), ("seconds_evaluation", "all"), ("image_auroc_swap", MEAN)} <= set(table.index)
+        assert values["image_auroc", key] == pytest.approx(won.mean(), abs=1e-5)
+        assert 0 <= values["pixel_ap", key] <= 1
+    assert {("seconds_training", "all"), ("seconds_evaluation", "all"), ("image_auroc_swap", MEAN)} <= set(values.index)
 
 
 def test_the_tables_show_the_rows_apart_from_our_own_baselines(tmp_path):
+    methods = [("padim", "unified"), *((name, "unified") for name in ANOMALIB), ("anomalib_padim", "separate")]
     rows = [
-        {"method": method, "seed": 0, "category": category, "metric": metric, "value": value}
-        for value, method in enumerate(["padim", *ANOMALIB, "anomalib_padim_separate"], start=1)
-        for category in (*KEYS, "mean")
-        for metric in ("image_auroc", "pixel_average_precision")
+        dict(zip(RESULT_COLUMNS, (method, setting, 0, category, metric, value / 10), strict=True))
+        for value, (method, setting) in enumerate(methods, start=1)
+        for category in (*KEYS, MEAN)
+        for metric in ("image_auroc", "pixel_ap")
     ]
     file = tmp_path / "baselines.csv"
-    file.write_text("# command: x\n" + pd.DataFrame(rows).assign(value=lambda t: t["value"] / 10).to_csv(index=False))
-    chosen = select_runs(read_runs([file]), 1)
-    table = table_values(chosen)
+    file.write_text("# command: x\n" + pd.DataFrame(rows).to_csv(index=False))
+    runs = read_runs([file])
+    table_runs = select_runs(runs, 1)
+    table = table_values(table_runs)
     table = table[table["category"] == MEAN].set_index(["method", "setting"])
     measured = table["measured"].dropna().to_dict()
     names = ("PaDiM", "PaDiM (anomalib)", "PatchCore (anomalib)", "CFA", "CFLOW", "DRAEM", "SuperSimpleNet")
-    wanted = {(name, "unified"): value / 10 for value, name in enumerate(names, start=1)}
-    assert measured == pytest.approx(wanted | {("PaDiM (anomalib)", "separate"): 0.8})
+    unified = {(name, "unified"): value / 10 for value, name in enumerate(names, start=1)}
+    assert measured == pytest.approx(unified | {("PaDiM (anomalib)", "separate"): 0.8})
     assert table.loc[("DRAEM", "unified"), "paper"] == 0.887 and table.loc["SimpleNet", "measured"].isna().all()
     assert np.isnan(table.loc[("SuperSimpleNet", "unified"), "paper"])
-    (note,) = [note for note in render_table(chosen, table_values(chosen)).notes if "anomalib" in note]
+    (note,) = [note for note in render_table(table_runs, table_values(table_runs)).notes if "anomalib" in note]
     assert "CFA" in note and "PatchCore (anomalib)" in note
     assert "SuperSimpleNet" in reason("SimpleNet") and reason("SimpleNet").startswith("cannot be run here")
     assert all("anomalib_baselines.py" in reason(name) for name in ("CFA", "CFLOW", "DRAEM"))
-    assert table_values(select_runs(read_runs([file]), 10))["measured"].notna().any()
-    six = table_values(select_runs(read_runs([file]), 6)).groupby("method")["status"].first()
+    assert table_values(select_runs(runs, 10))["measured"].notna().any()
+    six = table_values(select_runs(runs, 6)).groupby("method")["status"].first()
     assert six["DRAEM"].startswith("cannot") and six["PaDiM"] == "not run (benchmarks/complexity.py)"
 
 
@@ -167,21 +170,21 @@ def models(script):
 @pytest.mark.parametrize("name", [method.removeprefix("anomalib_") for method in ANOMALIB])
 def test_each_model_is_fitted_and_scores_every_image(products, script, models, monkeypatch, name):
     size = INPUT.get(name, 64)
-    config, found, score = configured(products, size), [], models.score
+    config, recorded, score = configured(products, size), [], models.score
 
-    def kept(model, *arguments, **place):
-        found.extend((model, *score(model, *arguments, **place)))
-        return found[1:]
+    def recording_score(model, *arguments, **options):
+        recorded.extend((model, *score(model, *arguments, **options)))
+        return recorded[1:]
 
-    monkeypatch.setattr(models, "score", kept)
+    monkeypatch.setattr(models, "score", recording_score)
     records = load_records(config)
-    table = table_of(script.run(name, records, config, epochs=1))
+    values = values_of(script.run(name, records, config, epochs=1))
     tested = int((records["split"] == "test").sum())
-    model, scores, maps = found
+    model, scores, maps = recorded
     assert scores.shape == (tested,) and maps.shape == (tested, size, size)
     assert np.isfinite(maps).all() and np.ptp(scores) > 0
-    for metric in ("image_auroc", "pixel_auroc", "pixel_average_precision"):
-        assert all(0 <= table[metric, key] <= 1 for key in (*KEYS, MEAN))
+    for metric in ("image_auroc", "pixel_auroc", "pixel_ap"):
+        assert all(0 <= values[metric, key] <= 1 for key in (*KEYS, MEAN))
     stages = [module for module in model.modules() if isinstance(module, models.Stages)]
     assert len(stages) == (name != "draem")
     for module in stages:  # frozen, running statistics included
@@ -190,21 +193,21 @@ def test_each_model_is_fitted_and_scores_every_image(products, script, models, m
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", ["cflow", "patchcore"])
-def test_a_score_does_not_depend_on_the_images_beside_it(products, models, monkeypatch, name):
+def test_a_score_does_not_depend_on_the_other_images_of_a_batch(products, models, monkeypatch, name):
     config = configured(products, 96)
     records = load_records(config)
     normal, tested = (images(records, np.flatnonzero(records["split"] == split), 96) for split in ("train", "test"))
     prepare, model = models.to_input(name, config.features), models.build(name, config.features)
     models.fit(model, normal[:8], prepare, batch=8, steps=1)
-    whole = models.score(model, tested, prepare)
+    in_one_batch = models.score(model, tested, prepare)
     monkeypatch.setattr(models, "TEST_BATCH", 3)
-    for one, other in zip(whole, models.score(model, tested, prepare), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+    for expected, actual in zip(in_one_batch, models.score(model, tested, prepare), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_draem_takes_its_anomalies_from_a_folder_of_textures(products, models):
     features = configured(products, 32).features
     assert models.build("draem", features).augmenter.anomaly_source_paths == []
-    found = models.build("draem", features, products / "mesh" / "train").augmenter.anomaly_source_paths
-    assert len(found) == 10
+    paths = models.build("draem", features, products / "mesh" / "train").augmenter.anomaly_source_paths
+    assert len(paths) == 10

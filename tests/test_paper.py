@@ -102,31 +102,8 @@ DO_NOT_FOLLOW = {
 """Printed means that no rounding of their rows gives: printed minus mean of rows. So does the README."""
 
 
-def printed_means() -> pd.DataFrame:
-    """Every printed mean that has its rows in the same table, beside the mean of those rows.
-
-    In Table 3 each data set counts by its number of categories. `tolerance` is the most by which rounding, or cutting
-    off, can part the two: half a unit of the last digit printed, in the mean and in the rows.
-    """
-    keys = ["table", "method", "setting", "metric"]
-    texts = [pd.read_csv(file, dtype=str, keep_default_na=False) for file in sorted(paper.folder().glob("*.csv"))]
-    table = pd.concat(texts).astype({"table": int})
-    table["metric"] = table["metric"].map(paper.METRICS)
-    table["half_unit"] = 0.5 * 10.0 ** -table["value"].str.partition(".")[2].str.len()
-    table["weight"] = table["category"].map(paper.CATEGORIES_IN).fillna(1.0)
-    table["value"] = table["value"].astype(float)
-    rows = table[table["category"] != MEAN].set_index([*keys, "weight"])[["value", "half_unit"]]
-    sums = rows.mul(rows.index.get_level_values("weight"), axis=0).reset_index("weight").groupby(level=keys).sum()
-    of_rows = sums[["value", "half_unit"]].div(sums["weight"], axis=0)
-    means = table[table["category"] == MEAN].merge(of_rows.reset_index(), on=keys, suffixes=("", "_of_rows"))
-    means["difference"] = means["value"] - means["value_of_rows"]
-    return means.assign(tolerance=means["half_unit"] + means["half_unit_of_rows"])
-
-
 def not_following() -> dict[tuple, float]:
-    """Printed means that no rounding of their rows gives."""
-    means = printed_means()
-    means = means[means["difference"].abs() > means["tolerance"] + 1e-9]
+    means = paper.means().query("not follows")
     keys = means[["table", "method", "setting", "metric"]].itertuples(index=False, name=None)
     return dict(zip(keys, means["difference"].round(4), strict=True))
 
@@ -204,10 +181,11 @@ def test_numbers_are_as_printed(table, method, category, metric, setting, expect
 
 
 def test_printed_means_follow_from_their_rows_but_for_those_listed():
-    means = printed_means()
+    means = paper.means()
     assert means.groupby("table").size().to_dict() == {1: 14, 2: 13, 3: 4, 7: 7, 10: 6}
     assert not_following() == pytest.approx(DO_NOT_FOLLOW, abs=1e-9)
     assert means["tolerance"].to_numpy() == pytest.approx(0.001)
+    assert (means["difference"] == means["printed"] - means["of_rows"]).all()
 
 
 def test_a_mean_with_one_wrong_digit_is_noticed(tmp_path, monkeypatch):

@@ -28,16 +28,14 @@ def table_dots(table_runs: TableRuns, table: pd.DataFrame) -> go.Figure | None:
     values = values[(values["category"] == MEAN) & values["metric"].isin(table["metric"])]
     if values.empty:
         return None
-    order = list(dict.fromkeys(table[["method", "setting"]].itertuples(index=False, name=None)))
-    panels, marks = {}, {}
+    keys = table[["method", "setting"]].itertuples(index=False, name=None)
+    labels, panels, marks = {key: _label(table_runs.table, *key) for key in keys}, {}, {}
     for metric, group in values.groupby("metric", sort=False):
         by_method = {key: rows["value"] for key, rows in group.groupby(["method", "setting"])}
-        by_method = {_label(table_runs.table, *key): by_method[key] for key in order if key in by_method}
-        panels[title(metric)] = {name: (list(runs), *t_interval(runs)) for name, runs in by_method.items()}
+        by_label = {label: by_method[key] for key, label in labels.items() if key in by_method}
+        panels[title(metric)] = {label: (list(runs), *t_interval(runs)) for label, runs in by_label.items()}
         printed = table[(table["metric"] == metric) & (table["category"] == MEAN) & table["difference"].notna()]
-        marks[title(metric)] = {
-            _label(table_runs.table, row.method, row.setting): row.paper for row in printed.itertuples()
-        }
+        marks[title(metric)] = {labels[row.method, row.setting]: row.paper for row in printed.itertuples()}
     metric, methods = next(iter(panels.items()))
     means = {name: np.mean(values) for name, (values, _, _) in methods.items()}
     best = max(means, key=means.__getitem__)

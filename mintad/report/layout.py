@@ -23,9 +23,8 @@ _CATEGORIES = (
 """The order of Tables 1, 2 and 10: objects, textures; single instance, multiple instances, complex structure."""
 _NAMES = {4: ["method", "labels"], 5: list(paper.SWITCHES.values()), 8: ["method", "backbone"], 9: ["query"]}
 """Table -> heads of its leading columns, where methods are rows."""
+_PAPER_MEAN = "the paper's mean, "
 DASH = "–"
-Layout = tuple[list[str], list[list[str]], list[list[str]]]
-"""Head, rows and foot."""
 
 
 @dataclass
@@ -57,8 +56,9 @@ def render_table(table_runs: TableRuns, cells: pd.DataFrame) -> RenderedTable:
     """Lay out the numbers that `mintad.report.table_values` gives as the table is shown."""
     table = table_runs.table
     lay_out = _wide if table in WIDE else _batches if table == 6 else _long
-    head, rows, foot = lay_out(table_runs, cells)
-    metrics = cells["metric"].unique()
+    head, rows = lay_out(table_runs, cells)
+    foot = [row for row in rows if row[0] == MEAN or row[0].startswith(_PAPER_MEAN)]
+    rows, metrics = [row for row in rows if row not in foot], cells["metric"].unique()
     title = f"Table {table}. {paper.TABLES[table]}"
     title += f" ({paper.title(metrics[0])})" if table in WIDE and len(metrics) == 1 else ""
     notes = [note for note in (*_notes(table_runs, cells), *table_runs.notes) if note]
@@ -94,7 +94,7 @@ def _notes(table_runs: TableRuns, cells: pd.DataFrame) -> Iterator[str]:
     else:
         seeds = f"{most:.0f}" if fewest == most else f"{fewest:.0f} to {most:.0f}"
         yield f"Measured: mean ± standard deviation over {seeds} seeds; a number without ± is from one seed."
-    if not table_runs.at_home:
+    if table_runs.elsewhere:
         yield (
             f"The paper's numbers are for {data_title(HOME[table])}, another data set than {data}. They show the order "
             "of methods only, so no difference is taken."
@@ -108,12 +108,12 @@ def _notes(table_runs: TableRuns, cells: pd.DataFrame) -> Iterator[str]:
         )
 
 
-def _wide(table_runs: TableRuns, cells: pd.DataFrame) -> Layout:
+def _wide(table_runs: TableRuns, cells: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     """Lay out categories by methods; on the paper's data its number stands below the measured one."""
-    table, at_home = table_runs.table, table_runs.at_home or not table_runs.data
+    table, elsewhere = table_runs.table, table_runs.elsewhere
     keys = ["method", "setting", "metric"]
     columns = cells.groupby(keys, sort=False)["measured"].count()
-    if not at_home:  # not the paper's table: what was measured comes first
+    if elsewhere:  # not the paper's table: what was measured comes first
         columns = columns.sort_values(key=lambda count: count == 0, kind="stable")
     metrics, settings = cells["metric"].unique(), cells["setting"].unique()
     head = ["data set" if table == 3 else "normal classes" if table == 7 else "category"]
@@ -121,14 +121,12 @@ def _wide(table_runs: TableRuns, cells: pd.DataFrame) -> Layout:
         words = method, setting if len(settings) > 1 else "", paper.title(metric) if len(metrics) > 1 else ""
         head.append("\n".join(filter(None, words)))
     cells = cells.sort_values("category", key=_ranks, kind="stable")
-    cells["text"] = [_both(row) if at_home else _measured(row) for row in cells.itertuples()]
-    rows = grid(cells, ["category"], keys, columns.index)
-    foot = [row for row in rows if row[0] == MEAN]
-    if not at_home:
+    cells["text"] = [_measured(row) if elsewhere else _both(row) for row in cells.itertuples()]
+    if elsewhere:
         means = cells[cells["category"] == MEAN]
-        means = means.assign(category=f"the paper's mean, {data_title(HOME[table])}", text=means["paper"].map(_digits))
-        foot += grid(means, ["category"], keys, columns.index)
-    return head, [row for row in rows if row[0] != MEAN], foot
+        means = means.assign(category=_PAPER_MEAN + data_title(HOME[table]), text=means["paper"].map(_digits))
+        cells = pd.concat([cells, means])
+    return head, grid(cells, ["category"], keys, columns.index)
 
 
 def _ranks(categories: pd.Series) -> pd.Series:
@@ -138,10 +136,12 @@ def _ranks(categories: pd.Series) -> pd.Series:
     return categories.map({name: rank for rank, name in enumerate([*order, MEAN])})
 
 
-def _long(table_runs: TableRuns, cells: pd.DataFrame) -> Layout:
+def _long(table_runs: TableRuns, cells: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     """Lay out methods by metrics, the paper's number and, on its data, the difference beside the measured one."""
-    table, other = table_runs.table, bool(table_runs.data) and not table_runs.at_home
-    beside = {"paper": f"paper, {data_title(HOME[table])}"} if other else {"paper": "paper", "difference": "difference"}
+    table = table_runs.table
+    beside = {part: part for part in ("paper", "difference")}
+    if table_runs.elsewhere:
+        beside = {"paper": f"paper, {data_title(HOME[table])}"}
     printed = set(cells.loc[cells["paper"].notna(), "metric"])
     heads = {
         (metric, part): title
@@ -160,16 +160,16 @@ def _long(table_runs: TableRuns, cells: pd.DataFrame) -> Layout:
         number = seeds[method, setting]
         names = ["✓" if on else DASH for on in paper.switches(setting).values()] if table == 5 else [method, setting]
         rows.append([*names[: len(_NAMES[table])], *line, "not run" if pd.isna(number) else f"{number:.0f}"])
-    return [*_NAMES[table], *heads.values(), "seeds"], rows, []
+    return [*_NAMES[table], *heads.values(), "seeds"], rows
 
 
-def _batches(table_runs: TableRuns, cells: pd.DataFrame) -> Layout:
-    """Lay out methods by what they cost, and by batch size."""
+def _batches(table_runs: TableRuns, cells: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Lay out methods by parameters, MACs and, for each batch size, seconds."""
     batches = sorted(cells["setting"].unique(), key=lambda setting: int(setting.split()[1]))
     columns = [("parameters_M", "batch 1"), ("flops_G", "batch 1"), *(("seconds", batch) for batch in batches)]
     cells = cells.assign(text=[_both(row, ".3g") for row in cells.itertuples()])
     head = ["method", "parameters, 10⁶", "MACs, 10⁹\n(paper: FLOPs)", *(f"{batch}, s" for batch in batches)]
-    return head, grid(cells, ["method"], ["metric", "setting"], columns), []
+    return head, grid(cells, ["method"], ["metric", "setting"], columns)
 
 
 def grid(cells: pd.DataFrame, rows: list[str], columns: list[str], order: Iterable[tuple[str, ...]]) -> list[list[str]]:

@@ -17,6 +17,7 @@ import mintad
 from mintad.data import DATASETS
 from mintad.data.merged import MERGED
 from mintad.errors import ConfigError, DataError, nearest
+from mintad.scoring.metrics import MEAN
 from mintad.scoring.metrics import METRICS as MEASURED
 
 FOLDER = "MINTAD_PAPER"
@@ -132,6 +133,30 @@ def switches(setting: str) -> dict[str, bool]:
         if name not in SWITCHES:
             raise ConfigError(f"table 5: unknown submodule '{name}'." + nearest(name, SWITCHES))
     return {name: name in names for name in SWITCHES}
+
+
+def means() -> pd.DataFrame:
+    """Return every printed mean that has its rows in the same table, beside the mean of those rows.
+
+    In Table 3 each data set counts by its number of categories. `tolerance` is the most by which rounding, or cutting
+    off, can part the two: half a unit of the last digit printed, in the mean and in the rows.
+
+    Returns:
+        Columns table, method, setting, metric, printed, of_rows, difference (printed - of_rows), tolerance, follows
+        (the difference is within the tolerance).
+    """
+    keys = ["table", "method", "setting", "metric"]
+    table = pd.concat([_printed(number) for number in TABLES]).astype({"table": int})
+    table["half_unit"] = 0.5 * 10.0 ** -table["value"].str.partition(".")[2].str.len()
+    table["weight"] = table["category"].map(CATEGORIES_IN).fillna(1.0)
+    table["value"] = table["value"].astype(float)
+    rows = table[table["category"] != MEAN].set_index([*keys, "weight"])[["value", "half_unit"]]
+    sums = rows.mul(rows.index.get_level_values("weight"), axis=0).reset_index("weight").groupby(level=keys).sum()
+    of_rows = sums[["value", "half_unit"]].div(sums["weight"], axis=0).reset_index()
+    both = table[table["category"] == MEAN].merge(of_rows, on=keys, suffixes=("", "_of_rows"))
+    difference, tolerance = both["value"] - both["value_of_rows"], both["half_unit"] + both["half_unit_of_rows"]
+    both = both[[*keys, "value", "value_of_rows"]].set_axis([*keys, "printed", "of_rows"], axis=1)
+    return both.assign(difference=difference, tolerance=tolerance, follows=difference.abs() <= tolerance + 1e-9)
 
 
 def _printed(table: int) -> pd.DataFrame:

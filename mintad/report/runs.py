@@ -44,11 +44,6 @@ class Runs:
     complexity: pd.DataFrame | None = None
     """The table of benchmarks/complexity.py, if there was one; attrs["notes"]: how it was measured, line by line."""
 
-    def only(self, names: Sequence[str]) -> Runs:
-        """Return these runs alone."""
-        configs = {name: self.configs[name] for name in names}
-        return dataclasses.replace(self, rows=self.rows[self.rows["run"].isin(configs)], configs=configs)
-
     def categories(self) -> pd.Series:
         """Return the categories that each run was evaluated on: run -> frozenset of "dataset/category"."""
         rows = self.rows[(self.rows["category"] != MEAN) & (self.rows["metric"] == "image_auroc")]

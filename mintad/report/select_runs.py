@@ -44,9 +44,9 @@ class TableRuns:
     """What a reader of the table must know: runs that are left out, and methods that were trained differently."""
 
     @property
-    def at_home(self) -> bool:
-        """Say whether the data set is that of the paper's table."""
-        return self.data == HOME[self.table]
+    def elsewhere(self) -> bool:
+        """Say whether the runs are on another data set than the paper's."""
+        return self.data not in ("", HOME[self.table])
 
 
 def where(runs: Runs, conditions: Sequence[str]) -> Runs:
@@ -56,16 +56,16 @@ def where(runs: Runs, conditions: Sequence[str]) -> Runs:
         ConfigError: an unknown key or a value that is not allowed.
         DataError: no run is left.
     """
-    names = list(runs.configs)
+    configs = runs.configs
     for condition in conditions:
         key, equals, value = condition.partition("=")
         if not equals:
             raise ConfigError(f"--where takes KEY=VALUE, not '{condition}'")
         Config().override(**{key: value})
-        names = [name for name in names if _has(runs, name, key, value)]
-    if not names and runs.configs:
+        configs = {name: config for name, config in configs.items() if _has(runs, name, key, value)}
+    if runs.configs and not configs:
         raise DataError(f"none of {len(runs.configs)} runs has {', '.join(conditions)}")
-    return runs.only(names)
+    return dataclasses.replace(runs, rows=runs.rows[runs.rows["run"].isin(configs)], configs=configs)
 
 
 def _has(runs: Runs, name: str, key: str, value: str) -> bool:

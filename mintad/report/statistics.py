@@ -53,9 +53,7 @@ def compare(first_CS: ArrayLike, second_CS: ArrayLike, *, same_seeds: bool) -> P
     first, second = np.asarray(first_CS, dtype=float), np.asarray(second_CS, dtype=float)
     fit = first.ndim == second.ndim == 2 and first.shape[: 1 + same_seeds] == second.shape[: 1 + same_seeds]
     if not (fit and first.size and second.size and np.isfinite(first).all() and np.isfinite(second).all()):
-        raise ValueError(
-            f"finite values of the same categories are needed, not shapes {first.shape} and {second.shape}"
-        )
+        raise ValueError(f"finite values of the same categories are needed, not {first.shape} and {second.shape}")
     difference_C = first.mean(axis=1) - second.mean(axis=1)
     low, high = np.quantile(paired_bootstrap(first, second, same_seeds=same_seeds), [0.025, 0.975]).tolist()
     clear_C = np.where(np.abs(difference_C) < 1e-12, 0.0, difference_C)

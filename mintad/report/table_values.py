@@ -40,16 +40,16 @@ def table_values(table_runs: TableRuns, complexity: pd.DataFrame | None = None) 
         Columns `COLUMNS`. `std` is over seeds (n - 1), NaN for one seed. `status` is 'measured' or says why there is no
         number.
     """
-    number, on_paper_data = table_runs.table, table_runs.at_home or not table_runs.data
+    number = table_runs.table
     measured = _complexity(complexity) if number == 6 else _measured(table_runs)
     printed = paper.load(number).rename(columns={"value": "paper"})[[*KEY, "paper"]]
     measured = measured[measured["metric"].isin({*printed["metric"], SWAP})]
-    if not on_paper_data:
+    if table_runs.elsewhere:
         printed = printed[printed["category"].isin([MEAN, ALL])]
     table = _in_order(printed.merge(measured, on=KEY, how="outer", sort=False), pd.concat([printed, measured]))
     comparable = _comparable(table_runs, table["category"])
     if number != 3:  # which prints whole data sets, no parts of them
-        subset = _means_of_subset(table, printed, measured).where(~comparable & on_paper_data)
+        subset = _means_of_subset(table, printed, measured).where(~comparable & (not table_runs.elsewhere))
         table["paper"] = subset.fillna(table["paper"])
         comparable |= subset.notna()
     comparable &= (table["metric"] != "parameters_M") & (number != 6)
@@ -150,8 +150,8 @@ def _in_order(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
 
 def _comparable(table_runs: TableRuns, categories: pd.Series) -> pd.Series:
     """Say of every row whether what it is about was run on the paper's data, a mean on every category behind it."""
-    if not table_runs.data or table_runs.table == 7 or not table_runs.at_home:
-        return pd.Series(not table_runs.data or table_runs.at_home, index=categories.index)
+    if not table_runs.data or table_runs.table == 7 or table_runs.elsewhere:
+        return pd.Series(not table_runs.elsewhere, index=categories.index)
     counts = pd.Series([name.partition("/")[0] for name in set(table_runs.rows["category"]) - {MEAN}]).value_counts()
     complete = {name for name, count in paper.CATEGORIES_IN.items() if counts.get(name) == count}
     if table_runs.table == 3:
