@@ -103,9 +103,9 @@ DO_NOT_FOLLOW = {
 
 
 def not_following() -> dict[tuple, float]:
-    found = paper.means().query("not follows")
-    keys = zip(*(found[column] for column in ("table", "method", "setting", "metric")), strict=True)
-    return dict(zip(keys, found["difference"].round(4), strict=True))
+    means = paper.means().query("not follows")
+    keys = means[["table", "method", "setting", "metric"]].itertuples(index=False, name=None)
+    return dict(zip(keys, means["difference"].round(4), strict=True))
 
 
 @pytest.mark.parametrize("table", range(1, 11))

@@ -1,4 +1,4 @@
-"""`mintad report`: what is found, what goes into which table, and what is refused."""
+"""`mintad report`: what is read, what goes into which table, and what is refused."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from mintad.runs.directory import RESULTS
 from mintad.scoring.metrics import METRICS, RESULT_COLUMNS, metric
 
 
-def one(table: pd.DataFrame, **wanted: object) -> pd.Series:
-    for column, value in wanted.items():
+def only_row(table: pd.DataFrame, **expected: object) -> pd.Series:
+    for column, value in expected.items():
         table = table[table[column] == value]
     assert len(table) == 1, table
     return table.iloc[0]
@@ -58,11 +58,11 @@ def test_runs_are_found_at_any_depth_and_unfinished_ones_are_named(tmp_path):
     failed = write_run(tmp_path / "failed", mvtec(0.9), train__seed=2)
     (failed / "status.json").write_text(json.dumps({"state": "failed", "error": "KeyError: x\nmore"}))
     (copy / "config.json").write_text((done / "config.json").read_text())
-    found = read_runs([tmp_path])
-    assert set(found.configs) == {str(done), str(copy)}  # one is separate, so they are two results
-    assert found.rows.loc[found.rows["run"] == str(done), "setting"].unique() == ["separate"]
-    assert {str(half), str(bad)} <= set(found.skipped)
-    assert found.skipped[str(failed)] == "failed: KeyError: x"
+    all_runs = read_runs([tmp_path])
+    assert set(all_runs.configs) == {str(done), str(copy)}  # one is separate, so they are two results
+    assert all_runs.rows.loc[all_runs.rows["run"] == str(done), "setting"].unique() == ["separate"]
+    assert {str(half), str(bad)} <= set(all_runs.skipped)
+    assert all_runs.skipped[str(failed)] == "failed: KeyError: x"
     again = write_run(tmp_path / "zz", mvtec(0.9))
     assert str(copy) in read_runs([tmp_path]).skipped[str(again)]
 
@@ -96,32 +96,32 @@ def test_the_tables_of_the_benchmarks_are_read(tmp_path):
     ):
         rows += [f"{method},{setting},{seed},{name},image_auroc,{value}" for name in ("mini/gear", "mean")]
     file.write_text("\n".join(rows) + "\n")
-    found = read_runs([file])
-    assert set(found.rows["data"]) == {"mini"} and len(found.configs) == 4
-    table = table_values(select_runs(found, 1))
-    row = one(table, method="MINT-AD", setting="unified", category="mean")
+    all_runs = read_runs([file])
+    assert set(all_runs.rows["data"]) == {"mini"} and len(all_runs.configs) == 4
+    table = table_values(select_runs(all_runs, 1))
+    row = only_row(table, method="MINT-AD", setting="unified", category="mean")
     assert row.measured == pytest.approx(0.85) and row.seeds == 2 and row.paper_data == "MVTec AD"
-    assert one(table, method="PaDiM", setting="separate", category="gear").measured == 0.7
-    assert select_runs(where(found, ["data.name=mini"]), 1).data == "mini"
-    with pytest.raises(DataError, match="none of 4 runs"):
-        where(found, ["train.steps=5"])
+    assert only_row(table, method="PaDiM", setting="separate", category="gear").measured == 0.7
+    assert select_runs(where(all_runs, ["data.name=mini"]), 1).data == "mini"
+    with pytest.raises(DataError, match="train.steps=5"):
+        where(all_runs, ["train.steps=5"])
 
 
 def test_means_spreads_and_differences_by_hand(three_seeds):
     table = table_of(three_seeds, 1)
-    row = one(table, method="MINT-AD", setting="unified", category="bottle")
+    row = only_row(table, method="MINT-AD", setting="unified", category="bottle")
     assert (row.measured, row["std"], row.seeds) == (pytest.approx(0.95), pytest.approx(0.01), 3)
     assert row.paper == paper.value(1, "MINT-AD", "bottle", "image_auroc", "unified")
     assert row.difference == pytest.approx(0.95 - row.paper)
-    mean = one(table, method="UniAD", setting="unified", category="mean")
+    mean = only_row(table, method="UniAD", setting="unified", category="mean")
     assert mean.measured == pytest.approx(0.9 + 7 * 0.001) and mean.paper == 0.965
-    baseline = one(table, method="PaDiM", setting="unified", category="mean")
+    baseline = only_row(table, method="PaDiM", setting="unified", category="mean")
     assert baseline.measured == pytest.approx(0.8) and baseline["std"] == pytest.approx(0, abs=1e-12)
 
 
 def test_every_number_of_the_paper_keeps_its_place(three_seeds):
     runs = read_runs([three_seeds])
-    for number in paper.tables():
+    for number in paper.TABLES:
         table = table_values(select_runs(runs, number))
         printed = paper.load(number)
         keys = ["method", "setting", "category", "metric"]
@@ -137,9 +137,9 @@ def test_why_a_method_has_no_number(three_seeds):
     status = table_of(three_seeds, 4).groupby("method")["status"].first()
     assert "model.variant=query_pool" in status["Query Pool"]
     status = table_of(three_seeds, 8)
-    lacking = one(status, method="MINT-AD", setting="resnet18")
+    lacking = only_row(status, method="MINT-AD", setting="resnet18")
     assert "model.variant=mint_ad" in lacking.status and "weights" in lacking.status
-    everybody = {name for n in paper.tables() for name in paper.load(n)["method"]}
+    everybody = {name for n in paper.TABLES for name in paper.load(n)["method"]}
     assert all(reason(name) != "not run" for name in everybody)
 
 
@@ -154,7 +154,7 @@ def test_another_data_set_is_never_subtracted(tmp_path):
         chosen = select_runs(read_runs([tmp_path]), number)
         assert any("another data set" in note for note in render_table(chosen, table).notes)
     four = table_of(tmp_path, 4)
-    assert one(four, method="Feature Prompt", metric="image_auroc_swap").measured == 0.7
+    assert only_row(four, method="Feature Prompt", metric="image_auroc_swap").measured == 0.7
     assert not table_of(tmp_path, 2)["measured"].notna().any()
     wide = render_table(select_runs(read_runs([tmp_path]), 1), table_of(tmp_path, 1))
     assert wide.head[1] == "MINT-AD\nunified"  # what was measured comes first
@@ -166,8 +166,8 @@ def test_data_without_masks_have_no_pixel_values_and_the_report_says_so(tmp_path
     values = {"mono": 0.9, "poly": 0.8}
     for seed in (0, 1):
         write_run(tmp_path / f"{seed}", values, data="elpv", name="fast", pixel=None, train__seed=seed)
-    made = report([tmp_path], tmp_path / "report")
-    measured = {one.number for one in made.tables if one.measured}
+    result = report([tmp_path], tmp_path / "report")
+    measured = {table.number for table in result.tables if table.measured}
     assert 4 in measured and 10 not in measured
     chosen = select_runs(read_runs([tmp_path]), 10)
     assert any("ELPV have no pixel AP" in note for note in render_table(chosen, table_values(chosen)).notes)
@@ -175,10 +175,10 @@ def test_data_without_masks_have_no_pixel_values_and_the_report_says_so(tmp_path
 
 def test_some_of_the_papers_categories(tmp_path):
     write_run(tmp_path / "run", {"bottle": 0.9, "wood": 0.8})
-    mean = one(table_of(tmp_path, 1), method="MINT-AD", setting="unified", category="mean")
-    wanted = [paper.value(1, "MINT-AD", name, "image_auroc", "unified") for name in ("bottle", "wood")]
-    assert mean.paper == pytest.approx(sum(wanted) / 2) and mean.difference == pytest.approx(0.85 - mean.paper)
-    four = one(table_of(tmp_path, 4), method="Feature Prompt", metric="image_auroc")
+    mean = only_row(table_of(tmp_path, 1), method="MINT-AD", setting="unified", category="mean")
+    expected = [paper.value(1, "MINT-AD", name, "image_auroc", "unified") for name in ("bottle", "wood")]
+    assert mean.paper == pytest.approx(sum(expected) / 2) and mean.difference == pytest.approx(0.85 - mean.paper)
+    four = only_row(table_of(tmp_path, 4), method="Feature Prompt", metric="image_auroc")
     assert four.paper == 0.986 and pd.isna(four.difference)  # its rows are not printed: all 15 or nothing
 
 
@@ -192,18 +192,18 @@ def test_submodules_backbones_queries_merged_and_splits(tmp_path):
         options = {"split": split}
         write_run(tmp_path / split, {f"{{{split}}}": 0.9 + n / 100}, data="cifar10", pixel=None, data__options=options)
     five = table_of(tmp_path, 5)
-    assert one(five, setting="adapter+class_loss+class_query", metric="image_auroc").measured == pytest.approx(0.9)
+    assert only_row(five, setting="adapter+class_loss+class_query", metric="image_auroc").measured == pytest.approx(0.9)
     eight = table_of(tmp_path, 8)
-    assert one(eight, method="MINT-AD", setting="resnet18").measured == pytest.approx(0.8)
+    assert only_row(eight, method="MINT-AD", setting="resnet18").measured == pytest.approx(0.8)
     nine = table_of(tmp_path, 9)
-    assert one(nine, method="MLP-Query", metric="image_auroc").measured == pytest.approx(0.7)
-    assert one(nine, method="MLP-Query", metric="parameters_M").measured == pytest.approx(12.9, abs=0.1)
+    assert only_row(nine, method="MLP-Query", metric="image_auroc").measured == pytest.approx(0.7)
+    assert only_row(nine, method="MLP-Query", metric="parameters_M").measured == pytest.approx(12.9, abs=0.1)
     three = table_of(tmp_path, 3)
-    assert one(three, method="MINT-AD", category="visa", metric="image_auroc").measured == pytest.approx(0.6)
-    mean = one(three, method="MINT-AD", category="mean", metric="image_auroc")
+    assert only_row(three, method="MINT-AD", category="visa", metric="image_auroc").measured == pytest.approx(0.6)
+    mean = only_row(three, method="MINT-AD", category="mean", metric="image_auroc")
     assert mean.measured == pytest.approx((15 * 0.9 + 12 * 0.6 + 3 * 0.3) / 30)
     seven = table_of(tmp_path, 7)
-    assert one(seven, method="MINT-AD", category="mean").measured == pytest.approx(0.915)
+    assert only_row(seven, method="MINT-AD", category="mean").measured == pytest.approx(0.915)
 
 
 def test_mixtures_are_refused_and_can_be_told_apart(tmp_path):
@@ -248,7 +248,9 @@ def test_fewer_categories_are_for_the_growth_alone(tmp_path):
 
 
 def test_pairs_are_of_categories_with_the_seeds_together(three_seeds):
-    paired = one(pairs(select_runs(read_runs([three_seeds]), 1)), second="UniAD, unified")  # Table 1 prints no pixel AP
+    paired = only_row(
+        pairs(select_runs(read_runs([three_seeds]), 1)), second="UniAD, unified"
+    )  # Table 1 prints no pixel AP
     assert (paired.first, paired.categories, paired.won, paired.lost) == ("MINT-AD, unified", 15, 15, 0)
     assert paired.same_seeds and paired.difference == pytest.approx(0.05 - 0.007)
     assert paired.p_value == pytest.approx(2**-14) and paired.low < paired.difference < paired.high
@@ -279,12 +281,12 @@ def test_metrics_baselines_and_variants_from_outside_the_package_are_reported(tm
     results = pd.read_csv(folder / RESULTS)
     results.loc[len(results)] = ["mint_ad", "unified", 0, "mean", "image_gap", 0.625]
     results.to_csv(folder / RESULTS, index=False)
-    made = report([tmp_path / "runs"], tmp_path / "out", tables=[1])
-    page = made.page.read_text()
+    result = report([tmp_path / "runs"], tmp_path / "out", tables=[1])
+    page = result.page.read_text()
     assert "score &lt;gap&gt;" in page and "Median &lt;map&gt;" in page and "<gap>" not in page
-    row = one(pd.read_csv(tmp_path / "out" / "every_metric.csv"), metric="image_gap")
+    row = only_row(pd.read_csv(tmp_path / "out" / "every_metric.csv"), metric="image_gap")
     assert (row.method, row.measured, row.seeds) == ("MINT-AD", 0.625, 1)
-    assert one(
+    assert only_row(
         pd.read_csv(tmp_path / "out" / "table_01.csv"), method="Median <map>", category="mean"
     ).measured == pytest.approx(0.7)
     monkeypatch.setattr("mintad.report.methods.BUILT", {"mine": object})
@@ -293,8 +295,8 @@ def test_metrics_baselines_and_variants_from_outside_the_package_are_reported(tm
 
 
 def test_latex_is_balanced_and_escaped(three_seeds, tmp_path_factory):
-    made = report([three_seeds], tmp_path_factory.mktemp("out"))
-    for file in made.page.parent.glob("*.tex"):
+    result = report([three_seeds], tmp_path_factory.mktemp("out"))
+    for file in result.page.parent.glob("*.tex"):
         text = file.read_text()
         begins, ends = re.findall(r"\\begin\{(\w+)\}", text), re.findall(r"\\end\{(\w+)\}", text)
         assert sorted(begins) == sorted(ends) and text.count("{") == text.count("}")
@@ -320,16 +322,16 @@ def test_complexity_beside_the_paper(tmp_path):
     file = tmp_path / "complexity.csv"
     rows = ["method,batch,metric,value,paper", "MINT-AD,64,seconds,9.5,0.194", "UniAD,1,macs_G,2.6,0.92"]
     file.write_text("\n".join(rows) + "\n")
-    found = read_runs([file])
-    table = table_values(select_runs(found, 6), found.complexity)
-    row = one(table, method="MINT-AD", setting="batch 64", metric="seconds")
+    all_runs = read_runs([file])
+    table = table_values(select_runs(all_runs, 6), all_runs.complexity)
+    row = only_row(table, method="MINT-AD", setting="batch 64", metric="seconds")
     assert (row.measured, row.paper) == (9.5, 0.194) and pd.isna(row.difference)
-    assert one(table, method="UniAD", setting="batch 1", metric="flops_G").measured == 2.6
-    shown = render_table(select_runs(found, 6), table)
+    assert only_row(table, method="UniAD", setting="batch 1", metric="flops_G").measured == 2.6
+    shown = render_table(select_runs(all_runs, 6), table)
     assert shown.rows[-1][0] == "MINT-AD" and shown.rows[-1][-1] == "9.5\npaper 0.194"
     file.write_text("# command: x\n# machine: y, 2 cores\n" + "\n".join(rows) + "\n")
-    made = report([file], tmp_path / "out", tables=[6])
-    assert "machine: y, 2 cores." in made.tables[0].notes and "command" not in " ".join(made.tables[0].notes)
+    result = report([file], tmp_path / "out", tables=[6])
+    assert "machine: y, 2 cores." in result.tables[0].notes and "command" not in " ".join(result.tables[0].notes)
 
 
 def compare_csv(file, values: dict[str, float], *, data: str = "mini", config=None, method: str = "mint_ad"):
@@ -346,13 +348,13 @@ def test_tables_that_tell_their_configuration_join_those_of_the_same_images_alon
     harder = base.override(**{"data.options": {"difficulty": 2.0}})
     runs = write_run(tmp_path / "run", {"gear": 0.9}, data="mini", name="fast")
     baselines = compare_csv(tmp_path / "baselines.csv", {"gear": 0.7}, config=base, method="padim")
-    found = read_runs([runs, baselines])
-    chosen = select_runs(found, 1)
+    all_runs = read_runs([runs, baselines])
+    chosen = select_runs(all_runs, 1)
     assert (
         not chosen.notes
-        and one(table_values(chosen), method="PaDiM", setting="unified", category="gear").measured == 0.7
+        and only_row(table_values(chosen), method="PaDiM", setting="unified", category="gear").measured == 0.7
     )
-    assert select_runs(where(found, ["features.grid=7"]), 1).rows["method"].nunique() == 2
+    assert select_runs(where(all_runs, ["features.grid=7"]), 1).rows["method"].nunique() == 2
     judged = compare_csv(tmp_path / "harder.csv", {"gear": 0.6}, config=harder, method="padim")
     with pytest.raises(DataError, match=r'"difficulty": 2.0.*--where'):
         select_runs(read_runs([runs, judged]), 1)
@@ -392,5 +394,5 @@ def test_table_3_is_paired_by_category(tmp_path):
     write_run(tmp_path / "a", values, data="merged")
     lower = {key: value - 0.1 - n / 1000 for n, (key, value) in enumerate(values.items())}
     write_run(tmp_path / "b", lower, data="merged", model__variant="uniad")
-    paired = one(pairs(select_runs(read_runs([tmp_path]), 3)), metric="image_auroc")
+    paired = only_row(pairs(select_runs(read_runs([tmp_path]), 3)), metric="image_auroc")
     assert (paired.categories, paired.won) == (30, 30)

@@ -17,18 +17,18 @@ def test_wilcoxon_is_exact_and_knows_zeros():
 
 
 def test_a_comparison_counts_categories_and_drops_rounding():
-    one = np.array([[0.9, 0.8], [0.7, 0.7], [0.3, 0.3]])
-    other = np.array([[0.7, 0.8], [0.8, 0.8], [0.1 + 0.2, 0.1 + 0.2]])
-    paired = compare(one, other, same_seeds=True)
-    assert (paired.won, paired.lost, paired.categories, paired.seeds) == (1, 1, 3, (2, 2))
+    first = np.array([[0.9, 0.8], [0.7, 0.7], [0.3, 0.3]])
+    second = np.array([[0.7, 0.8], [0.8, 0.8], [0.1 + 0.2, 0.1 + 0.2]])
+    paired = compare(first, second, same_seeds=True)
+    assert (paired.won, paired.lost, paired.categories, paired.seeds_first, paired.seeds_second) == (1, 1, 3, 2, 2)
     assert paired.difference == pytest.approx(0.0, abs=1e-12) and paired.smallest_p == 0.5
 
 
 def test_what_cannot_be_compared_is_refused():
     ones = np.ones((3, 2))
-    for one, other, same in ((ones, ones[:2], False), (ones, ones[:, :1], True), (ones[:0], ones[:0], False)):
+    for first, second, same in ((ones, ones[:2], False), (ones, ones[:, :1], True), (ones[:0], ones[:0], False)):
         with pytest.raises(ValueError):
-            compare(one, other, same_seeds=same)
+            compare(first, second, same_seeds=same)
     with pytest.raises(ValueError, match="finite"):
         compare(ones * np.nan, ones, same_seeds=True)
 
@@ -36,10 +36,10 @@ def test_what_cannot_be_compared_is_refused():
 def test_pairing_seeds_narrows_the_interval():
     rng = np.random.default_rng(0)
     shift = rng.normal(0, 0.05, 6)
-    one, other = 0.9 + shift + rng.normal(0, 0.001, (10, 6)), 0.88 + shift + rng.normal(0, 0.001, (10, 6))
+    first, second = 0.9 + shift + rng.normal(0, 0.001, (10, 6)), 0.88 + shift + rng.normal(0, 0.001, (10, 6))
     widths = []
     for same in (True, False):
-        paired = compare(one, other, same_seeds=same)
+        paired = compare(first, second, same_seeds=same)
         widths.append(paired.high - paired.low)
     assert widths[0] < widths[1] / 5
 
@@ -47,8 +47,8 @@ def test_pairing_seeds_narrows_the_interval():
 def test_the_bootstrap_covers_about_as_often_as_it_says():
     rng, hits = np.random.default_rng(1), 0
     for n in range(200):
-        one = rng.normal(0, 1, (20, 1)) + rng.normal(0, 0.5, (20, 5))
-        draws = paired_bootstrap(one, np.zeros((20, 5)), same_seeds=True, draws=400, seed=n)
+        first = rng.normal(0, 1, (20, 1)) + rng.normal(0, 0.5, (20, 5))
+        draws = paired_bootstrap(first, np.zeros((20, 5)), same_seeds=True, draws=400, seed=n)
         low, high = np.quantile(draws, [0.025, 0.975])
         hits += low < 0 < high
     assert 0.86 <= hits / 200 <= 0.99
@@ -66,8 +66,8 @@ def test_seeds_needed_gives_the_power_it_promises():
     rng = np.random.default_rng(2)
 
     def power(k: int) -> float:
-        one, other = rng.normal(0.015, 0.01, (4000, k)), rng.normal(0, 0.01, (4000, k))
-        return float((stats.ttest_ind(one, other, axis=1).pvalue < 0.05).mean())
+        first, second = rng.normal(0.015, 0.01, (4000, k)), rng.normal(0, 0.01, (4000, k))
+        return float((stats.ttest_ind(first, second, axis=1).pvalue < 0.05).mean())
 
     assert power(n) > 0.77 and power(n - 1) < 0.82
     assert seeds_needed(0.0, 0.1) == 2 and seeds_needed(0.01, 0.0) is None

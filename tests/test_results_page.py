@@ -208,7 +208,7 @@ def test_rates_at_the_threshold_are_those_of_the_test_images(folder):
     assert (tiles_of(page)["false alarms"], tiles_of(page)["anomalies found"]) == ("25.0%", "50.0%")
     few = Threshold(value=0.5, quantile=0.95, n=10, rank=10, reached=False)
     other, _ = write(folder / "few.html", scores, threshold=few)
-    notes = [next(text for text in one.texts["p"] if "0.95" in text) for one in (page, other)]
+    notes = [next(text for text in written.texts["p"] if "0.95" in text) for written in (page, other)]
     assert "20" in notes[0] and "10" in notes[1] and "too few" in notes[1] and "too few" not in notes[0]
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from mintad.plots.comparison import dot_plot, growth_curves
-from mintad.report.methods import DATA
+from mintad.report.methods import data_title
 from mintad.report.paper import PRINTED_PER_CATEGORY, SWITCHES, title
 from mintad.report.runs import Runs
 from mintad.report.select_runs import TableRuns, protocol
@@ -15,58 +15,44 @@ from mintad.report.statistics import t_interval
 from mintad.report.table_values import by_seed
 from mintad.scoring.metrics import MEAN
 
-_SHORT = {"adapter": "adapter", "class_loss": "L_CE", "prior_loss": "L_Prior", "class_query": "query"}
-
 
 def table_dots(table_runs: TableRuns, table: pd.DataFrame) -> go.Figure | None:
-    """Draw the mean over categories of every method that was run.
+    """Draw the mean over categories of every method that was run; None if nothing was.
 
-    Each run, their mean, its 95 % interval over seeds, and the paper's number where it may be compared.
-
-    Args:
-        table_runs: the runs of the table.
-        table: as `mintad.report.table_values` gives it.
-
-    Returns:
-        None if nothing was run.
+    Each run, their mean, its 95 % interval over seeds, and the paper's number where it may be compared. `table` is what
+    `mintad.report.table_values` gives.
     """
     if table_runs.rows.empty:
         return None
     values = by_seed(table_runs)
-    values = values[values["category"] == MEAN]
-    panels, marks = {}, {}
-    for metric, group in values.groupby("metric", sort=False):
-        if metric not in set(table["metric"]):
-            continue
-        by_method = {key: rows["value"] for key, rows in group.groupby(["method", "setting"], sort=False)}
-        order = dict.fromkeys(map(tuple, table[["method", "setting"]].to_numpy()))
-        panels[title(metric)] = {
-            _label(table_runs, *key): (list(by_method[key]), *t_interval(by_method[key]))
-            for key in order
-            if key in by_method
-        }
-        printed = table[(table["metric"] == metric) & (table["category"] == MEAN) & table["difference"].notna()]
-        marks[title(metric)] = {_label(table_runs, row.method, row.setting): row.paper for row in printed.itertuples()}
-    if not panels:
+    values = values[(values["category"] == MEAN) & values["metric"].isin(table["metric"])]
+    if values.empty:
         return None
+    keys = table[["method", "setting"]].itertuples(index=False, name=None)
+    labels, panels, marks = {key: _label(table_runs.table, *key) for key in keys}, {}, {}
+    for metric, group in values.groupby("metric", sort=False):
+        by_method = {key: rows["value"] for key, rows in group.groupby(["method", "setting"])}
+        by_label = {label: by_method[key] for key, label in labels.items() if key in by_method}
+        panels[title(metric)] = {label: (list(runs), *t_interval(runs)) for label, runs in by_label.items()}
+        printed = table[(table["metric"] == metric) & (table["category"] == MEAN) & table["difference"].notna()]
+        marks[title(metric)] = {labels[row.method, row.setting]: row.paper for row in printed.itertuples()}
     metric, methods = next(iter(panels.items()))
     means = {name: np.mean(values) for name, (values, _, _) in methods.items()}
     best = max(means, key=means.__getitem__)
-    finding = f"Highest mean {metric} on {DATA.get(table_runs.data, table_runs.data)}: {best}, {means[best]:.3f}"
+    finding = f"Highest mean {metric} on {data_title(table_runs.data)}: {best}, {means[best]:.3f}"
     return dot_plot(panels, title=finding, unit="mean over categories", marks=marks, mark_name="the paper's")
 
 
-def _label(table_runs: TableRuns, method: str, setting: str) -> str:
-    if table_runs.table == 5:
-        return " + ".join(_SHORT[name] for name in SWITCHES if name in setting.split("+")) or "none"
-    return f"{method}, {setting}" if table_runs.table in (1, 2, 8) else method
+def _label(table: int, method: str, setting: str) -> str:
+    if table == 5:
+        return " + ".join(text for name, text in SWITCHES.items() if name in setting.split("+")) or "none"
+    return f"{method}, {setting}" if table in (1, 2, 8) else method
 
 
 def growth(runs: Runs) -> go.Figure | None:
-    """Draw image AUROC over the number of classes, of the full models of MINT-AD and UniAD.
+    """Draw image AUROC over the number of classes, of the full models of MINT-AD and UniAD; None without any growth.
 
-    One panel for the mean over all categories of a run, one for the mean over those that all runs have in common. None
-    without runs that are trained alike on different numbers of classes.
+    One panel for the mean over all categories of a run, one for the mean over those that all runs have in common.
     """
     table = growth_table(runs)
     if table.empty:
@@ -77,9 +63,8 @@ def growth(runs: Runs) -> go.Figure | None:
             method: {int(n): (values.mean(), *t_interval(values)) for n, values in group.groupby("classes")["value"]}
             for method, group in rows.groupby("method", sort=False)
         }
-    changes = []
-    for method, curve in next(iter(reversed(panels.values()))).items():
-        changes.append(f"{method} {curve[max(curve)][0] - curve[min(curve)][0]:+.3f}")
+    *_, in_common = panels.values()
+    changes = [f"{name} {curve[max(curve)][0] - curve[min(curve)][0]:+.3f}" for name, curve in in_common.items()]
     few, many = table["classes"].min(), table["classes"].max()
     finding = f"From {few} to {many} classes, on the categories in common: {', '.join(changes)}"
     return growth_curves(panels, title=finding, unit="image AUROC, mean over categories")
@@ -88,7 +73,7 @@ def growth(runs: Runs) -> go.Figure | None:
 def growth_table(runs: Runs) -> pd.DataFrame:
     """Return mean image AUROC by number of classes, of runs that are trained alike and have categories in common.
 
-    Of several families of such runs the largest is taken.
+    Of several families of such runs the one with most different sets of categories is taken.
 
     Returns:
         Columns over ('all categories' or 'the n categories in common'), data, method, classes, seed, value; empty
@@ -100,29 +85,15 @@ def growth_table(runs: Runs) -> pd.DataFrame:
         full = config is not None and all(getattr(config.model, switch) for switch in SWITCHES)
         if full and name in sets and config.model.variant in PRINTED_PER_CATEGORY:
             families.setdefault((config.data.name, str(protocol(config, 4))), []).append(name)
-    sizes = {family: len({sets[name] for name in names}) for family, names in families.items()}
-    family = max(sizes, key=sizes.__getitem__, default=None)
-    names = families.get(family, [])
-    common = frozenset.intersection(*(sets[name] for name in names)) if names else frozenset()
-    if not common or sizes[family] < 2:
+    (data, _), names = max(families.items(), key=lambda family: sets[family[1]].nunique(), default=(("", ""), []))
+    common = frozenset.intersection(*sets[names]) if names else frozenset()
+    if not common or sets[names].nunique() < 2:
         return pd.DataFrame(columns=columns)
+    rows = runs.rows[(runs.rows["setting"] == "unified") & (runs.rows["metric"] == "image_auroc")]
+    variants = rows["run"].map({name: runs.configs[name].model.variant for name in names})
+    rows = rows[(rows["category"] != MEAN) & (rows["method"] == variants)]
+    classes = rows.groupby("run")["category"].transform("size")
+    rows = rows.assign(data=data, classes=classes, method=rows["method"].map(PRINTED_PER_CATEGORY))
     shared = "the category in common" if len(common) == 1 else f"the {len(common)} categories in common"
-    rows = [
-        {"over": over, "data": family[0], **row}
-        for over, categories in (("all categories", None), (shared, common))
-        for name in names
-        for row in _mean_over(runs, name, categories)
-    ]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def _mean_over(runs: Runs, name: str, categories: frozenset[str] | None) -> list[dict[str, object]]:
-    """At most one row: the run's own model over some categories, or over all for None."""
-    rows, config = runs.rows[runs.rows["run"] == name], runs.configs[name]
-    own = rows[(rows["method"] == config.model.variant) & (rows["setting"] == "unified")]
-    own = own[(own["metric"] == "image_auroc") & (own["category"] != MEAN)]
-    averaged = own if categories is None else own[own["category"].isin(categories)]
-    if averaged.empty:
-        return []
-    method, seed = PRINTED_PER_CATEGORY[config.model.variant], config.train.seed
-    return [{"method": method, "classes": len(own), "seed": seed, "value": averaged["value"].mean()}]
+    both = pd.concat({"all categories": rows, shared: rows[rows["category"].isin(common)]}, names=["over"])
+    return both.groupby([*columns[:-1], "run"], sort=False)["value"].mean().reset_index()[columns]

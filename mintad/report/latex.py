@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 from mintad.report.layout import RenderedTable
 
@@ -12,36 +11,36 @@ _LATEX = {
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "–": "--", "×": r"$\times$",
     "✓": r"$\checkmark$", "→": r"$\rightarrow$", "−": "$-$", "⁶": "$^6$", "⁹": "$^9$", "<": "$<$", ">": "$>$",
 }  # fmt: skip
+_TABLE = r"""\begin{table}
+\centering\small
+\caption{%s}
+\label{tab:mintad-%d}
+\begin{tabular}{%s}
+\toprule
+%s
+\bottomrule
+\end{tabular}%s
+\end{table}
+"""
 
 
 def latex(table: RenderedTable) -> str:
     r"""Return a table environment for \usepackage{booktabs} (and amssymb for check marks); notes stand below it."""
     columns = "l" * table.texts + "c" * (len(table.head) - table.texts)
-    body = [r"\toprule", _line(table.head), r"\midrule", *map(_line, table.rows)]
+    body = [_line(table.head), r"\midrule", *map(_line, table.rows)]
     body += [r"\midrule", *map(_line, table.foot)] if table.foot else []
-    notes = [*table.notes, *(f"{method} ({setting}): {why}." for method, setting, why in table.missing)]
-    lines = [
-        r"\begin{table}",
-        r"\centering\small",
-        rf"\caption{{{to_latex(table.title)}}}",
-        rf"\label{{tab:mintad-{table.number}}}",
-        rf"\begin{{tabular}}{{{columns}}}",
-        *body,
-        r"\bottomrule",
-        r"\end{tabular}",
-        *([r"\par\smallskip\footnotesize " + to_latex(" ".join(notes))] if notes else []),
-        r"\end{table}",
-    ]
-    return "\n".join(lines) + "\n"
+    notes = " ".join([*table.notes, *(f"{method} ({setting}): {why}." for method, setting, why in table.missing)])
+    below = "\n\\par\\smallskip\\footnotesize " + to_latex(notes) if notes else ""
+    return _TABLE % (to_latex(table.title), table.number, columns, "\n".join(body), below)
 
 
 def to_latex(text: str) -> str:
     """Escape everything that LaTeX would read as a command; a minus before a number becomes a mathematical one."""
-    escaped = "".join(_LATEX.get(letter, letter) for letter in str(text))
+    escaped = "".join(_LATEX.get(letter, letter) for letter in text)
     return re.sub(r"(?<![\w.)}])([-+])(?=\d)", r"$\1$", escaped)
 
 
-def _line(cells: Sequence[str]) -> str:
+def _line(cells: list[str]) -> str:
     return " & ".join(map(_cell, cells)) + r" \\"
 
 

@@ -7,15 +7,12 @@ from mintad.config import Config
 from mintad.data import DATASETS
 from mintad.model import VARIANTS as BUILT
 from mintad.report import paper
-from mintad.report.paper import PRINTED_PER_CATEGORY as METHODS
-from mintad.report.paper import SWITCHES, VARIANTS
+from mintad.report.paper import PRINTED_PER_CATEGORY, SWITCHES, VARIANTS
 
 HOME = dict.fromkeys(range(1, 11), "mvtec") | {2: "visa", 3: "merged", 6: "", 7: "cifar10"}
 """Table -> the data set of its numbers."""
 OPEN = (1, 4, 5, 8, 9, 10)
 """Tables that make sense on another data set, whose numbers are then shown apart from the paper's."""
-DATA = {name: dataset.title for name, dataset in DATASETS.items()}
-"""Data set -> its name as people read it."""
 ANOMALIB = {
     "anomalib_padim": "PaDiM (anomalib)",
     "anomalib_patchcore": "PatchCore (anomalib)",
@@ -27,34 +24,38 @@ ANOMALIB = {
 """Names in the CSV of benchmarks/anomalib_baselines.py -> names in the tables. These are the paper's names where the
 method is the same and we have none of our own; SimpleNet's successor keeps its own name."""
 
-_NO_PACKAGE = "no maintained package has it, and its own training on images is not rebuilt here"
-_REASONS = {
-    "CutPaste": _NO_PACKAGE,
-    "OmniAL": _NO_PACKAGE,
-    "UTRAD": _NO_PACKAGE,
-    "US": _NO_PACKAGE,
-    "FCDD": _NO_PACKAGE,
-    "FCDD+OE": f"{_NO_PACKAGE}; it also needs a set of outlier images",
-    "PANDA": _NO_PACKAGE,
-    "MKD": _NO_PACKAGE,
-    "SimpleNet": "no maintained package has it; its successor SuperSimpleNet runs (benchmarks/anomalib_baselines.py)",
+_NO_PACKAGE = "cannot be run here: no maintained package has it"
+_NOT_REBUILT = f"{_NO_PACKAGE}, and its own training on images is not rebuilt here"
+_IMPOSSIBLE = dict.fromkeys(("CutPaste", "OmniAL", "UTRAD", "US", "FCDD", "PANDA", "MKD"), _NOT_REBUILT) | {
+    "FCDD+OE": f"{_NOT_REBUILT}; it also needs a set of outlier images",
+    "SimpleNet": f"{_NO_PACKAGE}; its successor SuperSimpleNet runs (benchmarks/anomalib_baselines.py)",
 }
 
 
-def reason(method: str) -> str:
-    """Say why a method of the paper has no measured number: it cannot be run here, or it was not."""
-    if method in _REASONS:
-        return f"cannot be run here: {_REASONS[method]}"
-    names = {baseline.title: name for name, baseline in BASELINES.items()}
-    if method in names:
-        return f"not run (mintad train --baselines {names[method]})"
-    if method in ANOMALIB.values():
-        return "not run (benchmarks/anomalib_baselines.py, with the extra mintad[anomalib])"
-    return f"not run (model.variant={VARIANTS[method]})" if method in VARIANTS else "not run"
+def data_title(name: str) -> str:
+    """Return a data set's name as people read it; a merged set of other parts keeps its own."""
+    return DATASETS[name].title if name in DATASETS else name
+
+
+def reason(method: str, table: int = 0) -> str:
+    """Say why a method of the paper has no measured number in a table: it cannot be run here, or it was not."""
+    if method in _IMPOSSIBLE:
+        return _IMPOSSIBLE[method]
+    if table == 6:
+        ours = "cannot be timed here: benchmarks/complexity.py times our own models and baselines"
+        return ours if method in ANOMALIB.values() else "not run (benchmarks/complexity.py)"
+    ways = {baseline.title: f"mintad train --baselines {name}" for name, baseline in BASELINES.items()}
+    ways |= dict.fromkeys(ANOMALIB.values(), "benchmarks/anomalib_baselines.py, with the extra mintad[anomalib]")
+    ways |= {name: f"model.variant={variant}" for name, variant in VARIANTS.items()}
+    weights = "; needs this backbone's weights: timm's hub, or a file that features.weights names"
+    return "not run" + (f" ({ways[method]})" if method in ways else "") + (weights if table == 8 else "")
 
 
 def table_row(table: int, method: str, setting: str, config: Config | None) -> tuple[str, str] | None:
     """Find the row (or column) of a table to which a run belongs.
+
+    Baselines and backbones that the table does not print get a row of their own, and so do variants from outside the
+    package in Table 4.
 
     Args:
         table: 1 to 10.
@@ -63,33 +64,24 @@ def table_row(table: int, method: str, setting: str, config: Config | None) -> t
         config: of the run; None if unknown.
 
     Returns:
-        (method, setting) as the table names them; None if the table has no place for the run. Baselines and backbones
-        that the table does not print get a row of their own, and so do variants from outside the package in Table 4.
+        (method, setting) as the table names them; None if the table has no place for the run.
     """
-    if setting == "separate_chosen":  # App. A.1 has no table
-        return None
-    plain = config is None or all(getattr(config.model, name) for name in SWITCHES)
-    printed = paper.load(table)[["method", "setting"]].drop_duplicates()
+    full = config is None or all(getattr(config.model, name) for name in SWITCHES)
+    unified = setting == "unified"
     if table == 4 and method in BUILT and method not in VARIANTS.values():
-        return (method, "not in the paper") if setting == "unified" and plain else None
+        return (method, "not in the paper") if unified and full else None
     if table in (4, 9):
-        names = [name for name in printed["method"] if VARIANTS.get(name) == method]
-        if setting != "unified" or not plain or not names:
-            return None
-        return names[0], printed.set_index("method").loc[names[0], "setting"]
-    if setting not in ("unified", "separate"):  # the paper's separate models are given the class
+        settings = paper.load(table).drop_duplicates("method").set_index("method")["setting"]
+        names = [name for name in settings.index if VARIANTS.get(name) == method]
+        return (names[0], settings[names[0]]) if unified and full and names else None
+    name = BASELINES[method].title if method in BASELINES else ANOMALIB.get(method) or PRINTED_PER_CATEGORY.get(method)
+    separate = setting == "separate" and table in (1, 2)  # given the class; models chosen by a classifier have no table
+    if name is None or table == 6 or not (unified or separate):
         return None
-    name = BASELINES[method].title if method in BASELINES else ANOMALIB.get(method) or METHODS.get(method)
     if table == 5:
-        if config is None or method != "mint_ad" or setting != "unified":
-            return None
-        return name, "+".join(switch for switch in SWITCHES if getattr(config.model, switch)) or "none"
-    if name is None or not plain or table == 6:
-        return None
+        on = "+".join(switch for switch in SWITCHES if config and getattr(config.model, switch))
+        return (name, on or "none") if config and method == "mint_ad" else None
     if table == 8:
-        if config is None or method not in METHODS or setting != "unified":
-            return None
-        return name, config.features.backbone.removeprefix("tf_")
-    if table in (1, 2):
-        return name, setting
-    return (name, "merged" if table == 3 else "unified") if setting == "unified" else None
+        printed = config and full and method in PRINTED_PER_CATEGORY
+        return (name, config.features.backbone.removeprefix("tf_")) if printed else None
+    return (name, "merged" if table == 3 else setting) if full else None

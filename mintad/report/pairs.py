@@ -1,4 +1,4 @@
-"""Paired comparisons within a table: each method against MINT-AD (against UniAD for MINT-AD itself), by category."""
+"""Paired comparisons within a table: MINT-AD with each other method, category by category."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 
 from mintad.report import paper
 from mintad.report.select_runs import TableRuns
-from mintad.report.statistics import compare, holm
+from mintad.report.statistics import Paired, compare, holm
 from mintad.report.table_values import SWAP, by_seed
 from mintad.scoring.metrics import MEAN
 
@@ -32,8 +32,8 @@ def pairs(table_runs: TableRuns) -> pd.DataFrame:
         Columns `COLUMNS`; empty if there is nothing to compare.
     """
     rows = [] if table_runs.rows.empty else list(_rows(table_runs))
-    table = pd.DataFrame(rows, columns=[name for name in COLUMNS if name != "p_holm"])  # drops `seeds`
-    table["p_holm"] = table.groupby("metric")["p_value"].transform(lambda p: holm(list(p))) if rows else None
+    table = pd.DataFrame(rows, columns=[name for name in COLUMNS if name != "p_holm"])
+    table["p_holm"] = table.groupby("metric")["p_value"].transform(holm) if rows else None
     return table[list(COLUMNS)]
 
 
@@ -46,38 +46,29 @@ def _rows(table_runs: TableRuns) -> Iterator[dict[str, object]]:
             key: group.pivot(index="category", columns="seed", values="value")
             for key, group in metric_values.groupby(["method", "setting"], sort=False)
         }
-        for reference, key in _references(table_runs.table, list(tables)):
-            comparison = _compare(tables[reference], tables[key])
-            if comparison is None:
-                continue
-            names = {"first": _name(table_runs.table, reference), "second": _name(table_runs.table, key)}
-            yield {"table": table_runs.table, "data": table_runs.data, "metric": metric, **names, **comparison}
+        for key in tables:
+            reference = _reference(table_runs.table, key, list(tables))
+            if reference in tables and reference != key and (paired := _compare(tables[reference], tables[key])):
+                names = {"first": _name(table_runs.table, reference), "second": _name(table_runs.table, key)}
+                comparison = names | dataclasses.asdict(paired)
+                yield {"table": table_runs.table, "data": table_runs.data, "metric": metric, **comparison}
 
 
-def _references(table: int, keys: list[tuple[str, str]]) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
-    for key in keys:
-        method, setting = key
-        if table in (4, 9):
-            reference = next((k for k in keys if k[0] == _REFERENCES[table]), None)
-        elif table == 5:
-            reference = next((k for k in keys if k[1] == _REFERENCES[5]), None)
-        else:
-            reference = ("MINT-AD", setting)
-        if reference in keys and reference != key:
-            yield reference, key
+def _reference(table: int, key: tuple[str, str], keys: list[tuple[str, str]]) -> tuple[str, str] | None:
+    """Return what a method and setting is compared with."""
+    if table not in _REFERENCES:
+        return "MINT-AD", key[1]
+    return next((other for other in keys if other[table == 5] == _REFERENCES[table]), None)
 
 
-def _compare(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, object] | None:
+def _compare(first: pd.DataFrame, second: pd.DataFrame) -> Paired | None:
     """Compare two tables of category by seed on the categories that both have; None if there are none."""
     common = first.index.intersection(second.index)
     first, second = first.loc[common].dropna(axis=1), second.loc[common].dropna(axis=1)
     if not first.size or not second.size:
         return None
-    paired = compare(first, second, same_seeds=list(first.columns) == list(second.columns))
-    values = dataclasses.asdict(paired) | {"seeds_first": paired.seeds[0], "seeds_second": paired.seeds[1]}
-    return values | {"smallest_p": paired.smallest_p}
+    return compare(first, second, same_seeds=list(first.columns) == list(second.columns))
 
 
 def _name(table: int, key: tuple[str, str]) -> str:
-    method, setting = key
-    return {4: method, 9: method, 5: setting}.get(table, f"{method}, {setting}")
+    return key[table == 5] if table in _REFERENCES else ", ".join(key)

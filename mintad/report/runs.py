@@ -1,14 +1,16 @@
-"""Many runs as one long table: run directories, folders of them (a sweep's, say), and the CSV files that benchmarks/
-keep of them. All have the same columns, `mintad.scoring.metrics.RESULT_COLUMNS`; how the runs were configured stands in
-the run directory, in a file's line ``# config:``, or in columns with the parameters of notebook 10."""
+"""Many runs as one long table: run directories, folders of them (a sweep's, say), and CSV files of benchmarks/.
+
+All have the columns `mintad.scoring.metrics.RESULT_COLUMNS`. How the runs were configured stands in the run directory,
+in a file's line ``# config:``, or in columns with the parameters of notebook 10.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +26,11 @@ from mintad.scoring.metrics import ALL, MEAN, METRICS, POOLED, RESULT_COLUMNS
 from mintad.sweep.status import PLAN, WORK, read_plan, read_status
 
 COLUMNS = ("run", "data", *RESULT_COLUMNS)
-BATCH = "batch"
-"""Column that tells benchmarks/complexity.py's table from the others."""
 _PARAMETERS = ("preset", "data", "categories", "variant", "overrides")
 """Parameters of notebook 10 that a sweep's table keeps, beside seed and setting."""
-_CONFIG = "# config: "
-"""Beginning of the line that tells what the runs of a CSV have in common."""
 
 
-@dataclass
+@dataclasses.dataclass
 class Runs:
     """What was read."""
 
@@ -41,16 +39,10 @@ class Runs:
     with; data is the name of the data set."""
     configs: dict[str, Config | None]
     """Run -> its configuration; None for what stands in a CSV that does not tell."""
-    skipped: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = dataclasses.field(default_factory=dict)
     """Run -> why it is not among the rows: unfinished, failed, damaged, twice."""
     complexity: pd.DataFrame | None = None
     """The table of benchmarks/complexity.py, if there was one; attrs["notes"]: how it was measured, line by line."""
-
-    def only(self, names: Iterable[str]) -> Runs:
-        """Return these runs alone."""
-        kept = [name for name in self.configs if name in set(names)]
-        rows = self.rows[self.rows["run"].isin(kept)]
-        return dataclasses.replace(self, rows=rows, configs={name: self.configs[name] for name in kept})
 
     def categories(self) -> pd.Series:
         """Return the categories that each run was evaluated on: run -> frozenset of "dataset/category"."""
@@ -59,32 +51,26 @@ class Runs:
 
 
 def read_runs(paths: Sequence[str | Path]) -> Runs:
-    """Read everything measured below some paths.
-
-    Args:
-        paths: run directories, folders that hold some at any depth, CSV files of benchmarks/.
+    """Read run directories, folders that hold some at any depth, and CSV files of benchmarks/.
 
     Raises:
         DataError: a path does not exist, a CSV is none of ours, or no finished run is there.
     """
-    tables: list[pd.DataFrame] = []
-    runs = Runs(pd.DataFrame(columns=list(COLUMNS)), {})
-    seen: dict[Any, str] = {}
+    runs, tables, seen = Runs(pd.DataFrame(columns=list(COLUMNS)), {}), [], {}
     for path in map(Path, paths):
         if not path.exists():
             raise DataError(f"{path} does not exist; give run directories, folders of them, or CSV tables")
         if path.is_file():
             tables += _read_csv(path, runs)
-            continue
-        for folder in _folders(path, runs.skipped):
-            tables += _read_folder(folder, runs, seen)
-    if not tables and runs.complexity is None:
-        listed = "".join(f"; {name}: {reason}" for name, reason in list(runs.skipped.items())[:3])
-        where = ", ".join(map(str, paths))
-        raise DataError(f"no finished run in {where}{listed}. mintad train and mintad sweep make some")
+        else:
+            tables += [table for folder in _folders(path, runs.skipped) for table in _read_folder(folder, runs, seen)]
     if tables:
         rows = pd.concat(tables, ignore_index=True)
         runs.rows = rows.loc[~rows["category"].isin([POOLED, ALL]), list(COLUMNS)].reset_index(drop=True)
+    elif runs.complexity is None:
+        listed = "".join(f"; {name}: {reason}" for name, reason in list(runs.skipped.items())[:3])
+        where = ", ".join(map(str, paths))
+        raise DataError(f"no finished run in {where}{listed}. mintad train and mintad sweep make some")
     return runs
 
 
@@ -100,94 +86,84 @@ def _folders(path: Path, skipped: dict[str, str]) -> Iterator[Path]:
         inside[:] = sorted(name for name in inside if not name.startswith("."))
 
 
-def _read_folder(folder: Path, runs: Runs, seen: dict[Any, str]) -> list[pd.DataFrame]:
+def _read_folder(folder: Path, runs: Runs, seen: dict[Any, str]) -> Iterator[pd.DataFrame]:
     name, run = str(folder), Run(folder)
     reason = _unfinished(run)
+    if not reason:
+        try:
+            config, results = run.config(), run.results()
+        except MintadError as error:
+            reason = f"cannot be read: {error}"
+        else:
+            same = json.dumps(config.to_dict(), sort_keys=True, default=str), results["setting"].iloc[0]
+            reason = f"the same configuration and seed as {seen[same]}" if same in seen else None
     if reason:
         runs.skipped[name] = reason
-        return []
-    try:
-        config, results = run.config(), run.results()
-    except MintadError as error:
-        runs.skipped[name] = f"cannot be read: {error}"
-        return []
-    same = (json.dumps(config.to_dict(), sort_keys=True, default=str), results["setting"].iloc[0])
-    if same in seen:
-        runs.skipped[name] = f"the same configuration and seed as {seen[same]}"
-        return []
+        return
     seen[same], runs.configs[name] = name, config
-    return [results.assign(run=name, data=_data_of(config.data.name, results["category"]))]
+    yield results.assign(run=name, data=_data_of(config.data.name, results["category"]))
 
 
 def _unfinished(run: Run) -> str | None:
     status = read_status(run.path)
     if status.state not in ("waiting", "finished"):  # 'waiting' is also what a run outside of a sweep has
         return f"{status.state}: {status.error.splitlines()[0]}" if status.error else status.state
-    if run.finished:
-        return None
-    if (run.path / OLD_RESULTS).exists():
-        return f"written by an older version; mintad evaluate {run.path} converts it"
-    return "no results: its notebook trains nothing" if status.state == "finished" else "unfinished"
+    trains = status.state == "waiting" or run.finished or (run.path / OLD_RESULTS).exists()
+    return None if trains else "no results: its notebook trains nothing"
 
 
-def _read_csv(path: Path, runs: Runs) -> list[pd.DataFrame]:
+def _read_csv(path: Path, runs: Runs) -> Iterator[pd.DataFrame]:
     try:
-        table = pd.read_csv(path, comment="#")
-    except (ValueError, UnicodeDecodeError) as error:
+        text = path.read_text(encoding="utf-8")
+        table = pd.read_csv(io.StringIO(text), comment="#")
+    except ValueError as error:
         raise DataError(f"cannot read {path}: {error}") from error
-    if {"method", BATCH, "metric", "value", "paper"} <= set(table.columns):
-        head = [line[1:].strip() for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
+    head = [line[1:].strip() for line in text.splitlines() if line.startswith("#")]
+    if {"method", "batch", "metric", "value", "paper"} <= set(table.columns):  # of benchmarks/complexity.py
         table.attrs["notes"] = [f"{line}." for line in head if not line.startswith(("command", "versions", "paper"))]
         runs.complexity = table
-        return []
-    if not set(RESULT_COLUMNS) <= set(table.columns):
-        missing = ", ".join(name for name in RESULT_COLUMNS if name not in table)
-        raise DataError(
-            f"{path} is no table of results: it lacks {missing} (benchmarks/convert_results.py converts old ones)"
-        )
+        return
+    if missing := [name for name in RESULT_COLUMNS if name not in table]:
+        lacking = f"{path} is no table of results: it lacks {', '.join(missing)}"
+        raise DataError(f"{lacking} (benchmarks/convert_results.py converts old ones)")
     table = table[table["metric"].isin(METRICS)]
-    names = [name for name in _PARAMETERS if name in table]
-    return _by_parameters(path, table, runs, names) if "variant" in names else _by_method(path, table, runs)
+    if "variant" in table:
+        yield from _by_parameters(path, table, runs)
+    else:
+        yield from _by_method(path, table, runs, _config_in(path, head))
 
 
-def _by_method(path: Path, table: pd.DataFrame, runs: Runs) -> list[pd.DataFrame]:
+def _config_in(path: Path, head: list[str]) -> Config | None:
+    """Return what the runs of a CSV have in common, if its head says so."""
+    texts = [line.removeprefix("config:") for line in head if line.startswith("config:")]
+    try:
+        return Config.from_dict(json.loads(texts[0])) if texts else None
+    except (MintadError, ValueError) as error:
+        raise DataError(f"{path}: cannot read its line '# config:': {error}") from error
+
+
+def _by_method(path: Path, table: pd.DataFrame, runs: Runs, common: Config | None) -> Iterator[pd.DataFrame]:
     """Read runs that have all in common but method, setting and seed: benchmarks/compare.py's."""
-    common, data = _config_in(path), _data_of(None, table["category"])
-    tables = []
+    data = _data_of(None, table["category"])
     for (method, setting, seed), group in table.groupby(["method", "setting", "seed"], sort=False):
         name = f"{path}: {method}, {setting}, seed {seed}"
         changes = {"train.seed": int(seed)} | ({"model.variant": method} if method in VARIANTS else {})
         runs.configs[name] = common.override(**changes) if common else None
-        tables.append(group.assign(run=name, data=data))
-    return tables
+        yield group.assign(run=name, data=data)
 
 
-def _config_in(path: Path) -> Config | None:
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith(_CONFIG)]
-    try:
-        return Config.from_dict(json.loads(lines[0].removeprefix(_CONFIG))) if lines else None
-    except (MintadError, ValueError) as error:
-        raise DataError(f"{path}: cannot read its line '{_CONFIG.strip()}': {error}") from error
-
-
-def _by_parameters(path: Path, table: pd.DataFrame, runs: Runs, names: list[str]) -> list[pd.DataFrame]:
+def _by_parameters(path: Path, table: pd.DataFrame, runs: Runs) -> Iterator[pd.DataFrame]:
     """Read runs by their parameters; notebook 10, with today's presets, makes the configuration of them."""
-    table = table.copy()
-    table[names] = table[names].astype(object).fillna("")
-    for name in names:  # what a label stands for
-        if f"{name}.value" in table:
-            values = table[f"{name}.value"].astype(object).fillna("")
-            table[name] = values.where(values != "", table[name])
-    tables = []
-    for (*values, seed), group in table.groupby([*names, "seed"], sort=False):
+    names = [name for name in _PARAMETERS if name in table]
+    values = {name: table.get(f"{name}.value", table[name]).astype(object) for name in names}  # what a label stands for
+    table = table.assign(**{name: column.fillna(table[name]).fillna("") for name, column in values.items()})
+    table["trained"] = table["setting"].str.removesuffix("_chosen")
+    for (*values, seed, setting), group in table.groupby([*names, "seed", "trained"], sort=False):
         parameters = dict(zip(names, values, strict=True))
         listed = ", ".join(f"{name} {value}" for name, value in parameters.items() if value)
-        for setting in group["setting"].replace("separate_chosen", "separate").unique():
-            run = f"{path}: {listed}, {setting}, seed {seed}"
-            runs.configs[run] = configure(**parameters, seed=int(seed))
-            own = group[group["setting"].isin([setting, f"{setting}_chosen"])]
-            tables.append(own.assign(run=run, data=_data_of(parameters["data"], group["category"])))
-    return tables
+        run = f"{path}: {listed}, {setting}, seed {seed}"
+        runs.configs[run] = configure(**parameters, seed=int(seed))
+        yield group.assign(run=run, data=_data_of(parameters["data"], group["category"]))
 
 
 def _data_of(name: str | None, categories: Iterable[str]) -> str:

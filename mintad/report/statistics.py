@@ -6,6 +6,7 @@ would other products? Over *test images* (`mintad.scoring.resampling`): would ot
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,12 +25,13 @@ class Paired:
 
     categories: int
     """n of the test and of the interval."""
-    seeds: tuple[int, int]
-    """Runs behind each category's mean, of the first and the second method."""
+    seeds_first: int
+    seeds_second: int
+    """Runs behind each category's mean."""
     same_seeds: bool
     """Whether the seeds are the same, so that they are drawn together."""
     difference: float
-    """Mean over categories of the first minus the second."""
+    """Mean over categories."""
     low: float
     high: float
     """95 % interval of the difference, see `paired_bootstrap`."""
@@ -38,45 +40,36 @@ class Paired:
     """Categories in which the first is higher, and lower; the rest are equal."""
     p_value: float
     """Of Wilcoxon's signed-rank test over categories, two-sided."""
-
-    @property
-    def smallest_p(self) -> float:
-        """Smallest p-value that this many categories with a difference can give."""
-        return min(1.0, 2.0 ** (1 - (self.won + self.lost)))
+    smallest_p: float
+    """The smallest p-value that this many categories with a difference can give."""
 
 
-def compare(first_CS: ArrayLike, second_CS: ArrayLike, *, same_seeds: bool, seed: int = 0) -> Paired:
-    """Compare two methods by category.
-
-    Args:
-        first_CS: values of C categories in S runs.
-        second_CS: of the same categories, in as many runs if `same_seeds`, else in any number.
-        same_seeds: column s is the same seed in both.
-        seed: of the bootstrap.
+def compare(first_CS: ArrayLike, second_CS: ArrayLike, *, same_seeds: bool) -> Paired:
+    """Compare two methods by their values of C categories in S runs each; with `same_seeds` column s is the same seed.
 
     Raises:
         ValueError: the shapes do not fit, there is no category, or a value is not finite.
     """
     first, second = np.asarray(first_CS, dtype=float), np.asarray(second_CS, dtype=float)
-    if first.ndim != 2 or second.ndim != 2 or len(first) != len(second) or not first.size or not second.size:
-        raise ValueError(f"two tables of the same categories by seeds are needed, not {first.shape} and {second.shape}")
-    if same_seeds and first.shape != second.shape:
-        raise ValueError(f"the same seeds make the same shape, not {first.shape} and {second.shape}")
-    if not (np.isfinite(first).all() and np.isfinite(second).all()):
-        raise ValueError("a value is not finite")
+    fit = first.ndim == second.ndim == 2 and first.shape[: 1 + same_seeds] == second.shape[: 1 + same_seeds]
+    if not (fit and first.size and second.size and np.isfinite(first).all() and np.isfinite(second).all()):
+        raise ValueError(f"finite values of the same categories are needed, not {first.shape} and {second.shape}")
     difference_C = first.mean(axis=1) - second.mean(axis=1)
-    low, high = np.quantile(paired_bootstrap(first, second, same_seeds=same_seeds, seed=seed), [0.025, 0.975])
+    low, high = np.quantile(paired_bootstrap(first, second, same_seeds=same_seeds), [0.025, 0.975]).tolist()
     clear_C = np.where(np.abs(difference_C) < 1e-12, 0.0, difference_C)
+    won, lost = int((clear_C > 0).sum()), int((clear_C < 0).sum())
     return Paired(
         categories=len(first),
-        seeds=(first.shape[1], second.shape[1]),
+        seeds_first=first.shape[1],
+        seeds_second=second.shape[1],
         same_seeds=same_seeds,
         difference=float(difference_C.mean()),
-        low=float(low),
-        high=float(high),
-        won=int((clear_C > 0).sum()),
-        lost=int((clear_C < 0).sum()),
+        low=low,
+        high=high,
+        won=won,
+        lost=lost,
         p_value=wilcoxon(clear_C),
+        smallest_p=min(1.0, 2.0 ** (1 - won - lost)),
     )
 
 
@@ -104,8 +97,8 @@ def paired_bootstrap(
     rows = rng.integers(categories, size=(draws, categories))
     columns = rng.integers(runs, size=(draws, runs))
     second_columns = columns if same_seeds else rng.integers(second_runs, size=(draws, second_runs))
-    picked = first_CS[rows[:, :, None], columns[:, None, :]].mean(axis=(1, 2))
-    return picked - second_CS[rows[:, :, None], second_columns[:, None, :]].mean(axis=(1, 2))
+    means = first_CS[rows[:, :, None], columns[:, None, :]].mean(axis=(1, 2))
+    return means - second_CS[rows[:, :, None], second_columns[:, None, :]].mean(axis=(1, 2))
 
 
 def t_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
@@ -123,16 +116,10 @@ def t_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
 
 
 def power(std: float, difference: float, seeds: int, *, level: float = 0.05) -> float:
-    """Return the probability that a true difference of two methods is found with this many seeds of each.
+    """Return the probability that a true difference of two methods' means is found with this many seeds (>= 2) of each.
 
-    From the noncentral t distribution of the two-sample test with equal standard deviations. With a standard deviation
-    of zero it is 1, or `level` if there is no difference.
-
-    Args:
-        std: standard deviation over seeds of one method's mean.
-        difference: true difference of the means.
-        seeds: of each method, at least 2.
-        level: of the two-sided test.
+    From the noncentral t distribution of the two-sided two-sample test; both methods have the standard deviation `std`
+    over seeds. With a standard deviation of zero it is 1, or `level` if there is no difference.
     """
     if std == 0:
         return 1.0 if difference else level
@@ -145,21 +132,10 @@ def power(std: float, difference: float, seeds: int, *, level: float = 0.05) -> 
 
 
 def seeds_needed(std: float, difference: float, *, target: float = 0.8, most: int = 1000) -> int | None:
-    """Return the least number of seeds per method, at least 2, with which a true difference of two methods is found.
-
-    Args:
-        std: standard deviation over seeds of one method's mean.
-        difference: true difference of the means.
-        target: probability to find it, see `power`.
-        most: None is returned if more seeds than this are needed.
-    """
-    low, high = 2, most
-    if power(std, difference, high) < target:
-        return None
-    while low < high:  # more seeds, more power
-        middle = (low + high) // 2
-        low, high = (low, middle) if power(std, difference, middle) >= target else (middle + 1, high)
-    return low
+    """Return the least number of seeds per method, 2 to `most`, with which a difference has this `power`, else None."""
+    numbers = range(2, most + 1)  # more seeds, more power
+    place = bisect.bisect_left(numbers, True, key=lambda seeds: power(std, difference, seeds) >= target)
+    return numbers[place] if place < len(numbers) else None
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -167,12 +143,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
     The chance of a single false finding among them stays below the level, however the tests depend on each other.
     """
-    order = np.argsort(p_values, kind="stable")
-    adjusted, running = [0.0] * len(p_values), 0.0
-    for rank, index in enumerate(order):
-        running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = float(running)
-    return adjusted
+    p_values = np.asarray(p_values, dtype=float)
+    order, n = np.argsort(p_values, kind="stable"), len(p_values)
+    adjusted = np.empty(n)
+    adjusted[order] = np.maximum.accumulate(np.minimum(1.0, (n - np.arange(n)) * p_values[order]))
+    return adjusted.tolist()
 
 
 def mean_std(mean: float, std: float | None = None, *, digits: int = 3) -> str:
@@ -182,6 +157,5 @@ def mean_std(mean: float, std: float | None = None, *, digits: int = 3) -> str:
     """
     if std is None or not math.isfinite(std):
         return f"{mean:.{digits}f}"
-    shown = f"{std:.{digits}f}"
     unit = 10.0**-digits
-    return f"{mean:.{digits}f} ± {f'<{unit:.{digits}f}' if 0 < std < unit / 2 else shown}"
+    return f"{mean:.{digits}f} ± {f'<{unit:.{digits}f}' if 0 < std < unit / 2 else f'{std:.{digits}f}'}"

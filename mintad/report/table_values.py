@@ -7,12 +7,10 @@ import math
 import numpy as np
 import pandas as pd
 
-from mintad.data import DATASETS
-from mintad.data.merged import MERGED
 from mintad.model import build_model
 from mintad.model.complexity import parameters
 from mintad.report import paper
-from mintad.report.methods import ANOMALIB, DATA, HOME, reason
+from mintad.report.methods import HOME, data_title, reason
 from mintad.report.select_runs import TableRuns
 from mintad.scoring.metrics import ALL, MEAN, METRICS
 
@@ -22,14 +20,9 @@ COLUMNS = (
 )  # fmt: skip
 """Columns of `table_values`. `difference` (measured - paper) needs the paper's data set and categories."""
 KEY = ["method", "setting", "category", "metric"]
-_CATEGORIES = {name: len(DATASETS[name].categories) for name in MERGED}
-"""Data sets and how many categories they have."""
-PRINTED = ("image_auroc", "pixel_ap")
-"""What the paper's tables of detection and localisation print."""
 SWAP = "image_auroc_swap"
 """Shown in Tables 4 and 5, where the data have swapped parts."""
-_COMPLEXITY = {"parameters_M": "parameters_M", "macs_G": "flops_G", "seconds": "seconds"}
-"""Metric of benchmarks/complexity.py -> of Table 6, which calls multiply-accumulates FLOPs."""
+_NOTHING = pd.DataFrame(columns=[*KEY, "measured", "std", "seeds"])
 
 
 def table_values(table_runs: TableRuns, complexity: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -40,20 +33,31 @@ def table_values(table_runs: TableRuns, complexity: pd.DataFrame | None = None) 
     for these, if it prints them.
 
     Args:
-        table_runs: the runs of the table.
-        complexity: table of benchmarks/complexity.py, for Table 6.
+        table_runs: the table and its runs.
+        complexity: the table of benchmarks/complexity.py, for Table 6.
 
     Returns:
         Columns `COLUMNS`. `std` is over seeds (n - 1), NaN for one seed. `status` is 'measured' or says why there is no
         number.
     """
-    if table_runs.table == 6:
-        return _finish(table_runs, _complexity(complexity), paper.load(6))
-    measured = _measured(table_runs)
-    printed = paper.load(table_runs.table)
-    if table_runs.data and not table_runs.at_home:
+    number = table_runs.table
+    measured = _complexity(complexity) if number == 6 else _measured(table_runs)
+    printed = paper.load(number).rename(columns={"value": "paper"})[[*KEY, "paper"]]
+    measured = measured[measured["metric"].isin({*printed["metric"], SWAP})]
+    if table_runs.elsewhere:
         printed = printed[printed["category"].isin([MEAN, ALL])]
-    return _finish(table_runs, measured, printed)
+    table = _in_order(printed.merge(measured, on=KEY, how="outer", sort=False), pd.concat([printed, measured]))
+    comparable = _comparable(table_runs, table["category"])
+    if number != 3:  # which prints whole data sets, no parts of them
+        subset = _means_of_subset(table, printed, measured).where(~comparable & (not table_runs.elsewhere))
+        table["paper"] = subset.fillna(table["paper"])
+        comparable |= subset.notna()
+    comparable &= (table["metric"] != "parameters_M") & (number != 6)
+    table["paper_data"] = np.where(table["paper"].notna(), data_title(HOME[number]), "")
+    table["difference"] = (table["measured"] - table["paper"]).where(comparable)
+    reasons = table["method"].map(lambda method: reason(method, number))
+    table["status"] = reasons.mask(np.isfinite(table["measured"].astype(float)), "measured")
+    return table.assign(table=number, data=data_title(table_runs.data))[list(COLUMNS)].reset_index(drop=True)
 
 
 def every_metric(table_runs: TableRuns) -> pd.DataFrame:
@@ -62,174 +66,102 @@ def every_metric(table_runs: TableRuns) -> pd.DataFrame:
     Returns:
         Columns table, method, setting, metric, measured, std, seeds; metrics in the registry's order.
     """
-    rows = table_runs.rows[table_runs.rows["category"] == MEAN]
-    keys = ["paper_method", "paper_setting", "metric"]
-    values = rows.groupby([*keys, "seed"], sort=False)["value"].mean().groupby(level=keys, sort=False)
-    table = values.agg(measured="mean", std="std", seeds="size").reset_index()
-    table = table.rename(columns={"paper_method": "method", "paper_setting": "setting"})
+    rows, keys = _renamed(table_runs.rows), ["method", "setting", "metric"]
+    rows = rows[rows["category"] == MEAN].groupby([*keys, "seed"], sort=False, as_index=False)["value"].mean()
     ranks = {name: rank for rank, name in enumerate(METRICS)}
-    table = table.sort_values("metric", key=lambda names: names.map(ranks), kind="stable", ignore_index=True)
-    return table.assign(table=table_runs.table)[["table", *COLUMNS[1:3], "metric", "measured", "std", "seeds"]]
+    table = _over_seeds(rows, keys).sort_values("metric", key=lambda names: names.map(ranks), kind="stable")
+    return table.assign(table=table_runs.table)[["table", *keys, "measured", "std", "seeds"]].reset_index(drop=True)
 
 
 def by_seed(table_runs: TableRuns, *, data_sets: bool = True) -> pd.DataFrame:
     """Return the values by category and seed, means over categories included.
 
-    A baseline that stands in several runs of a seed has their mean.
-
-    Args:
-        table_runs: the runs of the table.
-        data_sets: Table 3 has the means of its data sets in place of categories; False for the categories themselves.
+    A baseline that stands in several runs of a seed has their mean. Table 3 has the means of its data sets in place of
+    categories; without `data_sets` it has the categories themselves.
 
     Returns:
         Columns method, setting, category, metric, seed, value, in the table's terms.
     """
-    rows = table_runs.rows.drop(columns=["method", "setting"])
-    rows = rows.rename(columns={"paper_method": "method", "paper_setting": "setting"})
-    rows = rows[rows["metric"].isin([*PRINTED, *([SWAP] if table_runs.table in (4, 5) else [])])]
-    if table_runs.table == 3 and data_sets:
-        rows = _data_sets(rows)
+    rows, number = _renamed(table_runs.rows), table_runs.table
+    rows = rows[rows["metric"].isin(["image_auroc", "pixel_ap", *([SWAP] if number in (4, 5) else [])])]
+    if number == 3 and data_sets:  # the mean over each data set's categories, and over all
+        names = rows["category"].str.partition("/")[0]  # of a mean: "mean"
+        rows = rows.assign(category=names).groupby([*KEY, "seed", "run"], sort=False, as_index=False)["value"].mean()
     rows = rows.groupby([*KEY, "seed"], sort=False, as_index=False)["value"].mean()
-    if table_runs.table == 7:
+    if number == 7:
         rows = _splits(rows)
-    if table_runs.table != 3:
-        rows["category"] = [_category(table_runs, name) for name in rows["category"]]
+    if number != 3 and table_runs.data != "merged":  # "mvtec/bottle" -> "bottle" where all are of one data set
+        rows["category"] = rows["category"].str.replace("^[^/]*/", "", regex=True)
     return rows
+
+
+def _renamed(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows.assign(method=rows["paper_method"], setting=rows["paper_setting"])
+
+
+def _over_seeds(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    return rows.groupby(keys, sort=False)["value"].agg(measured="mean", std="std", seeds="size").reset_index()
 
 
 def _measured(table_runs: TableRuns) -> pd.DataFrame:
     if table_runs.rows.empty:
-        return pd.DataFrame(columns=[*KEY, "measured", "std", "seeds"])
-    groups = by_seed(table_runs).groupby(KEY, sort=False)["value"]
-    table = groups.agg(measured="mean", std="std", seeds="size").reset_index()
-    if table_runs.table in (4, 5, 8, 9):
+        return _NOTHING
+    table, number = _over_seeds(by_seed(table_runs), KEY), table_runs.table
+    if number in (4, 5, 8, 9):
         table = table[table["category"] == MEAN]
-    if table_runs.table == 9:
-        table = pd.concat([table, _query_parameters(table_runs)])
-    return table[table["metric"].isin({*paper.load(table_runs.table)["metric"], SWAP})]
+    return pd.concat([table, _query_parameters(table_runs)]) if number == 9 else table
 
 
 def _query_parameters(table_runs: TableRuns) -> pd.DataFrame:
     """Table 9: parameters of the query module as each run built it."""
     rows = []
     for row in table_runs.rows.drop_duplicates("paper_method").itertuples():
-        config = table_runs.configs[row.run]
-        if config is None:
-            continue
-        model = build_model(config.model, channels=8, grid=(config.features.grid,) * 2, classes=2)
-        count = parameters(getattr(model, "mlp_query" if row.method == "mlp_query" else "inr"))
-        key = {"method": row.paper_method, "setting": row.paper_setting, "category": ALL, "metric": "parameters_M"}
-        rows.append({**key, "measured": count / 1e6, "std": math.nan, "seeds": 1})
-    return pd.DataFrame(rows)
-
-
-def _data_sets(rows: pd.DataFrame) -> pd.DataFrame:
-    """Table 3: the mean over each data set's categories, and over all."""
-    each = rows[rows["category"] != MEAN].copy()
-    each["category"] = each["category"].str.partition("/")[0]
-    means = each.groupby([*KEY, "seed", "run"], sort=False, as_index=False)["value"].mean()
-    return pd.concat([means, rows[rows["category"] == MEAN]])
+        if config := table_runs.configs[row.run]:
+            model = build_model(config.model, channels=8, grid=(config.features.grid,) * 2, classes=2)
+            count = parameters(getattr(model, "mlp_query" if row.method == "mlp_query" else "inr"))
+            rows.append((row.paper_method, row.paper_setting, ALL, "parameters_M", count / 1e6, math.nan, 1))
+    return pd.DataFrame(rows, columns=_NOTHING.columns)
 
 
 def _splits(rows: pd.DataFrame) -> pd.DataFrame:
     """Table 7: one run per split; the mean is over splits, for seeds that have all four."""
     rows = rows[rows["metric"] == "image_auroc"]
-    groups = rows.groupby(["method", "setting", "metric", "seed"], sort=False)["value"]
-    means = groups.agg(["mean", "size"]).reset_index()
-    means = means[means["size"] == 4].rename(columns={"mean": "value"}).drop(columns="size")
+    groups = rows.groupby(["method", "setting", "metric", "seed"], sort=False, as_index=False)
+    means = groups["value"].agg(value="mean", splits="size").query("splits == 4").drop(columns="splits")
     return pd.concat([rows, means.assign(category=MEAN)], ignore_index=True)
 
 
-def _category(table_runs: TableRuns, name: str) -> str:
-    """ "mvtec/bottle" -> "bottle" where the table is about one data set."""
-    return name.partition("/")[2] if "/" in name and table_runs.data != "merged" else name
-
-
 def _complexity(table: pd.DataFrame | None) -> pd.DataFrame:
+    """Return the table of benchmarks/complexity.py in the terms of Table 6, which calls multiply-accumulates FLOPs."""
     if table is None:
-        return pd.DataFrame(columns=[*KEY, "measured", "std", "seeds"])
-    table = table[table["metric"].isin(list(_COMPLEXITY))]
-    return pd.DataFrame(
-        {
-            "method": table["method"],
-            "setting": [f"batch {batch}" for batch in table["batch"]],
-            "category": ALL,
-            "metric": table["metric"].map(_COMPLEXITY),
-            "measured": table["value"].astype(float),
-            "std": math.nan,
-            "seeds": 1,
-        }
-    )
+        return _NOTHING
+    metric, setting = table["metric"].replace("macs_G", "flops_G"), "batch " + table["batch"].astype(str)
+    table = table.assign(metric=metric, setting=setting, category=ALL, measured=table["value"], std=math.nan, seeds=1)
+    return table[list(_NOTHING.columns)].astype({"measured": float})
 
 
-def _finish(table_runs: TableRuns, measured: pd.DataFrame, printed: pd.DataFrame) -> pd.DataFrame:
-    printed = printed.rename(columns={"value": "paper"})[[*KEY, "paper"]]
-    table = printed.merge(measured, on=KEY, how="outer", sort=False)
-    table = _in_order(table, printed, measured)
-    home = DATA.get(HOME[table_runs.table], "")
-    on_paper_data, complete = table_runs.at_home or not table_runs.data, _covers(table_runs)
-    means = table["category"] == MEAN
-    if on_paper_data and not complete and table_runs.table != 3:  # Table 3 prints whole data sets, no parts of them
-        subset = _means_of_subset(table, printed, measured)
-        table["paper"] = subset.where(means & subset.notna(), table["paper"])
-        means &= subset.isna()
-    comparable = on_paper_data & (~means | complete)
+def _in_order(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """Sort in the order of rows, the paper's first: by method and setting, then category (means last), then metric."""
+    orders = {name: list(rows[name].unique()) for name in KEY}
+    orders["category"].sort(key=lambda name: name == MEAN)
+    ranks = {name: {value: rank for rank, value in enumerate(order)} for name, order in orders.items()}
+    return table.sort_values(KEY, key=lambda column: column.map(ranks[column.name]))
+
+
+def _comparable(table_runs: TableRuns, categories: pd.Series) -> pd.Series:
+    """Say of every row whether what it is about was run on the paper's data, a mean on every category behind it."""
+    if not table_runs.data or table_runs.table == 7 or table_runs.elsewhere:
+        return pd.Series(not table_runs.elsewhere, index=categories.index)
+    counts = pd.Series([name.partition("/")[0] for name in set(table_runs.rows["category"]) - {MEAN}]).value_counts()
+    complete = {name for name, count in paper.CATEGORIES_IN.items() if counts.get(name) == count}
     if table_runs.table == 3:
-        comparable &= complete | table["category"].isin(_complete_data_sets(table_runs))
-    comparable &= (table["metric"] != "parameters_M") & (table_runs.table != 6)
-    table["paper_data"] = np.where(table["paper"].notna(), home, "")
-    table["difference"] = (table["measured"] - table["paper"]).where(comparable)
-    table["status"] = [
-        "measured" if np.isfinite(value) else _why_not_measured(table_runs, method)
-        for value, method in zip(table["measured"].astype(float), table["method"], strict=True)
-    ]
-    table = table.assign(table=table_runs.table, data=DATA.get(table_runs.data, table_runs.data))
-    return table[list(COLUMNS)].reset_index(drop=True)
-
-
-def _in_order(table: pd.DataFrame, printed: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
-    """Sort in the paper's order: by method and setting, then category (means last), then metric."""
-    both = pd.concat([printed, measured])
-    ranks = {name: {value: n for n, value in enumerate(dict.fromkeys(both[name]))} for name in KEY}
-    ranks["category"] = {name: n for n, name in enumerate(sorted(ranks["category"], key=lambda name: name == MEAN))}
-    order = pd.concat([table[name].map(ranks[name]) for name in KEY], axis=1)
-    return table.iloc[np.lexsort([order[name] for name in reversed(KEY)])]
-
-
-def _covers(table_runs: TableRuns) -> bool:
-    """Whether every category behind the paper's means was run."""
-    if not table_runs.at_home or table_runs.table in (6, 7):
-        return True
-    if table_runs.table == 3:
-        return len(_complete_data_sets(table_runs)) == len(_CATEGORIES)
-    return len(set(table_runs.rows["category"]) - {MEAN}) == _CATEGORIES[HOME[table_runs.table]]
-
-
-def _complete_data_sets(table_runs: TableRuns) -> list[str]:
-    """List the data sets of which every category was run."""
-    counts = pd.Series([key.partition("/")[0] for key in set(table_runs.rows["category"]) - {MEAN}]).value_counts()
-    return [name for name, count in _CATEGORIES.items() if counts.get(name) == count]
+        return categories.isin(complete | ({MEAN} if complete == set(paper.CATEGORIES_IN) else set()))
+    return (categories != MEAN) | (HOME[table_runs.table] in complete)
 
 
 def _means_of_subset(table: pd.DataFrame, printed: pd.DataFrame, measured: pd.DataFrame) -> pd.Series:
-    """Return the paper's mean over those of its categories that were run, one per row of `table`.
-
-    NaN where it prints none of them.
-    """
+    """Return the paper's mean over those of its categories that were run, one per row; NaN where it prints none."""
+    keys = ["method", "setting", "metric"]
     rows = printed[printed["category"].isin(set(measured["category"]) - {MEAN})]
-    means = rows.groupby(["method", "setting", "metric"])["paper"].mean()
-    keys = pd.MultiIndex.from_frame(table[["method", "setting", "metric"]])
-    return pd.Series(means.reindex(keys).to_numpy(), index=table.index)
-
-
-def _why_not_measured(table_runs: TableRuns, method: str) -> str:
-    if table_runs.table == 6 and method in ANOMALIB.values():
-        return "cannot be timed here: benchmarks/complexity.py times our own models and baselines"
-    why = reason(method)
-    if why.startswith("cannot"):
-        return why
-    if table_runs.table == 6:
-        return "not run (benchmarks/complexity.py)"
-    if table_runs.table == 8:
-        return f"{why}; needs this backbone's weights: timm's hub, or a file that features.weights names"
-    return why
+    means = rows.groupby(keys)["paper"].mean().reset_index()
+    return table[keys].merge(means, on=keys, how="left")["paper"].set_axis(table.index)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,8 +23,7 @@ CANDIDATES = 20
 """Anomalous images per category, those with the highest scores, among which the best localised are sought."""
 
 
-@dataclass
-class Picture:
+class Picture(NamedTuple):
     """An image that stands in the page itself."""
 
     uri: str
@@ -33,17 +34,17 @@ class Picture:
 class Card:
     """A test image with its ground truth and anomaly map."""
 
+    row: pd.Series
+    """Of the scores."""
     pictures: list[Picture | None]
     """None in place of a mask that the image has not."""
-    facts: list[str]
-    name: str
-    """Of the file."""
-    verdict: str = ""
-    """What the threshold makes of the image; empty without one."""
-    right: bool = True
-    """Whether the verdict is right."""
-    taken_for: str = ""
-    """The predicted class where it is wrong."""
+    pixel_ap: float | None
+    """Shown where the gallery is ordered by it."""
+
+    @property
+    def name(self) -> str:
+        """Return the file's name."""
+        return Path(self.row["image"]).name
 
 
 @dataclass
@@ -57,17 +58,16 @@ class Galleries:
     low: float
     high: float
     """Ends of the colour scale."""
-    colours: Sequence[str] = field(default=plots.SCORE_COLOURS)
+    colours = plots.SCORE_COLOURS
 
 
-def galleries(scores: pd.DataFrame, grid_maps: np.ndarray, n_cases: int, threshold: float | None) -> Galleries:
+def galleries(scores: pd.DataFrame, grid_maps: np.ndarray, n_cases: int) -> Galleries:
     """Choose the clearest finds, the likeliest misses and the likeliest false alarms.
 
     Args:
         scores: test rows with pred_score, pred_class.
         grid_maps: (n, H, W) in the same order.
         n_cases: cards in each gallery.
-        threshold: above it an image is called anomalous; None if there is none.
 
     Raises:
         DataError: an image or a mask of a case cannot be read.
@@ -80,21 +80,17 @@ def galleries(scores: pd.DataFrame, grid_maps: np.ndarray, n_cases: int, thresho
     localised = _by_localisation(scores, grid_maps, anomalous[::-1]) if masked else {}
     best = "Anomalies that are localised best" if masked else "Anomalies with the highest scores"
     rows = {
-        best: list(localised) if masked else anomalous[::-1],
+        best: localised if masked else anomalous[::-1],
         "Anomalies with the lowest scores: the likeliest misses": anomalous,
         "Normal images with the highest scores: the likeliest false alarms": normal[::-1],
     }
-    cards = {
-        title: [
-            _card(scores.loc[row], grid_maps[row], (low, high), masked, threshold)
-            for row in spread(scores, candidates, n_cases)
-        ]
-        for title, candidates in rows.items()
-    }
-    for row, card in zip(spread(scores, localised, n_cases), cards[best] if masked else (), strict=False):
-        card.facts.append(f"pixel AP {localised[row]:.2f}")
-    columns = ["Image", "ground truth", "anomaly map"] if masked else ["Image", "anomaly map"]
-    return Galleries({title: shown for title, shown in cards.items() if shown}, columns, low, high)
+    cards: dict[str, list[Card]] = {}
+    for title, candidates in rows.items():
+        for row in spread(scores, candidates, n_cases):
+            pictures = _pictures(scores.loc[row], grid_maps[row], (low, high), masked)
+            card = Card(scores.loc[row], pictures, localised.get(row) if title == best else None)
+            cards.setdefault(title, []).append(card)
+    return Galleries(cards, ["Image", *(["ground truth"] if masked else []), "anomaly map"], low, high)
 
 
 def spread(scores: pd.DataFrame, rows: Iterable[int], n: int) -> list[int]:
@@ -103,13 +99,11 @@ def spread(scores: pd.DataFrame, rows: Iterable[int], n: int) -> list[int]:
     queues: dict[str, list[int]] = {}
     for row in rows:
         queues.setdefault(keys[row], []).append(row)
-    longest = max(map(len, queues.values()), default=0)
-    turns = [queue[rank] for rank in range(longest) for queue in queues.values() if rank < len(queue)]
-    return turns[:n]
+    return [row for turn in itertools.zip_longest(*queues.values()) for row in turn if row is not None][:n]
 
 
 def _by_localisation(scores: pd.DataFrame, grid_maps: np.ndarray, rows: Iterable[int]) -> dict[int, float]:
-    """Pixel AP of single images, highest first; at thumbnail size, which is enough to choose."""
+    """Return the pixel AP of single images, highest first; at thumbnail size, which is enough to choose."""
     candidates = [row for row in rows if scores.at[row, "masks"]]
     highest = scores.loc[candidates].groupby(["dataset", "category"], sort=False).head(CANDIDATES).index
     values = {}
@@ -120,21 +114,6 @@ def _by_localisation(scores: pd.DataFrame, grid_maps: np.ndarray, rows: Iterable
         except MetricError:  # a defect that is lost at this size, or one that fills the image
             continue
     return dict(sorted(values.items(), key=lambda item: -item[1]))
-
-
-def _card(
-    row: pd.Series, grid_map: np.ndarray, value_range: tuple[float, float], masked: bool, threshold: float | None
-) -> Card:
-    name, score = Path(row["image"]).name, float(row["pred_score"])
-    card = Card(_pictures(row, grid_map, value_range, masked), [category_keys(row), row["defect"]], name)
-    card.facts.append(f"score {score:.4g}")
-    if threshold is not None:
-        flagged = score > threshold
-        card.verdict = (("missed", "found") if row["label"] else ("passed", "false alarm"))[flagged]
-        card.right = flagged == bool(row["label"])
-    if row["pred_class"] and row["pred_class"] != row["prompt_class"]:
-        card.taken_for = row["pred_class"]
-    return card
 
 
 def _pictures(
@@ -151,5 +130,4 @@ def _pictures(
     elif masked:
         pictures.append(None)
     heat = plots.overlay(image, plots.resize_map(grid_map, image.shape[:2]), value_range)
-    pictures.append(Picture(plots.data_uri(heat), f"anomaly map of {name}, score {row['pred_score']:.4g}"))
-    return pictures
+    return [*pictures, Picture(plots.data_uri(heat), f"anomaly map of {name}, score {row['pred_score']:.4g}")]

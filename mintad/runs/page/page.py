@@ -12,16 +12,8 @@ import pandas as pd
 from mintad import plots
 from mintad.runs.page.galleries import galleries
 from mintad.runs.page.render import render
-from mintad.runs.page.tables import (
-    category_table,
-    comparison,
-    defect_table,
-    hardest_defect,
-    own_results,
-    threshold_note,
-    tiles,
-)
-from mintad.scoring.metrics import value_of
+from mintad.runs.page.tables import category_table, comparison, defect_table, hardest_defect, tiles
+from mintad.scoring.metrics import first_method, value_of
 from mintad.scoring.threshold import Threshold
 
 FOLDED = 20
@@ -47,30 +39,25 @@ def write_page(
         path: HTML file to write.
         scores: the test rows of the record table with pred_score and pred_class ("" for none).
         grid_maps: (n, H, W) anomaly maps in the same order.
-        results: columns method, setting, seed, category, metric, value. The first method and setting is the run's own
-            model; the others are shown beside it.
+        results: columns `RESULT_COLUMNS`; the first method and setting is the run's own model.
         history: of the training, or None.
         config, versions: shown at the end.
         threshold: above it an image is called anomalous; None if there is none.
-        title: heading.
         n_cases: images in each gallery.
-
-    Returns:
-        `path`.
 
     Raises:
         DataError: an image or a mask of a case cannot be read.
     """
-    own = own_results(results)
-    limit = threshold.value if threshold else None
+    own = first_method(results)
     ranked = value_of(own, "image_auroc") is not None
     defects = defect_table(scores)
+    limit = threshold.value if threshold else None
     page = render(
         "results.html.j2",
         title=title,
-        subtitle=_subtitle(scores),
+        scores=scores,
+        threshold=threshold,
         tiles=tiles(scores, own, threshold),
-        threshold_note=threshold_note(threshold) if threshold else "",
         categories=category_table(scores, own),
         category_bars=plots.per_category_bars(own) if ranked else None,
         comparison=comparison(results),
@@ -78,20 +65,12 @@ def write_page(
         defects=defects,
         defects_summary=hardest_defect(defects) if defects and len(defects.rows) > FOLDED else "",
         confusion=plots.confusion(scores) if "class_accuracy" in set(own["metric"]) else None,
-        galleries=galleries(scores, grid_maps, n_cases, limit),
+        galleries=galleries(scores, grid_maps, n_cases),
         learning_curves=plots.learning_curves(history) if history is not None and len(history) else None,
         listings={name: _json(part) for name, part in (("Configuration", config), ("Versions", versions)) if part},
     )
     Path(path).write_text(page, encoding="utf-8")
     return Path(path)
-
-
-def _subtitle(scores: pd.DataFrame) -> str:
-    anomalous = int(scores["label"].sum())
-    return (
-        f"{len(scores):,} test images: {len(scores) - anomalous:,} normal, {anomalous:,} anomalous. "
-        "The model is the last one of the run; none was picked on test images."
-    )
 
 
 def _json(values: dict[str, Any]) -> str:
