@@ -113,5 +113,6 @@ def shared_model_dir(config: Config) -> Path:
 
     Because other code gives another directory, a model of older code is never loaded.
     """
-    text = json.dumps(config.to_dict(), sort_keys=True, default=list) + code_fingerprint(plugins=os.environ.get(PLUGINS, ""))
+    code = code_fingerprint(plugins=os.environ.get(PLUGINS, ""))
+    text = json.dumps(config.to_dict(), sort_keys=True, default=list) + code
     return runs_dir() / f"{config.model.variant}-{config.data.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
