@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import defaultdict
 from collections.abc import Collection
 
@@ -23,10 +24,10 @@ def match_masks(images: Listing, masks: Listing, problems: list[Problem]) -> dic
     """
     by_stem: dict[str, list[str]] = defaultdict(list)
     for name in images.images:
-        by_stem[_stem(name)].append(name)
+        by_stem[os.path.splitext(name)[0]].append(name)
     masks_of: dict[str, list[str]] = defaultdict(list)
     for name in masks.images:
-        stem = _image_stem(_stem(name), by_stem)
+        stem = _image_stem(os.path.splitext(name)[0], by_stem)
         if stem is None:
             fix = f"add the image it is named after to {images.folder}, or remove the mask"
             problems.append(error(masks.path(name), "mask without an anomalous image", fix))
@@ -40,45 +41,25 @@ def match_masks(images: Listing, masks: Listing, problems: list[Problem]) -> dic
         masks_of[name] += [nested.path(mask) for mask in nested.images]
     for name in masks.others:
         problems.append(Problem("warning", masks.path(name), "file without the ending of an image", "it is ignored"))
-    _report_unmatched(images, masks, by_stem, masks_of, problems)
-    return {
-        images.path(name): tuple(sorted(masks_of[stem]))
-        for stem, names in by_stem.items()
-        for name in names
-        if masks_of.get(stem)
-    }
-
-
-def _report_unmatched(
-    images: Listing,
-    masks: Listing,
-    by_stem: dict[str, list[str]],
-    masks_of: dict[str, list[str]],
-    problems: list[Problem],
-) -> None:
     for stem, names in by_stem.items():
         if len(names) > 1:
             problem = f"{', '.join(names)} share the name '{stem}', so that it is not clear whose mask is whose"
             problems.append(error(images.folder, problem, "rename all but one, and its mask"))
-    unmatched = [name for stem, names in by_stem.items() for name in names if not masks_of.get(stem)]
+    unmatched = [name for stem, names in by_stem.items() for name in names if not masks_of[stem]]
     fix = f"add STEM_mask.png to {masks.folder}; to use no masks, remove the category's whole ground_truth/"
     if len(unmatched) == len(images.images) > 1:
         problems.append(error(images.folder, f"none of its {len(unmatched)} anomalous images has a mask", fix))
     else:
         problems += [error(images.path(name), "anomalous image without a mask", fix) for name in unmatched]
-
-
-def _stem(name: str) -> str:
-    return os.path.splitext(name)[0]
+    return {
+        images.path(name): tuple(sorted(masks_of[stem]))
+        for stem, names in by_stem.items()
+        for name in names
+        if masks_of[stem]
+    }
 
 
 def _image_stem(stem: str, images: Collection[str]) -> str | None:
     """Return the mask's own stem, or the part before the last '_mask' that leaves the stem of an image."""
-    if stem in images:
-        return stem
-    end = stem.lower().rfind("_mask")
-    while end > 0:
-        if stem[:end] in images:
-            return stem[:end]
-        end = stem.lower().rfind("_mask", 0, end)
-    return None
+    ends = [match.start() for match in re.finditer("_mask", stem, re.IGNORECASE)]
+    return next((stem[:end] for end in (len(stem), *reversed(ends)) if stem[:end] in images), None)

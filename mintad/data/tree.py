@@ -13,7 +13,7 @@ does not fit is a `Problem`, because a folder that is skipped without a word is 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,11 +47,7 @@ def absolute(root: str | Path) -> Path:
 
 
 def build_records(scan: Scan, root: Path) -> pd.DataFrame:
-    """Build the record table of a scan.
-
-    Args:
-        scan: rows and problems.
-        root: the data set, named in the message.
+    """Build the record table of a scan of `root`.
 
     Raises:
         DataError: lists all errors of the scan.
@@ -59,6 +55,15 @@ def build_records(scan: Scan, root: Path) -> pd.DataFrame:
     rows, problems = scan
     raise_errors(problems, root)
     return make_records(rows)
+
+
+def loader(scan: Callable[[Path], Scan]) -> Callable[[str | Path], pd.DataFrame]:
+    """Return the load function of a data set without options, which makes records of all that `scan` finds."""
+
+    def load(root: str | Path) -> pd.DataFrame:
+        return build_records(scan(absolute(root)), absolute(root))
+
+    return load
 
 
 def scan_root(root: Path, layout: Layout) -> Scan:
