@@ -57,23 +57,22 @@ def get(name: str, root: str | Path, *, accept_licence: bool | Callable[[], bool
         raise DataError("this Python cannot unpack archives safely", fix="update it to 3.10.12, 3.11.4 or newer")
     _require_licence(dataset, accept_licence, progress)
     downloads = target.parent / ".download"
-    archive, partial = downloads / dataset.source.filename, downloads / f"{name}.partial"
+    partial, lock = downloads / f"{name}.partial", downloads / f"{name}.lock"
     try:
         downloads.mkdir(parents=True, exist_ok=True)
-        lock = downloads / f"{name}.lock"
-        busy = DataError(f"another process is getting {dataset.title}", path=lock, fix="wait for it")
-        with exclusive_lock(lock, busy):
-            folder = installed(dataset, target)  # another process may have been faster
-            if folder is None:
-                shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
-                try:
-                    _fetch_and_unpack(dataset, dataset.source, archive, partial, target, progress)
-                finally:
-                    shutil.rmtree(partial, ignore_errors=True)
+        with exclusive_lock(
+            lock, DataError(f"another process is getting {dataset.title}", path=lock, fix="wait for it")
+        ):
+            shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
+            try:
+                if installed(dataset, target) is None:  # another process may have been faster
+                    _fetch_and_unpack(dataset, dataset.source, partial, target, progress)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
     except OSError as fault:
         fix = "free some space, change the permissions or choose another folder; then run again"
         raise DataError(f"cannot be written ({fault})", path=downloads, fix=fix) from fault
-    return folder or installed(dataset, target)
+    return installed(dataset, target)
 
 
 def installed(dataset: Dataset, target: Path) -> Path | None:
@@ -100,9 +99,8 @@ def _require_licence(dataset: Dataset, accept: bool | Callable[[], bool], show: 
         raise DataError(f"{dataset.title} was not downloaded because its licence was not accepted", fix=fix)
 
 
-def _fetch_and_unpack(
-    dataset: Dataset, source: Source, archive: Path, partial: Path, target: Path, progress: bool
-) -> None:
+def _fetch_and_unpack(dataset: Dataset, source: Source, partial: Path, target: Path, progress: bool) -> None:
+    archive = partial.with_name(source.filename)
     needed = source.unpacked + (0 if archive.exists() else source.size)
     free = shutil.disk_usage(archive.parent).free
     if free < needed:
@@ -140,30 +138,19 @@ def _download(dataset: Dataset, source: Source, archive: Path, partial: Path, pr
         timeout=TIMEOUT,
         headers={"Accept-Encoding": "identity"},  # the archive itself, not unpacked on the way
     )
-    failures = []
+    name, failures = source.filename, [f"{dataset.title} could not be downloaded:"]
     for url in source.urls:
-        files = pooch.create(
-            path=partial,
-            base_url="",
-            registry={source.filename: source.hashes[0]},
-            urls={source.filename: url},
-            retry_if_failed=RETRIES,
-        )
+        files = pooch.create(partial, "", registry={name: source.hashes[0]}, urls={name: url}, retry_if_failed=RETRIES)
         try:
-            downloaded = Path(files.fetch(source.filename, downloader=downloader))
+            downloaded = Path(files.fetch(name, downloader=downloader))
             _verify(downloaded, source.hashes[1:])
-        except DataError as fault:
-            failures.append(f"  - {url}: {fault.problem}")
-        except (RequestException, ValueError) as fault:  # ValueError: pooch found another hash
-            failures.append(f"  - {url}: {fault}")
+        except (RequestException, ValueError, DataError) as fault:  # ValueError: pooch got another hash
+            failures.append(f"  - {url}: {fault.problem if isinstance(fault, DataError) else fault}")
         else:
             downloaded.replace(archive)
             return
-    raise DataError(
-        "\n".join([f"{dataset.title} could not be downloaded:", *failures]),
-        fix=f"run again later, or fetch the archive by hand from {source.homepage}, place it as {archive}, and run "
-        "again",
-    )
+    fix = f"run again later, or fetch the archive by hand from {source.homepage}, place it as {archive}, and run again"
+    raise DataError("\n".join(failures), fix=fix)
 
 
 def _verify(archive: Path, hashes: Sequence[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,7 +53,7 @@ def list_folder(folder: str | Path, problems: list[Problem] | None = None) -> Li
     return listing
 
 
-def hint_at_case(names: Sequence[str], expected: str) -> str:
+def hint_at_case(names: Iterable[str], expected: str) -> str:
     """Return " (but there is 'NAME': rename it)" when a name differs from the expected one in case only, else ""."""
     same = [name for name in names if name.lower() == expected.lower()]
     return f" (but there is '{same[0]}': rename it)" if same else ""

@@ -67,12 +67,7 @@ def loader(scan: Callable[[Path], Scan]) -> Callable[[str | Path], pd.DataFrame]
 
 
 def scan_root(root: Path, layout: Layout) -> Scan:
-    """Scan a folder of categories, or a single category (train/ or test/ inside).
-
-    Args:
-        root: absolute path.
-        layout: of the data set.
-    """
+    """Scan a folder of categories (an absolute path), or a single category (train/ or test/ inside)."""
     if not root.is_dir():
         return [], [error(root, "no such folder", "give data.root as the folder that holds the categories")]
     problems: list[Problem] = []
@@ -82,12 +77,8 @@ def scan_root(root: Path, layout: Layout) -> Scan:
     if not names and not problems:
         fix = f"expected folders CATEGORY/train/{layout.normal} and CATEGORY/test"
         return [], [error(root, "no categories", fix)]
-    rows: list[Row] = []
-    for name in names:
-        more_rows, more_problems = scan_category(root / name, layout)
-        rows += more_rows
-        problems += more_problems
-    return rows, problems
+    scans = [scan_category(root / name, layout) for name in names]
+    return [row for rows, _ in scans for row in rows], problems + [problem for _, more in scans for problem in more]
 
 
 def scan_category(folder: Path, layout: Layout) -> Scan:
@@ -126,7 +117,7 @@ def _split(
     folder, normal = category / split, layout.normal
     if split not in parts:
         fix = f"put normal images into {split}/{normal}"
-        problems.append(error(folder, f"missing split folder{hint_at_case(list(parts), split)}", fix))
+        problems.append(error(folder, f"missing split folder{hint_at_case(parts, split)}", fix))
         return {}
     inside = list_folder(folder, problems)
     folders = {name: list_folder(folder / name, problems) for name in inside.folders}
@@ -135,14 +126,17 @@ def _split(
         problem = f"{len(inside.images)} image(s) directly inside, e.g. {inside.images[0]}"
         fix = f"move them into {split}/{normal}" + (" or test/DEFECT" if split == "test" else "")
         problems.append(error(folder, problem, fix))
-    for name, images in folders.items():
-        problems += _image_folder(images, report_empty=name != normal)  # an empty normal folder follows below
+    for images in folders.values():
+        problems += _image_folder(images)
+    problems += [
+        Problem("warning", folders[name].folder, "empty folder", "remove it or add its images")
+        for name in defects
+        if not folders[name].images
+    ]
     if normal not in folders or not folders[normal].images:
-        problem = "no normal images" + (
-            "" if normal in folders else f" (no such folder){hint_at_case(inside.folders, normal)}"
-        )
+        hint = "" if normal in folders else f" (no such folder){hint_at_case(inside.folders, normal)}"
         use = "to train on" if split == "train" else "to compare the anomalous ones with"
-        problems.append(error(folder / normal, problem, f"put normal images {use} there"))
+        problems.append(error(folder / normal, f"no normal images{hint}", f"put normal images {use} there"))
     if split == "train":
         fix = f"training images are all normal: move them to test/ or into train/{normal}"
         problems += [error(folder / name, "unexpected folder in train/", fix) for name in defects]
@@ -152,15 +146,13 @@ def _split(
     return folders
 
 
-def _image_folder(images: Listing, *, report_empty: bool) -> Iterator[Problem]:
+def _image_folder(images: Listing) -> Iterator[Problem]:
     for name in images.folders:
         fix = "move its images up, or the folder away"
         yield error(images.path(name), "folder among images, which is not read", fix)
     for name in images.others:
         fix = "it is ignored; convert it if it is an image"
         yield Problem("warning", images.path(name), "file without the ending of an image", fix)
-    if report_empty and not images.images:
-        yield Problem("warning", images.folder, "empty folder", "remove it or add its images")
 
 
 def _masks(
@@ -170,13 +162,12 @@ def _masks(
     folder = category / "ground_truth"
     if "ground_truth" not in parts:
         if layout.masks_required:
-            problem = f"no masks: the folder is missing{hint_at_case(list(parts), 'ground_truth')}"
+            problem = f"no masks: the folder is missing{hint_at_case(parts, 'ground_truth')}"
             problems.append(error(folder, problem, "unpack the data set again, or load it as 'folder'"))
         return {}
     inside = list_folder(folder, problems)
-    for name in inside.images:
-        fix = "move it into ground_truth/DEFECT"
-        problems.append(error(inside.path(name), "mask outside a defect folder", fix))
+    fix = "move it into ground_truth/DEFECT"
+    problems += [error(inside.path(name), "mask outside a defect folder", fix) for name in inside.images]
     masks: dict[str, tuple[str, ...]] = {}
     for name in sorted({*inside.folders, *test} - {layout.normal}):
         images = test.get(name, Listing(str(category / "test" / name)))
