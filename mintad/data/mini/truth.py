@@ -23,7 +23,7 @@ SUBCLASSES: dict[str, tuple[str, str]] = {
     "capsule": ("red and cream", "green and yellow"),
     "button": ("red", "blue"),
 }
-"""Products with two sub-classes, see the table of `mintad.data.mini.products`."""
+"""Products with two sub-classes, see `mintad.data.mini.products`."""
 SIZE = 64
 """Pixels of the redrawing; pose and sub-class are drawn before anything that depends on the size."""
 
