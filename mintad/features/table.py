@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -89,11 +90,8 @@ class FeatureTable:
 
     def _load(self, device: torch.device) -> Tensor:
         """Load all stored rows on `device`, shard by shard, so that there is never a second copy of all of them."""
-        values = torch.empty(
-            (len(self._stored_rows), self.tokens, self.channels),
-            dtype=getattr(torch, self.dtype.name),
-            device=device,
-        )
+        shape, dtype = (len(self._stored_rows), self.tokens, self.channels), getattr(torch, self.dtype.name)
+        values = torch.empty(shape, dtype=dtype, device=device)
         rows_of: dict[Path, list[int]] = {}
         for n, stored in enumerate(self._stored_rows):
             rows_of.setdefault(stored.shard, []).append(n)
@@ -121,11 +119,10 @@ def free_memory() -> int:
         free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
     except (OSError, StopIteration, ValueError):
         names = getattr(os, "sysconf_names", {})
-        known = "SC_PHYS_PAGES" in names and "SC_PAGE_SIZE" in names
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2 if known else 4 << 30
-    try:
+        pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if "SC_PHYS_PAGES" in names else 8 << 30
+        return pages // 2
+    with suppress(OSError, ValueError):  # ValueError: the limit is "max"
         group = Path("/sys/fs/cgroup")
-        limit, used = ((group / name).read_text().strip() for name in ("memory.max", "memory.current"))
-        return free if limit == "max" else min(free, max(0, int(limit) - int(used)))
-    except (OSError, ValueError):
-        return free
+        limit, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
+        return min(free, max(0, limit - used))
+    return free

