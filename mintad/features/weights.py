@@ -110,17 +110,23 @@ def lite0_tensors(path: Path) -> dict[str, Tensor]:
     return dict(zip(expected, tensors, strict=True))
 
 
-def hub_cache(timm_name: str) -> tuple[str | None, list[str], Path | None]:
-    """Return where timm publishes weights: repository (None for nowhere), names of files, and the file in the cache."""
-    import timm
+def cached_file(timm_name: str) -> Path | None:
+    """Return the file of timm's weights if it lies in the hub's cache on this machine."""
     from huggingface_hub import try_to_load_from_cache
+
+    paths = (try_to_load_from_cache(*place) for place in _hub_files(timm_name))
+    return next((Path(path) for path in paths if isinstance(path, str)), None)
+
+
+def _hub_files(timm_name: str) -> list[tuple[str, str]]:
+    """Return (repository, file) of timm's weights, in the order in which to look for them; empty if there are none."""
+    import timm
 
     cfg = timm.get_pretrained_cfg(timm_name)
     if cfg is None or not cfg.hf_hub_id:
-        return None, [], None
+        return []
     names = [cfg.hf_hub_filename] if cfg.hf_hub_filename else ["model.safetensors", "pytorch_model.bin"]
-    cached = (try_to_load_from_cache(cfg.hf_hub_id, name) for name in names)
-    return cfg.hf_hub_id, names, next((Path(path) for path in cached if isinstance(path, str)), None)
+    return [(cfg.hf_hub_id, name) for name in names]
 
 
 def hub_file(timm_name: str) -> Path:
@@ -132,19 +138,20 @@ def hub_file(timm_name: str) -> Path:
     """
     from huggingface_hub import constants, hf_hub_download
 
-    repository, names, cached = hub_cache(timm_name)
-    if repository is None:
+    files = _hub_files(timm_name)
+    if not files:
         raise WeightsError(f"timm publishes no weights for {timm_name}; give features.weights=PATH. {OFFLINE_CHOICE}")
+    cached = cached_file(timm_name)
     if cached is not None:
         return cached
     problem = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else _problem_within(HUB_PATIENCE, _ask_hub)
-    for name in names if problem is None else ():
+    for repository, name in files if problem is None else ():
         try:
             return Path(hf_hub_download(repository, name))
         except Exception as error:  # errors of several libraries: any of them means that there is no file
             problem = f"{type(error).__name__}: {_first_line(error)}"
     raise WeightsError(
-        f"cannot get the weights of {timm_name} from the hub ({repository}): {problem}. {OFFLINE_CHOICE}"
+        f"cannot get the weights of {timm_name} from the hub ({files[0][0]}): {problem}. {OFFLINE_CHOICE}"
     )
 
 
