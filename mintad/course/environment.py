@@ -182,23 +182,19 @@ def folders() -> list[Check]:
     checks = []
     for name, folder, variable in (("features", cache_root(), "MINTAD_CACHE"), ("runs", runs_dir(), "MINTAD_RUNS")):
         existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
-        writable, detail = (
-            existing.is_dir() and os.access(existing, os.W_OK),
-            str(folder).replace(str(Path.home()), "~", 1),
-        )
+        writable = existing.is_dir() and os.access(existing, os.W_OK)
+        detail = str(folder).replace(str(Path.home()), "~", 1)
         checks.append(Check("folder", name, writable, detail, f"set {variable} to a folder that can be written", True))
     return checks
 
 
 def shared_models() -> list[Check]:
     """Check the trained models that notebooks share; a missing one is trained by the first notebook that needs it."""
-    checks = []
     fix = "none needed: the first notebook that uses it trains it, in about a minute on two cores"
-    for variant in SHARED_VARIANTS:
-        trained = Run(shared_model_dir(preset("lesson").override(**{"model.variant": variant}))).finished
-        detail = "trained, lesson preset" if trained else "not trained yet, lesson preset"
-        checks.append(Check("model", variant, trained, detail, fix))
-    return checks
+    configs = {variant: preset("lesson").override(**{"model.variant": variant}) for variant in SHARED_VARIANTS}
+    trained = {variant: Run(shared_model_dir(config)).finished for variant, config in configs.items()}
+    detail = {True: "trained, lesson preset", False: "not trained yet, lesson preset"}
+    return [Check("model", variant, done, detail[done], fix) for variant, done in trained.items()]
 
 
 def _find_root(dataset: Dataset, root: Path) -> Path | None:

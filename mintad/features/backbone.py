@@ -107,12 +107,10 @@ def build_backbone(
     Args:
         name: 'efficientnet_lite0' (TensorFlow's EfficientNet-Lite0, whose weights come with a pip package),
             or any timm model with `features_only`. Without a tag, timm's first weights are taken, but for
-            `tf_efficientnet_b*` those trained on ImageNet-1K alone ('aa_in1k'): timm's first saw 300 million
-            more images.
+            `tf_efficientnet_b*` those that saw ImageNet-1K alone ('aa_in1k'), not 300 million more images.
         image_size: side of the square input, in pixels.
         grid: side of the token grid.
-        weights: 'auto' (pip package, else timm's hub), 'random' (seeded; for tests, counts), or a file's
-            path.
+        weights: 'auto' (pip package, else timm's hub), 'random' (for tests and counts), or a file's path.
         reductions: stages by their reduction. Of several stages with the same reduction the last is taken.
         resize: how a stage comes to the grid: 'bilinear' with aligned corners, as UniAD does, or 'area', the mean
             over each cell. Bilinear reads four values a cell, whatever its size: on a coarse grid it skips most
@@ -134,7 +132,9 @@ def build_backbone(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = timm.create_model(timm_name, features_only=True, out_indices=stages, **options)
-    _cut(network)
+    last = max(getattr(network, "_stage_out_idx", None) or (0,))
+    if last and isinstance(getattr(network, "blocks", None), nn.Sequential):
+        network.blocks = network.blocks[:last]  # of EfficientNets; timm cuts other networks itself
     source = f"random, seed {seed}"
     if weights != "random":
         tensors, source = find_weights(timm_name, weights)
@@ -179,10 +179,3 @@ def _stages(timm_name: str, reductions: Sequence[int], options: dict[str, int]) 
         problem = f"features.reductions = {list(reductions)}: {timm_name} has stages of reduction {sorted(index)}"
         raise ConfigError(problem, fix="name some of them, in rising order")
     return tuple(index[reduction] for reduction in reductions)
-
-
-def _cut(network: nn.Module) -> None:
-    """Remove EfficientNet's blocks after the last stage used; timm cuts other networks itself."""
-    stages = getattr(network, "_stage_out_idx", None)
-    if stages and isinstance(getattr(network, "blocks", None), nn.Sequential):
-        network.blocks = network.blocks[: max(stages)]

@@ -89,16 +89,13 @@ class StoredRow:
 
 
 class FeatureCache:
-    """The shards of one key.
+    """The shards of one key; a folder that cannot be written to is a ConfigError.
 
     Args:
         root: folder of all caches, see `cache_root`.
         description: the key, see `describe_key`.
         row_shape: (L, F).
         dtype: 'float16' or 'float32'.
-
-    Raises:
-        ConfigError: the folder cannot be made or written to.
     """
 
     def __init__(self, root: Path, description: dict[str, object], row_shape: tuple[int, int], dtype: str) -> None:
@@ -132,14 +129,7 @@ class FeatureCache:
             self.stored_rows.update({name: StoredRow(shard, row) for row, name in enumerate(hashes)})
 
     def add(self, hashes: Sequence[str], features_nLF: np.ndarray) -> None:
-        """Write one shard: the features (n, L, F) of the n images with these file hashes.
-
-        Raises:
-            ConfigError: no space or no permission.
-        """
-        if features_nLF.shape != (len(hashes), *self.row_shape) or features_nLF.dtype != self.dtype:
-            actual, expected = f"{features_nLF.shape} {features_nLF.dtype}", f"(n, *{self.row_shape}) {self.dtype}"
-            raise ValueError(f"a shard of n = {len(hashes)} images must be {expected}, not {actual}")
+        """Write one shard: the features (n, L, F) of the n images with these file hashes."""
         shard = self.folder / f"shard-{time.time_ns()}-{uuid.uuid4().hex[:8]}.npy"
         with _writing(self.folder):
             with _published(shard) as file:

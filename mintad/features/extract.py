@@ -51,10 +51,9 @@ def extract(
 ) -> FeatureTable:
     """Extract the features of all images, row for row; only those that the cache lacks are computed.
 
-    On a CPU, threads take one image each: as fast as batches, undisturbed by other programs, and the result
-    of an image depends on nothing else, so that cached float32 features are the backbone's output bit for
-    bit. On a GPU the batch may change the last digits. float16 keeps 11 bits; features beyond its range make
-    the table float32.
+    On a CPU, threads take one image each, so that the features of an image depend on nothing else: cached as float32
+    they are the backbone's output bit for bit. On a GPU the batch may change the last digits. float16 keeps 11 bits;
+    features beyond its range make the table float32.
 
     Args:
         records: a record table; only its column `image` is used.
@@ -64,8 +63,7 @@ def extract(
         dtype: storage type.
         batch_size: images per forward pass on a GPU.
         progress: show a bar while computing, if stderr is a terminal.
-        workers: threads; default PyTorch's number on a CPU, which OMP_NUM_THREADS sets, and up to 8 readers
-            for a GPU.
+        workers: threads; None for PyTorch's number on a CPU (OMP_NUM_THREADS sets it) and up to 8 for a GPU.
 
     Raises:
         DataError: all unreadable images, after the features of all others have been stored.

@@ -20,9 +20,8 @@ MEMORY_SHARE = 0.5
 class FeatureTable:
     """Features of n images, (L, F) each, in the order of the records they were extracted for.
 
-    Images with the same content share one stored row. Nothing is read before the first `gather`; then the
-    table is loaded whole into memory if it takes at most half of what is free, else each `gather` reads its
-    rows from the disk. Values stay in the cache's type, only what is gathered becomes float32.
+    Images with the same content share one stored row. The first `gather` loads the table whole if it takes at most
+    half of the free memory; else each `gather` reads its rows from the disk. Only what is gathered becomes float32.
     """
 
     def __init__(

@@ -12,7 +12,7 @@ import hashlib
 import importlib.util
 import pickle
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -35,9 +35,7 @@ HUB_PATIENCE = 6.0
 def find_weights(timm_name: str, weights: str) -> tuple[dict[str, Tensor], str]:
     """Find the tensors under timm's names for `timm_name`, and a text that says where they are from.
 
-    Args:
-        timm_name: a timm model name, with or without a tag.
-        weights: 'auto' or the path of a local file.
+    `weights` is 'auto' or the path of a local file.
 
     Raises:
         WeightsError: no weights there, or no way to get them now.
@@ -52,8 +50,7 @@ def find_weights(timm_name: str, weights: str) -> tuple[dict[str, Tensor], str]:
 def load_tensors(path: str | Path) -> dict[str, Tensor]:
     """Load the tensors of a .safetensors or PyTorch file without running any code in it.
 
-    Checkpoints that keep the tensors under 'state_dict' or 'model', or all names under 'module.', are
-    unpacked.
+    Checkpoints with the tensors under 'state_dict' or 'model', or all names under 'module.', are unpacked.
 
     Raises:
         WeightsError: missing, unreadable or without tensors.
@@ -93,8 +90,7 @@ def lite0_file() -> Path | None:
 def lite0_tensors(path: Path) -> dict[str, Tensor]:
     """Load the package's tensors under timm's names for `tf_efficientnet_lite0`, classifier included.
 
-    The file is another port of the same TensorFlow weights: its tensors come in timm's order, under other
-    names.
+    The file is another port of the same TensorFlow weights: its tensors come in timm's order, under other names.
 
     Raises:
         WeightsError: number or shapes of tensors differ, so it is another release of the package.
@@ -133,8 +129,7 @@ def hub_file(timm_name: str) -> Path:
     """Return the file of timm's weights from the local hub cache, else download it from the hub.
 
     Raises:
-        WeightsError: no weights of this name are published, or the hub is off (HF_HUB_OFFLINE) or does not
-            answer.
+        WeightsError: no such weights are published, or the hub is off (HF_HUB_OFFLINE) or does not answer.
     """
     from huggingface_hub import constants, hf_hub_download
 
@@ -144,7 +139,7 @@ def hub_file(timm_name: str) -> Path:
     cached = cached_file(timm_name)
     if cached is not None:
         return cached
-    problem = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else _problem_within(HUB_PATIENCE, _ask_hub)
+    problem = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else _hub_problem()
     for repository, name in files if problem is None else ():
         try:
             return Path(hf_hub_download(repository, name))
@@ -166,21 +161,20 @@ def _ask_hub() -> None:
     get_session().head(constants.ENDPOINT, timeout=HUB_PATIENCE)
 
 
-def _problem_within(seconds: float, call: Callable[[], None]) -> str | None:
-    """Say what goes wrong in `call` within `seconds`, because name look-ups have far longer time-outs."""
-    answer: list[str | None] = [f"no answer within {seconds:g} s"]
+def _hub_problem() -> str | None:
+    """Say why the hub cannot be reached within `HUB_PATIENCE`; a name look-up alone may take far longer to fail."""
+    answers: list[str | None] = [f"no answer within {HUB_PATIENCE:g} s"]
 
     def ask() -> None:
         try:
-            call()
-            answer.append(None)
+            answers.append(_ask_hub())
         except Exception as error:
-            answer.append(f"{type(error).__name__}: {error}")
+            answers.append(f"{type(error).__name__}: {error}")
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
-    thread.join(seconds)
-    return answer[-1]
+    thread.join(HUB_PATIENCE)
+    return answers[-1]
 
 
 def assign(
@@ -195,8 +189,7 @@ def assign(
         network: changed in place.
         tensors: timm's names of the whole or of the truncated model.
         source: where the tensors are from, for messages.
-        full_names: names of the whole model; given, any other name is an error (a deeper model of the same
-            family would otherwise fit).
+        full_names: of the whole model; any other name is then an error, because deeper models of a family would fit.
 
     Raises:
         WeightsError: names or shapes do not fit.
