@@ -61,16 +61,13 @@ class Report:
 
 
 def check(root: str | Path, name: str | None = "auto", *, workers: int | None = None, progress: bool = True) -> Report:
-    """Check a data set without stopping at the first problem.
+    """Check the data set in `root` without stopping at the first problem.
 
     Args:
         root: its folder.
         name: a name in `DATASETS`, or "auto" to recognise the layout.
         workers: threads that decode images; None for one per core, at most 8.
         progress: show a bar on a terminal.
-
-    Returns:
-        Counts and problems; `Report.ok` is False if loading or reading would fail somewhere.
 
     Raises:
         DataError: unknown name, or a data set of which nothing can be checked.
@@ -102,20 +99,19 @@ def recognise(root: Path) -> str:
 def _compare_with_published(dataset: Dataset, root: Path, rows: Sequence[Row]) -> Iterator[Problem]:
     if dataset.published is None or not rows:
         return
-    present = {row["category"] for row in rows}
-    for category in sorted(present - set(dataset.categories)):
-        yield Problem("warning", str(root / category), f"not a category of {dataset.title}", "load it as 'folder'")
-    missing = [category for category in dataset.categories if category not in present]
-    if missing:
-        problem = f"{len(missing)} of the {len(dataset.categories)} categories of {dataset.title} are not here"
-        yield Problem("note", str(root), f"{problem}: {', '.join(missing)}")
-        return
-    splits = [row["split"] for row in rows if row["category"] in dataset.categories]
+    title, categories, present = dataset.title, dataset.categories, {row["category"] for row in rows}
+    for category in sorted(present - set(categories)):
+        yield Problem("warning", str(root / category), f"not a category of {title}", "load it as 'folder'")
+    missing = [category for category in categories if category not in present]
+    splits = [row["split"] for row in rows if row["category"] in categories]
     counts = splits.count("train"), splits.count("test")
-    if counts != dataset.published:
-        problem = "{:,} training and {:,} test images; ".format(*counts)
-        problem += "{} has {:,} and {:,}".format(dataset.title, *dataset.published)
-        yield Problem("warning", str(root), problem, "unpack the data set again; otherwise results cannot be compared")
+    if missing:
+        problem = f"{len(missing)} of the {len(categories)} categories of {title} are not here: {', '.join(missing)}"
+        yield Problem("note", str(root), problem)
+    elif counts != dataset.published:
+        numbers = "{:,} training and {:,} test images; " + title + " has {:,} and {:,}"
+        fix = "unpack the data set again; otherwise results cannot be compared"
+        yield Problem("warning", str(root), numbers.format(*counts, *dataset.published), fix)
 
 
 def _repeated_pictures(rows: Sequence[Row], digests: Iterable[bytes | None]) -> Iterator[Problem]:

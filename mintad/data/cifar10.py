@@ -52,12 +52,8 @@ def load_cifar10(root: str | Path, *, split: str = "01234", images: str | Path |
 def image_folder(root: Path, images: Path | None = None, md5: Mapping[str, str] = MD5) -> Path:
     """Find the folder with train/CLASS and test/CLASS; write it from the batches where there is none yet.
 
-    Args:
-        root: as for `load_cifar10`, as is `images`.
-        md5: of the batches' files.
-
     Raises:
-        DataError: the batches are not the published files, or the images cannot be written.
+        DataError: the batches do not have these `md5`, or the images cannot be written.
     """
     batches = batch_folder(root)
     target = images or (batches / IMAGES if batches else root)
@@ -117,11 +113,7 @@ def build_rows(images_of: Mapping[tuple[str, str], Listing], normal: tuple[str, 
 
 
 def normal_classes(split: str) -> tuple[str, ...]:
-    """Return the names of a split's five normal classes.
-
-    Raises:
-        ConfigError: unknown split.
-    """
+    """Return the names of a split's five normal classes; an unknown split is a ConfigError."""
     digits = str(split).strip("{}")
     if digits not in SPLITS:
         hint = "; in YAML put it in quotes, else it is read as a number" if isinstance(split, int) else ""

@@ -68,11 +68,7 @@ def verify_batches(folder: Path, md5: Mapping[str, str] = MD5) -> tuple[dict[str
 
 
 def read_batches(folder: Path, md5: Mapping[str, str] = MD5) -> dict[str, Images]:
-    """Read the splits "train" and "test" of the official batches.
-
-    Args:
-        folder: cifar-10-batches-py.
-        md5: file -> MD5; the published table unless a test brings its own files.
+    """Read the splits "train" and "test" of the official batches in `folder`, whose files must have these `md5`.
 
     Raises:
         DataError: a file is missing, is not the published one, or cannot be unpickled.

@@ -23,10 +23,8 @@ from mintad.data.unpack import unpack
 from mintad.errors import DataError, nearest
 from mintad.lock import exclusive_lock
 
-RETRIES = 2
-"""Further attempts at each address."""
-TIMEOUT = 30
-"""Seconds without a byte before a connection counts as broken."""
+RETRIES = 2  # further attempts at each address
+TIMEOUT = 30  # seconds without a byte before a connection counts as broken
 
 
 def get(name: str, root: str | Path, *, accept_licence: bool | Callable[[], bool], progress: bool = True) -> Path:
@@ -42,8 +40,7 @@ def get(name: str, root: str | Path, *, accept_licence: bool | Callable[[], bool
         The folder to give to `mintad.data.load`.
 
     Raises:
-        DataError: unknown name, licence not accepted, too little disk space, no address delivers the archive, wrong
-            hash, an archive that is not safe to unpack, a folder in the way. The message says what to do.
+        DataError: the data set cannot be had, verified, unpacked or written; the message says what to do.
     """
     dataset = DATASETS[name]
     if dataset.source is None:
@@ -76,11 +73,7 @@ def get(name: str, root: str | Path, *, accept_licence: bool | Callable[[], bool
 
 
 def installed(dataset: Dataset, target: Path) -> Path | None:
-    """Return the loader's folder inside `target` if the whole data set is there, None if nothing is there.
-
-    Raises:
-        DataError: something else is there, or a part of the data set.
-    """
+    """Return the loader's folder inside `target`, None if `target` is empty; anything else in it is a DataError."""
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return None
     folder = _loader_folder(target, dataset.source)
@@ -132,12 +125,9 @@ def _download(dataset: Dataset, source: Source, archive: Path, partial: Path, pr
     from requests import RequestException
 
     pooch.get_logger().setLevel("INFO" if progress else "WARNING")
-    downloader = pooch.HTTPDownloader(
-        progressbar=progress and sys.stderr.isatty(),
-        chunk_size=1 << 20,
-        timeout=TIMEOUT,
-        headers={"Accept-Encoding": "identity"},  # the archive itself, not unpacked on the way
-    )
+    identity = {"Accept-Encoding": "identity"}  # the archive itself, not unpacked on the way
+    bar = progress and sys.stderr.isatty()
+    downloader = pooch.HTTPDownloader(progressbar=bar, chunk_size=1 << 20, timeout=TIMEOUT, headers=identity)
     name, failures = source.filename, [f"{dataset.title} could not be downloaded:"]
     for url in source.urls:
         files = pooch.create(partial, "", registry={name: source.hashes[0]}, urls={name: url}, retry_if_failed=RETRIES)
@@ -154,11 +144,7 @@ def _download(dataset: Dataset, source: Source, archive: Path, partial: Path, pr
 
 
 def _verify(archive: Path, hashes: Sequence[str]) -> None:
-    """Compare an archive with published hashes; a wrong archive is left where it is.
-
-    Raises:
-        DataError: a hash differs.
-    """
+    """Compare an archive with published hashes; raise a DataError where one differs, and leave the archive alone."""
     import pooch
 
     for expected in hashes:

@@ -98,11 +98,7 @@ def scan_elpv(folder: Path, *, grades: Grades = "exclude", train_share: float = 
 
 
 def installed() -> Path:
-    """Find the folder of the data inside the package `elpv-dataset`, without importing it.
-
-    Raises:
-        DataError: the package is not installed.
-    """
+    """Find the folder of the data inside the package `elpv-dataset` without importing it; a DataError if missing."""
     spec = importlib.util.find_spec("elpv_dataset")
     if spec is None or not spec.submodule_search_locations:
         fix = "run 'python -m pip install elpv-dataset', or give data.root as the folder of its labels.csv and images/"

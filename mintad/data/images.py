@@ -25,10 +25,8 @@ from mintad.errors import DataError
 
 MAX_PIXELS = 89_478_485
 """Largest image that is decoded (268 MB as RGB): Pillow's limit, held even where that was lifted."""
-
 IMAGE_SUFFIXES = frozenset(".png .jpg .jpeg .bmp .tif .tiff .webp .gif .pgm .ppm .pnm .jp2".split())
 """Endings, in lower case, of the files that count as images."""
-
 DEEP_GREY = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 LOSSY_MASK_FORMATS = ("JPEG", "MPO")
 
@@ -65,11 +63,7 @@ def open_image(path: str | Path) -> Image.Image:
 
 
 def read_image(path: str | Path) -> Image.Image:
-    """Read an image file of any kind as 8-bit RGB, at the stored size (see the module's decisions).
-
-    Raises:
-        DataError: see `open_image`; also for floating point and 32-bit pixels, whose range is not known.
-    """
+    """Read an image file of any kind as 8-bit RGB, at the stored size; see `open_image` and `to_rgb` for errors."""
     return to_rgb(open_image(path), path)
 
 

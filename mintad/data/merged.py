@@ -30,8 +30,7 @@ def load_merged(
         options: data set -> options of its load function.
 
     Raises:
-        DataError: see the data sets' own load functions and `mintad.data.records.merge`.
-        ConfigError: `root` and `roots` are both given, or options for a data set without an entry in `roots`.
+        DataError, ConfigError: these arguments do not fit together, or a data set cannot be loaded or merged.
     """
     if roots is None and root is None:
         problem = "data set 'merged' needs the option 'roots', for example {'mvtec': ..., 'visa': ..., 'btad': ...}"

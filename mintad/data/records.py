@@ -124,9 +124,7 @@ def tested_rows(records: pd.DataFrame) -> np.ndarray:
 def select(records: pd.DataFrame, categories: Iterable[str]) -> pd.DataFrame:
     """Select the rows of the named categories, in the table's order.
 
-    Args:
-        records: the record table.
-        categories: "category" or "dataset/category"; a bare name selects it in every data set that has one.
+    A name is "dataset/category", or "category" for all data sets that have it.
 
     Raises:
         DataError: no name, or a name that the table does not have (the nearest one is suggested).
@@ -150,7 +148,7 @@ _ROW_RULES: dict[str, Callable[[Any], bool]] = {
     "a training image is labelled anomalous": lambda row: row.split == "train" and row.label == 1,
     "label and defect disagree (only label 0 is 'good')": lambda row: (row.label == 0) != (row.defect == GOOD),
     "the image path is not absolute": lambda row: not _absolute(row.image),
-    "masks is not a tuple of absolute paths": lambda row: not _mask_tuple(row.masks),
+    "masks is not a tuple of absolute paths": lambda row: not (isinstance(row.masks, tuple) and _absolute(*row.masks)),
     "a normal image has a mask": lambda row: row.label == 0 and isinstance(row.masks, tuple) and bool(row.masks),
     "a training image has no prompt_class": lambda row: row.split == "train" and row.prompt_class == "",
 }
@@ -162,15 +160,11 @@ def _texts(row: Any) -> bool:
     return isinstance(row.prompt_class, str) and all(isinstance(text, str) and text for text in texts)
 
 
-def _absolute(path: object) -> bool:
-    return isinstance(path, str) and os.path.isabs(path)
-
-
-def _mask_tuple(masks: object) -> bool:
-    return isinstance(masks, tuple) and all(map(_absolute, masks))
+def _absolute(*paths: object) -> bool:
+    return all(isinstance(path, str) and os.path.isabs(path) for path in paths)
 
 
 def _order(row: Mapping[str, Any]) -> tuple:
     # str() orders faulty rows too: `validate` then names the fault, where sorting would raise TypeError.
-    before, after = ("dataset", "category"), ("label", "defect", "image")
-    return *(str(row[key]) for key in before), row["split"] != "train", *(str(row[key]) for key in after)
+    texts = [str(row[key]) for key in ("dataset", "category", "label", "defect", "image")]
+    return *texts[:2], row["split"] != "train", *texts[2:]

@@ -25,12 +25,12 @@ DATASETS: Registry[Dataset] = Registry(
 
 
 def load(name: str, root: str | Path | None = None, **options: Any) -> pd.DataFrame:
-    """Load the record table of a data set.
+    """Load the record table of a data set, with the options of its own load function (see its docstring).
 
     Args:
         name: a name in `DATASETS`.
         root: its folder; may be None for sets that bring their own images (elpv, mini).
-        options: of the data set's own load function, see its docstring.
+        options: of the data set.
 
     Raises:
         DataError: unknown name, no root, or the data are not as they must be.

@@ -13,7 +13,7 @@ does not fit is a `Problem`, because a folder that is skipped without a word is 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,11 +47,7 @@ def absolute(root: str | Path) -> Path:
 
 
 def build_records(scan: Scan, root: Path) -> pd.DataFrame:
-    """Build the record table of a scan of `root`.
-
-    Raises:
-        DataError: lists all errors of the scan.
-    """
+    """Build the record table of a scan of `root`; one DataError lists all errors of the scan."""
     rows, problems = scan
     raise_errors(problems, root)
     return make_records(rows)
@@ -126,13 +122,13 @@ def _split(
         problem = f"{len(inside.images)} image(s) directly inside, e.g. {inside.images[0]}"
         fix = f"move them into {split}/{normal}" + (" or test/DEFECT" if split == "test" else "")
         problems.append(error(folder, problem, fix))
-    for images in folders.values():
-        problems += _image_folder(images)
-    problems += [
-        Problem("warning", folders[name].folder, "empty folder", "remove it or add its images")
-        for name in defects
-        if not folders[name].images
-    ]
+    for name, images in folders.items():
+        fix = "move its images up, or the folder away"
+        problems += [error(images.path(sub), "folder among images, which is not read", fix) for sub in images.folders]
+        problem, fix = "file without the ending of an image", "it is ignored; convert it if it is an image"
+        problems += [Problem("warning", images.path(other), problem, fix) for other in images.others]
+        if name != normal and not images.images:
+            problems.append(Problem("warning", images.folder, "empty folder", "remove it or add its images"))
     if normal not in folders or not folders[normal].images:
         hint = "" if normal in folders else f" (no such folder){hint_at_case(inside.folders, normal)}"
         use = "to train on" if split == "train" else "to compare the anomalous ones with"
@@ -144,15 +140,6 @@ def _split(
         fix = "put them into test/DEFECT, one folder for each kind of defect"
         problems.append(error(folder, "no anomalous images", fix))
     return folders
-
-
-def _image_folder(images: Listing) -> Iterator[Problem]:
-    for name in images.folders:
-        fix = "move its images up, or the folder away"
-        yield error(images.path(name), "folder among images, which is not read", fix)
-    for name in images.others:
-        fix = "it is ignored; convert it if it is an image"
-        yield Problem("warning", images.path(name), "file without the ending of an image", fix)
 
 
 def _masks(

@@ -26,13 +26,13 @@ def unpack(archive: Path, folder: Path) -> None:
     """
     try:
         if tarfile.is_tarfile(archive):
-            with tarfile.open(archive) as opened:
-                opened.extractall(folder, filter=_plain_members)
+            with tarfile.open(archive) as tar:
+                tar.extractall(folder, filter=_plain_members)
         else:
-            with zipfile.ZipFile(archive) as opened:
-                for member in opened.infolist():
+            with zipfile.ZipFile(archive) as packed:
+                for member in packed.infolist():
                     _require_safe_zip_member(member)
-                opened.extractall(folder)
+                packed.extractall(folder)
     except _DAMAGE as fault:
         raise DataError(f"cannot be unpacked ({fault})", path=archive, fix="do not use this archive") from fault
 

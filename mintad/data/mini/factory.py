@@ -30,12 +30,9 @@ from mintad.errors import DataError, nearest
 from mintad.progress import track
 
 LAYOUT = Layout(dataset="mini", masks_required=True)
-VERSION = 1
-"""Increased whenever the same parameters give other pictures."""
-VISIBLE = 0.05
-"""Change of a channel from which a pixel counts as anomalous."""
-SMALLEST = 0.0012
-"""Smallest share of the picture that a defect covers; a smaller one is drawn again."""
+VERSION = 1  # increased whenever the same parameters give other pictures
+VISIBLE = 0.05  # change of a channel from which a pixel counts as anomalous
+SMALLEST = 0.0012  # share of the picture that a defect covers at least; a smaller one is drawn again
 ATTEMPTS = 20
 
 
