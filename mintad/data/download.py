@@ -7,10 +7,13 @@ So a crash leaves nothing that looks finished, and the next call removes what it
 
 from __future__ import annotations
 
+import lzma
 import os
 import shutil
 import sys
 import tarfile
+import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,10 +22,10 @@ from rich.filesize import decimal
 
 from mintad.data.dataset import Dataset, Source
 from mintad.data.registry import DATASETS
-from mintad.data.unpack import unpack
 from mintad.errors import DataError, nearest
 from mintad.lock import exclusive_lock
 
+_DAMAGE = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, ValueError, RuntimeError)
 RETRIES = 2  # further attempts at each address
 TIMEOUT = 30  # seconds without a byte before a connection counts as broken
 
@@ -141,6 +144,26 @@ def _download(dataset: Dataset, source: Source, archive: Path, partial: Path, pr
             return
     fix = f"run again later, or fetch the archive by hand from {source.homepage}, place it as {archive}, and run again"
     raise DataError("\n".join(failures), fix=fix)
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpack a tar or zip archive, recognised by its content, into `folder`.
+
+    The hash pins what is in it. Still, no member can leave the folder: tarfile's data filter refuses such members, and
+    zipfile makes their names harmless.
+
+    Raises:
+        DataError: the archive is damaged, or tarfile's data filter refuses a member.
+    """
+    try:
+        if tarfile.is_tarfile(archive):
+            with tarfile.open(archive) as tar:
+                tar.extractall(folder, filter="data")
+        else:
+            with zipfile.ZipFile(archive) as packed:
+                packed.extractall(folder)
+    except _DAMAGE as fault:
+        raise DataError(f"cannot be unpacked ({fault})", path=archive, fix="do not use this archive") from fault
 
 
 def _verify(archive: Path, hashes: Sequence[str]) -> None:
