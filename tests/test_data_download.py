@@ -127,10 +127,10 @@ def test_disk_space_is_checked_before_the_first_request(server, register, tmp_pa
 
 
 def test_a_full_disk_leaves_the_verified_archive_alone(server, register, tmp_path, monkeypatch):
-    unpacked_so_far = download.unpack
+    unpack = download.unpack
 
     def full(archive, folder):
-        unpacked_so_far(archive, folder)
+        unpack(archive, folder)
         raise OSError(28, "No space left on device")
 
     register()

@@ -24,8 +24,7 @@ from mintad.errors import DataError
 from mintad.progress import track
 
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
-_EXAMPLES = 3
-"""Files listed for a note; for errors and warnings all are."""
+_EXAMPLES = 3  # files listed for a note; for errors and warnings all are
 
 
 @dataclass(frozen=True)
@@ -73,8 +72,7 @@ def check(root: str | Path, name: str | None = "auto", *, workers: int | None = 
         DataError: unknown name, or a data set of which nothing can be checked.
     """
     folder = absolute(root)
-    if name in (None, "auto"):
-        name = recognise(folder)
+    name = recognise(folder) if name in (None, "auto") else name
     dataset = DATASETS[name]
     if dataset.scan is None:
         raise DataError(f"data set '{name}' cannot be checked as a whole", fix="check each of its data sets")

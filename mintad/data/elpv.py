@@ -6,8 +6,7 @@ anomalous; the grades in between are doubtful by construction and left out unles
 
 The owners publish no split for anomaly detection. In ours, 70 % of each category's normal cells are for training; the
 rest and all anomalous cells are for testing. The split follows from a hash of a cell's name and the seed, so it
-depends neither on the order of files nor on the version of a random generator. Choose settings on
-`grades='development'`: with the same `seed` and `train_share` it contains none of these test cells.
+depends neither on the order of files nor on the version of a random generator.
 """
 
 from __future__ import annotations
@@ -49,8 +48,9 @@ def load_elpv(
     Args:
         root: folder with labels.csv and images/; None for the one inside the installed package.
         grades: what to do with the grades 1/3 and 2/3: left out, both normal (they then also train), both
-            anomalous, or "nearest" (1/3 normal, 2/3 anomalous). "development" serves to choose settings without
-            using a test cell: the training cells are split once more, and the grades in between are the anomalies.
+            anomalous, or "nearest" (1/3 normal, 2/3 anomalous). "development" serves to choose settings without using
+            a test cell (of the same seed and share): the training cells are split again, the grades in between are the
+            anomalies.
         train_share: share of each category's normal cells that train.
         seed: of the split.
 

@@ -154,8 +154,8 @@ class _Extraction:
         def work(name: str) -> np.ndarray | DataError:
             try:
                 pixels = to_pixels(read_image(path_of[name]), self.backbone.image_size)
-            except (DataError, OSError) as error:
-                return error if isinstance(error, DataError) else DataError(str(error), path=path_of[name])
+            except DataError as error:
+                return error
             return pixels if batched else self._forward({name: pixels}, path_of)[0]
 
         batch: dict[str, np.ndarray] = {}

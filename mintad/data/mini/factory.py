@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -109,11 +110,7 @@ def render_with_twin(
 
 
 def make_mini(root: str | Path, parameters: MiniParameters | None = None, *, progress: bool = False) -> Path:
-    """Write the set below `root` in MVTec layout, or return the finished one that is already there.
-
-    Raises:
-        DataError: `root` holds something else, or a set made from other parameters.
-    """
+    """Write the set below `root` in MVTec layout, or return the finished one there; anything else is a DataError."""
     parameters = parameters or MiniParameters()
     root = Path(root)
     made_with = root / "mini.json"
@@ -129,9 +126,8 @@ def make_mini(root: str | Path, parameters: MiniParameters | None = None, *, pro
     temporary.mkdir(parents=True)
     jobs = list(_jobs(parameters))
     with ProcessPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
-        work = pool.map(_write, [temporary] * len(jobs), [parameters] * len(jobs), jobs, chunksize=16)
-        for _ in track(work, "mini: drawing", len(jobs), show=progress):
-            pass
+        work = pool.map(partial(_write, temporary, parameters), jobs, chunksize=16)
+        list(track(work, "mini: drawing", len(jobs), show=progress))
     (temporary / "mini.json").write_text(parameters.as_json(), encoding="utf-8")
     try:
         if root.exists():
