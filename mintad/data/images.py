@@ -108,11 +108,7 @@ def resize_mask(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def to_rgb(image: Image.Image, path: str | Path) -> Image.Image:
-    """Convert a decoded image to 8-bit RGB; `path` is for the message.
-
-    Raises:
-        DataError: the pixels are floating point, 32-bit or in a colour space without a conversion.
-    """
+    """Convert a decoded image to 8-bit RGB; floating point, 32-bit and unknown colour spaces are a DataError."""
     if image.mode in DEEP_GREY:
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:

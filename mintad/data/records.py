@@ -86,11 +86,7 @@ def validate(records: pd.DataFrame) -> None:
 
 
 def merge(*tables: pd.DataFrame) -> pd.DataFrame:
-    """Concatenate record tables in the order given.
-
-    Raises:
-        DataError: no table, a (dataset, category) occurs in two tables, or the result breaks `validate`.
-    """
+    """Concatenate record tables in the order given; a (dataset, category) in two of them is a DataError."""
     if not tables:
         raise DataError("nothing to merge: give at least one record table")
     owner: dict[str, int] = {}

@@ -119,7 +119,7 @@ def build_backbone(
 
     Raises:
         ConfigError: unknown backbone, one without these stages, or an unknown `resize`.
-        WeightsError: weights not found or of another model.
+        WeightsError: there are no weights, or they are of another model.
     """
     if resize not in ("bilinear", "area"):
         raise ConfigError(f"features.resize = '{resize}':{nearest(resize, ('bilinear', 'area'))}")

@@ -30,8 +30,7 @@ from mintad.errors import ConfigError, MintadError, nearest
 if TYPE_CHECKING:
     from mintad.features.backbone import Backbone
 
-STALE_SECONDS = 24 * 3600
-"""Age at which an unfinished file cannot belong to a running process any more."""
+STALE_SECONDS = 24 * 3600  # age at which an unfinished file cannot belong to a running process any more
 log = logging.getLogger(__name__)
 
 
@@ -42,11 +41,7 @@ def cache_root(cache_dir: str | Path | None = None) -> Path:
 
 
 def hash_file(path: str | Path) -> str:
-    """Hash a file's bytes: BLAKE2b, 128 bits, hexadecimal.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
+    """Hash a file's bytes: BLAKE2b, 128 bits, hexadecimal; an OSError where it cannot be read."""
     digest = hashlib.blake2b(digest_size=16)
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
@@ -161,11 +156,7 @@ class FeatureCache:
 
 
 def open_shard(path: Path, row_shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
-    """Open a shard as a read-only memory map (n, L, F).
-
-    Raises:
-        MintadError: the file vanished or changed since its index was read.
-    """
+    """Open a shard as a memory map (n, L, F); a MintadError if it vanished or changed since its index was read."""
     try:
         shard = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
@@ -220,11 +211,7 @@ def _look_at(marker: Path) -> CacheInfo:
 
 
 def clear_caches(key: str | None = None, cache_dir: str | Path | None = None) -> int:
-    """Delete the cache named `key`, or all; return the number of bytes freed.
-
-    Raises:
-        ConfigError: no cache of that name.
-    """
+    """Delete the cache named `key` (ConfigError if there is none), or all; return the number of bytes freed."""
     caches = {cache.key: cache for cache in list_caches(cache_dir)}
     if key is not None and key not in caches:
         raise ConfigError(f"there is no feature cache '{key}' in {cache_root(cache_dir)}." + nearest(key, caches))

@@ -28,8 +28,7 @@ from mintad.features.table import FeatureTable
 from mintad.progress import progress_bar
 from mintad.threads import limit_threads
 
-SHARD_IMAGES = 256
-SHARD_BYTES = 128 << 20
+SHARD_IMAGES, SHARD_BYTES = 256, 128 << 20
 """A shard holds at most this many images and (beyond the first) about this many bytes."""
 log = logging.getLogger(__name__)
 

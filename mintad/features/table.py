@@ -68,9 +68,9 @@ class FeatureTable:
         rows = self._row_of[np.asarray(indices, dtype=np.int64)]
         if self._values is None and not self._too_large:
             self._too_large = self.nbytes > MEMORY_SHARE * free_memory()
-            self._values = None if self._too_large else self._load(torch.device("cpu"))
+            self._values = None if self._too_large else self._read_all(torch.device("cpu"))
         if self._values is None:
-            return self._read(rows)
+            return self._read(rows, torch.device("cpu")).float()
         if self.device.type == "cpu":  # a copy this small is faster in one thread
             return torch.from_numpy(self._values.numpy()[rows]).float()
         return self._values.index_select(0, torch.from_numpy(rows).to(self.device)).float()
@@ -84,31 +84,27 @@ class FeatureTable:
             return self
         table = FeatureTable([], (self.tokens, self.channels), self.dtype.name, self.hashes)
         table._stored_rows, table._row_of = self._stored_rows, self._row_of
-        table._values = self._values.to(device) if self._values is not None else self._load(torch.device(device))
+        table._values = self._values.to(device) if self._values is not None else self._read_all(torch.device(device))
         return table
 
-    def _load(self, device: torch.device) -> Tensor:
-        """Load all stored rows on `device`, shard by shard, so that there is never a second copy of all of them."""
-        shape, dtype = (len(self._stored_rows), self.tokens, self.channels), getattr(torch, self.dtype.name)
+    def _read(self, rows: Sequence[int] | np.ndarray, device: torch.device) -> Tensor:
+        """Read stored rows in the cache's type, shard by shard, so that there is never a second copy of all of them."""
+        shape, dtype = (len(rows), self.tokens, self.channels), getattr(torch, self.dtype.name)
         values = torch.empty(shape, dtype=dtype, device=device)
-        rows_of: dict[Path, list[int]] = {}
-        for n, stored in enumerate(self._stored_rows):
-            rows_of.setdefault(stored.shard, []).append(n)
-        for path, rows in rows_of.items():
-            shard = open_shard(path, (self.tokens, self.channels), self.dtype)
-            part = torch.from_numpy(shard[[self._stored_rows[n].row for n in rows]])
-            values[torch.tensor(rows, device=device)] = part.to(device)
-        self._shards.clear()
+        positions_of: dict[Path, list[int]] = {}
+        for position, row in enumerate(rows):
+            positions_of.setdefault(self._stored_rows[row].shard, []).append(position)
+        for path, positions in positions_of.items():
+            if path not in self._shards:
+                self._shards[path] = open_shard(path, (self.tokens, self.channels), self.dtype)
+            part = self._shards[path][[self._stored_rows[rows[position]].row for position in positions]]
+            values[torch.tensor(positions, device=device)] = torch.from_numpy(part).to(device)
         return values
 
-    def _read(self, rows: np.ndarray) -> Tensor:
-        values = np.empty((len(rows), self.tokens, self.channels), dtype=self.dtype)
-        for n, row in enumerate(rows):
-            stored = self._stored_rows[row]
-            if stored.shard not in self._shards:
-                self._shards[stored.shard] = open_shard(stored.shard, (self.tokens, self.channels), self.dtype)
-            values[n] = self._shards[stored.shard][stored.row]
-        return torch.from_numpy(values).float()
+    def _read_all(self, device: torch.device) -> Tensor:
+        values = self._read(range(len(self._stored_rows)), device)
+        self._shards.clear()
+        return values
 
 
 def free_memory() -> int:
