@@ -10,6 +10,7 @@ import importlib.util
 import os
 import platform
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,10 +126,9 @@ def packages(distribution: str = "mintad") -> list[Check]:
         extra = next((extra for extra in EXTRAS if marker is None or marker.evaluate({"extra": extra})), None)
         if extra is None:
             continue
-        try:
+        version = None
+        with suppress(importlib.metadata.PackageNotFoundError):
             version = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            version = None
         if version is not None and specifier.contains(version, prereleases=True):
             fitting[name] = version
             continue

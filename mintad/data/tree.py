@@ -168,12 +168,9 @@ def _masks(
 
 
 def match_masks(images: Listing, masks: Listing, problems: list[Problem]) -> dict[str, tuple[str, ...]]:
-    """Assign every mask of one kind of defect to its image.
+    """Assign every mask of one kind of defect to its image, by its name: STEM.*, STEM_mask*.* or in a folder STEM/.
 
-    Args:
-        images: the anomalous images.
-        masks: their masks: STEM.*, STEM_mask*.* or a folder STEM/ of masks.
-        problems: gets the masks without an image and the images without a mask.
+    Masks without an image and images without a mask go to `problems`.
 
     Returns:
         Paths of the masks by path of the image.
