@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from mintad.data import Dataset
-from mintad.data.dataset import Licence, Source
+from mintad.data.dataset import Source
 
 
 class Server:
@@ -107,7 +107,7 @@ def toy_set(server: Server, content: bytes, **changes) -> Dataset:
         size=len(content),
         hashes=("sha256:" + hashlib.sha256(content).hexdigest(), "md5:" + hashlib.md5(content).hexdigest()),
         unpacked=1_000_000,
-        licence=Licence(name="CC TEST 1.0", url="https://licence.invalid/", summary="Be kind."),
+        licence="CC TEST 1.0, https://licence.invalid/: be kind.",
         homepage="https://owner.invalid/toy",
         citation="A. Author. Toy. 2020.",
         expects=("screw",),

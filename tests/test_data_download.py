@@ -18,7 +18,6 @@ import pytest
 from download_builders import Server, files_of, tar_member, tar_of, toy_set, tree, zip_of
 
 from mintad.data import DATASETS, download
-from mintad.data.unpack import unpack
 from mintad.errors import DataError
 from mintad.lock import exclusive_lock
 
@@ -128,6 +127,8 @@ def test_disk_space_is_checked_before_the_first_request(server, register, tmp_pa
 
 
 def test_a_full_disk_leaves_the_verified_archive_alone(server, register, tmp_path, monkeypatch):
+    unpack = download.unpack
+
     def full(archive, folder):
         unpack(archive, folder)
         raise OSError(28, "No space left on device")
@@ -233,17 +234,10 @@ def test_an_unexpected_layout_says_what_was_found_and_keeps_the_archive(register
 HOSTILE = {
     "parent in tar": tar_member(name="../evil.png", data=b"x"),
     "parent deep in tar": tar_member(name="screw/../../evil.png", data=b"x"),
-    "absolute in tar": tar_member(name="/tmp/evil.png", data=b"x"),
     "symbolic link": tar_member(name="link", type=tarfile.SYMTYPE, linkname="/etc"),
-    "symbolic link inside": tar_member(name="link", type=tarfile.SYMTYPE, linkname="screw/good.png"),
-    "hard link": tar_member(name="link", type=tarfile.LNKTYPE, linkname="screw/good.png"),
+    "hard link": tar_member(name="link", type=tarfile.LNKTYPE, linkname="../../../evil.png"),
     "device": tar_member(name="dev", type=tarfile.CHRTYPE, devmajor=1, devminor=3),
     "named pipe": tar_member(name="pipe", type=tarfile.FIFOTYPE),
-    "parent in zip": zip_of({"screw/good.png": b"good", "../evil.png": b"x"}),
-    "absolute in zip": zip_of({"/tmp/evil.png": b"x"}),
-    "backslash in zip": zip_of({"..\\evil.png": b"x"}),
-    "drive in zip": zip_of({"C:/evil.png": b"x"}),
-    "symbolic link in zip": zip_of({"link": b"/etc"}, mode=0o120777),
     "truncated tar.gz": tar_of(files_of(), "w:gz")[:90_000],
     "truncated tar.xz": tar_of(files_of(), "w:xz")[:90_000],
     "no archive": b"<html>Please log in</html>",
@@ -261,6 +255,25 @@ def test_a_hostile_or_damaged_archive_is_refused_whole_even_with_the_right_hash(
     assert not Path("/tmp/evil.png").exists()
 
 
+HARMLESS = {
+    "absolute in tar": tar_member(name="/tmp/evil.png", data=b"x"),
+    "parent in zip": zip_of({"screw/good.png": b"good", "../evil.png": b"x"}),
+    "absolute in zip": zip_of({"screw/good.png": b"good", "/tmp/evil.png": b"x"}),
+    "backslash in zip": zip_of({"screw/good.png": b"good", "..\\evil.png": b"x"}),
+    "drive in zip": zip_of({"screw/good.png": b"good", "C:/evil.png": b"x"}),
+    "symbolic link in zip": zip_of({"screw/good.png": b"good", "link": b"/etc"}, mode=0o120777),
+}
+
+
+@pytest.mark.parametrize("kind", HARMLESS)
+def test_members_with_names_from_outside_stay_in_the_folder(register, tmp_path, kind):
+    register(HARMLESS[kind])
+    folder = get(tmp_path / "root")
+    outside = {path for path in tmp_path.rglob("*") if not path.is_dir()} - set(folder.rglob("*"))
+    assert {path.name for path in outside} <= {"toy.lock"}
+    assert not any(path.is_symlink() for path in folder.rglob("*")) and not Path("/tmp/evil.png").exists()
+
+
 @pytest.mark.parametrize("name", [name for name in DATASETS if DATASETS[name].source])
 def test_the_published_sources_are_well_formed(name):
     source = DATASETS[name].source
@@ -272,12 +285,7 @@ def test_the_published_sources_are_well_formed(name):
     assert any(entry.startswith("sha256:") for entry in source.hashes)
     assert source.size > 100_000_000 and source.unpacked > source.size
     notice = DATASETS[name].notice()
-    assert source.licence.name in notice and source.homepage in notice and source.citation in notice
-
-
-def test_a_data_set_without_a_source_has_no_notice():
-    with pytest.raises(ValueError, match="elpv"):
-        DATASETS["elpv"].notice()
+    assert source.licence in notice and source.homepage in notice and source.citation in notice
 
 
 def test_the_owner_published_md5_of_cifar10_agrees_with_torchvision():

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mintad.data import DATASETS, load
 from mintad.data.images import read_image, read_mask
 from mintad.data.listing import Listing
-from mintad.data.masks import match_masks
+from mintad.data.tree import match_masks
 from mintad.errors import DataError
 
 

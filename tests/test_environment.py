@@ -25,7 +25,7 @@ def elsewhere(tmp_path, monkeypatch):
     """Caches and runs of nobody else."""
     monkeypatch.setenv("MINTAD_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("MINTAD_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setattr(environment, "in_hub_cache", lambda name: False)
+    monkeypatch.setattr(environment, "cached_file", lambda name: None)
 
 
 def named(items: list[Check], name: str) -> Check:
@@ -98,7 +98,7 @@ def test_weights_are_looked_for_in_package_and_hub_cache(monkeypatch):
     monkeypatch.setattr(environment, "lite0_file", lambda: None)
     missing = named(environment.weights(), "EfficientNet-Lite0")
     assert missing.state == "✗" and "[offline]" in missing.fix
-    monkeypatch.setattr(environment, "in_hub_cache", lambda name: name == "tf_efficientnet_lite0")
+    monkeypatch.setattr(environment, "cached_file", lambda name: Path("x") if name == "tf_efficientnet_lite0" else None)
     assert named(environment.weights(), "EfficientNet-Lite0").found
     assert not named(environment.weights(), "tf_efficientnet_b4").found
 

@@ -10,6 +10,7 @@ import importlib.util
 import os
 import platform
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,10 +23,10 @@ from mintad.data import DATASETS, Dataset, load
 from mintad.data.mini import MiniParameters
 from mintad.data.mini.factory import default_root
 from mintad.data.tree import absolute
-from mintad.errors import DataError, MintadError
+from mintad.errors import MintadError
 from mintad.features.backbone import timm_model
 from mintad.features.cache import cache_root
-from mintad.features.weights import LITE0_MODEL, lite0_file
+from mintad.features.weights import LITE0_MODEL, cached_file, lite0_file
 from mintad.model.text import PACKAGE as MINILM
 from mintad.runs.directory import Run
 from mintad.runs.shared import runs_dir, shared_model_dir
@@ -36,7 +37,7 @@ SHARED_VARIANTS = ("mint_ad", "uniad")
 """Trained models that several notebooks share."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Check:
     """One thing that was looked for."""
 
@@ -63,7 +64,7 @@ def check(data_root: str | Path | None = None) -> list[Check]:
     Args:
         data_root: folder with mvtec/, visa/, btad/ and cifar10/ inside; None for `default_data_root`.
     """
-    root = default_data_root() if not data_root else absolute(data_root)
+    root = absolute(data_root or default_data_root())
     return [*devices(), *packages(), *weights(), *data_sets(root), *folders(), *shared_models()]
 
 
@@ -83,26 +84,18 @@ def verdict(checks: Sequence[Check]) -> str:
 
 
 def load_if_there(name: str, data_root: str | Path | None = None) -> pd.DataFrame | None:
-    """Load the record table of a data set; print a line with the fix and return None where it is missing or damaged.
-
-    Args:
-        name: a name in `DATASETS`.
-        data_root: see `check`.
-
-    Raises:
-        DataError: no such data set.
-    """
-    dataset = DATASETS[name]
+    """Load the record table of a data set; print a line with the fix and return None if it is missing or damaged."""
+    dataset, root = DATASETS[name], absolute(data_root or default_data_root())
+    folder = (_find_root(dataset, root) or root / name) if dataset.source else None
     try:
-        return load(name, _find_root(dataset, absolute(data_root or default_data_root())) if dataset.source else None)
+        return load(name, folder)
     except MintadError as error:
         print(f"{name} is skipped: {error}")
         return None
 
 
 def default_data_root() -> Path:
-    """Return data/ of the repository that the package lies in, else of the working directory: `mintad data get` puts
-    data sets there."""
+    """Return data/ of the repository that the package lies in, else of the working directory."""
     repository = Path(__file__).resolve().parents[2]
     return (repository if (repository / "pyproject.toml").exists() else Path.cwd()) / "data"
 
@@ -115,91 +108,72 @@ def install(extra: str = "") -> str:
 def devices() -> list[Check]:
     """Check processor and GPU."""
     cpu = f"{os.cpu_count()} cores, of which PyTorch uses {torch.get_num_threads()}, {platform.machine()}"
-    found = torch.cuda.is_available()
-    gpu = torch.cuda.get_device_name() if found else "none that PyTorch can use; the notebooks need none"
+    usable = torch.cuda.is_available()
+    gpu = torch.cuda.get_device_name() if usable else "none that PyTorch can use; the notebooks need none"
     fix = "for the paper preset: a CUDA build of PyTorch, see pytorch.org"
-    return [
-        Check(part="device", name="CPU", found=True, detail=cpu, needed=True),
-        Check(part="device", name="GPU", found=found, detail=gpu, fix=fix),
-    ]
+    return [Check("device", "CPU", True, cpu, needed=True), Check("device", "GPU", usable, gpu, fix)]
 
 
 def packages(distribution: str = "mintad") -> list[Check]:
     """Check what the distribution requires: one line for all that fits, one for each that is missing or too old."""
     try:
-        lines = importlib.metadata.requires(distribution) or []
+        requirements = map(Requirement, importlib.metadata.requires(distribution) or [])
     except importlib.metadata.PackageNotFoundError:
-        fix = install()
-        return [Check(part="package", name=distribution, found=False, detail="not installed", fix=fix, needed=True)]
-    fitting, checks = [], []
-    for requirement in map(Requirement, lines):
-        extra = next((name for name in EXTRAS if _applies(requirement, name)), None)
+        return [Check("package", distribution, False, "not installed", install(), needed=True)]
+    fitting, checks = {}, []
+    for requirement in requirements:
+        name, marker, specifier = requirement.name, requirement.marker, requirement.specifier
+        extra = next((extra for extra in EXTRAS if marker is None or marker.evaluate({"extra": extra})), None)
         if extra is None:
             continue
-        version = _version(requirement.name)
-        if version is not None and requirement.specifier.contains(version, prereleases=True):
-            fitting.append(f"{requirement.name} {version}")
+        version = None
+        with suppress(importlib.metadata.PackageNotFoundError):
+            version = importlib.metadata.version(name)
+        if version is not None and specifier.contains(version, prereleases=True):
+            fitting[name] = version
             continue
-        name, specifier = requirement.name, str(requirement.specifier)
         detail = f"version {version}, required {specifier}" if version else "not installed"
         fix = install(extra) if extra else f"python -m pip install '{name}{specifier}'"
-        checks.append(Check(part="package", name=name, found=False, detail=detail, fix=fix, needed=not extra))
-    shown = [text for text in fitting if text.split()[0] in ("torch", "timm", "numpy", "plotly", "papermill")]
-    summary = f"Python {platform.python_version()}, {', '.join(shown)}"
-    name = f"{len(fitting)} of {len(fitting) + len(checks)}"
-    return [Check(part="package", name=name, found=True, detail=summary, needed=True), *checks]
+        checks.append(Check("package", name, False, detail, fix, needed=not extra))
+    important = [f"{name} {fitting[name]}" for name in "torch timm numpy plotly papermill".split() if name in fitting]
+    summary = f"Python {platform.python_version()}, {', '.join(important)}"
+    number = f"{len(fitting)} of {len(fitting) + len(checks)}"
+    return [Check("package", number, True, summary, needed=True), *checks]
 
 
 def weights() -> list[Check]:
     """Check the backbones of the presets, and the text prompt's encoder."""
-    lite0 = lite0_file() is not None
-    checks = [
-        Check(
-            part="weights",
-            name="EfficientNet-Lite0",
-            found=lite0 or in_hub_cache(LITE0_MODEL),
-            detail="lesson and fast presets" + (", from its pip package" if lite0 else ""),
-            fix=install("offline"),
-            needed=True,
-        )
-    ]
-    backbone = preset("paper").features.backbone
+    package, backbone = lite0_file() is not None, preset("paper").features.backbone
+    lite0 = package or cached_file(LITE0_MODEL) is not None
+    detail = "lesson and fast presets" + (", from its pip package" if package else "")
     fix = "comes from timm's hub on first use; without a network --set features.weights=PATH"
-    found = in_hub_cache(timm_model(backbone))
-    checks.append(Check(part="weights", name=backbone, found=found, detail="paper preset", fix=fix))
     encoder = all(importlib.util.find_spec(name) is not None for name in (MINILM, "sentence_transformers"))
-    fix = install("text")
-    return [*checks, Check(part="weights", name="MiniLM", found=encoder, detail="variant text_prompt", fix=fix)]
-
-
-def in_hub_cache(timm_name: str) -> bool:
-    """Whether timm's weights of this name lie in the hub's cache on this machine."""
-    import timm
-    from huggingface_hub import try_to_load_from_cache
-
-    cfg = timm.get_pretrained_cfg(timm_name)
-    if cfg is None or not cfg.hf_hub_id:
-        return False
-    names = [cfg.hf_hub_filename] if cfg.hf_hub_filename else ["model.safetensors", "pytorch_model.bin"]
-    return any(isinstance(try_to_load_from_cache(cfg.hf_hub_id, name), str) for name in names)
+    return [
+        Check("weights", "EfficientNet-Lite0", lite0, detail, install("offline"), needed=True),
+        Check("weights", backbone, cached_file(timm_model(backbone)) is not None, "paper preset", fix),
+        Check("weights", "MiniLM", encoder, "variant text_prompt", install("text")),
+    ]
 
 
 def data_sets(root: Path) -> list[Check]:
     """Check mini, which is drawn on first use, ELPV from its package, and the public sets below `root`."""
-    drawn = (default_root(_lesson_mini()) / "mini.json").exists()
+    options = preset("lesson").data.options
+    lesson_mini = MiniParameters(**{**options, "categories": tuple(options["categories"])})
+    drawn = (default_root(lesson_mini) / "mini.json").exists()
     detail = "drawn, lesson preset" if drawn else "is drawn on first use, in about 10 s"
-    checks = [Check(part="data", name="mini", found=True, detail=detail, needed=True), _elpv()]
-    for name, dataset in DATASETS.items():
-        if dataset.source is None:
-            continue
-        try:
-            folder = _find_root(dataset, root)
-            present = sum((folder / entry).exists() for entry in dataset.source.expects)
-            detail = f"{present} of {len(dataset.source.expects)} expected folders and files"
-            checks.append(Check(part="data", name=dataset.title, found=True, detail=detail))
-        except MintadError as error:
-            fix = f"mintad data get {name}, or by hand: data/README.md"
-            checks.append(Check(part="data", name=dataset.title, found=False, detail=str(error), fix=fix))
+    checks = [Check("data", "mini", True, detail, needed=True)]
+    try:
+        records = load("elpv")
+        detail = f"{len(records):,} images in {records['category'].nunique()} categories"
+        checks.append(Check("data", "ELPV", True, detail))
+    except MintadError:
+        checks.append(Check("data", "ELPV", False, "not installed", install("offline")))
+    for dataset in filter(lambda dataset: dataset.source, DATASETS.values()):
+        folder, expected = _find_root(dataset, root), dataset.source.expects
+        present = sum((folder / name).exists() for name in expected) if folder else 0
+        detail = f"{present} of {len(expected)} expected folders and files in {root.name}/{dataset.name}"
+        fix = f"mintad data get {dataset.name}, or by hand: data/README.md"
+        checks.append(Check("data", dataset.title, folder is not None, detail, fix))
     return checks
 
 
@@ -207,57 +181,25 @@ def folders() -> list[Check]:
     """Check where features and runs are kept, and whether they can be written."""
     checks = []
     for name, folder, variable in (("features", cache_root(), "MINTAD_CACHE"), ("runs", runs_dir(), "MINTAD_RUNS")):
-        there = next(parent for parent in (folder, *folder.parents) if parent.exists())
-        found, detail = there.is_dir() and os.access(there, os.W_OK), str(folder).replace(str(Path.home()), "~", 1)
-        fix = f"set {variable} to a folder that can be written"
-        checks.append(Check(part="folder", name=name, found=found, detail=detail, fix=fix, needed=True))
+        existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+        writable = existing.is_dir() and os.access(existing, os.W_OK)
+        detail = str(folder).replace(str(Path.home()), "~", 1)
+        checks.append(Check("folder", name, writable, detail, f"set {variable} to a folder that can be written", True))
     return checks
 
 
 def shared_models() -> list[Check]:
     """Check the trained models that notebooks share; a missing one is trained by the first notebook that needs it."""
-    checks = []
-    for variant in SHARED_VARIANTS:
-        found = Run(shared_model_dir(preset("lesson").override(**{"model.variant": variant}))).finished
-        detail = "trained, lesson preset" if found else "not trained yet, lesson preset"
-        fix = "none needed: the first notebook that uses it trains it, in about a minute on two cores"
-        checks.append(Check(part="model", name=variant, found=found, detail=detail, fix=fix))
-    return checks
+    fix = "none needed: the first notebook that uses it trains it, in about a minute on two cores"
+    configs = {variant: preset("lesson").override(**{"model.variant": variant}) for variant in SHARED_VARIANTS}
+    trained = {variant: Run(shared_model_dir(config)).finished for variant, config in configs.items()}
+    detail = {True: "trained, lesson preset", False: "not trained yet, lesson preset"}
+    return [Check("model", variant, done, detail[done], fix) for variant, done in trained.items()]
 
 
-def _applies(requirement: Requirement, extra: str) -> bool:
-    return requirement.marker is None or requirement.marker.evaluate({"extra": extra})
-
-
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _lesson_mini() -> MiniParameters:
-    options = preset("lesson").data.options
-    return MiniParameters(**{**options, "categories": tuple(options["categories"])})
-
-
-def _elpv() -> Check:
-    try:
-        records = load("elpv")
-        detail = f"{len(records):,} images in {records['category'].nunique()} categories"
-        return Check(part="data", name="ELPV", found=True, detail=detail)
-    except MintadError:
-        fix = install("offline")
-        return Check(part="data", name="ELPV", found=False, detail="not installed", fix=fix)
-
-
-def _find_root(dataset: Dataset, root: Path) -> Path:
-    """Find the loader's folder of a public set below the data root.
-
-    Raises:
-        DataError: nothing that it should hold is there.
-    """
-    for folder in (root / dataset.name, root / dataset.name / dataset.source.folder):
-        if any((folder / name).exists() for name in dataset.source.expects):
-            return folder
-    raise DataError(f"nothing of it in {root.name}/{dataset.name}")
+def _find_root(dataset: Dataset, root: Path) -> Path | None:
+    """Find the loader's folder of a public set below the data root; None if nothing that it should hold is there."""
+    folders = (root / dataset.name, root / dataset.name / dataset.source.folder)
+    return next(
+        (folder for folder in folders if any((folder / name).exists() for name in dataset.source.expects)), None
+    )

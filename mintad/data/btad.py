@@ -2,43 +2,28 @@
 
     ROOT/01/train/ok/*   ROOT/01/test/ok/*   ROOT/01/test/ko/*   ROOT/01/ground_truth/ko/*
 
-This is the layout of `mintad.data.tree` with other names. Images and masks are .bmp or .png, and not always the same
-for both, so a mask is found by the stem of its image alone.
+This is the layout of `mintad.data.tree` with other names. ROOT may also be the folder around it, as the archive has it,
+or a single product. Images and masks are .bmp or .png, not always the same for both, so masks are found by stem alone.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
-
-from mintad.data.dataset import Dataset, Licence, Source
+from mintad.data.dataset import Dataset, Source
 from mintad.data.listing import list_folder
 from mintad.data.registry import DATASETS
-from mintad.data.tree import Layout, Scan, absolute, build_records, scan_root
+from mintad.data.tree import Layout, Scan, loader, scan_root
 
-LAYOUT = Layout(dataset="btad", normal="ok", masks_required=True)
 CATEGORIES = ("01", "02", "03")
 ARCHIVE_FOLDER = "BTech_Dataset_transformed"
 
 
-def load_btad(root: str | Path) -> pd.DataFrame:
-    """Load the record table of BTAD; the defect of an anomalous image is "ko".
-
-    Args:
-        root: folder with 01/, 02/, 03/; the folder around it as the archive has it; or a single product.
-
-    Raises:
-        DataError: lists everything that departs from the layout; no image is opened.
-    """
-    folder = absolute(root)
-    return build_records(scan_btad(folder), folder)
-
-
 def scan_btad(root: Path) -> Scan:
-    """Scan BTAD below an absolute path; see `load_btad`."""
+    """Scan BTAD below an absolute path; the defect of an anomalous image is "ko"."""
     inner = root / ARCHIVE_FOLDER
-    return scan_root(inner if inner.is_dir() else root, LAYOUT)
+    layout = Layout(dataset="btad", normal="ok", masks_required=True)
+    return scan_root(inner if inner.is_dir() else root, layout)
 
 
 def looks_like_btad(root: Path) -> bool:
@@ -56,12 +41,9 @@ SOURCE = Source(
     size=1_229_193_337,
     hashes=("sha256:461c9387e515bfed41ecaae07c50cf6b10def647b36c9e31d239ab2736b10d2a",),
     unpacked=7_000_000_000,
-    licence=Licence(
-        name="CC BY-SA 4.0 (authors' repository); CC BY-NC-SA 4.0 (as listed by anomalib)",
-        url="https://github.com/pankajmishra000/VT-ADL",
-        summary="These disagree. In doubt follow the stricter one: give credit, no commercial use, "
-        "pass adapted material on under the same licence.",
-    ),
+    licence="CC BY-SA 4.0 (authors' repository, https://github.com/pankajmishra000/VT-ADL) or CC BY-NC-SA 4.0 (as "
+    "listed by anomalib): these disagree. In doubt follow the stricter one: give credit, no commercial use, "
+    "pass adapted material on under the same licence.",
     homepage="https://github.com/pankajmishra000/VT-ADL",
     citation="P. Mishra, R. Verk, D. Fornasier, C. Piciarelli, G. L. Foresti. VT-ADL: A Vision "
     "Transformer Network for Image Anomaly Detection and Localization. IEEE ISIE 2021.",
@@ -74,7 +56,7 @@ DATASETS.add(
     Dataset(
         name="btad",
         title="BTAD",
-        load=load_btad,
+        load=loader(scan_btad),
         scan=scan_btad,
         looks_like=looks_like_btad,
         categories=CATEGORIES,

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mintad.data.dataset import Dataset
-from mintad.data.inspection import Inspection, inspect
+from mintad.data.inspection import inspect
 from mintad.data.problems import SEVERITIES, Problem
 from mintad.data.records import GOOD
 from mintad.data.registry import DATASETS
@@ -24,8 +24,7 @@ from mintad.errors import DataError
 from mintad.progress import track
 
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
-_EXAMPLES = 3
-"""Files listed for a note; for errors and warnings all are."""
+_EXAMPLES = 3  # files listed for a note; for errors and warnings all are
 
 
 @dataclass(frozen=True)
@@ -56,13 +55,12 @@ class Report:
             for problem in self.of(severity):
                 groups[problem.problem].append(problem)
             parts += [_group_text(group, self.root) for group in groups.values()]
-        numbers = [f"{len(self.of(severity))} {severity}(s)" for severity in SEVERITIES]
-        parts.append(Text("\n" + ("no problems" if not self.problems else ", ".join(numbers))))
-        return Group(*parts)
+        numbers = ", ".join(f"{len(self.of(severity))} {severity}(s)" for severity in SEVERITIES)
+        return Group(*parts, Text("\n" + (numbers if self.problems else "no problems")))
 
 
 def check(root: str | Path, name: str | None = "auto", *, workers: int | None = None, progress: bool = True) -> Report:
-    """Check a data set without stopping at the first problem.
+    """Check the data set in `root` without stopping at the first problem.
 
     Args:
         root: its folder.
@@ -70,15 +68,11 @@ def check(root: str | Path, name: str | None = "auto", *, workers: int | None = 
         workers: threads that decode images; None for one per core, at most 8.
         progress: show a bar on a terminal.
 
-    Returns:
-        Counts and problems; `Report.ok` is False if loading or reading would fail somewhere.
-
     Raises:
         DataError: unknown name, or a data set of which nothing can be checked.
     """
     folder = absolute(root)
-    if name in (None, "auto"):
-        name = recognise(folder)
+    name = recognise(folder) if name in (None, "auto") else name
     dataset = DATASETS[name]
     if dataset.scan is None:
         raise DataError(f"data set '{name}' cannot be checked as a whole", fix="check each of its data sets")
@@ -86,9 +80,11 @@ def check(root: str | Path, name: str | None = "auto", *, workers: int | None = 
     problems = [*problems, *_compare_with_published(dataset, folder, rows)]
     images = list({row["image"]: row for row in rows}.values())  # CIFAR-10 has its images in four categories
     digests: list[bytes | None] = []
-    for inspection in _inspect_all(images, workers, progress):
-        digests.append(inspection.digest)
-        problems += inspection.problems
+    with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
+        inspections = pool.map(lambda row: inspect(row["image"], row.get("masks", ())), images)
+        for digest, image_problems in track(inspections, "reading images", len(images), show=progress):
+            digests.append(digest)
+            problems += image_problems
     problems += _repeated_pictures(images, digests)
     return Report(name, str(folder), _count(rows), problems)
 
@@ -101,106 +97,81 @@ def recognise(root: Path) -> str:
 def _compare_with_published(dataset: Dataset, root: Path, rows: Sequence[Row]) -> Iterator[Problem]:
     if dataset.published is None or not rows:
         return
-    present = {row["category"] for row in rows}
-    for category in sorted(present - set(dataset.categories)):
-        yield Problem("warning", str(root / category), f"not a category of {dataset.title}", "load it as 'folder'")
-    missing = [category for category in dataset.categories if category not in present]
-    if missing:
-        problem = f"{len(missing)} of the {len(dataset.categories)} categories of {dataset.title} are not here"
-        yield Problem("note", str(root), f"{problem}: {', '.join(missing)}")
-        return
-    splits = [row["split"] for row in rows if row["category"] in dataset.categories]
+    title, categories, present = dataset.title, dataset.categories, {row["category"] for row in rows}
+    for category in sorted(present - set(categories)):
+        yield Problem("warning", str(root / category), f"not a category of {title}", "load it as 'folder'")
+    missing = [category for category in categories if category not in present]
+    splits = [row["split"] for row in rows if row["category"] in categories]
     counts = splits.count("train"), splits.count("test")
-    if counts != dataset.published:
-        problem = "{:,} training and {:,} test images; ".format(*counts)
-        problem += "{} has {:,} and {:,}".format(dataset.title, *dataset.published)
-        yield Problem("warning", str(root), problem, "unpack the data set again; otherwise results cannot be compared")
-
-
-def _inspect_all(rows: Sequence[Row], workers: int | None, progress: bool) -> Iterator[Inspection]:
-    with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
-        inspections = pool.map(lambda row: inspect(row["image"], row.get("masks", ())), rows)
-        yield from track(inspections, "reading images", len(rows), show=progress)
+    if missing:
+        problem = f"{len(missing)} of the {len(categories)} categories of {title} are not here: {', '.join(missing)}"
+        yield Problem("note", str(root), problem)
+    elif counts != dataset.published:
+        numbers = "{:,} training and {:,} test images; " + title + " has {:,} and {:,}"
+        fix = "unpack the data set again; otherwise results cannot be compared"
+        yield Problem("warning", str(root), numbers.format(*counts, *dataset.published), fix)
 
 
 def _repeated_pictures(rows: Sequence[Row], digests: Iterable[bytes | None]) -> Iterator[Problem]:
     """List pictures in two files: a leak from training to test, contradicting labels, or a mere repetition."""
-    groups: dict[bytes, list[Row]] = defaultdict(list)
+    groups: dict[bytes | None, list[Row]] = defaultdict(list)
     for row, digest in zip(rows, digests, strict=True):
-        if digest is not None:
-            groups[digest].append(row)
+        groups[digest].append(row)
+    groups.pop(None, None)  # unreadable images
     for group in groups.values():
-        train = [row for row in group if row["split"] == "train"]
-        test = [row for row in group if row["split"] == "test"]
-        for row in test if train else ():
-            fix = f"remove one of the two; the other is {train[0]['image']}"
-            yield Problem("warning", row["image"], "test image that is also a training image", fix)
-        for row in test:
-            others = [
-                other for other in test if other["category"] == row["category"] and other["label"] != row["label"]
-            ]
-            if row["label"] == 1 and others:
-                fix = f"remove one of the two; as normal image it is {others[0]['image']}"
+        first: dict[tuple[str, int], Row] = {}
+        train = next((row for row in group if row["split"] == "train"), None)
+        normal = {row["category"]: row for row in group if row["split"] == "test" and not row["label"]}
+        for row in group:
+            if train and row["split"] == "test":
+                fix = f"remove one of the two; the other is {train['image']}"
+                yield Problem("warning", row["image"], "test image that is also a training image", fix)
+            if row["label"] and row["category"] in normal:
+                fix = f"remove one of the two; as normal image it is {normal[row['category']]['image']}"
                 yield Problem("warning", row["image"], "picture that is also labelled normal", fix)
-        for part in (train, [row for row in test if not row["label"]], [row for row in test if row["label"]]):
-            for row in part[1:]:
+            other = first.setdefault((row["split"], row["label"]), row)
+            if other is not row:
                 problem = f"picture that occurs twice in {row['split']}"
-                yield Problem("note", row["image"], problem, f"the other is {part[0]['image']}")
+                yield Problem("note", row["image"], problem, f"the other is {other['image']}")
 
 
 def _count(rows: Sequence[Row]) -> pd.DataFrame:
     """Count images and mask files per category, see `Report.counts`."""
-    tables: dict[str, dict] = {}
-    for row in rows:
-        table = tables.setdefault(
-            row["category"],
-            {"train good": 0, "test good": 0, "test anomalous": 0, "masks": 0, "defects": Counter()},
-        )
-        anomalous = row["defect"] != GOOD
-        table[f"{row['split']} {'anomalous' if anomalous else 'good'}"] += 1
-        table["masks"] += len(row.get("masks", ()))
-        table["defects"].update([row["defect"]] if anomalous else [])
-    ordered = {
-        name: {**tables[name], "defects": dict(sorted(tables[name]["defects"].items()))} for name in sorted(tables)
-    }
-    columns = ["train good", "test good", "test anomalous", "masks", "defects"]
-    counts = pd.DataFrame.from_dict(ordered, orient="index", columns=columns)
-    counts.index.name = "category"
+    table = pd.DataFrame(rows, columns=["category", "split", "defect", "masks"])
+    kinds = table["split"] + table["defect"].map(lambda defect: " good" if defect == GOOD else " anomalous")
+    columns = ["train good", "test good", "test anomalous"]
+    counts = pd.crosstab(table["category"], kinds).reindex(columns=columns, fill_value=0)
+    masks = table["masks"].map(lambda paths: len(paths) if isinstance(paths, tuple) else 0)
+    counts["masks"] = masks.groupby(table["category"]).sum()
+    defects = {name: Counter(part["defect"]) for name, part in table[table["defect"] != GOOD].groupby("category")}
+    counts["defects"] = [dict(sorted(defects.get(name, {}).items())) for name in counts.index]
     return counts
 
 
 def _count_table(report: Report) -> Table:
     table = Table(title=Text(f"{report.root}, read as '{report.name}'"), show_footer=len(report.counts) > 1)
-    numbers = [name for name in report.counts.columns if name != "defects"]
     table.add_column("category", "total", overflow="fold")
-    for name in numbers:
+    for name in report.counts.columns[:-1]:
         table.add_column(name, f"{report.counts[name].sum():,}", justify="right")
     table.add_column("by defect", overflow="fold")
-    for category, row in report.counts.iterrows():
-        defects = "\n".join(f"{defect} {number:,}" for defect, number in row["defects"].items())
-        table.add_row(Text(str(category)), *(f"{row[name]:,}" for name in numbers), Text(defects))
+    for category, *numbers, defects in report.counts.itertuples():
+        shown = "\n".join(f"{defect} {number:,}" for defect, number in defects.items())
+        table.add_row(Text(str(category)), *(f"{number:,}" for number in numbers), Text(shown))
     return table
 
 
 def _group_text(group: Sequence[Problem], root: str) -> Text:
     """Return the text of one kind of problem: what it is, how to fix it, and the files that have it."""
-    severity, problem = group[0].severity, group[0].problem
-    text = Text("\n")
-    text.append(f"{severity}: ", style=_STYLES[severity])
+    severity, problem, fixes = group[0].severity, group[0].problem, {problem.fix for problem in group}
+    text = Text.assemble("\n", (f"{severity}: ", _STYLES[severity]))
     text.append(problem if len(group) == 1 else f"{problem} ({len(group)}x)", style="bold")
-    fixes = {problem.fix for problem in group}
     if len(fixes) == 1 and group[0].fix:
         text.append(f"\n  {group[0].fix}", style="italic")
     shown = group if severity != "note" else group[:_EXAMPLES]
     for problem in shown:
-        text.append(f"\n  - {_relative(problem.path, root)}")
+        text.append(f"\n  - {problem.path.removeprefix(os.path.join(root, '')) or problem.path}")
         if len(fixes) > 1 and problem.fix:
             text.append(f": {problem.fix}", style="italic")
     if len(shown) < len(group):
         text.append(f"\n  - and {len(group) - len(shown)} more")
     return text
-
-
-def _relative(path: str, root: str) -> str:
-    inside = os.path.join(root, "")
-    return path.removeprefix(inside) or path

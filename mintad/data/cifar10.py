@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from mintad.data.cifar_batches import CLASSES, MD5, read_batches, verify_batches, write_images
-from mintad.data.dataset import Dataset, Licence, Source
+from mintad.data.dataset import Dataset, Source
 from mintad.data.listing import Listing, hint_at_case, list_folder
 from mintad.data.problems import Problem, error
 from mintad.data.records import GOOD
@@ -52,31 +52,20 @@ def load_cifar10(root: str | Path, *, split: str = "01234", images: str | Path |
 def image_folder(root: Path, images: Path | None = None, md5: Mapping[str, str] = MD5) -> Path:
     """Find the folder with train/CLASS and test/CLASS; write it from the batches where there is none yet.
 
-    Args:
-        root: as for `load_cifar10`.
-        images: as for `load_cifar10`.
-        md5: of the batches' files.
-
     Raises:
-        DataError: the batches are not the published files, or the images cannot be written.
+        DataError: the batches do not have these `md5`, or the images cannot be written.
     """
-    if images is not None and images.is_dir():
-        return images
     batches = batch_folder(root)
-    if batches is None:
-        return root
-    target = images or batches / IMAGES
-    if not target.is_dir():
+    target = images or (batches / IMAGES if batches else root)
+    if not target.is_dir() and batches:
         write_images(read_batches(batches, md5), target)
-    return target
+    return target if target.is_dir() else root
 
 
 def batch_folder(root: Path) -> Path | None:
     """Find the folder of the official batches; None if there are none."""
-    for folder in (root, root / ARCHIVE_FOLDER):
-        if any((folder / name).is_file() for name in MD5):
-            return folder
-    return None
+    folders = (root, root / ARCHIVE_FOLDER)
+    return next((folder for folder in folders if any((folder / name).is_file() for name in MD5)), None)
 
 
 def scan_images(root: Path) -> tuple[dict[tuple[str, str], Listing], list[Problem]]:
@@ -86,18 +75,16 @@ def scan_images(root: Path) -> tuple[dict[tuple[str, str], Listing], list[Proble
         return {}, [error(root, "no such folder", fix)]
     images_of: dict[tuple[str, str], Listing] = {}
     problems: list[Problem] = []
-    folders = list_folder(root).folders
+    splits = list_folder(root).folders
     for split in ("train", "test"):
-        if split not in folders:
-            problem = f"missing split folder{hint_at_case(folders, split)}"
+        if split not in splits:
             fix = f"expected {ARCHIVE_FOLDER}/ or {split}/CLASS/ with the ten classes"
-            problems.append(error(root / split, problem, fix))
+            problems.append(error(root / split, f"missing split folder{hint_at_case(splits, split)}", fix))
             continue
         names = list_folder(root / split).folders
-        for name in names:
-            if name not in CLASSES:
-                fix = "remove it or rename it." + nearest(name, CLASSES)
-                problems.append(error(root / split / name, "not a class of CIFAR-10", fix))
+        for name in sorted(set(names) - set(CLASSES)):
+            fix = "remove it or rename it." + nearest(name, CLASSES)
+            problems.append(error(root / split / name, "not a class of CIFAR-10", fix))
         for name in CLASSES:
             images = images_of[split, name] = list_folder(root / split / name)
             if not images.images:
@@ -126,11 +113,7 @@ def build_rows(images_of: Mapping[tuple[str, str], Listing], normal: tuple[str, 
 
 
 def normal_classes(split: str) -> tuple[str, ...]:
-    """Return the names of a split's five normal classes.
-
-    Raises:
-        ConfigError: unknown split.
-    """
+    """Return the names of a split's five normal classes; an unknown split is a ConfigError."""
     digits = str(split).strip("{}")
     if digits not in SPLITS:
         hint = "; in YAML put it in quotes, else it is read as a number" if isinstance(split, int) else ""
@@ -143,8 +126,7 @@ def scan_cifar10(root: Path) -> Scan:
     batches = batch_folder(root)
     problems: list[Problem] = []
     if batches is not None:
-        problems = verify_batches(batches)[1]
-        root = batches / IMAGES
+        problems, root = verify_batches(batches)[1], batches / IMAGES
         if not root.is_dir():
             problem = "batches that were not yet written as PNG files, so that there are no images to check"
             return [], [*problems, Problem("note", str(batches), problem, "loading writes them")]
@@ -168,11 +150,7 @@ SOURCE = Source(
         "sha256:6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
     ),
     unpacked=200_000_000,
-    licence=Licence(
-        name="none stated",
-        url="https://www.cs.toronto.edu/~kriz/cifar.html",
-        summary="The owner states no licence and asks users to cite the technical report.",
-    ),
+    licence="none stated, https://www.cs.toronto.edu/~kriz/cifar.html: the owner asks users to cite the report.",
     homepage="https://www.cs.toronto.edu/~kriz/cifar.html",
     citation="A. Krizhevsky. Learning Multiple Layers of Features from Tiny Images. "
     "Technical report, University of Toronto, 2009.",

@@ -10,12 +10,9 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-import os
 import pickle
-import shutil
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +36,7 @@ MD5 = {
 }
 """MD5 of the files inside cifar-10-python.tar.gz."""
 
-_META, _TEST = "batches.meta", "test_batch"
+_FIX = "unpack cifar-10-python.tar.gz again, or 'mintad data get cifar10'"
 _RECONSTRUCT = np.empty(0).__reduce__()[0]  # taken this way because NumPy 2 renamed its module
 _ALLOWED = {
     ("numpy", "ndarray"): np.ndarray,
@@ -47,16 +44,8 @@ _ALLOWED = {
     ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
     ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
 }
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Images and labels of one split, in the official order."""
-
-    images_NHWC: np.ndarray
-    """(N, 32, 32, 3) uint8."""
-    labels: np.ndarray
-    """(N,) indices into `CLASSES`."""
+Images = tuple[np.ndarray, np.ndarray]
+"""(N, 32, 32, 3) uint8 in the official order, and (N,) indices into `CLASSES`."""
 
 
 def verify_batches(folder: Path, md5: Mapping[str, str] = MD5) -> tuple[dict[str, bytes], list[Problem]]:
@@ -64,57 +53,42 @@ def verify_batches(folder: Path, md5: Mapping[str, str] = MD5) -> tuple[dict[str
     content: dict[str, bytes] = {}
     problems: list[Problem] = []
     for name, expected in sorted(md5.items()):
-        path = folder / name
         try:
-            data = path.read_bytes()
+            data = (folder / name).read_bytes()
         except OSError as fault:
-            problems.append(error(path, f"cannot be read ({fault.strerror})", _FIX))
+            problems.append(error(folder / name, f"cannot be read ({fault.strerror})", _FIX))
             continue
         actual = hashlib.md5(data, usedforsecurity=False).hexdigest()
         if actual == expected:
             content[name] = data
         else:
             problem = f"not the published file (MD5 {actual}, published {expected}), so it was not opened"
-            problems.append(error(path, problem, _FIX))
+            problems.append(error(folder / name, problem, _FIX))
     return content, problems
 
 
-_FIX = "unpack cifar-10-python.tar.gz again, or 'mintad data get cifar10'"
-
-
-def read_batches(folder: Path, md5: Mapping[str, str] = MD5) -> dict[str, Batch]:
-    """Read the splits "train" and "test" of the official batches.
-
-    Args:
-        folder: cifar-10-batches-py.
-        md5: file -> MD5; the published table unless a test brings its own files.
+def read_batches(folder: Path, md5: Mapping[str, str] = MD5) -> dict[str, Images]:
+    """Read the splits "train" and "test" of the official batches in `folder`, whose files must have these `md5`.
 
     Raises:
-        DataError: a file is missing, is not the published one, or does not hold images and labels.
+        DataError: a file is missing, is not the published one, or cannot be unpickled.
     """
     content, problems = verify_batches(folder, md5)
     raise_errors(problems, folder)
-    meta = _unpickle(content.pop(_META), folder / _META)
-    names = [name.decode("ascii", "replace") for name in meta.get(b"label_names", ())]
-    if names != list(CLASSES):
-        raise DataError(f"the classes are {names}, not {list(CLASSES)}", path=folder / _META, fix=_FIX)
-    parts: dict[str, list[Batch]] = {"train": [], "test": []}
-    for name in sorted(content):
-        batch = _batch(_unpickle(content[name], folder / name), folder / name)
-        parts["test" if name == _TEST else "train"].append(batch)
-    return {
-        split: Batch(
-            np.concatenate([batch.images_NHWC for batch in batches]),
-            np.concatenate([batch.labels for batch in batches]),
-        )
-        for split, batches in parts.items()
-    }
+
+    def read(names: Sequence[str]) -> Images:
+        batches = [_unpickle(content[name], folder / name) for name in names]
+        pixels = np.concatenate([batch[b"data"] for batch in batches])
+        labels = np.concatenate([batch[b"labels"] for batch in batches])
+        return pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), labels
+
+    return {"train": read([f"data_batch_{number}" for number in range(1, 6)]), "test": read(["test_batch"])}
 
 
-def write_images(batches: Mapping[str, Batch], target: Path) -> None:
+def write_images(splits: Mapping[str, Images], target: Path) -> None:
     """Write ``target/SPLIT/CLASS/NUMBER.png`` (lossless), everything or nothing.
 
-    The files go to a hidden folder beside `target`, which is renamed when complete. If another process is
+    The files go to a hidden folder beside `target` and are moved when complete. If another process is
     faster, its folder is kept.
 
     Raises:
@@ -123,29 +97,19 @@ def write_images(batches: Mapping[str, Batch], target: Path) -> None:
     log.info("writing CIFAR-10 as PNG files to %s, once", target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    except OSError as fault:
-        raise DataError(
-            f"cannot be written ({fault.strerror})", path=target.parent, fix="set the option 'images' to another folder"
-        ) from fault
-    try:
-        building.chmod(0o755)
-        for split, batch in batches.items():
-            for name in CLASSES:
-                (building / split / name).mkdir(parents=True)
-            for number, (image_HWC, label) in enumerate(zip(batch.images_NHWC, batch.labels, strict=True)):
-                path = building / split / CLASSES[label] / f"{number:05d}.png"
-                Image.fromarray(image_HWC).save(path, compress_level=1)
-        os.rename(building, target)
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as hidden:
+            building = Path(hidden, target.name)
+            for split, (images_NHWC, labels) in splits.items():
+                for name in CLASSES:
+                    (building / split / name).mkdir(parents=True)
+                for number, (image_HWC, label) in enumerate(zip(images_NHWC, labels, strict=True)):
+                    path = building / split / CLASSES[label] / f"{number:05d}.png"
+                    Image.fromarray(image_HWC).save(path, compress_level=1)
+            building.rename(target)
     except OSError as fault:
         if not target.is_dir():
-            raise DataError(
-                f"cannot be written ({fault.strerror})",
-                path=target,
-                fix="free some space (CIFAR-10 needs 300 MB), or set the option 'images' to another folder",
-            ) from fault
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+            fix = "free some space (CIFAR-10 needs 300 MB), or set the option 'images' to another folder"
+            raise DataError(f"cannot be written ({fault.strerror})", path=target, fix=fix) from fault
 
 
 class _Unpickler(pickle.Unpickler):
@@ -157,23 +121,6 @@ class _Unpickler(pickle.Unpickler):
 
 def _unpickle(data: bytes, path: Path) -> dict[bytes, Any]:
     try:
-        content = _Unpickler(io.BytesIO(data), encoding="bytes").load()
+        return _Unpickler(io.BytesIO(data), encoding="bytes").load()
     except Exception as fault:  # unpickling damaged bytes may raise almost anything
         raise DataError(f"cannot be unpickled ({fault})", path=path, fix=_FIX) from fault
-    if not isinstance(content, dict):
-        raise DataError(f"holds {type(content).__name__}, not a dictionary", path=path, fix=_FIX)
-    return content
-
-
-def _batch(content: dict[bytes, Any], path: Path) -> Batch:
-    data, labels = content.get(b"data"), np.asarray(content.get(b"labels", ()))
-    fits = (
-        isinstance(data, np.ndarray)
-        and data.dtype == np.uint8
-        and data.shape == (len(labels), 3 * 32 * 32)
-        and labels.dtype.kind == "i"
-        and bool(((labels >= 0) & (labels < len(CLASSES))).all())
-    )
-    if not fits:
-        raise DataError("not images of 32 x 32 x 3 with as many labels from 0 to 9", path=path, fix=_FIX)
-    return Batch(data.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), labels)

@@ -11,20 +11,9 @@ from rich.filesize import decimal
 
 from mintad.data.tree import Scan
 
-
-@dataclass(frozen=True, kw_only=True)
-class Licence:
-    """Terms of a data set, in short; the text at `url` is what counts."""
-
-    name: str
-    url: str
-    summary: str
-
-
-CC_BY_NC_SA = Licence(
-    name="CC BY-NC-SA 4.0",
-    url="https://creativecommons.org/licenses/by-nc-sa/4.0/",
-    summary="Give credit; no commercial use; pass adapted material on under the same licence.",
+CC_BY_NC_SA = (
+    "CC BY-NC-SA 4.0, https://creativecommons.org/licenses/by-nc-sa/4.0/: "
+    "give credit; no commercial use; pass adapted material on under the same licence."
 )
 
 
@@ -42,7 +31,8 @@ class Source:
     """``"sha256:<hex>"`` or ``"md5:<hex>"``; all of them must match."""
     unpacked: int
     """Bytes after unpacking, rounded up, for the check of the disk."""
-    licence: Licence
+    licence: str
+    """Name, address and summary; the text at the address is what counts."""
     homepage: str
     citation: str
     folder: str = ""
@@ -61,7 +51,7 @@ class Dataset:
     """Name in texts and tables."""
     load: Callable[..., pd.DataFrame]
     """``load(root, **options)`` returns the record table. The options are keyword-only arguments; where `root` has no
-    default, the user must give one."""
+    default, the user must give one. `mintad.data.tree.loader` makes one from `scan`."""
     scan: Callable[[Path], Scan] | None = None
     """Returns the rows and all problems below an absolute path, opening no image; None where nothing is to check."""
     looks_like: Callable[[Path], bool] = lambda root: False
@@ -74,19 +64,10 @@ class Dataset:
     """The archive that `mintad data get` fetches."""
 
     def notice(self) -> str:
-        """Return what a user must know before downloading: page, licence, citation, size on disk.
-
-        Raises:
-            ValueError: the data set has no `source`.
-        """
-        if self.source is None:
-            raise ValueError(f"{self.name} has no source")
+        """Return what a user must know before downloading (`source` is not None): page, licence, citation, size."""
         source = self.source
         return (
             f"{self.title} ({decimal(source.size)} to download, up to {decimal(source.unpacked)} unpacked)\n"
-            f"  page:     {source.homepage}\n"
-            f"  licence:  {source.licence.name}, {source.licence.url}\n"
-            f"            {source.licence.summary}\n"
-            f"  citation: {source.citation}\n"
+            f"  page:     {source.homepage}\n  licence:  {source.licence}\n  citation: {source.citation}\n"
             "The data are not part of mintad. Downloading them means that you accept their licence."
         )

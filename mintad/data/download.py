@@ -7,10 +7,13 @@ So a crash leaves nothing that looks finished, and the next call removes what it
 
 from __future__ import annotations
 
+import lzma
 import os
 import shutil
 import sys
 import tarfile
+import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,14 +22,12 @@ from rich.filesize import decimal
 
 from mintad.data.dataset import Dataset, Source
 from mintad.data.registry import DATASETS
-from mintad.data.unpack import unpack
 from mintad.errors import DataError, nearest
 from mintad.lock import exclusive_lock
 
-RETRIES = 2
-"""Further attempts at each address."""
-TIMEOUT = 30
-"""Seconds without a byte before a connection counts as broken."""
+_DAMAGE = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, ValueError, RuntimeError)
+RETRIES = 2  # further attempts at each address
+TIMEOUT = 30  # seconds without a byte before a connection counts as broken
 
 
 def get(name: str, root: str | Path, *, accept_licence: bool | Callable[[], bool], progress: bool = True) -> Path:
@@ -42,8 +43,7 @@ def get(name: str, root: str | Path, *, accept_licence: bool | Callable[[], bool
         The folder to give to `mintad.data.load`.
 
     Raises:
-        DataError: unknown name, licence not accepted, too little disk space, no address delivers the archive, wrong
-            hash, an archive that is not safe to unpack, a folder in the way. The message says what to do.
+        DataError: the data set cannot be had, verified, unpacked or written; the message says what to do.
     """
     dataset = DATASETS[name]
     if dataset.source is None:
@@ -57,31 +57,26 @@ def get(name: str, root: str | Path, *, accept_licence: bool | Callable[[], bool
         raise DataError("this Python cannot unpack archives safely", fix="update it to 3.10.12, 3.11.4 or newer")
     _require_licence(dataset, accept_licence, progress)
     downloads = target.parent / ".download"
-    archive, partial = downloads / dataset.source.filename, downloads / f"{name}.partial"
+    partial, lock = downloads / f"{name}.partial", downloads / f"{name}.lock"
     try:
         downloads.mkdir(parents=True, exist_ok=True)
-        lock = downloads / f"{name}.lock"
-        busy = DataError(f"another process is getting {dataset.title}", path=lock, fix="wait for it")
-        with exclusive_lock(lock, busy):
-            folder = installed(dataset, target)  # another process may have been faster
-            if folder is None:
-                shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
-                try:
-                    _fetch_and_unpack(dataset, dataset.source, archive, partial, target, progress)
-                finally:
-                    shutil.rmtree(partial, ignore_errors=True)
+        with exclusive_lock(
+            lock, DataError(f"another process is getting {dataset.title}", path=lock, fix="wait for it")
+        ):
+            shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
+            try:
+                if installed(dataset, target) is None:  # another process may have been faster
+                    _fetch_and_unpack(dataset, dataset.source, partial, target, progress)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
     except OSError as fault:
         fix = "free some space, change the permissions or choose another folder; then run again"
         raise DataError(f"cannot be written ({fault})", path=downloads, fix=fix) from fault
-    return folder or installed(dataset, target)
+    return installed(dataset, target)
 
 
 def installed(dataset: Dataset, target: Path) -> Path | None:
-    """Return the loader's folder inside `target` if the whole data set is there, None if nothing is there.
-
-    Raises:
-        DataError: something else is there, or a part of the data set.
-    """
+    """Return the loader's folder inside `target`, None if `target` is empty; anything else in it is a DataError."""
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return None
     folder = _loader_folder(target, dataset.source)
@@ -100,9 +95,8 @@ def _require_licence(dataset: Dataset, accept: bool | Callable[[], bool], show: 
         raise DataError(f"{dataset.title} was not downloaded because its licence was not accepted", fix=fix)
 
 
-def _fetch_and_unpack(
-    dataset: Dataset, source: Source, archive: Path, partial: Path, target: Path, progress: bool
-) -> None:
+def _fetch_and_unpack(dataset: Dataset, source: Source, partial: Path, target: Path, progress: bool) -> None:
+    archive = partial.with_name(source.filename)
     needed = source.unpacked + (0 if archive.exists() else source.size)
     free = shutil.disk_usage(archive.parent).free
     if free < needed:
@@ -134,44 +128,46 @@ def _download(dataset: Dataset, source: Source, archive: Path, partial: Path, pr
     from requests import RequestException
 
     pooch.get_logger().setLevel("INFO" if progress else "WARNING")
-    downloader = pooch.HTTPDownloader(
-        progressbar=progress and sys.stderr.isatty(),
-        chunk_size=1 << 20,
-        timeout=TIMEOUT,
-        headers={"Accept-Encoding": "identity"},  # the archive itself, not unpacked on the way
-    )
-    failures = []
+    identity = {"Accept-Encoding": "identity"}  # the archive itself, not unpacked on the way
+    bar = progress and sys.stderr.isatty()
+    downloader = pooch.HTTPDownloader(progressbar=bar, chunk_size=1 << 20, timeout=TIMEOUT, headers=identity)
+    name, failures = source.filename, [f"{dataset.title} could not be downloaded:"]
     for url in source.urls:
-        files = pooch.create(
-            path=partial,
-            base_url="",
-            registry={source.filename: source.hashes[0]},
-            urls={source.filename: url},
-            retry_if_failed=RETRIES,
-        )
+        files = pooch.create(partial, "", registry={name: source.hashes[0]}, urls={name: url}, retry_if_failed=RETRIES)
         try:
-            downloaded = Path(files.fetch(source.filename, downloader=downloader))
+            downloaded = Path(files.fetch(name, downloader=downloader))
             _verify(downloaded, source.hashes[1:])
-        except DataError as fault:
-            failures.append(f"  - {url}: {fault.problem}")
-        except (RequestException, ValueError) as fault:  # ValueError: pooch found another hash
-            failures.append(f"  - {url}: {fault}")
+        except (RequestException, ValueError, DataError) as fault:  # ValueError: pooch got another hash
+            failures.append(f"  - {url}: {fault.problem if isinstance(fault, DataError) else fault}")
         else:
             downloaded.replace(archive)
             return
-    raise DataError(
-        "\n".join([f"{dataset.title} could not be downloaded:", *failures]),
-        fix=f"run again later, or fetch the archive by hand from {source.homepage}, place it as {archive}, and run "
-        "again",
-    )
+    fix = f"run again later, or fetch the archive by hand from {source.homepage}, place it as {archive}, and run again"
+    raise DataError("\n".join(failures), fix=fix)
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpack a tar or zip archive, recognised by its content, into `folder`.
+
+    The hash pins what is in it. Still, no member can leave the folder: tarfile's data filter refuses such members, and
+    zipfile makes their names harmless.
+
+    Raises:
+        DataError: the archive is damaged, or tarfile's data filter refuses a member.
+    """
+    try:
+        if tarfile.is_tarfile(archive):
+            with tarfile.open(archive) as tar:
+                tar.extractall(folder, filter="data")
+        else:
+            with zipfile.ZipFile(archive) as packed:
+                packed.extractall(folder)
+    except _DAMAGE as fault:
+        raise DataError(f"cannot be unpacked ({fault})", path=archive, fix="do not use this archive") from fault
 
 
 def _verify(archive: Path, hashes: Sequence[str]) -> None:
-    """Compare an archive with published hashes; a wrong archive is left where it is.
-
-    Raises:
-        DataError: a hash differs.
-    """
+    """Compare an archive with published hashes; raise a DataError where one differs, and leave the archive alone."""
     import pooch
 
     for expected in hashes:

@@ -6,8 +6,7 @@ anomalous; the grades in between are doubtful by construction and left out unles
 
 The owners publish no split for anomaly detection. In ours, 70 % of each category's normal cells are for training; the
 rest and all anomalous cells are for testing. The split follows from a hash of a cell's name and the seed, so it
-depends neither on the order of files nor on the version of a random generator. Choose settings on
-`grades='development'`: with the same `seed` and `train_share` it contains none of these test cells.
+depends neither on the order of files nor on the version of a random generator.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import pandas as pd
 
@@ -28,8 +27,17 @@ from mintad.data.tree import Row, Scan, absolute, build_records
 from mintad.errors import ConfigError, DataError, nearest
 
 Grades = Literal["exclude", "normal", "anomalous", "nearest", "development"]
-CATEGORIES = ("mono", "poly")
-_DEFECTS = {1 / 3: "grade_0.33", 2 / 3: "grade_0.67", 1.0: "defective"}
+_LABELS: dict[str, tuple[int | None, ...]] = {
+    "exclude": (0, None, None, 1),
+    "normal": (0, 0, 0, 1),
+    "anomalous": (0, 1, 1, 1),
+    "nearest": (0, 0, 1, 1),
+    "development": (0, 1, 1, None),
+}
+"""The label of a cell by the thirds of its defect probability; None leaves it out."""
+_DEFECTS = (GOOD, "grade_0.33", "grade_0.67", "defective")
+_LINE = r"^\s*(?P<image>\S+)\s+(?P<probability>\S+)\s+(?P<category>mono|poly)\s*$"
+_REINSTALL = "run 'python -m pip install --force-reinstall --no-deps elpv-dataset'"
 
 
 def load_elpv(
@@ -40,8 +48,9 @@ def load_elpv(
     Args:
         root: folder with labels.csv and images/; None for the one inside the installed package.
         grades: what to do with the grades 1/3 and 2/3: left out, both normal (they then also train), both
-            anomalous, or "nearest" (1/3 normal, 2/3 anomalous). "development" serves to choose settings without
-            using a test cell: the training cells are split once more, and the grades in between are the anomalies.
+            anomalous, or "nearest" (1/3 normal, 2/3 anomalous). "development" serves to choose settings without using
+            a test cell (of the same seed and share): the training cells are split again, the grades in between are the
+            anomalies.
         train_share: share of each category's normal cells that train.
         seed: of the split.
 
@@ -49,8 +58,8 @@ def load_elpv(
         DataError: the package is not installed, or its files are not as they must be.
         ConfigError: an option has a value that is not allowed.
     """
-    if grades not in get_args(Grades):
-        raise ConfigError(f"elpv: unknown grades '{grades}'." + nearest(str(grades), get_args(Grades)))
+    if grades not in _LABELS:
+        raise ConfigError(f"elpv: unknown grades '{grades}'." + nearest(str(grades), _LABELS))
     if not 0 < train_share < 1:
         raise ConfigError(f"elpv: train_share must lie between 0 and 1, not {train_share}")
     folder = installed() if root is None else absolute(root)
@@ -60,110 +69,70 @@ def load_elpv(
 def scan_elpv(folder: Path, *, grades: Grades = "exclude", train_share: float = 0.7, seed: int = 0) -> Scan:
     """Scan ELPV below an absolute path; see `load_elpv`."""
     cells, problems = _read_labels(folder)
-    doubtful = sum(0 < probability < 1 for _, probability, _ in cells)
+    doubtful = cells["thirds"].isin([1, 2]).sum()
     if doubtful and grades == "exclude":
         problem = f"{doubtful} cells with a defect probability of 1/3 or 2/3 are left out"
         problems.append(Problem("note", str(folder), problem, "the option 'grades' includes them"))
     rows: list[Row] = []
-    for category in CATEGORIES:
-        labels = {
-            name: label for name, p, kind in cells if kind == category and (label := _label(p, grades)) is not None
-        }
-        normal = sorted((name for name in labels if not labels[name]), key=lambda name: _draw(seed, name))
+    for category, part in cells.groupby("category"):
+        labels = {cell.image: _LABELS[grades][cell.thirds] for cell in part.itertuples()}
+        normal = sorted((image for image, label in labels.items() if label == 0), key=lambda image: _draw(seed, image))
+        train = normal[: int(train_share * len(normal) + 0.5)]
         if grades == "development":
-            normal = normal[: _share(train_share, len(normal))]
-            kept = set(normal)
-            labels = {name: label for name, label in labels.items() if label or name in kept}
-        train = set(normal[: _share(train_share, len(normal))])
+            labels |= {image: None for image in normal[len(train) :]}  # these are test cells otherwise
+            train = train[: int(train_share * len(train) + 0.5)]
+        train_images = set(train)
         rows += [
             {
                 "dataset": "elpv",
                 "category": category,
-                "split": "train" if name in train else "test",
-                "label": labels[name],
-                "defect": _DEFECTS[p] if labels[name] else GOOD,
-                "image": str(folder / name),
+                "split": "train" if cell.image in train_images else "test",
+                "label": labels[cell.image],
+                "defect": _DEFECTS[cell.thirds] if labels[cell.image] else GOOD,
+                "image": str(folder / cell.image),
             }
-            for name, p, _ in cells
-            if name in labels
+            for cell in part.itertuples()
+            if labels[cell.image] is not None
         ]
     return rows, problems
 
 
 def installed() -> Path:
-    """Find the folder of the data inside the package `elpv-dataset`, without importing it.
-
-    Raises:
-        DataError: the package is not installed.
-    """
+    """Find the folder of the data inside the package `elpv-dataset` without importing it; a DataError if missing."""
     spec = importlib.util.find_spec("elpv_dataset")
     if spec is None or not spec.submodule_search_locations:
-        raise DataError(
-            "the data set 'elpv' is not installed",
-            fix="run 'python -m pip install elpv-dataset', or give data.root as the folder that holds its labels.csv "
-            "and images/",
-        )
+        fix = "run 'python -m pip install elpv-dataset', or give data.root as the folder of its labels.csv and images/"
+        raise DataError("the data set 'elpv' is not installed", fix=fix)
     return absolute(next(iter(spec.submodule_search_locations))) / "data"
 
 
-def _read_labels(folder: Path) -> tuple[list[tuple[str, float, str]], list[Problem]]:
-    """Read (image, probability, category) of every cell: three columns separated by blanks, no heading."""
+def _read_labels(folder: Path) -> tuple[pd.DataFrame, list[Problem]]:
+    """Read image, category and thirds (0 to 3, of the defect probability) of every cell whose line is right."""
     path = folder / "labels.csv"
-    if not path.is_file():
-        return [], [error(path, "no such file", "data.root must be the folder with labels.csv and images/")]
-    present = {f"images/{name}" for name in list_folder(folder / "images").images}
-    cells, problems, seen = [], [], set()
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
-        if not line.strip():
-            continue
-        cell = _parse(line)
-        if cell is None:
-            problems.append(_broken(path, number, f"cannot read '{line.strip()[:80]}'"))
-        elif cell[0] in seen:
-            problems.append(_broken(path, number, f"{cell[0]} is listed twice"))
-        elif cell[0] not in present:
-            problems.append(error(folder / cell[0], "missing, but listed in labels.csv", _REINSTALL))
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    lines = pd.Series(text.splitlines(), dtype=str).str.strip()
+    cells = lines[lines != ""].str.extract(_LINE)
+    thirds = 3 * pd.to_numeric(cells["probability"], errors="coerce")
+    cells["thirds"] = thirds.round().where(((thirds - thirds.round()).abs() < 0.03) & thirds.round().between(0, 3))
+    problems: list[Problem] = []
+    files = {f"images/{name}" for name in list_folder(folder / "images").images}
+    faulty = cells.isna().any(axis=1) | cells["image"].duplicated() | ~cells["image"].isin(files)
+    for cell in cells[faulty].itertuples():
+        if pd.notna(cell.image) and cell.image not in files:
+            problems.append(error(folder / cell.image, "missing, but listed in labels.csv", _REINSTALL))
         else:
-            seen.add(cell[0])
-            cells.append(cell)
-    if not cells and not problems:
-        problems.append(error(path, "no cells listed", _REINSTALL))
-    return cells, problems
+            problem = f"broken, or its image is listed twice: '{lines[cell.Index][:80]}'"
+            fix = f"a line reads 'images/cell0001.png 1.0 mono', with 0, 1/3, 2/3 or 1 and mono or poly; {_REINSTALL}"
+            problems.append(error(f"{path}, line {cell.Index + 1}", problem, fix))
+    if not path.is_file():
+        problems = [error(path, "no such file", "data.root must be the folder with labels.csv and images/")]
+    elif cells.empty:
+        problems = [error(path, "no cells listed", _REINSTALL)]
+    return cells[~faulty].astype({"thirds": int}), problems
 
 
-_REINSTALL = "run 'python -m pip install --force-reinstall --no-deps elpv-dataset'"
-
-
-def _parse(line: str) -> tuple[str, float, str] | None:
-    try:
-        name, probability, kind = line.split()
-        exact = min((0.0, *_DEFECTS), key=lambda grade: abs(grade - float(probability)))
-        fits = abs(exact - float(probability)) < 0.01 and kind in CATEGORIES
-        return (name, exact, kind) if fits else None
-    except ValueError:
-        return None
-
-
-def _broken(path: Path, number: int, problem: str) -> Problem:
-    fix = "a line reads 'images/cell0001.png 1.0 mono', with 0, 1/3, 2/3 or 1 and mono or poly; " + _REINSTALL
-    return error(f"{path}, line {number}", problem, fix)
-
-
-def _share(share: float, count: int) -> int:
-    return int(share * count + 0.5)
-
-
-def _label(probability: float, grades: Grades) -> int | None:
-    """Return 0, 1, or None for a cell that is left out."""
-    if grades == "development":
-        return None if probability == 1 else int(probability > 0)
-    if probability in (0.0, 1.0):
-        return int(probability)
-    return {"exclude": None, "normal": 0, "anomalous": 1, "nearest": round(probability)}[grades]
-
-
-def _draw(seed: int, name: str) -> bytes:
-    return hashlib.sha256(f"{seed}/{Path(name).name}".encode()).digest()
+def _draw(seed: int, image: str) -> bytes:
+    return hashlib.sha256(f"{seed}/{Path(image).name}".encode()).digest()
 
 
 def looks_like_elpv(root: Path) -> bool:
@@ -179,6 +148,6 @@ DATASETS.add(
         load=load_elpv,
         scan=scan_elpv,
         looks_like=looks_like_elpv,
-        categories=CATEGORIES,
+        categories=("mono", "poly"),
     ),
 )

@@ -27,7 +27,5 @@ def load_folder(root: str | Path, *, dataset: str = "folder") -> pd.DataFrame:
     return build_records(scan_root(folder, Layout(dataset=dataset)), folder)
 
 
-DATASETS.add(
-    "folder",
-    Dataset(name="folder", title="folder", load=load_folder, scan=partial(scan_root, layout=Layout(dataset="folder"))),
-)
+SCAN = partial(scan_root, layout=Layout(dataset="folder"))
+DATASETS.add("folder", Dataset(name="folder", title="folder", load=load_folder, scan=SCAN))

@@ -25,10 +25,8 @@ from mintad.errors import DataError
 
 MAX_PIXELS = 89_478_485
 """Largest image that is decoded (268 MB as RGB): Pillow's limit, held even where that was lifted."""
-
 IMAGE_SUFFIXES = frozenset(".png .jpg .jpeg .bmp .tif .tiff .webp .gif .pgm .ppm .pnm .jp2".split())
 """Endings, in lower case, of the files that count as images."""
-
 DEEP_GREY = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 LOSSY_MASK_FORMATS = ("JPEG", "MPO")
 
@@ -55,33 +53,17 @@ def open_image(path: str | Path) -> Image.Image:
     except FileNotFoundError:
         raise DataError("no such file", path=path, fix="restore it, or load the data set again") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as fault:
-        raise DataError(
-            f"too large to decode safely ({fault}, the limit is {MAX_PIXELS:,} pixels)",
-            path=path,
-            fix="cut or scale the image down, or remove the file",
-        ) from None
+        problem = f"too large to decode safely ({fault}, the limit is {MAX_PIXELS:,} pixels)"
+        raise DataError(problem, path=path, fix="cut or scale the image down, or remove the file") from None
     except Exception as fault:  # decoders raise almost anything on a damaged file
         # Pillow's own words for an unknown format repeat the path, so that equal problems would not look equal
         reason = "unknown format" if isinstance(fault, UnidentifiedImageError) else f"{type(fault).__name__}: {fault}"
-        raise DataError(
-            f"cannot be read as an image ({reason})",
-            path=path,
-            fix="it is truncated, damaged or no image: copy it again from its source, or remove it",
-        ) from fault
+        fix = "it is truncated, damaged or no image: copy it again from its source, or remove it"
+        raise DataError(f"cannot be read as an image ({reason})", path=path, fix=fix) from fault
 
 
 def read_image(path: str | Path) -> Image.Image:
-    """Read any image file as 8-bit RGB.
-
-    Args:
-        path: grey, palette, 1-bit, 16-bit, CMYK, with or without transparency.
-
-    Returns:
-        Mode RGB, at the stored size, as stored (see the module's decisions).
-
-    Raises:
-        DataError: see `open_image`; also for floating point and 32-bit pixels, whose range is not known.
-    """
+    """Read an image file of any kind as 8-bit RGB, at the stored size; see `open_image` and `to_rgb` for errors."""
     return to_rgb(open_image(path), path)
 
 
@@ -106,25 +88,17 @@ def read_mask(masks: Sequence[str | Path], size: tuple[int, int] | None = None) 
     for path in masks:
         mask = _read_single_mask(path)
         if union is not None and mask.shape != union.shape:
-            raise DataError(
-                f"the mask has {mask.shape[1]} x {mask.shape[0]} pixels, its image (or first mask) "
-                f"has {union.shape[1]} x {union.shape[0]}",
-                path=path,
-                fix="export the mask at the size of its image",
-            )
+            sizes = [f"{width} x {height}" for height, width in (mask.shape, union.shape)]
+            problem = f"the mask has {sizes[0]} pixels, its image (or first mask) has {sizes[1]}"
+            raise DataError(problem, path=path, fix="export the mask at the size of its image")
         union = mask if union is None else union | mask
     return union
 
 
 def resize_mask(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Resize a boolean mask by nearest neighbour, pixel centres aligned.
+    """Resize a boolean mask (H, W) to `shape` (h, w) by nearest neighbour, pixel centres aligned.
 
-    Args:
-        mask: (H, W) bool.
-        shape: (h, w) of the result.
-
-    Returns:
-        (h, w) bool. Small defects may vanish: image labels never come from here.
+    Small defects may vanish: image labels never come from here.
     """
     rows, columns = (
         np.minimum(((np.arange(new) + 0.5) * old / new).astype(np.intp), old - 1)
@@ -134,13 +108,12 @@ def resize_mask(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def to_rgb(image: Image.Image, path: str | Path) -> Image.Image:
-    """Convert a decoded image to 8-bit RGB; `path` is for the message.
-
-    Raises:
-        DataError: the pixels are floating point, 32-bit or in a colour space without a conversion.
-    """
+    """Convert a decoded image to 8-bit RGB; floating point, 32-bit and unknown colour spaces are a DataError."""
     if image.mode in DEEP_GREY:
-        return Image.fromarray(_deep_to_8bit(image, path)).convert("RGB")
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise _unknown_range(path, "32-bit")
+        return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")  # rounded
     if image.mode == "F":
         raise _unknown_range(path, "floating point")
     try:
@@ -148,22 +121,13 @@ def to_rgb(image: Image.Image, path: str | Path) -> Image.Image:
             image = image.convert("LA" if image.mode == "La" else "RGBA")
         return image.convert("RGB")
     except ValueError as fault:
-        raise DataError(
-            f"colour space {image.mode} cannot be converted", path=path, fix="save the image as RGB"
-        ) from fault
-
-
-def _deep_to_8bit(image: Image.Image, path: str | Path) -> np.ndarray:
-    values = np.asarray(image).astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
-        raise _unknown_range(path, "32-bit")
-    return ((values + 128) // 257).astype(np.uint8)  # rounded
+        problem = f"colour space {image.mode} cannot be converted"
+        raise DataError(problem, path=path, fix="save the image as RGB") from fault
 
 
 def _unknown_range(path: str | Path, kind: str) -> DataError:
-    return DataError(
-        f"{kind} pixels, whose range is not known", path=path, fix="save the image with 8 or 16 bits per channel"
-    )
+    fix = "save the image with 8 or 16 bits per channel"
+    return DataError(f"{kind} pixels, whose range is not known", path=path, fix=fix)
 
 
 def _read_single_mask(path: str | Path) -> np.ndarray:

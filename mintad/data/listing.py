@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mintad.data.images import is_image
-from mintad.data.problems import Problem
+from mintad.data.problems import Problem, error
 from mintad.errors import DataError
 
 
@@ -29,29 +29,23 @@ class Listing:
 def list_folder(folder: str | Path, problems: list[Problem] | None = None) -> Listing:
     """List one folder in one pass, without opening any file; a folder that does not exist is empty.
 
-    Args:
-        folder: its path.
-        problems: gets the problem if the folder may not be read.
+    A folder that may not be read becomes one of the `problems`.
 
     Raises:
-        DataError: the folder may not be read, and `problems` was not given.
+        DataError: it may not be read, and `problems` was not given.
     """
     listing = Listing(str(folder))
-    if not os.path.isdir(folder):
-        return listing
     try:
-        with os.scandir(folder) as entries:
-            ordered = sorted(entries, key=lambda entry: entry.name)
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name) if os.path.isdir(folder) else []
     except OSError as fault:
-        problem, fix = f"cannot be listed ({fault.strerror})", "change its permissions"
+        problem = error(folder, f"cannot be listed ({fault.strerror})", "change its permissions")
         if problems is None:
-            raise DataError(problem, path=folder, fix=fix) from fault
-        problems.append(Problem("error", str(folder), problem, fix))
+            raise DataError(problem.problem, path=folder, fix=problem.fix) from fault
+        problems.append(problem)
         return listing
-    for entry in ordered:
+    for entry in entries:
         if entry.is_dir():
-            if not entry.name.startswith((".", "_")):
-                listing.folders.append(entry.name)
+            listing.folders += [] if entry.name.startswith((".", "_")) else [entry.name]
         elif is_image(entry.name):
             listing.images.append(entry.name)
         elif not entry.name.startswith("."):
@@ -59,7 +53,7 @@ def list_folder(folder: str | Path, problems: list[Problem] | None = None) -> Li
     return listing
 
 
-def hint_at_case(names: Sequence[str], expected: str) -> str:
+def hint_at_case(names: Iterable[str], expected: str) -> str:
     """Return " (but there is 'NAME': rename it)" when a name differs from the expected one in case only, else ""."""
     same = [name for name in names if name.lower() == expected.lower()]
     return f" (but there is '{same[0]}': rename it)" if same else ""

@@ -30,24 +30,19 @@ def load_merged(
         options: data set -> options of its load function.
 
     Raises:
-        DataError: see the data sets' own load functions and `mintad.data.records.merge`.
-        ConfigError: `root` and `roots` are both given, or options for a data set without an entry in `roots`.
+        DataError, ConfigError: these arguments do not fit together, or a data set cannot be loaded or merged.
     """
-    if roots is None:
-        if root is None:
-            raise DataError(
-                "data set 'merged' needs the option 'roots', for example {'mvtec': ..., 'visa': ..., "
-                "'btad': ...}, or data.root with those three folders inside"
-            )
-        roots = {name: Path(root) / name for name in MERGED}
-    elif root is not None:
+    if roots is None and root is None:
+        problem = "data set 'merged' needs the option 'roots', for example {'mvtec': ..., 'visa': ..., 'btad': ...}"
+        raise DataError(f"{problem}, or data.root with those three folders inside")
+    if roots is not None and root is not None:
         raise ConfigError("data set 'merged': give data.root or the option 'roots', not both")
+    roots = {name: Path(root) / name for name in MERGED} if roots is None else roots
     options = dict(options or {})
     mergeable = [name for name in DATASETS if name != "merged"]
     for name in (*roots, *options):
         if name not in mergeable:
             raise DataError(f"merged: unknown data set '{name}'." + nearest(str(name), mergeable))
-    for name in options:
         if name not in roots:
             raise ConfigError(f"merged: options for '{name}', which has no entry in roots." + nearest(name, roots))
     return merge(*(load(name, roots[name], **options.get(name, {})) for name in roots))

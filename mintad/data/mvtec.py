@@ -1,6 +1,7 @@
 """MVTec AD: 15 categories, 3,629 training and 1,725 test images, a mask for every anomalous one.
 
-P. Bergmann et al., CVPR 2019. On disk it has the layout of `mintad.data.tree`.
+P. Bergmann et al., CVPR 2019. The root holds bottle/, cable/, ... in the layout of `mintad.data.tree`, or is one of
+them.
 """
 
 from __future__ import annotations
@@ -8,31 +9,16 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-import pandas as pd
-
 from mintad.data.dataset import CC_BY_NC_SA, Dataset, Source
 from mintad.data.listing import list_folder
 from mintad.data.registry import DATASETS
-from mintad.data.tree import Layout, absolute, build_records, scan_root
+from mintad.data.tree import Layout, loader, scan_root
 
-LAYOUT = Layout(dataset="mvtec", masks_required=True)
 CATEGORIES = tuple(
     "bottle cable capsule carpet grid hazelnut leather metal_nut pill screw tile toothbrush transistor wood "
     "zipper".split()
 )
-
-
-def load_mvtec(root: str | Path) -> pd.DataFrame:
-    """Load the record table of MVTec AD, with all categories that `root` holds.
-
-    Args:
-        root: folder with bottle/, cable/, ...; or a single one of them.
-
-    Raises:
-        DataError: lists everything that departs from the layout; no image is opened.
-    """
-    folder = absolute(root)
-    return build_records(scan_root(folder, LAYOUT), folder)
+scan_mvtec = partial(scan_root, layout=Layout(dataset="mvtec", masks_required=True))
 
 
 def looks_like_mvtec(root: Path) -> bool:
@@ -70,8 +56,8 @@ DATASETS.add(
     Dataset(
         name="mvtec",
         title="MVTec AD",
-        load=load_mvtec,
-        scan=partial(scan_root, layout=LAYOUT),
+        load=loader(scan_mvtec),
+        scan=scan_mvtec,
         looks_like=looks_like_mvtec,
         categories=CATEGORIES,
         published=(3629, 1725),

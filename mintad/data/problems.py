@@ -38,21 +38,12 @@ def error(path: str | Path, problem: str, fix: str) -> Problem:
 
 
 def raise_errors(problems: Iterable[Problem], root: str | Path) -> None:
-    """Raise one `DataError` that lists the errors among `problems`; do nothing when there is none.
-
-    Args:
-        problems: problems of any severity.
-        root: the data set, named in the message.
-
-    Raises:
-        DataError: at least one of them is an error.
-    """
+    """Raise one `DataError` that lists the errors among `problems` of the data set in `root`, if there are any."""
     errors = [problem for problem in problems if problem.severity == "error"]
-    if not errors:
-        return
     if len(errors) == 1:
         raise DataError(errors[0].problem, path=errors[0].path, fix=errors[0].fix)
-    lines = [f"{len(errors)} problems", *(f"  - {problem}" for problem in errors[:_LISTED])]
-    if len(errors) > _LISTED:
-        lines.append(f"  ... and {len(errors) - _LISTED} more; 'mintad data check' lists all of them")
-    raise DataError("\n".join(lines), path=root)
+    if errors:
+        lines = [f"{len(errors)} problems", *(f"  - {problem}" for problem in errors[:_LISTED])]
+        if len(errors) > _LISTED:
+            lines.append(f"  ... and {len(errors) - _LISTED} more; 'mintad data check' lists all of them")
+        raise DataError("\n".join(lines), path=root)

@@ -16,7 +16,6 @@ Everything after loading reads only this table, so data sets are merged by conca
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -50,10 +49,13 @@ def make_records(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     if not filled:
         raise DataError("no images: a record table needs at least one row")
     for row in filled:
-        if row.keys() != set(COLUMNS):
-            _refuse_keys(row)
+        for key in row.keys() - set(COLUMNS):
+            raise DataError(f"unknown column '{key}' in a record." + nearest(str(key), COLUMNS))
+        missing = [name for name in COLUMNS if name not in row]
+        if missing:
+            raise DataError(f"a record lacks {', '.join(missing)}: {row.get('image', row)}")
         if row["prompt_class"] is None:
-            row["prompt_class"] = f"{row['dataset']}/{row['category']}"  # not yet known to be texts
+            row["prompt_class"] = f"{row['dataset']}/{row['category']}"  # a text even if the two are none
     filled.sort(key=_order)
     records = pd.DataFrame(filled, columns=list(COLUMNS))
     validate(records)
@@ -64,38 +66,36 @@ def validate(records: pd.DataFrame) -> None:
     """Check that a table is as described above.
 
     Raises:
-        DataError: lists every kind of fault, with the rows it was found in.
+        DataError: lists every kind of fault, with the images of the rows that have it.
     """
     if tuple(records.columns) != COLUMNS:
-        raise DataError(
-            f"a record table has the columns {', '.join(COLUMNS)}; got {', '.join(map(str, records.columns))}"
-        )
+        columns = ", ".join(map(str, records.columns))
+        raise DataError(f"a record table has the columns {', '.join(COLUMNS)}; got {columns}")
     faults: list[str] = []
     if not (isinstance(records.index, pd.RangeIndex) and records.index.equals(pd.RangeIndex(len(records)))):
         faults.append("the index is not 0, 1, 2, ...; call reset_index(drop=True)")
     rows = list(records.itertuples(index=False))
-    for fault, is_faulty in _ROW_RULES.items():
-        _collect(faults, fault, [row.image for row in rows if is_faulty(row)])
-    _collect(faults, "the image is listed twice", _repeated(row.image for row in rows))
+    images = {fault: [row.image for row in rows if is_faulty(row)] for fault, is_faulty in _ROW_RULES.items()}
+    images["the image is listed twice"] = list(records["image"][records["image"].duplicated()].unique())
+    for fault, faulty in images.items():
+        if faulty:
+            more = f" and {len(faulty) - _LISTED} more" if len(faulty) > _LISTED else ""
+            faults.append(f"{fault}: {', '.join(map(str, faulty[:_LISTED]))}{more}")
     if faults:
         raise DataError("the record table is not valid:\n" + "\n".join(f"  - {fault}" for fault in faults))
 
 
 def merge(*tables: pd.DataFrame) -> pd.DataFrame:
-    """Concatenate record tables in the order given.
-
-    Raises:
-        DataError: no table, a (dataset, category) occurs in two tables, or the result breaks `validate`.
-    """
+    """Concatenate record tables in the order given; a (dataset, category) in two of them is a DataError."""
     if not tables:
         raise DataError("nothing to merge: give at least one record table")
     owner: dict[str, int] = {}
     for number, table in enumerate(tables):
         for key in category_keys(table).unique():
             if owner.setdefault(key, number) != number:
+                fix = "leave one out, or give its data set another name (option 'dataset' of the folder loader)"
                 raise DataError(
-                    f"category '{key}' is in tables {owner[key] + 1} and {number + 1} of the merge; "
-                    "leave one out, or give its data set another name (option 'dataset' of the folder loader)"
+                    f"category '{key}' is in tables {owner[key] + 1} and {number + 1} of the merge", fix=fix
                 )
     merged = pd.concat(tables, ignore_index=True)
     validate(merged)
@@ -113,17 +113,14 @@ def categories(records: pd.DataFrame) -> list[str]:
 
 
 def tested_rows(records: pd.DataFrame) -> np.ndarray:
-    """Return the row numbers (n,) of the test split, in the table's order: the one place that says which rows are
-    scored."""
+    """Return the row numbers (n,) of the test split, in the table's order: these are the rows that are scored."""
     return np.flatnonzero((records["split"] == "test").to_numpy())
 
 
 def select(records: pd.DataFrame, categories: Iterable[str]) -> pd.DataFrame:
     """Select the rows of the named categories, in the table's order.
 
-    Args:
-        records: the record table.
-        categories: "category" or "dataset/category"; a bare name selects it in every data set that has one.
+    A name is "dataset/category", or "category" for all data sets that have it.
 
     Raises:
         DataError: no name, or a name that the table does not have (the nearest one is suggested).
@@ -147,7 +144,7 @@ _ROW_RULES: dict[str, Callable[[Any], bool]] = {
     "a training image is labelled anomalous": lambda row: row.split == "train" and row.label == 1,
     "label and defect disagree (only label 0 is 'good')": lambda row: (row.label == 0) != (row.defect == GOOD),
     "the image path is not absolute": lambda row: not _absolute(row.image),
-    "masks is not a tuple of absolute paths": lambda row: not _mask_tuple(row.masks),
+    "masks is not a tuple of absolute paths": lambda row: not (isinstance(row.masks, tuple) and _absolute(*row.masks)),
     "a normal image has a mask": lambda row: row.label == 0 and isinstance(row.masks, tuple) and bool(row.masks),
     "a training image has no prompt_class": lambda row: row.split == "train" and row.prompt_class == "",
 }
@@ -155,37 +152,15 @@ _ROW_RULES: dict[str, Callable[[Any], bool]] = {
 
 
 def _texts(row: Any) -> bool:
-    filled = (row.dataset, row.category, row.split, row.defect, row.image)
-    return isinstance(row.prompt_class, str) and all(isinstance(text, str) and text for text in filled)
+    texts = (row.dataset, row.category, row.split, row.defect, row.image)
+    return isinstance(row.prompt_class, str) and all(isinstance(text, str) and text for text in texts)
 
 
-def _absolute(path: object) -> bool:
-    return isinstance(path, str) and os.path.isabs(path)
-
-
-def _mask_tuple(masks: object) -> bool:
-    return isinstance(masks, tuple) and all(_absolute(path) for path in masks)
+def _absolute(*paths: object) -> bool:
+    return all(isinstance(path, str) and os.path.isabs(path) for path in paths)
 
 
 def _order(row: Mapping[str, Any]) -> tuple:
-    keys = ("dataset", "category", "split", "label", "defect", "image")
     # str() orders faulty rows too: `validate` then names the fault, where sorting would raise TypeError.
-    return tuple(row[key] != "train" if key == "split" else str(row[key]) for key in keys)
-
-
-def _refuse_keys(row: Mapping[str, Any]) -> None:
-    for key in row:
-        if key not in COLUMNS:
-            raise DataError(f"unknown column '{key}' in a record." + nearest(str(key), COLUMNS))
-    missing = [name for name in COLUMNS if name not in row]
-    raise DataError(f"a record lacks {', '.join(missing)}: {row.get('image', dict(row))}")
-
-
-def _repeated(images: Iterable[Any]) -> list[Any]:
-    return [image for image, times in Counter(images).items() if times > 1]
-
-
-def _collect(faults: list[str], fault: str, images: list[Any]) -> None:
-    if images:
-        more = f" and {len(images) - _LISTED} more" if len(images) > _LISTED else ""
-        faults.append(f"{fault}: {', '.join(map(str, images[:_LISTED]))}{more}")
+    texts = [str(row[key]) for key in ("dataset", "category", "label", "defect", "image")]
+    return *texts[:2], row["split"] != "train", *texts[2:]

@@ -18,43 +18,31 @@ from mintad.registry import Registry
 
 DATASETS: Registry[Dataset] = Registry(
     "data set",
-    modules=(
-        "mintad.data.elpv",
-        "mintad.data.mini",
-        "mintad.data.mvtec",
-        "mintad.data.visa",
-        "mintad.data.btad",
-        "mintad.data.merged",
-        "mintad.data.cifar10",
-        "mintad.data.folder",
-    ),
+    modules=[f"mintad.data.{name}" for name in "elpv mini mvtec visa btad merged cifar10 folder".split()],
     error=DataError,
 )
 """Every data set; each is registered by the module of its name."""
 
 
 def load(name: str, root: str | Path | None = None, **options: Any) -> pd.DataFrame:
-    """Load the record table of a data set.
+    """Load the record table of a data set, with the options of its own load function (see its docstring).
 
     Args:
         name: a name in `DATASETS`.
         root: its folder; may be None for sets that bring their own images (elpv, mini).
-        options: of the data set's own load function, see its docstring.
+        options: of the data set.
 
     Raises:
         DataError: unknown name, no root, or the data are not as they must be.
         ConfigError: an option that the data set does not have.
     """
-    loader = DATASETS[name].load
-    parameters = inspect.signature(loader).parameters
-    allowed = [option for option in parameters if option != "root"]
-    for option in options:
-        if option not in allowed:
-            hint = nearest(option, allowed) if allowed else ""
-            raise ConfigError(f"data set '{name}' has no option '{option}'.{hint}")
+    load_set = DATASETS[name].load
+    parameters = inspect.signature(load_set).parameters
+    allowed = parameters.keys() - {"root"}
+    for option in options.keys() - allowed:
+        hint = nearest(option, allowed) if allowed else ""
+        raise ConfigError(f"data set '{name}' has no option '{option}'.{hint}")
     if root is None and parameters["root"].default is inspect.Parameter.empty:
-        raise DataError(
-            f"data set '{name}' needs data.root, the folder it lies in",
-            fix="data/README.md says where to get it and how it must look",
-        )
-    return loader(root, **options)
+        problem = f"data set '{name}' needs data.root, the folder it lies in"
+        raise DataError(problem, fix="data/README.md says where to get it and how it must look")
+    return load_set(root, **options)

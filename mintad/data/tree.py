@@ -13,7 +13,9 @@ does not fit is a `Problem`, because a folder that is skipped without a word is 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+import re
+from collections import defaultdict
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,6 @@ from typing import Any
 import pandas as pd
 
 from mintad.data.listing import Listing, hint_at_case, list_folder
-from mintad.data.masks import match_masks
 from mintad.data.problems import Problem, error, raise_errors
 from mintad.data.records import GOOD, make_records
 
@@ -47,27 +48,23 @@ def absolute(root: str | Path) -> Path:
 
 
 def build_records(scan: Scan, root: Path) -> pd.DataFrame:
-    """Build the record table of a scan.
-
-    Args:
-        scan: rows and problems.
-        root: the data set, named in the message.
-
-    Raises:
-        DataError: lists all errors of the scan.
-    """
+    """Build the record table of a scan of `root`; one DataError lists all errors of the scan."""
     rows, problems = scan
     raise_errors(problems, root)
     return make_records(rows)
 
 
-def scan_root(root: Path, layout: Layout) -> Scan:
-    """Scan a folder of categories, or a single category (train/ or test/ inside).
+def loader(scan: Callable[[Path], Scan]) -> Callable[[str | Path], pd.DataFrame]:
+    """Return the load function of a data set without options, which makes records of all that `scan` finds."""
 
-    Args:
-        root: absolute path.
-        layout: of the data set.
-    """
+    def load(root: str | Path) -> pd.DataFrame:
+        return build_records(scan(absolute(root)), absolute(root))
+
+    return load
+
+
+def scan_root(root: Path, layout: Layout) -> Scan:
+    """Scan a folder of categories (an absolute path), or a single category (train/ or test/ inside)."""
     if not root.is_dir():
         return [], [error(root, "no such folder", "give data.root as the folder that holds the categories")]
     problems: list[Problem] = []
@@ -77,12 +74,8 @@ def scan_root(root: Path, layout: Layout) -> Scan:
     if not names and not problems:
         fix = f"expected folders CATEGORY/train/{layout.normal} and CATEGORY/test"
         return [], [error(root, "no categories", fix)]
-    rows: list[Row] = []
-    for name in names:
-        more_rows, more_problems = scan_category(root / name, layout)
-        rows += more_rows
-        problems += more_problems
-    return rows, problems
+    scans = [scan_category(root / name, layout) for name in names]
+    return [row for rows, _ in scans for row in rows], problems + [problem for _, more in scans for problem in more]
 
 
 def scan_category(folder: Path, layout: Layout) -> Scan:
@@ -121,7 +114,7 @@ def _split(
     folder, normal = category / split, layout.normal
     if split not in parts:
         fix = f"put normal images into {split}/{normal}"
-        problems.append(error(folder, f"missing split folder{hint_at_case(list(parts), split)}", fix))
+        problems.append(error(folder, f"missing split folder{hint_at_case(parts, split)}", fix))
         return {}
     inside = list_folder(folder, problems)
     folders = {name: list_folder(folder / name, problems) for name in inside.folders}
@@ -131,13 +124,16 @@ def _split(
         fix = f"move them into {split}/{normal}" + (" or test/DEFECT" if split == "test" else "")
         problems.append(error(folder, problem, fix))
     for name, images in folders.items():
-        problems += _image_folder(images, report_empty=name != normal)  # an empty normal folder follows below
+        fix = "move its images up, or the folder away"
+        problems += [error(images.path(sub), "folder among images, which is not read", fix) for sub in images.folders]
+        problem, fix = "file without the ending of an image", "it is ignored; convert it if it is an image"
+        problems += [Problem("warning", images.path(other), problem, fix) for other in images.others]
+        if name != normal and not images.images:
+            problems.append(Problem("warning", images.folder, "empty folder", "remove it or add its images"))
     if normal not in folders or not folders[normal].images:
-        problem = "no normal images" + (
-            "" if normal in folders else f" (no such folder){hint_at_case(inside.folders, normal)}"
-        )
+        hint = "" if normal in folders else f" (no such folder){hint_at_case(inside.folders, normal)}"
         use = "to train on" if split == "train" else "to compare the anomalous ones with"
-        problems.append(error(folder / normal, problem, f"put normal images {use} there"))
+        problems.append(error(folder / normal, f"no normal images{hint}", f"put normal images {use} there"))
     if split == "train":
         fix = f"training images are all normal: move them to test/ or into train/{normal}"
         problems += [error(folder / name, "unexpected folder in train/", fix) for name in defects]
@@ -147,17 +143,6 @@ def _split(
     return folders
 
 
-def _image_folder(images: Listing, *, report_empty: bool) -> Iterator[Problem]:
-    for name in images.folders:
-        fix = "move its images up, or the folder away"
-        yield error(images.path(name), "folder among images, which is not read", fix)
-    for name in images.others:
-        fix = "it is ignored; convert it if it is an image"
-        yield Problem("warning", images.path(name), "file without the ending of an image", fix)
-    if report_empty and not images.images:
-        yield Problem("warning", images.folder, "empty folder", "remove it or add its images")
-
-
 def _masks(
     category: Path, parts: Collection[str], test: dict[str, Listing], layout: Layout, problems: list[Problem]
 ) -> dict[str, tuple[str, ...]]:
@@ -165,13 +150,12 @@ def _masks(
     folder = category / "ground_truth"
     if "ground_truth" not in parts:
         if layout.masks_required:
-            problem = f"no masks: the folder is missing{hint_at_case(list(parts), 'ground_truth')}"
+            problem = f"no masks: the folder is missing{hint_at_case(parts, 'ground_truth')}"
             problems.append(error(folder, problem, "unpack the data set again, or load it as 'folder'"))
         return {}
     inside = list_folder(folder, problems)
-    for name in inside.images:
-        fix = "move it into ground_truth/DEFECT"
-        problems.append(error(inside.path(name), "mask outside a defect folder", fix))
+    fix = "move it into ground_truth/DEFECT"
+    problems += [error(inside.path(name), "mask outside a defect folder", fix) for name in inside.images]
     masks: dict[str, tuple[str, ...]] = {}
     for name in sorted({*inside.folders, *test} - {layout.normal}):
         images = test.get(name, Listing(str(category / "test" / name)))
@@ -181,3 +165,54 @@ def _masks(
         problem = f"{len(stray.images)} mask(s) of normal images, e.g. {stray.images[0]}"
         problems.append(error(stray.folder, problem, "normal images have no mask: remove the folder"))
     return masks
+
+
+def match_masks(images: Listing, masks: Listing, problems: list[Problem]) -> dict[str, tuple[str, ...]]:
+    """Assign every mask of one kind of defect to its image, by its name: STEM.*, STEM_mask*.* or in a folder STEM/.
+
+    Masks without an image and images without a mask go to `problems`.
+
+    Returns:
+        Paths of the masks by path of the image.
+    """
+    by_stem: dict[str, list[str]] = defaultdict(list)
+    for name in images.images:
+        by_stem[os.path.splitext(name)[0]].append(name)
+    masks_of: dict[str, list[str]] = defaultdict(list)
+    for name in masks.images:
+        stem = _image_stem(os.path.splitext(name)[0], by_stem)
+        if stem is None:
+            fix = f"add the image it is named after to {images.folder}, or remove the mask"
+            problems.append(error(masks.path(name), "mask without an anomalous image", fix))
+        else:
+            masks_of[stem].append(masks.path(name))
+    for name in masks.folders:
+        nested = list_folder(masks.path(name), problems)
+        if name not in by_stem:
+            fix = f"add the image '{name}' to {images.folder}, or remove the folder"
+            problems.append(error(nested.folder, "mask folder without an anomalous image", fix))
+        masks_of[name] += [nested.path(mask) for mask in nested.images]
+    for name in masks.others:
+        problems.append(Problem("warning", masks.path(name), "file without the ending of an image", "it is ignored"))
+    for stem, names in by_stem.items():
+        if len(names) > 1:
+            problem = f"{', '.join(names)} share the name '{stem}', so that it is not clear whose mask is whose"
+            problems.append(error(images.folder, problem, "rename all but one, and its mask"))
+    unmatched = [name for stem, names in by_stem.items() for name in names if not masks_of[stem]]
+    fix = f"add STEM_mask.png to {masks.folder}; to use no masks, remove the category's whole ground_truth/"
+    if len(unmatched) == len(images.images) > 1:
+        problems.append(error(images.folder, f"none of its {len(unmatched)} anomalous images has a mask", fix))
+    else:
+        problems += [error(images.path(name), "anomalous image without a mask", fix) for name in unmatched]
+    return {
+        images.path(name): tuple(sorted(masks_of[stem]))
+        for stem, names in by_stem.items()
+        for name in names
+        if masks_of[stem]
+    }
+
+
+def _image_stem(stem: str, images: Collection[str]) -> str | None:
+    """Return the mask's own stem, or the part before the last '_mask' that leaves the stem of an image."""
+    ends = [match.start() for match in re.finditer("_mask", stem, re.IGNORECASE)]
+    return next((stem[:end] for end in (len(stem), *reversed(ends)) if stem[:end] in images), None)

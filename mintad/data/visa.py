@@ -13,45 +13,26 @@ of defect; everything except 0 is anomalous.
 from __future__ import annotations
 
 import csv
-from collections import Counter
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-import pandas as pd
-
-from mintad.data.dataset import Dataset, Licence, Source
+from mintad.data.dataset import Dataset, Source
 from mintad.data.listing import list_folder
 from mintad.data.problems import Problem, error
 from mintad.data.records import GOOD
 from mintad.data.registry import DATASETS
-from mintad.data.tree import Layout, Row, Scan, absolute, build_records, scan_root
+from mintad.data.tree import Layout, Row, Scan, loader, scan_root
 
-LAYOUT = Layout(dataset="visa", masks_required=True)
 CATEGORIES = tuple("candle capsules cashew chewinggum fryum macaroni1 macaroni2 pcb1 pcb2 pcb3 pcb4 pipe_fryum".split())
-DEFECT = "bad"
 REARRANGED = ("1cls", "visa_pytorch")
 """Folders that hold the rearranged form: of the owners' script, and of anomalib."""
 
-_HEADING = ("object", "split", "label", "image", "mask")
+_COLUMNS = ["object", "split", "label", "image", "mask"]
 _RESTORE = "unpack the data set again"
 
 
-def load_visa(root: str | Path) -> pd.DataFrame:
-    """Load the record table of VisA.
-
-    Args:
-        root: folder that holds split_csv/ and the categories, or the rearranged folders.
-
-    Raises:
-        DataError: lists everything that departs from the layout; no image is opened.
-    """
-    folder = absolute(root)
-    return build_records(scan_visa(folder), folder)
-
-
 def scan_visa(root: Path) -> Scan:
-    """Scan VisA below an absolute path; see `load_visa`."""
+    """Scan VisA below an absolute path that holds split_csv/ and the categories, or the rearranged folders."""
     table = root / "split_csv" / "1cls.csv"
     if table.is_file():
         return _scan_table(root, table)
@@ -60,7 +41,7 @@ def scan_visa(root: Path) -> Scan:
         problem = f"missing, though {published[0]} has the published form"
         return [], [error(table, problem, f"{_RESTORE}, or copy split_csv/ from the owners' repository")]
     rearranged = [root / name for name in REARRANGED if (root / name).is_dir()]
-    return scan_root(rearranged[0] if rearranged else root, LAYOUT)
+    return scan_root(rearranged[0] if rearranged else root, Layout(dataset="visa", masks_required=True))
 
 
 def looks_like_visa(root: Path) -> bool:
@@ -71,43 +52,32 @@ def looks_like_visa(root: Path) -> bool:
 
 def _scan_table(root: Path, table: Path) -> Scan:
     with table.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-        reader = csv.reader(file)
-        heading = tuple(next(reader, ()))
-        if heading != _HEADING:
-            problem = f"the heading is '{','.join(heading)[:80]}' where '{','.join(_HEADING)}' is expected"
+        reader = csv.DictReader(file)
+        if reader.fieldnames != _COLUMNS:
+            problem = f"the columns are {reader.fieldnames} where {_COLUMNS} are expected"
             return [], [error(table, problem, _RESTORE)]
-        lines = [(reader.line_num, cells) for cells in reader if any(cells)]
-    files = _Files(root)
-    rows: list[Row] = []
-    problems: list[Problem] = []
-    for number, cells in lines:
-        faults = list(_faults(cells, files))
-        problems += [error(f"{table}, line {number}", fault, _RESTORE) for fault in faults]
-        if not faults:
-            rows.append(_row(root, *cells))
-    problems += _incomplete(table, rows) if not problems else []
-    return rows, problems
+        lines = [(reader.line_num, line) for line in reader]
+    files = _image_files(root, (line[column] or "" for _, line in lines for column in ("image", "mask")))
+    problems = [
+        error(f"{table}, line {number}", fault, _RESTORE) for number, line in lines for fault in _faults(line, files)
+    ]
+    rows = [] if problems else [_row(root, **line) for _, line in lines]
+    return rows, problems or list(_incomplete(table, rows))
 
 
-def _row(root: Path, category: str, split: str, label: str, image: str, mask: str) -> Row:
-    normal = label == "normal"
-    return {
-        "dataset": "visa",
-        "category": category,
-        "split": split,
-        "label": int(not normal),
-        "defect": GOOD if normal else DEFECT,
-        "image": str(root / image),
-        "masks": (str(root / mask),) if mask else (),
-    }
+def _image_files(root: Path, paths: Iterable[str]) -> set[str]:
+    """Return the images in the folders of these relative paths; folders outside of `root` are left out."""
+    folders = {PurePosixPath(path).parent for path in paths}
+    inside = [folder for folder in folders if not folder.is_absolute() and ".." not in folder.parts]
+    return {str(folder / name) for folder in inside for name in list_folder(root / folder).images}
 
 
-def _faults(cells: list[str], files: _Files) -> Iterator[str]:
+def _faults(line: dict[str, str], files: Collection[str]) -> Iterator[str]:
     """Say what is wrong with one line of the table."""
-    if len(cells) != len(_HEADING):
-        yield f"{len(cells)} cells instead of {len(_HEADING)}"
+    if None in (*line, *line.values()):  # as csv fills up what is too long or too short
+        yield f"it does not have {len(_COLUMNS)} cells"
         return
-    category, split, label, image, mask = cells
+    category, split, label, image, mask = (line[column] for column in _COLUMNS)
     if split not in ("train", "test") or label not in ("normal", "anomaly") or not category:
         yield f"cannot read '{category},{split},{label}' (an object, train or test, normal or anomaly)"
     if split == "train" and label == "anomaly":
@@ -119,30 +89,26 @@ def _faults(cells: list[str], files: _Files) -> Iterator[str]:
     yield from (f"no such file: {name}" for name in (image, *filter(None, [mask])) if name not in files)
 
 
+def _row(root: Path, object: str, split: str, label: str, image: str, mask: str) -> Row:
+    return {
+        "dataset": "visa",
+        "category": object,
+        "split": split,
+        "label": int(label == "anomaly"),
+        "defect": "bad" if label == "anomaly" else GOOD,
+        "image": str(root / image),
+        "masks": (str(root / mask),) if mask else (),
+    }
+
+
 def _incomplete(table: Path, rows: list[Row]) -> Iterator[Problem]:
-    counts = Counter((row["category"], row["split"], row["label"]) for row in rows)
+    present = {(row["category"], row["split"], row["defect"]) for row in rows}
     for category in sorted({row["category"] for row in rows}):
-        for split, label, words in (
-            ("train", 0, "normal training"),
-            ("test", 0, "normal test"),
-            ("test", 1, "anomalous test"),
-        ):
-            if not counts[category, split, label]:
-                yield error(table, f"category '{category}' has no {words} images", _RESTORE)
+        for split, defect in (("train", GOOD), ("test", GOOD), ("test", "bad")):
+            if (category, split, defect) not in present:
+                yield error(table, f"category '{category}' has no '{defect}' images in {split}", _RESTORE)
     if not rows:
         yield error(table, "no images listed", _RESTORE)
-
-
-class _Files:
-    """The files below a root; every folder is listed once."""
-
-    def __init__(self, root: Path) -> None:
-        self._names = lru_cache(maxsize=None)(lambda folder: frozenset(list_folder(root / folder).images))
-
-    def __contains__(self, path: str) -> bool:
-        pure = PurePosixPath(path)
-        inside = not pure.is_absolute() and ".." not in pure.parts
-        return inside and pure.name in self._names(str(pure.parent))
 
 
 # We know of no hash published by the owner. The SHA-256 is the one that the public benchmark anomalib checks; several
@@ -153,11 +119,8 @@ SOURCE = Source(
     size=1_929_840_640,
     hashes=("sha256:2eb8690c803ab37de0324772964100169ec8ba1fa3f7e94291c9ca673f40f362",),
     unpacked=2_000_000_000,
-    licence=Licence(
-        name="CC BY 4.0",
-        url="https://creativecommons.org/licenses/by/4.0/",
-        summary="Give credit and name changes; commercial use is allowed.",
-    ),
+    licence="CC BY 4.0, https://creativecommons.org/licenses/by/4.0/: "
+    "give credit and name changes; commercial use is allowed.",
     homepage="https://github.com/amazon-science/spot-diff",
     citation="Y. Zou, J. Jeong, L. Pemula, D. Zhang, O. Dabeer. SPot-the-Difference Self-Supervised "
     "Pre-training for Anomaly Detection and Segmentation. ECCV 2022.",
@@ -169,7 +132,7 @@ DATASETS.add(
     Dataset(
         name="visa",
         title="VisA",
-        load=load_visa,
+        load=loader(scan_visa),
         scan=scan_visa,
         looks_like=looks_like_visa,
         categories=CATEGORIES,

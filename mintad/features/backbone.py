@@ -107,12 +107,10 @@ def build_backbone(
     Args:
         name: 'efficientnet_lite0' (TensorFlow's EfficientNet-Lite0, whose weights come with a pip package),
             or any timm model with `features_only`. Without a tag, timm's first weights are taken, but for
-            `tf_efficientnet_b*` those trained on ImageNet-1K alone ('aa_in1k'): timm's first saw 300 million
-            more images.
+            `tf_efficientnet_b*` those that saw ImageNet-1K alone ('aa_in1k'), not 300 million more images.
         image_size: side of the square input, in pixels.
         grid: side of the token grid.
-        weights: 'auto' (pip package, else timm's hub), 'random' (seeded; for tests, counts), or a file's
-            path.
+        weights: 'auto' (pip package, else timm's hub), 'random' (for tests and counts), or a file's path.
         reductions: stages by their reduction. Of several stages with the same reduction the last is taken.
         resize: how a stage comes to the grid: 'bilinear' with aligned corners, as UniAD does, or 'area', the mean
             over each cell. Bilinear reads four values a cell, whatever its size: on a coarse grid it skips most
@@ -121,7 +119,7 @@ def build_backbone(
 
     Raises:
         ConfigError: unknown backbone, one without these stages, or an unknown `resize`.
-        WeightsError: weights not found or of another model.
+        WeightsError: there are no weights, or they are of another model.
     """
     if resize not in ("bilinear", "area"):
         raise ConfigError(f"features.resize = '{resize}':{nearest(resize, ('bilinear', 'area'))}")
@@ -130,40 +128,33 @@ def build_backbone(
     timm_name = timm_model(name)
     cfg = timm.get_pretrained_cfg(timm_name)
     options = {"img_size": image_size} if cfg is not None and cfg.fixed_input_size else {}
+    stages = _stages(timm_name, reductions, options)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = timm.create_model(
-            timm_name, features_only=True, out_indices=_stages(timm_name, reductions, options), **options
-        )
-    _cut(network)
+        network = timm.create_model(timm_name, features_only=True, out_indices=stages, **options)
+    last = max(getattr(network, "_stage_out_idx", None) or (0,))
+    if last and isinstance(getattr(network, "blocks", None), nn.Sequential):
+        network.blocks = network.blocks[:last]  # of EfficientNets; timm cuts other networks itself
     source = f"random, seed {seed}"
     if weights != "random":
         tensors, source = find_weights(timm_name, weights)
-        assign(network, tensors, source, _full_names(timm_name, options) if weights != "auto" else None)
+        with torch.device("meta"):
+            full_names = list(timm.create_model(timm_name, **options).state_dict()) if weights != "auto" else None
+        assign(network, tensors, source, full_names)
     mean, std = (cfg.mean, cfg.std) if cfg is not None else ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    return Backbone(
-        network,
-        name=name,
-        image_size=image_size,
-        grid=grid,
-        mean=mean,
-        std=std,
-        source=source,
-        resize=resize,
-    )
+    settings = {"name": name, "image_size": image_size, "grid": grid, "resize": resize}
+    return Backbone(network, mean=mean, std=std, source=source, **settings)
 
 
 def timm_model(name: str) -> str:
-    """timm's name, with a tag where timm's default weights are not the ones we mean; see `build_backbone`."""
+    """Return timm's name, with a tag where timm's default weights are not the ones we mean; see `build_backbone`."""
     import timm
 
     name = LITE0_MODEL if name == "efficientnet_lite0" else name
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
-        near = difflib.get_close_matches(name, timm.list_models(), n=5, cutoff=0.5)
-        raise ConfigError(
-            f"unknown backbone '{name}'. Near: {', '.join(near) or 'none'}. All names: timm.list_models()."
-        )
+        near = ", ".join(difflib.get_close_matches(name, timm.list_models(), n=5, cutoff=0.5)) or "none"
+        raise ConfigError(f"unknown backbone '{name}'. Near: {near}. All names: timm.list_models().")
     published = timm.list_pretrained(f"{architecture}.*")
     if tag and name not in published:
         raise ConfigError(f"timm has no weights '{name}'." + nearest(name, published))
@@ -174,35 +165,17 @@ def timm_model(name: str) -> str:
 
 
 def _stages(timm_name: str, reductions: Sequence[int], options: dict[str, int]) -> tuple[int, ...]:
-    """Indices of the stages with these reductions."""
+    """Return the indices of the stages with these reductions."""
     import timm
 
     try:
         with torch.device("meta"):  # shapes only: no memory, no initialisation
             info = timm.create_model(timm_name, features_only=True, **options).feature_info
     except (RuntimeError, AttributeError, AssertionError, TypeError) as error:
-        raise ConfigError(
-            f"timm gives no intermediate features of '{timm_name}' ({error}); choose another backbone."
-        ) from error
+        problem = f"timm gives no intermediate features of '{timm_name}' ({error})"
+        raise ConfigError(problem, fix="choose another backbone") from error
     index = {reduction: n for n, reduction in enumerate(info.reduction())}
-    missing = [reduction for reduction in reductions if reduction not in index]
-    if missing or not reductions or list(reductions) != sorted(set(reductions)):
-        raise ConfigError(
-            f"features.reductions = {list(reductions)}: {timm_name} has stages of reduction {sorted(index)}; "
-            "name some of them, in rising order."
-        )
+    if not reductions or not set(reductions) <= set(index) or list(reductions) != sorted(set(reductions)):
+        problem = f"features.reductions = {list(reductions)}: {timm_name} has stages of reduction {sorted(index)}"
+        raise ConfigError(problem, fix="name some of them, in rising order")
     return tuple(index[reduction] for reduction in reductions)
-
-
-def _cut(network: nn.Module) -> None:
-    """Remove EfficientNet's blocks after the last stage used; timm cuts other networks itself."""
-    stages = getattr(network, "_stage_out_idx", None)
-    if stages and isinstance(getattr(network, "blocks", None), nn.Sequential):
-        network.blocks = network.blocks[: max(stages)]
-
-
-def _full_names(timm_name: str, options: dict[str, int]) -> list[str]:
-    import timm
-
-    with torch.device("meta"):
-        return list(timm.create_model(timm_name, **options).state_dict())

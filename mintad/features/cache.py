@@ -30,8 +30,7 @@ from mintad.errors import ConfigError, MintadError, nearest
 if TYPE_CHECKING:
     from mintad.features.backbone import Backbone
 
-STALE_SECONDS = 24 * 3600
-"""Age at which an unfinished file cannot belong to a running process any more."""
+STALE_SECONDS = 24 * 3600  # age at which an unfinished file cannot belong to a running process any more
 log = logging.getLogger(__name__)
 
 
@@ -42,11 +41,7 @@ def cache_root(cache_dir: str | Path | None = None) -> Path:
 
 
 def hash_file(path: str | Path) -> str:
-    """Hash a file's bytes: BLAKE2b, 128 bits, hexadecimal.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
+    """Hash a file's bytes: BLAKE2b, 128 bits, hexadecimal; an OSError where it cannot be read."""
     digest = hashlib.blake2b(digest_size=16)
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
@@ -76,9 +71,8 @@ def key_name(description: dict[str, object]) -> str:
     """Return a readable folder name, unique to a key. The content of the weights counts, not where they came from."""
     identity = {k: v for k, v in description.items() if k not in ("backbone", "weights")}
     digest = hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=5).hexdigest()
-    height, width = description["grid"]
-    size = f"{description['image_size']}px-{height}x{width}"
-    return f"{description['backbone']}-{size}-{description['dtype']}-{digest}"
+    grid = "x".join(map(str, description["grid"]))
+    return f"{description['backbone']}-{description['image_size']}px-{grid}-{description['dtype']}-{digest}"
 
 
 @dataclass(frozen=True)
@@ -90,16 +84,13 @@ class StoredRow:
 
 
 class FeatureCache:
-    """The shards of one key.
+    """The shards of one key; a folder that cannot be written to is a ConfigError.
 
     Args:
         root: folder of all caches, see `cache_root`.
         description: the key, see `describe_key`.
         row_shape: (L, F).
         dtype: 'float16' or 'float32'.
-
-    Raises:
-        ConfigError: the folder cannot be made or written to.
     """
 
     def __init__(self, root: Path, description: dict[str, object], row_shape: tuple[int, int], dtype: str) -> None:
@@ -119,34 +110,21 @@ class FeatureCache:
         """Read the indices of all complete shards, including those that other processes wrote meanwhile."""
         self.stored_rows = {}
         for index in sorted(self.folder.glob("shard-*.json")):
+            shard = index.with_suffix(".npy")
             try:
                 hashes = self._check(index)
             except FileNotFoundError:
                 continue  # cleared by another process between listing and reading
             except (OSError, ValueError, KeyError, TypeError) as error:
-                log.warning(
-                    "feature cache: dropping the damaged shard %s (%s); its features are computed again",
-                    index,
-                    error,
-                )
-                for path in (index, index.with_suffix(".npy")):
+                log.warning("feature cache: dropping the damaged shard %s (%s) to compute it again", index, error)
+                for path in (index, shard):
                     with suppress(OSError):
                         path.unlink()
                 continue
-            shard = index.with_suffix(".npy")
             self.stored_rows.update({name: StoredRow(shard, row) for row, name in enumerate(hashes)})
 
     def add(self, hashes: Sequence[str], features_nLF: np.ndarray) -> None:
-        """Write one shard: the features (n, L, F) of the n images with these file hashes.
-
-        Raises:
-            ConfigError: no space or no permission.
-        """
-        if features_nLF.shape != (len(hashes), *self.row_shape) or features_nLF.dtype != self.dtype:
-            raise ValueError(
-                f"a shard must be ({len(hashes)}, *{self.row_shape}) {self.dtype}, "
-                f"not {features_nLF.shape} {features_nLF.dtype}"
-            )
+        """Write one shard: the features (n, L, F) of the n images with these file hashes."""
         shard = self.folder / f"shard-{time.time_ns()}-{uuid.uuid4().hex[:8]}.npy"
         with _writing(self.folder):
             with _published(shard) as file:
@@ -178,19 +156,12 @@ class FeatureCache:
 
 
 def open_shard(path: Path, row_shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
-    """Open a shard as a read-only memory map (n, L, F).
-
-    Raises:
-        MintadError: the file vanished or changed since its index was read.
-    """
+    """Open a shard as a memory map (n, L, F); a MintadError if it vanished or changed since its index was read."""
     try:
         shard = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise MintadError(
-            f"cached features vanished or are damaged ({error})",
-            path=path,
-            fix="run again, then they are computed again",
-        ) from error
+        problem = f"cached features vanished or are damaged ({error})"
+        raise MintadError(problem, path=path, fix="run again, then they are computed again") from error
     if shard.shape[1:] != row_shape or shard.dtype != dtype:
         problem = f"holds {shard.shape} {shard.dtype}, not (n, *{row_shape}) {dtype}"
         raise MintadError(problem, path=path, fix="clear the cache")
@@ -212,6 +183,7 @@ class CacheInfo:
 
     @property
     def backbone(self) -> str:
+        """Name of the backbone."""
         return str(self.description.get("backbone", "?"))
 
     @property
@@ -226,27 +198,20 @@ def list_caches(cache_dir: str | Path | None = None) -> list[CacheInfo]:
 
 
 def _look_at(marker: Path) -> CacheInfo:
-    images: set[str] = set()
-    nbytes, modified = 0, 0.0
-    for path in marker.parent.iterdir():
-        with suppress(FileNotFoundError):  # files may come and go meanwhile
+    folder, images, nbytes, modified = marker.parent, set(), 0, 0.0
+    for path in folder.iterdir():
+        with suppress(OSError, ValueError, KeyError, TypeError):  # files may come and go meanwhile, or be damaged
             nbytes, modified = nbytes + path.stat().st_size, max(modified, path.stat().st_mtime)
-        if path.suffix == ".json" and path != marker:
-            with suppress(OSError, ValueError, KeyError, TypeError):
+            if path.suffix == ".json" and path != marker:
                 images.update(json.loads(path.read_text(encoding="utf-8"))["images"])
     description: dict[str, object] = {}
     with suppress(OSError, ValueError):
         description = dict(json.loads(marker.read_text(encoding="utf-8")))
-    folder = marker.parent
     return CacheInfo(folder.name, folder, len(images), nbytes, datetime.fromtimestamp(modified), description)
 
 
 def clear_caches(key: str | None = None, cache_dir: str | Path | None = None) -> int:
-    """Delete the cache named `key`, or all; return the number of bytes freed.
-
-    Raises:
-        ConfigError: no cache of that name.
-    """
+    """Delete the cache named `key` (ConfigError if there is none), or all; return the number of bytes freed."""
     caches = {cache.key: cache for cache in list_caches(cache_dir)}
     if key is not None and key not in caches:
         raise ConfigError(f"there is no feature cache '{key}' in {cache_root(cache_dir)}." + nearest(key, caches))
@@ -262,11 +227,8 @@ def _writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ConfigError(
-            f"the feature cache cannot be written ({error})",
-            path=folder,
-            fix="free some space, or set MINTAD_CACHE to a folder that can be written",
-        ) from error
+        fix = "free some space, or set MINTAD_CACHE to a folder that can be written"
+        raise ConfigError(f"the feature cache cannot be written ({error})", path=folder, fix=fix) from error
 
 
 @contextmanager

@@ -8,9 +8,10 @@ from __future__ import annotations
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -27,8 +28,7 @@ from mintad.features.table import FeatureTable
 from mintad.progress import progress_bar
 from mintad.threads import limit_threads
 
-SHARD_IMAGES = 256
-SHARD_BYTES = 128 << 20
+SHARD_IMAGES, SHARD_BYTES = 256, 128 << 20
 """A shard holds at most this many images and (beyond the first) about this many bytes."""
 log = logging.getLogger(__name__)
 
@@ -50,10 +50,9 @@ def extract(
 ) -> FeatureTable:
     """Extract the features of all images, row for row; only those that the cache lacks are computed.
 
-    On a CPU, threads take one image each: as fast as batches, undisturbed by other programs, and the result
-    of an image depends on nothing else, so that cached float32 features are the backbone's output bit for
-    bit. On a GPU the batch may change the last digits. float16 keeps 11 bits; features beyond its range make
-    the table float32.
+    On a CPU, threads take one image each, so that the features of an image depend on nothing else: cached as float32
+    they are the backbone's output bit for bit. On a GPU the batch may change the last digits. float16 keeps 11 bits;
+    features beyond its range make the table float32.
 
     Args:
         records: a record table; only its column `image` is used.
@@ -63,8 +62,7 @@ def extract(
         dtype: storage type.
         batch_size: images per forward pass on a GPU.
         progress: show a bar while computing, if stderr is a terminal.
-        workers: threads; default PyTorch's number on a CPU, which OMP_NUM_THREADS sets, and up to 8 readers
-            for a GPU.
+        workers: threads; None for PyTorch's number on a CPU (OMP_NUM_THREADS sets it) and up to 8 for a GPU.
 
     Raises:
         DataError: all unreadable images, after the features of all others have been stored.
@@ -86,10 +84,8 @@ def extract(
             cache = run.fill(hash_of, problems, cache_dir, dtype)
     if problems:
         listed = "\n".join(f"  {message(error.problem, path, error.fix)}" for path, error in sorted(problems.items()))
-        raise DataError(
-            f"{len(problems)} of {len(set(paths))} images cannot be read; repair or remove them "
-            f"(the features of the others are kept):\n{listed}"
-        )
+        fix = f"repair or remove them (the features of the others are kept):\n{listed}"
+        raise DataError(f"{len(problems)} of {len(set(paths))} images cannot be read", fix=fix)
     hashes = [hash_of[path] for path in paths]
     return FeatureTable([cache.stored_rows[name] for name in hashes], _row_shape(backbone), dtype, hashes)
 
@@ -108,31 +104,22 @@ def _hash_all(paths: Sequence[str], pool: ThreadPoolExecutor) -> tuple[dict[str,
             return DataError(error.strerror or str(error), path=path)
 
     distinct = list(dict.fromkeys(paths))
-    hashes: dict[str, str] = {}
-    errors: dict[str, DataError] = {}
-    for path, result in zip(distinct, pool.map(attempt, distinct), strict=True):
-        if isinstance(result, DataError):
-            errors[path] = result
-        else:
-            hashes[path] = result
-    return hashes, errors
+    results = dict(zip(distinct, pool.map(attempt, distinct), strict=True))
+    errors = {path: result for path, result in results.items() if isinstance(result, DataError)}
+    return {path: result for path, result in results.items() if path not in errors}, errors
 
 
+@dataclass
 class _Extraction:
     """The settings of one extraction; images are named by the hash of their content."""
 
-    def __init__(
-        self,
-        backbone: Backbone,
-        device: torch.device,
-        batch_size: int,
-        progress: bool,
-        pool: ThreadPoolExecutor,
-        ahead: int,
-    ) -> None:
-        self.backbone, self.device, self.batch_size = backbone, device, batch_size
-        self.progress, self.pool, self.ahead = progress, pool, ahead
-        self.batched = _pays_off_in_batches(device)
+    backbone: Backbone
+    device: torch.device
+    batch_size: int
+    progress: bool
+    pool: ThreadPoolExecutor
+    ahead: int
+    """Images that the pool may work on before their turn."""
 
     def fill(
         self, hash_of: dict[str, str], problems: dict[str, DataError], cache_dir: str | Path | None, dtype: str
@@ -161,40 +148,35 @@ class _Extraction:
 
     def _compute(self, path_of: dict[str, str], unreadable: dict[str, DataError]) -> Iterator[tuple[str, np.ndarray]]:
         """Yield name and float32 features (L, F) of every image that can be read; the others go to `unreadable`."""
+        batched = _pays_off_in_batches(self.device)
 
-        def read(name: str) -> np.ndarray | DataError:
+        def work(name: str) -> np.ndarray | DataError:
             try:
-                return to_pixels(read_image(path_of[name]), self.backbone.image_size)
+                pixels = to_pixels(read_image(path_of[name]), self.backbone.image_size)
             except DataError as error:
                 return error
-            except OSError as error:
-                return DataError(error.strerror or str(error), path=path_of[name])
-
-        def read_and_compute(name: str) -> np.ndarray | DataError:
-            pixels = read(name)
-            return pixels if isinstance(pixels, DataError) else self._forward({name: pixels}, path_of)[0]
+            return pixels if batched else self._forward({name: pixels}, path_of)[0]
 
         batch: dict[str, np.ndarray] = {}
-        with closing(self._look_ahead(read if self.batched else read_and_compute, path_of)) as results:
+        with closing(self._look_ahead(work, path_of, self.ahead + self.batch_size * batched)) as results:
             for name, result in results:
                 if isinstance(result, DataError):
                     unreadable[name] = result
-                elif not self.batched:
+                elif not batched:
                     yield name, result
                 else:
                     batch[name] = result
-                    if len(batch) == self.batch_size:
-                        yield from zip(batch, self._forward(batch, path_of), strict=True)
-                        batch = {}
+                if len(batch) == self.batch_size:
+                    yield from zip(batch, self._forward(batch, path_of), strict=True)
+                    batch = {}
         if batch:
             yield from zip(batch, self._forward(batch, path_of), strict=True)
 
     def _look_ahead(
-        self, work: Callable[[str], np.ndarray | DataError], names: dict[str, str]
+        self, work: Callable[[str], np.ndarray | DataError], names: Iterable[str], ahead: int
     ) -> Iterator[tuple[str, np.ndarray | DataError]]:
         """Yield the results of `work` in order; the pool runs a bounded number of names ahead."""
         todo = iter(names)
-        ahead = self.ahead + (self.batch_size if self.batched else 0)
         futures = deque((name, self.pool.submit(work, name)) for name in islice(todo, ahead))
         try:
             while futures:
@@ -211,17 +193,13 @@ class _Extraction:
         feat_BLF = self.backbone(images).cpu().numpy()
         for name, feat_LF in zip(pixels, feat_BLF, strict=True):
             if not np.isfinite(feat_LF).all():
-                raise DataError(
-                    f"{self.backbone.name} gives features that are not finite",
-                    path=path_of[name],
-                    fix=f"check the weights ({self.backbone.source})",
-                )
+                problem, fix = "gives features that are not finite", f"check the weights ({self.backbone.source})"
+                raise DataError(f"{self.backbone.name} {problem}", path=path_of[name], fix=fix)
         return feat_BLF
 
 
 def _pays_off_in_batches(device: torch.device) -> bool:
-    """Whether the device should get batches. A CPU gets single images, because the activations of larger batches do not
-    fit into its caches, which halves the speed."""
+    """Whether the device should get batches. On a CPU they are half as fast: they do not fit into its caches."""
     return device.type != "cpu"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,8 @@ MEMORY_SHARE = 0.5
 class FeatureTable:
     """Features of n images, (L, F) each, in the order of the records they were extracted for.
 
-    Images with the same content share one stored row. Nothing is read before the first `gather`; then the
-    table is loaded whole into memory if it takes at most half of what is free, else each `gather` reads its
-    rows from the disk. Values stay in the cache's type, only what is gathered becomes float32.
+    Images with the same content share one stored row. The first `gather` loads the table whole if it takes at most
+    half of the free memory; else each `gather` reads its rows from the disk. Only what is gathered becomes float32.
     """
 
     def __init__(
@@ -68,9 +68,9 @@ class FeatureTable:
         rows = self._row_of[np.asarray(indices, dtype=np.int64)]
         if self._values is None and not self._too_large:
             self._too_large = self.nbytes > MEMORY_SHARE * free_memory()
-            self._values = None if self._too_large else self._load(torch.device("cpu"))
+            self._values = None if self._too_large else self._read_all(torch.device("cpu"))
         if self._values is None:
-            return self._read(rows)
+            return self._read(rows, torch.device("cpu")).float()
         if self.device.type == "cpu":  # a copy this small is faster in one thread
             return torch.from_numpy(self._values.numpy()[rows]).float()
         return self._values.index_select(0, torch.from_numpy(rows).to(self.device)).float()
@@ -84,34 +84,27 @@ class FeatureTable:
             return self
         table = FeatureTable([], (self.tokens, self.channels), self.dtype.name, self.hashes)
         table._stored_rows, table._row_of = self._stored_rows, self._row_of
-        table._values = self._values.to(device) if self._values is not None else self._load(torch.device(device))
+        table._values = self._values.to(device) if self._values is not None else self._read_all(torch.device(device))
         return table
 
-    def _load(self, device: torch.device) -> Tensor:
-        """Load all stored rows on `device`, shard by shard, so that there is never a second copy of all of them."""
-        values = torch.empty(
-            (len(self._stored_rows), self.tokens, self.channels),
-            dtype=getattr(torch, self.dtype.name),
-            device=device,
-        )
-        rows_of: dict[Path, list[int]] = {}
-        for n, stored in enumerate(self._stored_rows):
-            rows_of.setdefault(stored.shard, []).append(n)
-        for path, rows in rows_of.items():
-            shard = open_shard(path, (self.tokens, self.channels), self.dtype)
-            part = torch.from_numpy(shard[[self._stored_rows[n].row for n in rows]])
-            values[torch.tensor(rows, device=device)] = part.to(device)
-        self._shards.clear()
+    def _read(self, rows: Sequence[int] | np.ndarray, device: torch.device) -> Tensor:
+        """Read stored rows in the cache's type, shard by shard, so that there is never a second copy of all of them."""
+        shape, dtype = (len(rows), self.tokens, self.channels), getattr(torch, self.dtype.name)
+        values = torch.empty(shape, dtype=dtype, device=device)
+        positions_of: dict[Path, list[int]] = {}
+        for position, row in enumerate(rows):
+            positions_of.setdefault(self._stored_rows[row].shard, []).append(position)
+        for path, positions in positions_of.items():
+            if path not in self._shards:
+                self._shards[path] = open_shard(path, (self.tokens, self.channels), self.dtype)
+            part = self._shards[path][[self._stored_rows[rows[position]].row for position in positions]]
+            values[torch.tensor(positions, device=device)] = torch.from_numpy(part).to(device)
         return values
 
-    def _read(self, rows: np.ndarray) -> Tensor:
-        values = np.empty((len(rows), self.tokens, self.channels), dtype=self.dtype)
-        for n, row in enumerate(rows):
-            stored = self._stored_rows[row]
-            if stored.shard not in self._shards:
-                self._shards[stored.shard] = open_shard(stored.shard, (self.tokens, self.channels), self.dtype)
-            values[n] = self._shards[stored.shard][stored.row]
-        return torch.from_numpy(values).float()
+    def _read_all(self, device: torch.device) -> Tensor:
+        values = self._read(range(len(self._stored_rows)), device)
+        self._shards.clear()
+        return values
 
 
 def free_memory() -> int:
@@ -121,11 +114,10 @@ def free_memory() -> int:
         free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
     except (OSError, StopIteration, ValueError):
         names = getattr(os, "sysconf_names", {})
-        known = "SC_PHYS_PAGES" in names and "SC_PAGE_SIZE" in names
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2 if known else 4 << 30
-    try:
+        pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if "SC_PHYS_PAGES" in names else 8 << 30
+        return pages // 2
+    with suppress(OSError, ValueError):  # ValueError: the limit is "max"
         group = Path("/sys/fs/cgroup")
-        limit, used = ((group / name).read_text().strip() for name in ("memory.max", "memory.current"))
-        return free if limit == "max" else min(free, max(0, int(limit) - int(used)))
-    except (OSError, ValueError):
-        return free
+        limit, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
+        return min(free, max(0, limit - used))
+    return free

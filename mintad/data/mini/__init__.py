@@ -24,13 +24,5 @@ __all__ = [
     "swap_partner",
 ]
 
-DATASETS.add(
-    "mini",
-    Dataset(
-        name="mini",
-        title="mini",
-        load=load_mini,
-        scan=partial(scan_root, layout=LAYOUT),
-        categories=tuple(PRODUCTS),
-    ),
-)
+SCAN = partial(scan_root, layout=LAYOUT)
+DATASETS.add("mini", Dataset(name="mini", title="mini", load=load_mini, scan=SCAN, categories=tuple(PRODUCTS)))

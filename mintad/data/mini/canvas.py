@@ -25,11 +25,9 @@ class Layers:
 def frame(
     size: int, rng: Rng, *, turn: float = np.pi, shift: float = 0.08, zoom: float = 0.08
 ) -> tuple[np.ndarray, ...]:
-    """Return the coordinates x, y of every pixel, -1..1 over the picture, in the product's own pose.
+    """Return the coordinates x, y (S, S), -1..1 over the picture, in the product's own pose.
 
-    Args:
-        size: S.
-        turn, shift, zoom: largest rotation in radians, displacement, and relative change of scale.
+    `turn`, `shift` and `zoom` are the largest rotation (radians), displacement and relative change of scale.
     """
     axis = (np.arange(size, dtype=np.float32) + 0.5) / size * 2 - 1
     y, x = np.meshgrid(axis, axis, indexing="ij")

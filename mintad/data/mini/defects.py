@@ -1,13 +1,5 @@
 """The defects: what they do to a product's clean rendering.
 
-| defect | on a texture | on an object |
-|---|---|---|
-| scratch | thin bent line, lighter or darker | the same, on the body |
-| stain | soft blot that darkens or tints | the same, on the body |
-| missing | an irregular hole | a piece bitten out of the body, the background shows |
-| deformed | the surface is swirled around a point | the same, at the body's edge |
-| swap | a patch of the partner product's normal surface | the same, on the body |
-
 "swap" is the one that makes inter-class interference visible: every small part of it is normal, but for another
 category. A model that reconstructs what is normal for *any* of its classes reconstructs it.
 
@@ -28,17 +20,19 @@ from mintad.data.mini.products import PRODUCTS, TEXTURES, swap_partner
 def _inner_point(body: np.ndarray, margin: float, rng: Rng) -> tuple[int, int]:
     """Draw a random pixel (row, column) of the body, `margin` (share of the picture) from its edge if possible."""
     depth = ndimage.distance_transform_edt(np.pad(body > 0.9, 1))[1:-1, 1:-1]
-    rows, columns = np.nonzero(depth >= min(margin * len(body), 0.7 * depth.max()))
-    chosen = rng.integers(len(rows))
-    return int(rows[chosen]), int(columns[chosen])
+    return _random_pixel(depth >= min(margin * len(body), 0.7 * depth.max()), rng)
 
 
 def _edge_point(body: np.ndarray, rng: Rng) -> tuple[int, int]:
     """Draw a random pixel (row, column) at the rim of the body."""
     solid = body > 0.9
-    rows, columns = np.nonzero(solid & ~ndimage.binary_erosion(solid, iterations=2))
-    chosen = rng.integers(len(rows))
-    return int(rows[chosen]), int(columns[chosen])
+    return _random_pixel(solid & ~ndimage.binary_erosion(solid, iterations=2), rng)
+
+
+def _random_pixel(allowed: np.ndarray, rng: Rng) -> tuple[int, int]:
+    pixels = np.argwhere(allowed)
+    row, column = pixels[rng.integers(len(pixels))]
+    return int(row), int(column)
 
 
 def _coordinates(layers: Layers, rng: Rng, *, on_edge: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -58,6 +52,7 @@ def _blot(x: np.ndarray, y: np.ndarray, radius: float, rng: Rng, softness: float
 
 
 def scratch(category: str, layers: Layers, rng: Rng, difficulty: float) -> np.ndarray:
+    """Draw a thin bent line on the body, lighter or darker."""
     x, y = _coordinates(layers, rng)
     angle, bend = rng.uniform(0, np.pi), rng.uniform(-0.6, 0.6)
     along = np.cos(angle) * x + np.sin(angle) * y
@@ -71,6 +66,7 @@ def scratch(category: str, layers: Layers, rng: Rng, difficulty: float) -> np.nd
 
 
 def stain(category: str, layers: Layers, rng: Rng, difficulty: float) -> np.ndarray:
+    """Draw a soft blot on the body that darkens or tints."""
     x, y = _coordinates(layers, rng)
     cover = _blot(x, y, rng.uniform(0.13, 0.21) * difficulty**-0.35, rng, 0.05) * layers.body
     tints = ((0.45, 0.38, 0.25), (0.40, 0.45, 0.60), (0.42, 0.42, 0.42))
@@ -82,12 +78,14 @@ def stain(category: str, layers: Layers, rng: Rng, difficulty: float) -> np.ndar
 
 
 def missing(category: str, layers: Layers, rng: Rng, difficulty: float) -> np.ndarray:
+    """Draw an irregular hole in a texture, or bite a piece out of an object: the background shows."""
     x, y = _coordinates(layers, rng, on_edge=category not in TEXTURES)
     cover = _blot(x, y, rng.uniform(0.12, 0.19) * difficulty**-0.35, rng, 0.015)
     return mix(layers.image, layers.background, cover * min(1.0, 1.0 / difficulty))
 
 
 def deformed(category: str, layers: Layers, rng: Rng, difficulty: float) -> np.ndarray:
+    """Swirl the surface around a point; on an object, one at its edge."""
     x, y = _coordinates(layers, rng, on_edge=category not in TEXTURES)
     size = len(layers.body)
     radius = rng.uniform(0.26, 0.36) * difficulty**-0.35
@@ -102,6 +100,7 @@ def deformed(category: str, layers: Layers, rng: Rng, difficulty: float) -> np.n
 
 
 def swap(category: str, layers: Layers, rng: Rng, difficulty: float) -> np.ndarray:
+    """Draw a patch of the partner product's normal surface on the body."""
     partner = swap_partner(category)
     size = len(layers.body)
     other = PRODUCTS[partner](size, rng)
@@ -116,9 +115,5 @@ def swap(category: str, layers: Layers, rng: Rng, difficulty: float) -> np.ndarr
 
 
 DEFECTS: dict[str, Callable[[str, Layers, Rng, float], np.ndarray]] = {
-    "scratch": scratch,
-    "stain": stain,
-    "missing": missing,
-    "deformed": deformed,
-    "swap": swap,
+    draw.__name__: draw for draw in (scratch, stain, missing, deformed, swap)
 }

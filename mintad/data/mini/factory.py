@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,12 +31,9 @@ from mintad.errors import DataError, nearest
 from mintad.progress import track
 
 LAYOUT = Layout(dataset="mini", masks_required=True)
-VERSION = 1
-"""Increased whenever the same parameters give other pictures."""
-VISIBLE = 0.05
-"""Change of a channel from which a pixel counts as anomalous."""
-SMALLEST = 0.0012
-"""Smallest share of the picture that a defect covers; a smaller one is drawn again."""
+VERSION = 1  # increased whenever the same parameters give other pictures
+VISIBLE = 0.05  # change of a channel from which a pixel counts as anomalous
+SMALLEST = 0.0012  # share of the picture that a defect covers at least; a smaller one is drawn again
 ATTEMPTS = 20
 
 
@@ -55,19 +53,21 @@ class MiniParameters:
         for name in self.categories:
             if name not in PRODUCTS:
                 raise DataError(f"mini: unknown category '{name}'." + nearest(name, PRODUCTS))
-        if not self.categories or len(set(self.categories)) != len(self.categories):
-            raise DataError(f"mini: categories must be distinct names, not {self.categories}")
-        for name in ("n_train", "n_test_good", "n_test_defect"):
-            if getattr(self, name) < 1:
-                raise DataError(f"mini: {name} must be at least 1, not {getattr(self, name)}")
-        if self.size < 64:
-            raise DataError(f"mini: size must be at least 64 pixels, not {self.size}")
-        if not 0 < self.difficulty <= 3:
-            raise DataError(f"mini: difficulty must be in (0, 3], not {self.difficulty}; 1 is the default, 2 is subtle")
-        if self.seed < 0:
-            raise DataError(f"mini: seed must not be negative, not {self.seed}")
+        limits = {
+            "categories must be distinct names": 0 < len(self.categories) == len(set(self.categories)),
+            "n_train must be at least 1": self.n_train >= 1,
+            "n_test_good must be at least 1": self.n_test_good >= 1,
+            "n_test_defect must be at least 1": self.n_test_defect >= 1,
+            "size must be at least 64 pixels": self.size >= 64,
+            "difficulty must be in (0, 3]; 1 is the default, 2 is subtle": 0 < self.difficulty <= 3,
+            "seed must not be negative": self.seed >= 0,
+        }
+        for limit, holds in limits.items():
+            if not holds:
+                raise DataError(f"mini: {limit}, not {getattr(self, limit.split()[0])}")
 
     def as_json(self) -> str:
+        """Return the parameters and `VERSION` as JSON, which identifies the pictures."""
         return json.dumps({"version": VERSION, **asdict(self)}, indent=1)
 
 
@@ -105,26 +105,19 @@ def render_with_twin(
         mask = ndimage.binary_opening(changed, iterations=1)
         if mask.mean() >= SMALLEST:
             return _to_bytes(picture), mask, _to_bytes(clean)
-    raise DataError(
-        f"mini: no visible '{defect}' on {category} number {index} in {ATTEMPTS} attempts "
-        f"at difficulty {difficulty}; lower it"
-    )
+    problem = f"mini: no visible '{defect}' on {category} number {index} in {ATTEMPTS} attempts"
+    raise DataError(problem, fix=f"lower the difficulty, {difficulty}")
 
 
 def make_mini(root: str | Path, parameters: MiniParameters | None = None, *, progress: bool = False) -> Path:
-    """Write the set below `root` in MVTec layout, or return the finished one that is already there.
-
-    Raises:
-        DataError: `root` holds something else, or a set made from other parameters.
-    """
+    """Write the set below `root` in MVTec layout, or return the finished one there; anything else is a DataError."""
     parameters = parameters or MiniParameters()
     root = Path(root)
     made_with = root / "mini.json"
     if made_with.exists():
         if json.loads(made_with.read_text(encoding="utf-8")) != json.loads(parameters.as_json()):
-            raise DataError(
-                f"a mini set made from other parameters ({made_with})", path=root, fix="choose another root"
-            )
+            problem = f"a mini set made from other parameters ({made_with})"
+            raise DataError(problem, path=root, fix="choose another root")
         return root
     if root.exists() and any(root.iterdir()):
         raise DataError("not empty and no mini set", path=root, fix="choose another root")
@@ -133,9 +126,8 @@ def make_mini(root: str | Path, parameters: MiniParameters | None = None, *, pro
     temporary.mkdir(parents=True)
     jobs = list(_jobs(parameters))
     with ProcessPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
-        work = pool.map(_write, [temporary] * len(jobs), [parameters] * len(jobs), jobs, chunksize=16)
-        for _ in track(work, "mini: drawing", len(jobs), show=progress):
-            pass
+        work = pool.map(partial(_write, temporary, parameters), jobs, chunksize=16)
+        list(track(work, "mini: drawing", len(jobs), show=progress))
     (temporary / "mini.json").write_text(parameters.as_json(), encoding="utf-8")
     try:
         if root.exists():
@@ -167,15 +159,9 @@ def load_mini(
     Raises:
         DataError: bad parameters, or `root` holds something else.
     """
-    parameters = MiniParameters(
-        categories=tuple(categories),
-        n_train=n_train,
-        n_test_good=n_test_good,
-        n_test_defect=n_test_defect,
-        size=size,
-        difficulty=difficulty,
-        seed=seed,
-    )
+    counts = {"n_train": n_train, "n_test_good": n_test_good, "n_test_defect": n_test_defect}
+    drawing = {"size": size, "difficulty": difficulty, "seed": seed}
+    parameters = MiniParameters(categories=tuple(categories), **counts, **drawing)
     folder = absolute(make_mini(root or default_root(parameters), parameters, progress=True))
     return build_records(scan_root(folder, LAYOUT), folder)
 
@@ -195,16 +181,15 @@ def _jobs(parameters: MiniParameters) -> Iterator[tuple[str, str, str, int]]:
 
 
 def _write(root: Path, parameters: MiniParameters, job: tuple[str, str, str, int]) -> None:
+    drawing = {"size": parameters.size, "difficulty": parameters.difficulty, "seed": parameters.seed}
+    picture, mask = render(*job, **drawing)
     category, split, defect, index = job
-    shown = {"size": parameters.size, "difficulty": parameters.difficulty, "seed": parameters.seed}
-    picture, mask = render(category, split, defect, index, **shown)
-    folder = root / category / split / defect
-    folder.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture).save(folder / f"{index:03d}.png")
+    files = {root / category / split / defect / f"{index:03d}.png": picture}
     if defect != "good":
-        folder = root / category / "ground_truth" / defect
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(mask.astype(np.uint8) * 255).save(folder / f"{index:03d}_mask.png")
+        files[root / category / "ground_truth" / defect / f"{index:03d}_mask.png"] = mask.astype(np.uint8) * 255
+    for path, pixels in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
 
 
 def _to_bytes(image: np.ndarray) -> np.ndarray:

@@ -1,22 +1,4 @@
-"""The twelve products: six textures and six objects, each with its own variation and, in some, sub-classes.
-
-| category | kind | looks like | varies in |
-|---|---|---|---|
-| weave | texture | woven cloth, over and under | colour of two dyes (sub-class), thread width, angle |
-| brick | texture | running-bond tiles with mortar | colour of each tile, offset |
-| wood | texture | long wavy grain | grain, tone: light or dark stain (sub-class) |
-| mesh | texture | metal sheet with round holes in rows | hole size, phase, angle |
-| leather | texture | wrinkled cells | tone, cell size |
-| terrazzo | texture | chips of four colours in cement | every chip |
-| gear | object | steel wheel with teeth and a bore | angle, 12 or 14 teeth (sub-class) |
-| capsule | object | two-coloured pill | angle, colour pair (sub-class) |
-| bolt | object | side view: head, shank, thread | angle, phase of the thread |
-| cookie | object | brown disc with dark chips | place of the chips |
-| button | object | disc with a rim and four holes | angle, red or blue (sub-class) |
-| board | object | green circuit board with parts | angle within 6 degrees, tone |
-
-`swap_partner` names the product whose normal surface appears as this one's "swap" defect.
-"""
+"""The twelve products: six textures and six objects, each with its own variation and, in some, two sub-classes."""
 
 from __future__ import annotations
 
@@ -29,9 +11,8 @@ from mintad.data.mini.canvas import Layers, Rng, box, frame, inside, mix, noise,
 
 
 def _texture(image: np.ndarray, hole: tuple[float, ...]) -> Layers:
-    size = len(image)
     background = np.broadcast_to(np.asarray(hole, dtype=np.float32), image.shape)
-    return Layers(image.astype(np.float32), background, np.ones((size, size), dtype=np.float32))
+    return Layers(image.astype(np.float32), background, np.ones(image.shape[:2], dtype=np.float32))
 
 
 def _object(background: np.ndarray, image: np.ndarray, body: np.ndarray, shadow: float = 0.35) -> Layers:
@@ -43,6 +24,7 @@ def _object(background: np.ndarray, image: np.ndarray, body: np.ndarray, shadow:
 
 
 def weave(size: int, rng: Rng) -> Layers:
+    """Draw a texture of woven cloth; the two dyes (sub-class), the threads and the angle vary."""
     x, y = frame(size, rng, turn=0.12, shift=0.5, zoom=0.05)
     warp = vary(((0.30, 0.38, 0.52), (0.52, 0.34, 0.30))[rng.integers(2)], rng)
     weft = vary((0.78, 0.74, 0.64), rng)
@@ -55,6 +37,7 @@ def weave(size: int, rng: Rng) -> Layers:
 
 
 def brick(size: int, rng: Rng) -> Layers:
+    """Draw a texture of running-bond tiles with mortar; the colour of each tile and the offset vary."""
     x, y = frame(size, rng, turn=0.04, shift=0.5, zoom=0.05)
     rows = y * 4.5
     row = np.floor(rows).astype(int)
@@ -68,6 +51,7 @@ def brick(size: int, rng: Rng) -> Layers:
 
 
 def wood(size: int, rng: Rng) -> Layers:
+    """Draw a texture of long wavy grain; the grain and the stain, light or dark (sub-class), vary."""
     _, y = frame(size, rng, turn=0.05, shift=1.0, zoom=0.1)
     dark = rng.integers(2) == 1
     bend = 0.10 * noise(size, 3, rng, stretch=1.5) + 0.03 * noise(size, 8, rng, stretch=3)
@@ -79,6 +63,7 @@ def wood(size: int, rng: Rng) -> Layers:
 
 
 def mesh(size: int, rng: Rng) -> Layers:
+    """Draw a texture of sheet metal with rows of round holes; their size, phase and angle vary."""
     x, y = frame(size, rng, turn=0.15, shift=0.3, zoom=0.04)
     pitch = 0.235
     row = np.floor(y / pitch)
@@ -92,6 +77,7 @@ def mesh(size: int, rng: Rng) -> Layers:
 
 
 def leather(size: int, rng: Rng) -> Layers:
+    """Draw a texture of wrinkled cells; tone and cell size vary."""
     x, y = frame(size, rng, shift=1.0)
     cells = rng.uniform(13, 16)
     wobble_x, wobble_y = 0.35 * noise(size, 22, rng), 0.35 * noise(size, 22, rng)
@@ -111,6 +97,7 @@ def leather(size: int, rng: Rng) -> Layers:
 
 
 def terrazzo(size: int, rng: Rng) -> Layers:
+    """Draw a texture of chips of four colours in cement; every chip varies."""
     image = plain(size, vary((0.80, 0.79, 0.76), rng, 0.02), 0.025, rng)
     x, y = frame(size, rng, turn=0.0, shift=0.0, zoom=0.0)
     colours = ((0.35, 0.33, 0.32), (0.62, 0.44, 0.34), (0.55, 0.60, 0.58), (0.90, 0.88, 0.84))
@@ -125,6 +112,7 @@ def terrazzo(size: int, rng: Rng) -> Layers:
 
 
 def gear(size: int, rng: Rng) -> Layers:
+    """Draw a steel wheel with teeth and a bore; the angle and the teeth, 12 or 14 (sub-class), vary."""
     x, y = frame(size, rng)
     radius, angle = np.hypot(x, y), np.arctan2(y, x)
     teeth = (12, 14)[rng.integers(2)]
@@ -142,6 +130,7 @@ def gear(size: int, rng: Rng) -> Layers:
 
 
 def capsule(size: int, rng: Rng) -> Layers:
+    """Draw a two-coloured pill; the angle and the pair of colours (sub-class) vary."""
     x, y = frame(size, rng, zoom=0.05)
     distance = box(x, y, 0.68, 0.27, 0.27)
     left, right = (((0.80, 0.18, 0.16), (0.92, 0.88, 0.80)), ((0.15, 0.42, 0.30), (0.94, 0.78, 0.24)))[rng.integers(2)]
@@ -154,6 +143,7 @@ def capsule(size: int, rng: Rng) -> Layers:
 
 
 def bolt(size: int, rng: Rng) -> Layers:
+    """Draw a bolt from the side, with head, shank and thread; the angle and the phase of the thread vary."""
     x, y = frame(size, rng, zoom=0.05)
     head = box(x + 0.58, y, 0.15, 0.30, 0.05)
     half = 0.135 + np.where(x > -0.12, 0.022 * np.sin(x * 75 + rng.uniform(0, 6)), 0.0)
@@ -164,12 +154,12 @@ def bolt(size: int, rng: Rng) -> Layers:
     thread = np.where(x > -0.12, 0.15 * np.sin(x * 75 + y * 4), 0.0)
     facets = np.where(x < -0.43, 0.12 * (np.abs(y) < 0.12), 0.0)
     body = inside(np.minimum(head, shank))
-    return _object(
-        plain(size, vary((0.86, 0.87, 0.88), rng, 0.02), 0.012, rng), face + (thread + facets)[..., None], body
-    )
+    table = plain(size, vary((0.86, 0.87, 0.88), rng, 0.02), 0.012, rng)
+    return _object(table, face + (thread + facets)[..., None], body)
 
 
 def cookie(size: int, rng: Rng) -> Layers:
+    """Draw a brown disc with dark chips, whose places vary."""
     x, y = frame(size, rng)
     radius, angle = np.hypot(x, y), np.arctan2(y, x)
     outline = 0.66 + 0.015 * np.sin(angle * 5 + rng.uniform(0, 6)) + 0.01 * np.sin(angle * 11 + rng.uniform(0, 6))
@@ -188,26 +178,24 @@ def cookie(size: int, rng: Rng) -> Layers:
 
 
 def button(size: int, rng: Rng) -> Layers:
+    """Draw a disc with a rim and four holes; the angle and the colour, red or blue (sub-class), vary."""
     x, y = frame(size, rng)
     radius = np.hypot(x, y)
     dye = vary(((0.68, 0.14, 0.20), (0.16, 0.28, 0.60))[rng.integers(2)], rng)
     face = dye + 0.05 * noise(size, 5, rng)[..., None] + 0.10 * (x - y)[..., None]
-    face = (
-        face
-        + 0.16
-        * (inside(np.abs(radius - 0.57) - 0.035, 0.03) - 0.7 * inside(np.abs(radius - 0.48) - 0.02, 0.03))[..., None]
-    )
+    rim = inside(np.abs(radius - 0.57) - 0.035, 0.03) - 0.7 * inside(np.abs(radius - 0.48) - 0.02, 0.03)
+    face = face + 0.16 * rim[..., None]
     for cx, cy in ((0.15, 0.15), (-0.15, 0.15), (0.15, -0.15), (-0.15, -0.15)):
         gap = np.hypot(x - cx, y - cy)
         face = face + 0.12 * inside(gap - 0.10)[..., None]
         face = mix(face, (0.10, 0.10, 0.11), inside(gap - 0.07))
-    cloth = (
-        plain(size, vary((0.76, 0.73, 0.66), rng, 0.02), 0.0, rng) + 0.03 * np.sin(np.arange(size) * 1.4)[None, :, None]
-    )
+    cloth = plain(size, vary((0.76, 0.73, 0.66), rng, 0.02), 0.0, rng)
+    cloth = cloth + 0.03 * np.sin(np.arange(size) * 1.4)[None, :, None]
     return _object(cloth, face, inside(radius - 0.64))
 
 
 def board(size: int, rng: Rng) -> Layers:
+    """Draw a green circuit board with parts; tone and angle (within 6 degrees) vary."""
     x, y = frame(size, rng, turn=0.1, shift=0.05, zoom=0.03)
     face = plain(size, vary((0.08, 0.36, 0.20), rng, 0.02), 0.012, rng)
     for k in range(9):
@@ -225,43 +213,18 @@ def board(size: int, rng: Rng) -> Layers:
         for cy in (-0.62, 0.62):
             face = mix(face, (0.78, 0.70, 0.42), inside(np.hypot(x - cx, y - cy) - 0.055))
             face = mix(face, (0.10, 0.10, 0.10), inside(np.hypot(x - cx, y - cy) - 0.030))
-    return _object(
-        plain(size, vary((0.70, 0.71, 0.73), rng, 0.015), 0.012, rng), face, inside(box(x, y, 0.76, 0.72, 0.03))
-    )
+    table = plain(size, vary((0.70, 0.71, 0.73), rng, 0.015), 0.012, rng)
+    return _object(table, face, inside(box(x, y, 0.76, 0.72, 0.03)))
 
 
-PRODUCTS: dict[str, Callable[[int, Rng], Layers]] = {
-    "weave": weave,
-    "brick": brick,
-    "wood": wood,
-    "mesh": mesh,
-    "leather": leather,
-    "terrazzo": terrazzo,
-    "gear": gear,
-    "capsule": capsule,
-    "bolt": bolt,
-    "cookie": cookie,
-    "button": button,
-    "board": board,
-}
-TEXTURES = frozenset(("weave", "brick", "wood", "mesh", "leather", "terrazzo"))
-
-_PARTNERS = {
-    "weave": "leather",
-    "leather": "weave",
-    "brick": "terrazzo",
-    "terrazzo": "brick",
-    "wood": "mesh",
-    "mesh": "wood",
-    "gear": "button",
-    "button": "gear",
-    "capsule": "cookie",
-    "cookie": "capsule",
-    "bolt": "board",
-    "board": "bolt",
-}
+_TEXTURES = (weave, brick, wood, mesh, leather, terrazzo)
+_OBJECTS = (gear, capsule, bolt, cookie, button, board)
+PRODUCTS: dict[str, Callable[[int, Rng], Layers]] = {draw.__name__: draw for draw in (*_TEXTURES, *_OBJECTS)}
+TEXTURES = frozenset(draw.__name__ for draw in _TEXTURES)
+_PAIRS = ((weave, leather), (brick, terrazzo), (wood, mesh), (gear, button), (capsule, cookie), (bolt, board))
 
 
 def swap_partner(category: str) -> str:
     """Return the product whose normal surface is this one's "swap" defect."""
-    return _PARTNERS[category]
+    pair = next(pair for pair in _PAIRS if PRODUCTS[category] in pair)
+    return pair[pair[0] is PRODUCTS[category]].__name__

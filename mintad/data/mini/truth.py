@@ -23,28 +23,26 @@ SUBCLASSES: dict[str, tuple[str, str]] = {
     "capsule": ("red and cream", "green and yellow"),
     "button": ("red", "blue"),
 }
-"""Products with two sub-classes, see the table of `mintad.data.mini.products`."""
+"""Products with two sub-classes, see `mintad.data.mini.products`."""
 SIZE = 64
 """Pixels of the redrawing; pose and sub-class are drawn before anything that depends on the size."""
 
 
 class _Noting(np.random.Generator):
-    """A generator that gives the same numbers and keeps the scalar ones."""
+    """A generator that gives the same numbers and keeps them."""
 
     def __init__(self, stream: list[int]) -> None:
         super().__init__(np.random.PCG64(np.random.SeedSequence(stream)))
-        self.uniforms: list[float] = []
-        self.choices: list[int] = []
+        self.uniforms: list[Any] = []
+        self.choices: list[Any] = []
 
     def uniform(self, *arguments: Any, **named: Any) -> Any:
-        value = super().uniform(*arguments, **named)
-        self.uniforms += [float(value)] if np.ndim(value) == 0 else []
-        return value
+        self.uniforms.append(super().uniform(*arguments, **named))
+        return self.uniforms[-1]
 
     def integers(self, *arguments: Any, **named: Any) -> Any:
-        value = super().integers(*arguments, **named)
-        self.choices += [int(value)] if np.ndim(value) == 0 else []
-        return value
+        self.choices.append(super().integers(*arguments, **named))
+        return self.choices[-1]
 
 
 def drawn_with(category: str, split: str, defect: str, index: int, *, seed: int = 0) -> tuple[str, float]:
