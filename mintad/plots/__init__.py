@@ -5,34 +5,8 @@ circles or vermilion (as in Fig. 4), anomaly scores use one sequential colour ma
 what the figure shows, with its numbers; axes carry units.
 """
 
+# ruff: noqa: F401  (the imports are what the package offers)
 from mintad.plots.arrays import bars, case_panel, curves, embedding, gallery, grouped_bars, maps
 from mintad.plots.figures import confusion, learning_curves, per_category_bars, roc_pr, score_histograms
 from mintad.plots.images import colourise, data_uri, overlay, resize_map, score_range
 from mintad.plots.theme import ANOMALOUS, NORMAL, OKABE_ITO, SCORE_COLOURS, SYMBOLS, template, thin
-
-__all__ = [
-    "ANOMALOUS",
-    "NORMAL",
-    "OKABE_ITO",
-    "SCORE_COLOURS",
-    "SYMBOLS",
-    "bars",
-    "case_panel",
-    "colourise",
-    "confusion",
-    "curves",
-    "data_uri",
-    "embedding",
-    "gallery",
-    "grouped_bars",
-    "learning_curves",
-    "maps",
-    "overlay",
-    "per_category_bars",
-    "resize_map",
-    "roc_pr",
-    "score_histograms",
-    "score_range",
-    "template",
-    "thin",
-]
