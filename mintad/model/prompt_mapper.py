@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -11,10 +13,9 @@ from mintad.model.precision import in_float32
 def mlp(sizes: tuple[int, ...], activation: type[nn.Module]) -> nn.Sequential:
     """Make linear layers of the given sizes with the activation between them (none at the end)."""
     layers: list[nn.Module] = []
-    for n, (n_in, n_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
-        layers += [activation()] if n else []
-        layers += [nn.Linear(n_in, n_out)]
-    return nn.Sequential(*layers)
+    for n_in, n_out in itertools.pairwise(sizes):
+        layers += [nn.Linear(n_in, n_out), activation()]
+    return nn.Sequential(*layers[:-1])
 
 
 class PromptMapper(nn.Module):
@@ -30,9 +31,7 @@ class PromptMapper(nn.Module):
     printed form and lets it learn.
 
     Args:
-        tokens: L, tokens of an image.
-        width: D, channels of the adapted features.
-        classes: N; 0 for no head.
+        tokens, width, classes: L, D and N; no head for N = 0.
         hidden, token_width: 256 and 32 in Table 12.
         class_encoder_softmax, token_softmax: the two softmaxes of Table 12.
         head_input: 'token' (Table 12) or 'logits', the values before the token's softmax.
@@ -56,8 +55,7 @@ class PromptMapper(nn.Module):
         self.class_encoder = mlp((tokens, hidden, hidden, token_width), nn.ReLU)
         self.channel_encoder = mlp((width * token_width, hidden, hidden, token_width), nn.LeakyReLU)
         self.head = nn.Linear(token_width, classes) if classes else None
-        self.class_encoder_softmax = class_encoder_softmax
-        self.token_softmax = token_softmax
+        self.class_encoder_softmax, self.token_softmax = class_encoder_softmax, token_softmax
         self.head_input = head_input
         with torch.no_grad():
             if class_encoder_softmax:

@@ -1,8 +1,8 @@
 """Figures: arrays and tables in, `go.Figure` out; nothing is shown or written here.
 
 One look for all (`theme`): hues are safe for colour-blind readers, normal images are triangles or blue, anomalous ones
-circles or vermilion (as in Fig. 4), anomaly scores use one sequential colour map with a common range. Titles state
-what the figure shows, with its numbers; axes carry units.
+circles or vermilion (as in Fig. 4), anomaly scores use one sequential colour map with a common range. A `title`
+states what the figure shows, with its numbers; `unit` is that of the values, `value_range` that of axis or colours.
 """
 
 # ruff: noqa: F401  (the imports are what the package offers)

@@ -22,8 +22,6 @@ def gallery(pictures: Mapping[str, ArrayLike], *, title: str = "", columns: int 
 
     Args:
         pictures: caption -> (H, W, 3) or (H, W), uint8. Captions are distinct.
-        title: states what is to be seen.
-        columns: pictures per row.
 
     Raises:
         ValueError: no picture.
@@ -46,9 +44,7 @@ def maps(
 
     Args:
         values: caption -> (H, W).
-        title: states what is to be seen.
         unit: of the values, written at the colour bar.
-        columns: maps per row.
         value_range: of the colours; None for the smallest and largest value of all maps.
         colours: a plotly colour scale; for values with a sign take 'RdBu' and a range around 0.
 
@@ -152,9 +148,6 @@ def grouped_bars(
 
     Args:
         values: group -> {name: value}; a name may be missing in a group.
-        title: states what is to be seen.
-        unit: of the values.
-        value_range: of the axis.
         digits: behind the point, written at each bar.
     """
     figure, names = go.Figure(), hues(name for group in values.values() for name in group)
@@ -178,9 +171,7 @@ def measures(
 
     Args:
         values: model -> measure -> value; None or absent where a model has none. All measures share one axis range.
-        title: states what is to be seen.
         references: measure -> value that is drawn as a dotted line, such as chance.
-        value_range: of all axes.
 
     Raises:
         ValueError: nothing to draw.

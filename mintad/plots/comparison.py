@@ -30,7 +30,6 @@ def dot_plot(
 
     Args:
         panels: measure -> name -> dots.
-        title: states what is to be seen.
         unit: written at each panel's axis.
         marks: measure -> name -> one more value, an open diamond.
         mark_name: what the diamonds are called in the legend.
@@ -72,8 +71,6 @@ def growth_curves(
 
     Args:
         panels: panel -> method -> number of classes -> (mean, low, high); NaN where there is no interval.
-        title: states what is to be seen.
-        unit: of the values.
     """
     figure = panel_row(list(panels), 0.08, shared_yaxes=True)
     colours = hues(name for curves in panels.values() for name in curves)
@@ -96,8 +93,6 @@ def null_histogram(values: ArrayLike, observed: float, *, title: str, unit: str)
     Args:
         values: of the statistic, one per possible case; whole or half numbers.
         observed: the statistic of the data.
-        title: states what is to be seen.
-        unit: of the values.
     """
     levels, counts = np.unique(np.asarray(values, dtype=float), return_counts=True)
     figure = go.Figure(go.Bar(x=levels.tolist(), y=(counts / counts.sum()).tolist(), marker_color=OKABE_ITO[5]))

@@ -35,12 +35,8 @@ def class_tables(
 
     Args:
         tables: caption -> values (N, N).
-        names: of the classes.
-        title: states what is to be seen.
         rows, columns: what rows and columns are.
-        unit: of the values.
         value_range: of the shades; None for the smallest and largest value. Values beyond it keep the last shade.
-        per_row: tables per row.
         digits: behind the decimal point.
     """
     arrays = [np.asarray(table, dtype=float) for table in tables.values()]
@@ -94,9 +90,6 @@ def dots(
 
     Args:
         kinds: kind -> name -> (value, low, high).
-        title: states what is to be seen.
-        unit: of the values.
-        value_range: of the axis.
         line: a value that a dotted line marks.
     """
     names = list(dict.fromkeys(name for rows in kinds.values() for name in rows))
@@ -124,7 +117,6 @@ def token_tables(tokens: Mapping[str, tuple[ArrayLike, Sequence[str]]], *, title
     Args:
         tokens: heading -> (tokens (n, T), the n rows' names). Names may repeat; only the first of equal neighbours is
             written.
-        title: states what is to be seen.
     """
     arrays = {name: np.asarray(values, dtype=float) for name, (values, _) in tokens.items()}
     heights = [len(array) * ROW for array in arrays.values()]

@@ -28,8 +28,6 @@ def case_grid(cases: Mapping[str, Case], *, title: str, per_row: int = 2) -> go.
 
     Args:
         cases: distinct caption -> case, all of one size.
-        title: states what is to be seen.
-        per_row: cases per row.
 
     Raises:
         ValueError: no case.
