@@ -18,7 +18,7 @@ class INR(nn.Module):
     `modulator_skip` (Eq. 9). At the paper's sizes the default has 602,368 parameters, Table 9's 0.602 M.
 
     Args:
-        width, token_width, position_width: D, T, and 3, the channels of the position embedding z.
+        width, token_width: D and T.
         hidden, layers: 256 and 4 in Table 13 (layers after the first).
         omega: frequency factor of the first layer. The paper does not give it; 30 is SIREN's.
         modulator_skip: Eq. 9 instead of Table 13.
@@ -33,10 +33,10 @@ class INR(nn.Module):
         layers: int = 4,
         omega: float = 30.0,
         modulator_skip: bool = False,
-        position_width: int = 3,
     ) -> None:
         super().__init__()
         self.omega, self.modulator_skip = omega, modulator_skip
+        position_width = 3  # channels of the position embedding z
         skip_width = token_width if modulator_skip else 0
         synthesis_widths = [position_width] + [hidden] * layers
         modulation_widths = [position_width + token_width] + [hidden + skip_width] * layers

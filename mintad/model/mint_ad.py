@@ -44,8 +44,8 @@ class MintAD(ReconstructionModel):
 
     def make_prompt(self, classes: int) -> None:
         """Make the network that predicts the class token, with a head if the labels are learned."""
-        classes, options = classes if self.config.class_loss else 0, dataclasses.asdict(self.config.prompt_mapper)
-        self.prompt_mapper = PromptMapper(self.tokens, self.config.width, classes, **options)
+        config, classes = self.config, classes if self.config.class_loss else 0
+        self.prompt_mapper = PromptMapper(self.tokens, config.width, classes, config.prompt_mapper)
 
     def make_query_network(self) -> None:
         """Make the network that turns a class token into a query, and the positions it reads."""
