@@ -45,9 +45,7 @@ def evaluate(
     """Score the test rows of `records`; pixels are compared at the input's resolution where a category has masks.
 
     Args:
-        detector: gives grid maps.
-        features: rows follow `records`.
-        records: the record table.
+        features, records: the rows of both follow each other.
         config: its `scoring`, `features.image_size` and `train.seed` are used.
         method, setting: what the results are listed under; a setting is one of `SETTINGS`.
         labels: class index or name of each test row, for a detector that must be given the class.

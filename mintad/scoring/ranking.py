@@ -89,21 +89,16 @@ class StreamingRanking:
         """Return what lies below and above every distinct anomalous score; `metric` is named in the error."""
         if self._counts is None:
             self._sort_recent()
-            anomalous = np.concatenate(self._anomalous) if self._anomalous else np.empty(0)
-            normals = sum(map(len, self._blocks))
-            if len(anomalous) == 0 or normals == 0:
-                missing = "anomalous" if len(anomalous) == 0 else "normal"
-                raise UndefinedMetricError(
-                    f"{metric} is not defined without {missing} items ({len(anomalous)} anomalous, {normals} normal)"
-                )
-            self._counts = Counts(anomalous, self._blocks, normals)
+            numbers = {"anomalous": sum(map(len, self._anomalous)), "normal": sum(map(len, self._blocks))}
+            missing = [kind for kind, number in numbers.items() if number == 0]
+            if missing:
+                raise UndefinedMetricError(f"{metric} is not defined without {missing[0]} items ({numbers})")
+            self._counts = Counts(np.concatenate(self._anomalous), self._blocks)
         return self._counts
 
     def _sort_recent(self) -> None:
         if self._recent:
-            block = np.concatenate(self._recent)
-            block.sort()
-            self._blocks.append(block)
+            self._blocks.append(np.sort(np.concatenate(self._recent)))
             self._recent = []
 
     def _absorb(self, other: StreamingRanking) -> None:
@@ -115,14 +110,11 @@ class StreamingRanking:
 class Counts:
     """Numbers of items at every distinct score of an anomalous item, in rising order: (T,) each."""
 
-    def __init__(self, anomalous: np.ndarray, normal_blocks: list[np.ndarray], normals: int) -> None:
+    def __init__(self, anomalous: np.ndarray, normal_blocks: list[np.ndarray]) -> None:
         self.thresholds, self.anomalous = np.unique(anomalous, return_counts=True)
-        self.normals = normals
-        self.normal_below = np.zeros(len(self.thresholds), dtype=np.int64)
-        self.normal_up_to = np.zeros(len(self.thresholds), dtype=np.int64)
-        for block in normal_blocks:
-            self.normal_below += np.searchsorted(block, self.thresholds, side="left")
-            self.normal_up_to += np.searchsorted(block, self.thresholds, side="right")
+        self.normals = sum(map(len, normal_blocks))
+        self.normal_below = sum(np.searchsorted(block, self.thresholds, side="left") for block in normal_blocks)
+        self.normal_up_to = sum(np.searchsorted(block, self.thresholds, side="right") for block in normal_blocks)
 
     @property
     def true_positives(self) -> np.ndarray:

@@ -48,14 +48,7 @@ class Batch:
 
 
 class Batches:
-    """The batches of a run, by step.
-
-    Args:
-        features: of the whole data set.
-        rows: rows of `features` to train on.
-        labels: class index of each of `rows`.
-        model: its jitter says how much noise a batch gets, and how often.
-        config, accelerator: batch size and seed; device, and the processes that share a batch.
+    """The batches of a run, by step; for the arguments see `mintad.training.loop.train`.
 
     Raises:
         TrainingError: no images, or a batch that the processes cannot share.
@@ -75,8 +68,8 @@ class Batches:
         self.rows, self.model, self.config, self.process = rows, model, config, accelerator.process_index
         self.device = device = accelerator.device
         self.size, self.per_epoch = batch_shape(len(rows), config)
-        share, remainder = divmod(self.size, accelerator.num_processes)
-        if remainder:
+        share, rest = divmod(self.size, accelerator.num_processes)
+        if rest:
             problem = f"a batch of {self.size} images cannot be shared by {accelerator.num_processes} processes"
             raise TrainingError(problem, fix="choose train.batch_size as a multiple of them")
         self.mine = slice(self.process * share, (self.process + 1) * share)
