@@ -27,9 +27,9 @@ PRESETS: dict[str, Config] = {
         train=TrainConfig(epochs=None, steps=1600, lr=2e-3, schedule="onecycle", weight_ce=10.0),
     ),
 }
-LESSON_DATA = {"n_train": 30, "n_test_good": 10, "n_test_defect": 4, "difficulty": 1.5}
-LESSON_DATA = {"categories": ["weave", "leather", "brick", "terrazzo", "gear", "button"], **LESSON_DATA}
+LESSON_CATEGORIES = ["weave", "leather", "brick", "terrazzo", "gear", "button"]
 """Three pairs of `mini`'s products, each with the partner that its "swap" defects are cut from."""
+LESSON_DATA = {"categories": LESSON_CATEGORIES, "n_train": 30, "n_test_good": 10, "n_test_defect": 4, "difficulty": 1.5}
 PRESETS["lesson"] = PRESETS["fast"].override(
     **{"data.name": "mini", "data.options": LESSON_DATA, "train.steps": 300, "train.weight_ce": 1.0}
 )

@@ -16,14 +16,14 @@ from mintad.errors import ConfigError, nearest
 
 _MAPPINGS = ("data.options", "model.options")
 """Keys whose values are mappings; ``data.options.NAME`` is a key, too."""
-_MOVED = yaml.safe_load("""{
+_MOVED_MODEL = yaml.safe_load("""{
     ffn: ffn_dim, jitter_scale: jitter.scale, jitter_prob: jitter.probability, jitter_at: jitter.at,
     token_width: prompt_mapper.token_width, token_hidden: prompt_mapper.hidden,
     class_encoder_softmax: prompt_mapper.class_encoder_softmax, token_softmax: prompt_mapper.token_softmax,
     head_reads: prompt_mapper.head_input, prompt_mapper_gain: prompt_mapper.gain, inr_width: inr.hidden,
     inr_layers: inr.layers, inr_omega: inr.omega, modulator_skip: inr.modulator_skip,
     min_log_variance: prior.min_log_variance, mlp_hidden: options.hidden, text_encoder: options.encoder}""")
-_MOVED = {f"model.{old}": f"model.{new}" for old, new in _MOVED.items()}
+_MOVED = {f"model.{old}": f"model.{new}" for old, new in _MOVED_MODEL.items()}
 """Keys of older run directories and tables, and what they are called now."""
 _OLD_OPTIONS = {"model.mlp_hidden": ("mlp_query", 256), "model.text_encoder": ("text_prompt", "minilm")}
 """Old keys of one variant, and their defaults: they stood in the configuration of every variant."""
