@@ -21,13 +21,9 @@ def progress_bar(
 
     Args:
         description: what is being done, in a word or two.
-        total: how much there is to do.
-        done: how much was done before.
+        total, done: how much there is to do, and how much was done before.
         show: False shows nothing at all.
         log: where stderr is no terminal, every tenth of the work is a line in this log.
-
-    Yields:
-        `Report`.
     """
     if not (show and total):
         yield lambda done, note="": None

@@ -48,8 +48,8 @@ class Registry(Mapping[str, T]):
         """
         if module is None and isinstance(entry, type):
             module = entry.__module__
-        known = self._entries.get(name)
-        if known is not None and known is not entry and (module is None or self._modules[name] != module):
+        same = self._entries.get(name, entry) is entry or (module is not None and self._modules[name] == module)
+        if not same:
             raise ValueError(f"there is a {self.kind} '{name}' already")
         self._entries[name], self._modules[name] = entry, module
         return entry
@@ -89,8 +89,7 @@ class Registry(Mapping[str, T]):
 
     def __iter__(self) -> Iterator[str]:
         self._load()
-        own = [module.rpartition(".")[2] for module in self.modules]
-        return iter([*(name for name in own if name in self._entries), *(n for n in self._entries if n not in own)])
+        return iter([name for name in self.names() if name in self._entries])
 
     def __len__(self) -> int:
         self._load()

@@ -49,15 +49,15 @@ def test_padim_is_the_mahalanobis_distance_at_every_position(channels, monkeypat
     monkeypatch.setattr(padim_module, "CHUNK", 7)  # statistics over several chunks
     train, test = normal_images(40), normal_images(3, seed=1)
     padim = fitted(PaDiM(GRID, channels=channels, seed=3), train)
-    assert len(padim.kept) == min(channels, CHANNELS) == len(set(padim.kept.tolist()))
-    expected = naive_mahalanobis(train, test, padim.kept.numpy(), 0.01)
+    assert len(padim.chosen) == min(channels, CHANNELS) == len(set(padim.chosen.tolist()))
+    expected = naive_mahalanobis(train, test, padim.chosen.numpy(), 0.01)
     np.testing.assert_allclose(padim.anomaly_map(test).numpy(), expected, rtol=1e-3)
 
 
 def test_padim_with_fewer_images_than_channels():
     train, test = normal_images(3), normal_images(2, seed=1)
     padim = fitted(PaDiM(GRID, shrinkage=0.5), train)
-    expected = naive_mahalanobis(train, test, padim.kept.numpy(), 0.5)
+    expected = naive_mahalanobis(train, test, padim.chosen.numpy(), 0.5)
     np.testing.assert_allclose(padim.anomaly_map(test).numpy(), expected, rtol=1e-3)
     alone = fitted(PaDiM(GRID), train[:1])
     assert alone.anomaly_map(train[:1]).abs().max() == 0

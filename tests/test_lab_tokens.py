@@ -17,7 +17,7 @@ from mintad.course.lab.tokens import (
     train_mapper,
     within_and_between,
 )
-from mintad.plots.tokens import token_tables
+from mintad.plots.queries import token_tables
 from mintad.runs.prepare import PreparedData
 
 

@@ -331,7 +331,7 @@ def test_encoder_layer_is_post_norm():
 def test_class_encoder_works_along_tokens():
     """A channel's spatial pattern decides: permuting tokens changes the token, unlike any mean over tokens."""
     torch.manual_seed(0)
-    mapper = PromptMapper(9, 4, 3, hidden=8, token_width=5, gain=8.0)
+    mapper = PromptMapper(9, 4, 3, PromptMapperConfig(hidden=8, token_width=5, gain=8.0))
     adapted = torch.randn(2, 9, 4)
     token, logits = mapper(adapted)
     assert token.shape == (2, 5) and logits.shape == (2, 3)
@@ -342,10 +342,10 @@ def test_class_encoder_works_along_tokens():
 def test_head_reads_the_token_or_the_values_before_its_softmax():
     torch.manual_seed(0)
     adapted = torch.randn(2, 9, 4)
-    printed = PromptMapper(9, 4, 3, hidden=8, token_width=5)
+    printed = PromptMapper(9, 4, 3, PromptMapperConfig(hidden=8, token_width=5))
     token, logits = printed(adapted)
     torch.testing.assert_close(logits, printed.head(token))
-    other = PromptMapper(9, 4, 3, hidden=8, token_width=5, head_input="logits")
+    other = PromptMapper(9, 4, 3, PromptMapperConfig(hidden=8, token_width=5, head_input="logits"))
     token, logits = other(adapted)
     assert not torch.allclose(logits, other.head(token))
     torch.testing.assert_close(token.sum(-1), torch.ones(2))

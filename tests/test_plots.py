@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from mintad import plots
-from mintad.plots.reconstruction import measures
+from mintad.plots.arrays import measures
 
 
 def test_groups_are_rows_and_names_are_hues():

@@ -14,10 +14,6 @@ if TYPE_CHECKING:
     from mintad.baselines.base import Baseline
 
 BASELINES: Registry[type[Baseline]] = Registry(
-    "baseline",
-    modules=(
-        "mintad.baselines.padim",
-        "mintad.baselines.patchcore",
-    ),
+    "baseline", modules=["mintad.baselines.padim", "mintad.baselines.patchcore"]
 )
 """Name -> class; each is built from a grid (H, W)."""

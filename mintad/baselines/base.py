@@ -33,8 +33,7 @@ class Baseline(ABC):
 
     @abstractmethod
     def anomaly_map(self, feat_BLF: Tensor, labels: Any = None) -> Tensor:
-        """Return maps (B, H, W) of features (B, L, F), larger is more anomalous; `labels` are for baselines that must
-        be given the class."""
+        """Return maps (B, H, W) of features (B, L, F), larger is more anomalous; `labels` as in `Detector`."""
 
 
 def baseline(name: str) -> Callable[[type[Baseline]], type[Baseline]]:

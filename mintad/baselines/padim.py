@@ -25,9 +25,8 @@ class PaDiM(Baseline):
 
     Args:
         grid: (H, W) of the features.
-        channels: d, the number of channels kept; all if the features have fewer.
+        channels, seed: d, the number of channels (all if the features have fewer), and the seed of their choice.
         shrinkage: added to the covariance's diagonal, in squared units of the features (0.01 as published).
-        seed: of the choice of channels.
     """
 
     title = "PaDiM"
@@ -45,15 +44,12 @@ class PaDiM(Baseline):
         if len(rows) == 0:
             raise DataError("PaDiM needs at least one normal training image")
         generator = torch.Generator().manual_seed(self.seed)
-        self.kept = torch.randperm(features.channels, generator=generator)[: self.channels].sort().values
+        self.chosen = torch.randperm(features.channels, generator=generator)[: self.channels].sort().values
         chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
-        total = sum(self._choose(features.gather(chunk)).sum(1, dtype=torch.float64) for chunk in chunks)
-        mean_Ld = total / len(rows)
-        self.mean_L1d = mean_Ld[:, None].float()
-        scatter_Ldd = 0
-        for chunk in chunks:
-            centred_LBd = self._choose(features.gather(chunk)) - self.mean_L1d
-            scatter_Ldd = scatter_Ldd + (centred_LBd.mT @ centred_LBd).double()
+        total_Ld = sum(self._choose(features.gather(chunk)).sum(1, dtype=torch.float64) for chunk in chunks)
+        self.mean_L1d = (total_Ld / len(rows))[:, None].float()
+        centred = (self._choose(features.gather(chunk)) - self.mean_L1d for chunk in chunks)
+        scatter_Ldd = sum((centred_LBd.mT @ centred_LBd).double() for centred_LBd in centred)
         covariance_Ldd = scatter_Ldd / max(len(rows) - 1, 1)
         eye_dd = torch.eye(covariance_Ldd.shape[-1], dtype=torch.float64, device=covariance_Ldd.device)
         factor_Ldd = torch.linalg.cholesky(covariance_Ldd + self.shrinkage * eye_dd)
@@ -68,4 +64,4 @@ class PaDiM(Baseline):
         return (centred_LBd @ self.whiten_Ldd).norm(dim=-1).T.unflatten(1, self.grid)
 
     def _choose(self, feat_BLF: Tensor) -> Tensor:
-        return feat_BLF[..., self.kept.to(feat_BLF.device)].transpose(0, 1)
+        return feat_BLF[..., self.chosen.to(feat_BLF.device)].transpose(0, 1)

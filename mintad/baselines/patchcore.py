@@ -22,15 +22,14 @@ MATRIX_ENTRIES = 1 << 23
 class PatchCore(Baseline):
     """Distance of every token to a coreset of normal tokens from all positions, averaged over their 3 x 3 neighbours.
 
-    The coreset is the greedy one, chosen on a random projection: each step adds the candidate farthest from
-    all chosen so far. Candidates are a random sample of all normal tokens, so that time and memory are
-    bounded: 50,000 candidates of 272 channels take 54 MB. The published image score is weighted by the
-    neighbourhood in the memory; here every method's image score comes from its map alone.
+    The coreset is the greedy one, chosen on a random projection: each step adds the candidate farthest from all chosen
+    so far. Candidates are a random sample of all normal tokens, which bounds time and memory: 50,000 of 272 channels
+    take 54 MB. The published image score is weighted by the neighbourhood in the memory; here every method's image
+    score comes from its map alone.
 
     Args:
         grid: (H, W) of the features.
-        share: of all normal tokens to remember (0.1 as published) ...
-        limit: ... but at most this many.
+        share, limit: the share of all normal tokens to remember (0.1 as published), and how many at most.
         candidates: tokens to choose from, at most.
         projection: width of the random projection; 0 for none.
         neighbourhood: side of the square that tokens are averaged over, odd; 1 for none.
@@ -87,33 +86,25 @@ class PatchCore(Baseline):
     def _sample(self, features: FeatureTable, rows: np.ndarray, sample: Tensor) -> Tensor:
         """Return the smoothed tokens with these sorted numbers, counted image after image."""
         chosen = []
-        step = CHUNK * features.tokens
-        for start in range(0, len(rows) * features.tokens, step):
-            inside = sample[(sample >= start) & (sample < start + step)] - start
+        for first in range(0, len(rows), CHUNK):
+            start, end = first * features.tokens, (first + CHUNK) * features.tokens
+            inside = sample[(sample >= start) & (sample < end)] - start
             if len(inside):
-                first = start // features.tokens
                 patches_NF = self._smooth(features.gather(rows[first : first + CHUNK])).flatten(0, 1)
                 chosen.append(patches_NF[inside.to(patches_NF.device)])
         return torch.cat(chosen)
 
     def _smooth(self, feat_BLF: Tensor) -> Tensor:
         """Average over the neighbourhood; at the border over the part of it that exists."""
-        maps_BFHW = feat_BLF.transpose(1, 2).unflatten(2, self.grid)
-        side = self.neighbourhood
+        maps_BFHW, side = feat_BLF.transpose(1, 2).unflatten(2, self.grid), self.neighbourhood
         maps_BFHW = F.avg_pool2d(maps_BFHW, side, stride=1, padding=side // 2, count_include_pad=False)
         return maps_BFHW.flatten(2).transpose(1, 2)
 
 
 def greedy_coreset(points_NP: Tensor, size: int, first: int) -> Tensor:
-    """Choose `size` points, each the farthest from those before it: the greedy 2-approximation of k-centre.
+    """Choose `size` of N points, each the farthest from those before it: the greedy 2-approximation of k-centre.
 
-    Args:
-        points_NP: (N, P).
-        size: how many to choose, at most N.
-        first: number of the first one.
-
-    Returns:
-        The numbers (size,) of the chosen points, in order.
+    Returns the numbers (size,) of the chosen points, in order; they begin with `first`.
     """
     norms_N = points_NP.square().sum(1)
     nearest_N = torch.full_like(norms_N, torch.inf)

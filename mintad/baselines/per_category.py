@@ -21,7 +21,7 @@ class PerCategory(Baseline):
     reference, not as a rival.
 
     Args:
-        factory: makes an unfitted baseline, for example ``lambda: PaDiM(grid)``.
+        factory: makes an unfitted baseline, such as ``lambda: PaDiM(grid)``.
         categories: of all rows of the feature table, for example ``records["category"]``.
     """
 
@@ -46,11 +46,10 @@ class PerCategory(Baseline):
         """
         if labels is None:
             raise DataError("one baseline per category needs the category of every image; give `labels`")
-        names = np.asarray(labels, dtype=object)
-        maps: dict[int, Tensor] = {}
+        names, order, maps = np.asarray(labels, dtype=object), [], []
         for name in dict.fromkeys(names):
             if name not in self.fitted:
                 raise DataError(f"no baseline was fitted for category '{name}'." + nearest(name, self.fitted))
-            inside = np.flatnonzero(names == name)
-            maps.update(zip(inside.tolist(), self.fitted[name].anomaly_map(feat_BLF[inside]), strict=True))
-        return torch.stack([maps[position] for position in range(len(names))])
+            order.append(np.flatnonzero(names == name))
+            maps.append(self.fitted[name].anomaly_map(feat_BLF[order[-1]]))
+        return torch.cat(maps)[np.argsort(np.concatenate(order))]

@@ -5,43 +5,16 @@ A run is described by one `Config`. `preset("paper")` is the published configura
 name; `describe_keys` lists every key with its default, limits and reason.
 """
 
+# ruff: noqa: F401  (the imports are what the package offers)
 from mintad.config.fields import Bool, Count, Float, Int, section
-from mintad.config.presets import LESSON, LESSON_DATA, PRESETS, load_config, preset
+from mintad.config.presets import LESSON_DATA, PRESETS, load_config, preset
 from mintad.config.sections import (
-    DataConfig,
     FeatureConfig,
     INRConfig,
     JitterConfig,
     ModelConfig,
-    PriorConfig,
     PromptMapperConfig,
     ScoringConfig,
     TrainConfig,
 )
-from mintad.config.tree import Config, ConfigKey, describe_keys, flat_keys
-
-__all__ = [
-    "LESSON",
-    "LESSON_DATA",
-    "PRESETS",
-    "Bool",
-    "Config",
-    "ConfigKey",
-    "Count",
-    "DataConfig",
-    "FeatureConfig",
-    "Float",
-    "INRConfig",
-    "Int",
-    "JitterConfig",
-    "ModelConfig",
-    "PriorConfig",
-    "PromptMapperConfig",
-    "ScoringConfig",
-    "TrainConfig",
-    "describe_keys",
-    "flat_keys",
-    "load_config",
-    "preset",
-    "section",
-]
+from mintad.config.tree import Config, describe_keys

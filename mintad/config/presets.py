@@ -12,10 +12,7 @@ from mintad.config.tree import Config, flatten
 from mintad.errors import ConfigError, nearest
 
 PRESETS: dict[str, Config] = {
-    "paper": Config(
-        data=DataConfig(name="mvtec", holdout=0.0),
-        features=FeatureConfig(backbone="tf_efficientnet_b4"),
-    ),
+    "paper": Config(data=DataConfig(name="mvtec", holdout=0.0), features=FeatureConfig(backbone="tf_efficientnet_b4")),
     "fast": Config(
         features=FeatureConfig(grid=7, resize="area", standardise=True),
         model=ModelConfig(
@@ -30,17 +27,12 @@ PRESETS: dict[str, Config] = {
         train=TrainConfig(epochs=None, steps=1600, lr=2e-3, schedule="onecycle", weight_ce=10.0),
     ),
 }
-LESSON_DATA = {
-    "categories": ["weave", "leather", "brick", "terrazzo", "gear", "button"],
-    "n_train": 30,
-    "n_test_good": 10,
-    "n_test_defect": 4,
-    "difficulty": 1.5,
-}
+LESSON_CATEGORIES = ["weave", "leather", "brick", "terrazzo", "gear", "button"]
 """Three pairs of `mini`'s products, each with the partner that its "swap" defects are cut from."""
-LESSON = {"data.name": "mini", "data.options": LESSON_DATA, "train.steps": 300, "train.weight_ce": 1.0}
-"""The weight of the cross-entropy is the paper's: six products are told apart with it."""
-PRESETS["lesson"] = PRESETS["fast"].override(**LESSON)
+LESSON_DATA = {"categories": LESSON_CATEGORIES, "n_train": 30, "n_test_good": 10, "n_test_defect": 4, "difficulty": 1.5}
+PRESETS["lesson"] = PRESETS["fast"].override(
+    **{"data.name": "mini", "data.options": LESSON_DATA, "train.steps": 300, "train.weight_ce": 1.0}
+)
 
 
 def preset(name: str) -> Config:

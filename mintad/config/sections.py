@@ -5,21 +5,21 @@ from __future__ import annotations
 from dataclasses import field
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Le, Lt, MinLen
+from annotated_types import Ge, Gt, Le, Lt, MinLen, MultipleOf
 from pydantic import model_validator
 
-from mintad.config.fields import Bool, Count, Float, Int, PathText, YamlNo, require, section
+from mintad.config.fields import Bool, Count, Float, Int, List, Nullable, PathText, Text, YamlNo, require, section
 
 
 @section("data")
 class DataConfig:
     """The images."""
 
-    name: str = "elpv"
+    name: Text = "elpv"
     """Data set: elpv, mini, mvtec, visa, btad, merged, cifar10 or folder."""
-    root: PathText | None = None
+    root: Nullable[PathText] = None
     """Folder of the data set; null for sets that bring their own (elpv, mini)."""
-    categories: tuple[str, ...] = ()
+    categories: List[Text] = ()
     """Categories to use; an empty list takes all."""
     options: dict[str, Any] = field(default_factory=dict)
     """Keyword options of the loader, for example {grades: anomalous} for elpv."""
@@ -31,7 +31,7 @@ class DataConfig:
 class FeatureConfig:
     """The backbone's features (§4.1)."""
 
-    backbone: str = "efficientnet_lite0"
+    backbone: Text = "efficientnet_lite0"
     """'efficientnet_lite0' (weights come with a pip package) or any timm model with `features_only`."""
     weights: PathText = "auto"
     """'auto' (pip package, else timm's hub), 'random', or the path of a local file."""
@@ -39,7 +39,7 @@ class FeatureConfig:
     """Side of the square network input, in pixels."""
     grid: Count = 14
     """Side of the token grid; L = grid * grid tokens."""
-    reductions: Annotated[tuple[Count, ...], MinLen(1)] = (2, 4, 8, 16)
+    reductions: Annotated[List[Count], MinLen(1)] = (2, 4, 8, 16)
     """Backbone stages by their reduction, in rising order; UniAD's CIFAR-10 recipe adds 32."""
     resize: Literal["bilinear", "area"] = "bilinear"
     """How a stage is resized to the grid: 'bilinear' samples it (UniAD's recipe), 'area' averages each cell."""
@@ -71,14 +71,12 @@ class PromptMapperConfig:
     head_input: Literal["token", "logits"] = "token"
     """What the classification head reads: the token (Table 12) or its values before the softmax."""
     gain: Annotated[Float, Gt(0)] = 1.0
-    """Gain on the initial weights of the linear layers in front of a softmax, and of the head behind one. The paper is
-    silent on initialisation; 1 is PyTorch's, which leaves both softmaxes almost uniform."""
+    """Gain on the initial weights next to a softmax. The paper is silent; 1 (PyTorch's) leaves both almost uniform."""
 
     @model_validator(mode="after")
     def _check(self) -> PromptMapperConfig:
-        softmax = self.token_softmax or self.class_encoder_softmax
-        message = "model.prompt_mapper.token_width must be at least 2: a softmax over one value is always 1"
-        require(self.token_width >= 2 or not softmax, message)
+        varies = self.token_width >= 2 or not (self.token_softmax or self.class_encoder_softmax)
+        require(varies, "model.prompt_mapper.token_width must be at least 2: a softmax over one value is always 1")
         return self
 
 
@@ -120,23 +118,21 @@ class PriorConfig:
 class ModelConfig:
     """The model (§3), and which of its parts are switched on (Tables 4, 5)."""
 
-    variant: str = "mint_ad"
-    """'mint_ad' (feature prompt, INR query); 'uniad' (learned query in every decoder layer, neighbour mask) and its
-    three class-aware improvements of Fig. 2, 'query_pool', 'class_token', 'text_prompt'; MINT-AD with another prompt
-    (Fig. 3a, b), 'image_prompt', 'label_prompt'; or with an MLP instead of the INR (Table 9), 'mlp_query'."""
+    variant: Text = "mint_ad"
+    """'mint_ad'; with another prompt (Fig. 3a, b), 'image_prompt', 'label_prompt'; with an MLP for the INR (Table 9),
+    'mlp_query'; 'uniad' and its class-aware improvements (Fig. 2), 'query_pool', 'class_token', 'text_prompt'."""
     options: dict[str, Any] = field(default_factory=dict)
     """Options of the variant alone: 'hidden' of mlp_query, 'encoder' of text_prompt."""
     adapter: Bool = True
-    """Table 5, 'Adapter': learn the projection of features to the transformer's width. Off, it stays the fixed random
-    projection it starts as: the transformer needs its width either way, and the paper does not say what replaces it."""
+    """Table 5, 'Adapter': learn the projection to the transformer's width. Off, it stays the random one it starts as,
+    because the paper does not say what replaces it."""
     class_loss: Bool = True
     """Table 5, 'L_CE', of the MINT-AD family: a head on the class token learns the labels."""
     prior_loss: Bool = True
     """Table 5, 'L_Prior', of the MINT-AD family: the query also predicts the adapted features' distribution."""
     class_query: Bool = True
-    """Table 5, 'Query', of the MINT-AD family: the class-aware query drives the decoder. Off, one learned query does,
-    the same for all layers and classes; with `prior_loss` the INR still runs, for the prior alone."""
-    width: Annotated[Int, Ge(2)] = 256
+    """Table 5, 'Query', of the MINT-AD family: the class-aware query drives the decoder; off, a learned one does."""
+    width: Annotated[Int, Ge(2), MultipleOf(2)] = 256
     """D, channels of a token inside the transformer and of the query; even, for row and column embeddings."""
     heads: Count = 8
     """Attention heads; must divide the width."""
@@ -150,9 +146,8 @@ class ModelConfig:
     """Dropout behind attention and feed-forward layers (Table 15)."""
     attention_dropout: Annotated[Float, Ge(0), Lt(1)] = 0.1
     """Dropout on attention weights, as in UniAD; it takes a quarter of a CPU step."""
-    neighbour_mask: Annotated[Int | None, Ge(0)] = None
-    """Side of the square neighbourhood that attention must not see: odd, or 0 for none. null is the variant's own: none
-    for MINT-AD (§3.2), for UniAD the odd half of the grid (its 7 on 14x14)."""
+    neighbour_mask: Nullable[Annotated[Int, Ge(0)]] = None
+    """Side of the square that attention must not see: odd, 0 for none; null for the variant's own (UniAD: 7 of 14)."""
     jitter: JitterConfig = field(default_factory=JitterConfig)
     prompt_mapper: PromptMapperConfig = field(default_factory=PromptMapperConfig)
     inr: INRConfig = field(default_factory=INRConfig)
@@ -162,7 +157,6 @@ class ModelConfig:
     def _check(self) -> ModelConfig:
         multiple, odd = self.width % self.heads == 0, not self.neighbour_mask or self.neighbour_mask % 2 == 1
         require(multiple, f"model.width ({self.width}) must be a multiple of model.heads ({self.heads})")
-        require(self.width % 2 == 0, f"model.width must be even (row and column embeddings), not {self.width}")
         require(odd, f"model.neighbour_mask must be null, 0 or odd, not {self.neighbour_mask}")
         return self
 
@@ -171,9 +165,9 @@ class ModelConfig:
 class TrainConfig:
     """The training (§3.5, §4.1)."""
 
-    epochs: Annotated[Float | None, Gt(0)] = 1000.0
+    epochs: Nullable[Annotated[Float, Gt(0)]] = 1000.0
     """Passes over the training set (§4.1). Give epochs or steps, not both."""
-    steps: Annotated[Int | None, Ge(1)] = None
+    steps: Nullable[Count] = None
     """Optimiser steps."""
     batch_size: Count = 32
     """Images per step over all processes together (§4.1: '32 on 4 GPUs', read as the total)."""
@@ -186,23 +180,20 @@ class TrainConfig:
     clip_norm: Annotated[Float, Ge(0)] = 0.1
     """Gradient norm limit, UniAD's recipe; 0 for none."""
     weight_ce: Annotated[Float, Ge(0)] = 1.0
-    """lambda_a of Eq. 6 (§3.5: 1, so that the classification is learned first). Beside a reconstruction loss that sums
-    192 channels, 1 is little: in long trainings on mini, classes that were told apart were lost again, with 10 not."""
+    """lambda_a of Eq. 6 (§3.5: 1). In long trainings on mini the class head forgot classes with 1, not with 10."""
     weight_prior: Annotated[Float, Ge(0)] = 0.1
     """lambda_b of Eq. 6."""
     mse_reduction: Literal["element", "token"] = "token"
     """'token': sum over channels, mean over tokens (Eq. 5 to the letter); 'element': mean over elements (UniAD's)."""
     prior_reduction: Literal["element", "token", "sum"] = "element"
-    """'element' and 'token' as above, 'sum': sum over tokens and channels (Eq. 4 to the letter); each then a mean over
-    images. The larger the prior beside the reconstruction, the more it pays the adapter to shrink its output to a
-    point instead of describing the image, so the default keeps it the smaller of the two."""
+    """'element' and 'token' as above, 'sum': over tokens and channels (Eq. 4 to the letter). The default is small,
+    because a large prior pays the adapter to shrink its output to a point instead of describing the image."""
     seed: Annotated[Int, Ge(0)] = 0
     """Seed of initialisation, order, jitter and dropout."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """'auto' takes a GPU if there is one."""
     precision: Annotated[Literal["no", "bf16", "fp16"], YamlNo] = "no"
-    """Mixed precision of adapter and transformer (accelerate) in training. Prompt mapper, INR and prior stay in
-    float32, and so do evaluation and prediction."""
+    """Mixed precision of adapter and transformer in training; everything else stays in float32."""
     checkpoint_every: Count = 500
     """Steps between checkpoints."""
     log_every: Count = 20
@@ -211,8 +202,7 @@ class TrainConfig:
     @model_validator(mode="after")
     def _check(self) -> TrainConfig:
         require(
-            (self.epochs is None) != (self.steps is None),
-            f"give train.epochs or train.steps, and null for the other (epochs={self.epochs}, steps={self.steps})",
+            (self.epochs is None) != (self.steps is None), "give train.epochs or train.steps, and null for the other"
         )
         return self
 
@@ -228,5 +218,4 @@ class ScoringConfig:
     pool: Count = 16
     """Window of 'pooled_max', in input pixels."""
     threshold_quantile: Annotated[Float, Gt(0), Lt(1)] = 0.95
-    """The threshold lets at least this share of new normal images pass: a score of the held-out normal images at the
-    conformal rank, see `mintad.scoring.threshold.fit_threshold`."""
+    """Share of new normal images that the threshold lets pass, at least; see `mintad.scoring.threshold`."""

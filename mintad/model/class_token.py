@@ -13,17 +13,18 @@ from mintad.model.variants import variant
 
 @variant("class_token")
 class ClassToken(ReconstructionModel):
-    """UniAD with a learned token of the class before the image's tokens, in encoder and decoder, cut off behind them
-    (Fig. 2c). The decoder's learned queries have a place for it, too."""
+    """UniAD with a learned token of the class before the image's tokens (Fig. 2c), cut off behind the decoder.
+
+    The decoder's learned queries have a place for it, too.
+    """
 
     needs_labels = True
 
     def __init__(self, config: ModelConfig, channels: int, grid: tuple[int, int], classes: int) -> None:
         super().__init__(config, channels, grid, default_mask=default_mask(grid), extra_tokens=1)
         self.class_tokens = nn.Embedding(classes, config.width)
-        self.queries = nn.ParameterList(
-            torch.randn(1 + self.tokens, config.width) for _ in range(config.decoder_layers)
-        )
+        shape = (1 + self.tokens, config.width)
+        self.queries = nn.ParameterList(torch.randn(shape) for _ in range(config.decoder_layers))
 
     def forward(self, feat_BLF: Tensor, noise: Tensor | None = None, labels_B: Tensor | None = None) -> Output:
         """Reconstruct features (B, L, F) of images of the classes `labels_B`; `noise` as in `FeatureJitter`."""

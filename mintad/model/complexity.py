@@ -29,19 +29,17 @@ def describe(backbone: Backbone, model: ReconstructionModel) -> dict[str, Any]:
         under `macs`.
     """
     parts = {name: part for name, part in model.named_children() if parameters(part)}
-    parts["encoder_layer"] = model.transformer.encoder[0]
-    parts["decoder_layer"] = model.transformer.decoder[0]
-    counts: dict[str, Any] = {"backbone": parameters(backbone)}
-    counts |= {name: parameters(part) for name, part in parts.items()}
-    counts["total"] = parameters(model)
-    counts["total_with_backbone"] = counts["total"] + counts["backbone"]
-    counts["macs"] = _macs(backbone, model, parts)
-    return counts
+    parts |= {"encoder_layer": model.transformer.encoder[0], "decoder_layer": model.transformer.decoder[0]}
+    counts = _with_totals(
+        parameters(backbone), {name: parameters(part) for name, part in parts.items()}, parameters(model)
+    )
+    return {**counts, "macs": _macs(backbone, model, parts)}
 
 
 def _macs(backbone: Backbone, model: ReconstructionModel, parts: dict[str, nn.Module]) -> dict[str, int]:
     device = next(model.parameters()).device
     image = torch.zeros(1, 3, backbone.image_size, backbone.image_size, device=device)
+    labels_B = torch.zeros(1, dtype=torch.long, device=device) if model.needs_labels else None
     was_training = model.training
     model.eval()
     # The math kernel spells attention out as matrix products, which the counter sees on every device.
@@ -49,14 +47,13 @@ def _macs(backbone: Backbone, model: ReconstructionModel, parts: dict[str, nn.Mo
         with FlopCounterMode(display=False) as backbone_counter:
             feat_BLF = backbone(image)
         with FlopCounterMode(display=False) as counter:
-            labels_B = torch.zeros(1, dtype=torch.long, device=device) if model.needs_labels else None
             model(feat_BLF, labels_B=labels_B)
     model.train(was_training)
-    names = {module: name for name, module in model.named_modules()}
-    root = type(model).__name__
-    per_module = {key: sum(value.values()) // 2 for key, value in counter.get_flop_counts().items()}
-    macs = {"backbone": backbone_counter.get_total_flops() // 2}
-    macs |= {name: per_module.get(f"{root}.{names[part]}", 0) for name, part in parts.items()}
-    macs["total"] = counter.get_total_flops() // 2
-    macs["total_with_backbone"] = macs["total"] + macs["backbone"]
-    return macs
+    names = {module: f"{type(model).__name__}.{name}" for name, module in model.named_modules()}
+    per_module = {name: sum(flops.values()) // 2 for name, flops in counter.get_flop_counts().items()}
+    macs = {name: per_module.get(names[part], 0) for name, part in parts.items()}
+    return _with_totals(backbone_counter.get_total_flops() // 2, macs, counter.get_total_flops() // 2)
+
+
+def _with_totals(backbone: int, parts: dict[str, int], total: int) -> dict[str, int]:
+    return {"backbone": backbone, **parts, "total": total, "total_with_backbone": total + backbone}

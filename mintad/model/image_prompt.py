@@ -11,8 +11,10 @@ from mintad.model.variants import variant
 
 @variant("image_prompt")
 class ImagePrompt(MintAD):
-    """MINT-AD without labels (Fig. 3a): the token comes from the image through the same encoders, but nothing teaches
-    it classes. The paper does not say which network maps the image; taking the same one changes the prompt alone."""
+    """MINT-AD whose token comes from the image through the same encoders, but is taught no classes (Fig. 3a).
+
+    The paper does not say which network maps the image; taking the same one changes the prompt alone.
+    """
 
     def __init__(self, config: ModelConfig, channels: int, grid: tuple[int, int], classes: int) -> None:
         super().__init__(dataclasses.replace(config, class_loss=False), channels, grid, classes)

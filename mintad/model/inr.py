@@ -1,5 +1,4 @@
-"""The class-aware query: an implicit neural representation driven by the class token (§3.3, App. B.6, Eqs 8-9, Table
-13)."""
+"""The class-aware query, an implicit neural representation (§3.3, App. B.6, Eqs 8-9, Table 13)."""
 
 from __future__ import annotations
 
@@ -19,12 +18,10 @@ class INR(nn.Module):
     `modulator_skip` (Eq. 9). At the paper's sizes the default has 602,368 parameters, Table 9's 0.602 M.
 
     Args:
-        width: D, output channels of the query.
-        token_width: T, width of the class token.
+        width, token_width: D and T.
         hidden, layers: 256 and 4 in Table 13 (layers after the first).
-        omega: frequency factor of SIREN's first layer. The paper does not give it; 30 is SIREN's.
+        omega: frequency factor of the first layer. The paper does not give it; 30 is SIREN's.
         modulator_skip: Eq. 9 instead of Table 13.
-        position_width: 3, channels of the position embedding z.
     """
 
     def __init__(
@@ -36,30 +33,24 @@ class INR(nn.Module):
         layers: int = 4,
         omega: float = 30.0,
         modulator_skip: bool = False,
-        position_width: int = 3,
     ) -> None:
         super().__init__()
-        self.omega = omega
-        self.modulator_skip = modulator_skip
-        self.synthesis_network = nn.ModuleList(
-            [nn.Linear(position_width, hidden)] + [nn.Linear(hidden, hidden) for _ in range(layers)]
-        )
+        self.omega, self.modulator_skip = omega, modulator_skip
+        position_width = 3  # channels of the position embedding z
         skip_width = token_width if modulator_skip else 0
-        self.modulation_network = nn.ModuleList(
-            [nn.Linear(position_width + token_width, hidden)]
-            + [nn.Linear(hidden + skip_width, hidden) for _ in range(layers)]
-        )
+        synthesis_widths = [position_width] + [hidden] * layers
+        modulation_widths = [position_width + token_width] + [hidden + skip_width] * layers
+        self.synthesis_network = nn.ModuleList(nn.Linear(n_in, hidden) for n_in in synthesis_widths)
+        self.modulation_network = nn.ModuleList(nn.Linear(n_in, hidden) for n_in in modulation_widths)
         self.output = nn.Linear(hidden, width)
         self._initialise()
 
     @torch.no_grad()
     def _initialise(self) -> None:
-        """Draw the sine layers by SIREN's scheme; the modulation network starts around 1, so that the sines start
-        unmodulated.
+        """Draw the sine layers by SIREN's scheme and start the modulation around 1, so that it hardly modulates.
 
-        The paper gives no initialisation. With zero biases the amplitudes alpha start near 0.2, their product over
-        the layers shrinks the query to a standard deviation below 0.01, and the decoder, which adds positions of order
-        1 to it, hardly sees it.
+        The paper gives no initialisation. With zero biases the amplitudes alpha start near 0.2, and their product over
+        the layers shrinks the query to a standard deviation below 0.01, which the decoder hardly sees.
         """
         for n, layer in enumerate(self.synthesis_network):
             bound = 1 / layer.in_features if n == 0 else math.sqrt(6 / layer.in_features)

@@ -14,22 +14,18 @@ class FeatureJitter(nn.Module):
 
     Args:
         scale: alpha; 20 in UniAD.
-        probability: share of batches that are jittered; 1.0 in UniAD. It counts where no noise is given: who gives
-            the noise decides, and gives zeros for a batch without jitter.
+        probability: share of batches that are jittered; 1.0 in UniAD. It counts only where no noise is given.
     """
 
     def __init__(self, scale: float = 20.0, probability: float = 1.0) -> None:
         super().__init__()
-        self.scale = scale
-        self.probability = probability
+        self.scale, self.probability = scale, probability
 
     def forward(self, tokens_BLC: Tensor, noise_BLC: Tensor | None = None) -> Tensor:
         """Return jittered tokens, same shape.
 
-        Args:
-            tokens_BLC: clean tokens.
-            noise_BLC: standard normal noise; drawn here when not given. The trainer gives it, so that neither the noise
-                of an image nor whether there is any depends on the number of processes that share the batch.
+        The standard normal noise is drawn here when it is not given. The trainer gives it (zeros for a batch without
+        jitter), so that it does not depend on the number of processes that share the batch.
         """
         if not self.training or self.scale == 0:
             return tokens_BLC

@@ -43,11 +43,6 @@ def compute_losses(output: Output, labels_B: Tensor, config: TrainConfig) -> Los
     """Compute ``L_MSE + lambda_a * L_CE + lambda_b * L_Prior`` (Eq. 6) and its parts.
 
     The cross-entropy is the usual mean over images of -log p(class); Eq. 1's further 1/N would only rescale lambda_a.
-
-    Args:
-        output: of a model in training mode.
-        labels_B: class index of every image.
-        config: weights and reductions.
     """
     squared_error = (output.reconstruction.float() - output.target.float()).square()
     mse = reduce(squared_error, config.mse_reduction)

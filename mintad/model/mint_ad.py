@@ -25,9 +25,7 @@ class MintAD(ReconstructionModel):
 
     Args:
         config: sizes and options.
-        channels: F, channels of the backbone features.
-        grid: H, W of the tokens.
-        classes: N, classes that the head tells apart.
+        channels, grid, classes: F, (H, W) and N.
     """
 
     def __init__(self, config: ModelConfig, channels: int, grid: tuple[int, int], classes: int) -> None:
@@ -46,11 +44,8 @@ class MintAD(ReconstructionModel):
 
     def make_prompt(self, classes: int) -> None:
         """Make the network that predicts the class token, with a head if the labels are learned."""
-        config = self.config
-        classes = classes if config.class_loss else 0
-        self.prompt_mapper = PromptMapper(
-            self.tokens, config.width, classes, **dataclasses.asdict(config.prompt_mapper)
-        )
+        config, classes = self.config, classes if self.config.class_loss else 0
+        self.prompt_mapper = PromptMapper(self.tokens, config.width, classes, config.prompt_mapper)
 
     def make_query_network(self) -> None:
         """Make the network that turns a class token into a query, and the positions it reads."""

@@ -22,8 +22,7 @@ class MLPQuery(nn.Module):
     383.5 M at L = 196, D = 256.
 
     Args:
-        tokens, width: L and D.
-        token_width: T.
+        tokens, width, token_width: L, D and T.
         hidden: units of the hidden layer.
     """
 

@@ -16,10 +16,6 @@ class DistributionDecoder(nn.Module):
 
     Predicting the *logarithm* of the variance keeps it positive. The likelihood of Eq. 4 has no upper bound: it
     grows without end as the adapter shrinks its output to a point. `min_log_variance` is the floor that ends this.
-
-    Args:
-        width: D.
-        min_log_variance: floor of the log-variance.
     """
 
     def __init__(self, width: int = 256, *, min_log_variance: float = -10.0) -> None:

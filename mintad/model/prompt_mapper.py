@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
+from mintad.config import PromptMapperConfig
 from mintad.model.precision import in_float32
+
+TABLE_12 = PromptMapperConfig()
 
 
 def mlp(sizes: tuple[int, ...], activation: type[nn.Module]) -> nn.Sequential:
     """Make linear layers of the given sizes with the activation between them (none at the end)."""
     layers: list[nn.Module] = []
-    for n, (n_in, n_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
-        layers += [activation()] if n else []
-        layers += [nn.Linear(n_in, n_out)]
-    return nn.Sequential(*layers)
+    for n_in, n_out in itertools.pairwise(sizes):
+        layers += [nn.Linear(n_in, n_out), activation()]
+    return nn.Sequential(*layers[:-1])
 
 
 class PromptMapper(nn.Module):
@@ -30,51 +34,32 @@ class PromptMapper(nn.Module):
     printed form and lets it learn.
 
     Args:
-        tokens: L, tokens of an image.
-        width: D, channels of the adapted features.
-        classes: N; 0 for no head.
-        hidden, token_width: 256 and 32 in Table 12.
-        class_encoder_softmax, token_softmax: the two softmaxes of Table 12.
-        head_input: 'token' (Table 12) or 'logits', the values before the token's softmax.
-        gain: factor on the initial weights of both encoders' last layer and, if it reads a softmax, of the head.
+        tokens, width, classes: L, D and N; no head for N = 0.
+        config: sizes, softmaxes, what the head reads, and the gain.
     """
 
-    def __init__(
-        self,
-        tokens: int,
-        width: int,
-        classes: int,
-        *,
-        hidden: int = 256,
-        token_width: int = 32,
-        class_encoder_softmax: bool = True,
-        token_softmax: bool = True,
-        head_input: str = "token",
-        gain: float = 1.0,
-    ) -> None:
+    def __init__(self, tokens: int, width: int, classes: int, config: PromptMapperConfig = TABLE_12) -> None:
         super().__init__()
-        self.class_encoder = mlp((tokens, hidden, hidden, token_width), nn.ReLU)
-        self.channel_encoder = mlp((width * token_width, hidden, hidden, token_width), nn.LeakyReLU)
-        self.head = nn.Linear(token_width, classes) if classes else None
-        self.class_encoder_softmax = class_encoder_softmax
-        self.token_softmax = token_softmax
-        self.head_input = head_input
+        self.config, T, hidden = config, config.token_width, config.hidden
+        self.class_encoder = mlp((tokens, hidden, hidden, T), nn.ReLU)
+        self.channel_encoder = mlp((width * T, hidden, hidden, T), nn.LeakyReLU)
+        self.head = nn.Linear(T, classes) if classes else None
         with torch.no_grad():
-            if class_encoder_softmax:
-                self.class_encoder[-1].weight *= gain
-            if token_softmax:
-                self.channel_encoder[-1].weight *= gain
-                if head_input == "token" and self.head is not None:
-                    self.head.weight *= gain
+            if config.class_encoder_softmax:
+                self.class_encoder[-1].weight *= config.gain
+            if config.token_softmax:
+                self.channel_encoder[-1].weight *= config.gain
+                if config.head_input == "token" and self.head is not None:
+                    self.head.weight *= config.gain
 
     @in_float32
     def forward(self, adapted_BLD: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return class token (B, T) and class logits (B, N), None without a head, of adapted features (B, L, D)."""
         pattern_BDT = self.class_encoder(adapted_BLD.transpose(1, 2))
-        if self.class_encoder_softmax:
+        if self.config.class_encoder_softmax:
             pattern_BDT = pattern_BDT.softmax(dim=-1)
         values_BT = self.channel_encoder(pattern_BDT.flatten(1))
-        token_BT = values_BT.softmax(dim=-1) if self.token_softmax else values_BT
+        token_BT = values_BT.softmax(dim=-1) if self.config.token_softmax else values_BT
         if self.head is None:
             return token_BT, None
-        return token_BT, self.head(token_BT if self.head_input == "token" else values_BT)
+        return token_BT, self.head(token_BT if self.config.head_input == "token" else values_BT)

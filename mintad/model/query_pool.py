@@ -13,8 +13,10 @@ from mintad.model.variants import variant
 
 @variant("query_pool")
 class QueryPool(ReconstructionModel):
-    """UniAD with a learned query of its own for every class, in every decoder layer (Fig. 2b). The pool grows with the
-    classes: N * decoder_layers * L * D numbers."""
+    """UniAD with a learned query of its own for every class, in every decoder layer (Fig. 2b).
+
+    The pool grows with the classes: N * decoder_layers * L * D numbers.
+    """
 
     needs_labels = True
 

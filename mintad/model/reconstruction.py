@@ -54,8 +54,7 @@ class Standardise(nn.Module):
         self.register_buffer("std_F", torch.ones(channels))
 
     def fit(self, batches: Iterable[Tensor]) -> None:
-        """Take mean and standard deviation of the training tokens, given as batches (B, L, F); constant channels keep a
-        standard deviation of 1."""
+        """Take mean and standard deviation of batches (B, L, F); a constant channel keeps a standard deviation of 1."""
         count, total_F, squares_F = 0, 0.0, 0.0
         for batch_BLF in batches:
             tokens_NF = batch_BLF.flatten(0, 1).double()
@@ -77,8 +76,7 @@ class ReconstructionModel(nn.Module):
 
     Args:
         config: sizes and noise.
-        channels: F.
-        grid: H, W.
+        channels, grid: F and (H, W).
         default_mask: neighbour mask of the variant, used where `config.neighbour_mask` is None.
         extra_tokens: tokens that a variant puts before those of the image.
     """
@@ -94,11 +92,8 @@ class ReconstructionModel(nn.Module):
         self, config: ModelConfig, channels: int, grid: tuple[int, int], *, default_mask: int = 0, extra_tokens: int = 0
     ) -> None:
         super().__init__()
-        self.config = config
-        self.options = self.read_options(config)
-        self.channels = channels
-        self.grid = grid
-        self.tokens = grid[0] * grid[1]
+        self.config, self.options = config, self.read_options(config)
+        self.channels, self.grid, self.tokens = channels, grid, grid[0] * grid[1]
         self.standardise = Standardise(channels)
         self.adapter = nn.Linear(channels, config.width)
         self.jitter = FeatureJitter(config.jitter.scale, config.jitter.probability)
@@ -162,20 +157,14 @@ class ReconstructionModel(nn.Module):
             ConfigError: there are none, and the variant needs them.
         """
         if labels_B is None:
-            raise ConfigError(
-                f"model.variant={self.config.variant} needs the class of every image, also at test time; give the "
-                "labels (mintad predict: --category), or take a variant that predicts it, such as mint_ad"
-            )
+            problem = f"model.variant={self.config.variant} needs the class of every image, also at test time"
+            fix = "give the labels (mintad predict: --category), or take a variant that predicts it, such as mint_ad"
+            raise ConfigError(problem, fix=fix)
         return labels_B
 
     @torch.no_grad()
     def anomaly_map(self, feat_BLF: Tensor, labels: Any = None) -> Tensor:
-        """Return the anomaly map (B, H, W) at the grid's resolution: squared error of every token (Eq. 7).
-
-        Args:
-            feat_BLF: features.
-            labels: class indices (B,), for a variant that `needs_labels`.
-        """
+        """Return the maps (B, H, W) of squared errors (Eq. 7), see `mintad.scoring.maps.Detector`."""
         device = self.output.weight.device
         labels_B = None if labels is None else torch.as_tensor(labels, device=device)
         return self(feat_BLF.to(device), labels_B=labels_B).token_error.unflatten(1, self.grid)

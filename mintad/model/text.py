@@ -26,9 +26,7 @@ def sentence(name: str) -> str:
 def embed_classes(names: Sequence[str], encoder: str = "minilm") -> Tensor:
     """Return embeddings (N, E) of the classes' sentences, each of length 1, float32 on the CPU.
 
-    Args:
-        names: of the classes.
-        encoder: 'minilm', whose weights a pip package carries, or 'clip', whose weights come from a hub.
+    The weights of 'minilm' come with a pip package, those of 'clip' from a hub.
 
     Raises:
         WeightsError: library or weights are missing; the message says how to get them.

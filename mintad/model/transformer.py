@@ -17,8 +17,7 @@ class Attention(nn.Module):
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
-        self.heads = heads
-        self.dropout = dropout
+        self.heads, self.dropout = heads, dropout
         self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
 
     def _split(self, x_BLD: Tensor) -> Tensor:
@@ -84,9 +83,8 @@ class DecoderLayer(nn.Module):
         mask_LL: Tensor | None = None,
     ) -> Tensor:
         """Return the tokens (B, L, D) of the next layer."""
-        x_BLD = query_BLD
-        attended_BLD = self.memory_attention(x_BLD + position_LD, memory_BLD + position_LD, memory_BLD, mask_LL)
-        x_BLD = self.norm1(x_BLD + self.dropout(attended_BLD))
+        attended_BLD = self.memory_attention(query_BLD + position_LD, memory_BLD + position_LD, memory_BLD, mask_LL)
+        x_BLD = self.norm1(query_BLD + self.dropout(attended_BLD))
         attended_BLD = self.previous_attention(x_BLD + position_LD, previous_BLD + position_LD, previous_BLD, mask_LL)
         x_BLD = self.norm2(x_BLD + self.dropout(attended_BLD))
         return self.norm3(x_BLD + self.dropout(self.ffn(x_BLD)))
@@ -102,9 +100,8 @@ class PositionEmbedding(nn.Module):
 
     def forward(self) -> Tensor:
         """Return the embedding (L, D), row-major."""
-        H, W = self.row.shape[0], self.column.shape[0]
-        column_HWD = self.column[None, :, :].expand(H, -1, -1)
-        row_HWD = self.row[:, None, :].expand(-1, W, -1)
+        column_HWD = self.column[None, :, :].expand(len(self.row), -1, -1)
+        row_HWD = self.row[:, None, :].expand(-1, len(self.column), -1)
         return torch.cat([column_HWD, row_HWD], dim=-1).flatten(0, 1)
 
 
@@ -131,10 +128,8 @@ class Transformer(nn.Module):
 
     Args:
         grid: tokens as rows and columns.
-        width, heads, ffn_dim: D, H and the feed-forward's hidden width.
-        encoder_layers, decoder_layers: depth.
-        dropout, attention_dropout: see Table 15.
-        mask_size: side of the neighbour mask, 0 for none. Computed once, here.
+        width, heads, ffn_dim: D, H and the feed-forward's hidden width; these and the depths as in Table 15.
+        mask_size: side of the neighbour mask, 0 for none.
         extra_tokens: tokens before those of the grid; they have no position, and no mask hides them or anything from
             them.
     """
@@ -164,11 +159,9 @@ class Transformer(nn.Module):
         if mask_LL is not None and extra_tokens:
             mask_LL = F.pad(mask_LL, (extra_tokens, 0, extra_tokens, 0), value=True)
         self.register_buffer("mask_LL", mask_LL, persistent=False)
-        for parameter in (p for module in (self.encoder, self.decoder) for p in module.parameters()):
-            if parameter.dim() > 1:
-                nn.init.xavier_uniform_(parameter)
         for module in self.modules():
             if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
 
     def forward(self, x_BLD: Tensor, queries: Sequence[Tensor]) -> Tensor:

@@ -25,13 +25,7 @@ class UniAD(ReconstructionModel):
         self.queries = nn.ParameterList(torch.randn(self.tokens, config.width) for _ in range(config.decoder_layers))
 
     def forward(self, feat_BLF: Tensor, noise: Tensor | None = None, labels_B: Tensor | None = None) -> Output:
-        """Reconstruct features (B, L, F).
-
-        Args:
-            feat_BLF: of the backbone.
-            noise: for the jitter in training, see `FeatureJitter`.
-            labels_B: not used.
-        """
+        """Reconstruct features (B, L, F); `noise` as in `FeatureJitter`, `labels_B` is not used."""
         output = self.embed(feat_BLF)
         output.reconstruction = self.reconstruct(output, list(self.queries), noise)
         return output

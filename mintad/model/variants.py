@@ -14,19 +14,10 @@ if TYPE_CHECKING:
 
 Model = TypeVar("Model", bound="type[ReconstructionModel]")
 
-NAMES = (
-    "mint_ad",
-    "uniad",
-    "query_pool",
-    "class_token",
-    "text_prompt",
-    "image_prompt",
-    "label_prompt",
-    "mlp_query",
-)
+NAMES = ("mint_ad", "uniad", "query_pool", "class_token", "text_prompt", "image_prompt", "label_prompt", "mlp_query")
 """The package's own variants; each has a module of its name."""
 VARIANTS: Registry[type[ReconstructionModel]] = Registry(
-    "model variant", modules=tuple(f"mintad.model.{name}" for name in NAMES)
+    "model variant", modules=[f"mintad.model.{name}" for name in NAMES]
 )
 
 
@@ -51,9 +42,7 @@ def build_model(config: ModelConfig, *, channels: int, grid: tuple[int, int], cl
 
     Args:
         config: sizes and options.
-        channels: F, of the backbone.
-        grid: H, W of the tokens.
-        classes: N, classes in the training set.
+        channels, grid, classes: F of the backbone, (H, W) of the tokens and N of the training set.
 
     Raises:
         ConfigError: unknown variant or option, or a neighbour mask that covers the whole grid.

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
 from mintad.plots.images import overlay, resize_map, score_range
-from mintad.plots.panels import Panels, panel_grid, picture_grid
-from mintad.plots.theme import INK, OKABE_ITO, SCORE_COLOURS, SYMBOLS, interval_bars, template, text, thin
+from mintad.plots.panels import Panels, panel_grid, panel_row, picture_grid
+from mintad.plots.theme import INK, OKABE_ITO, SCORE_COLOURS, SYMBOLS, hues, interval_bars, text, thin, titled
 
 SIDE, GAPS, WIDEST = 170, (6, 34), 1000
 """Pixels of a panel, of the gaps between columns and rows, and of the widest figure, which must fit a notebook."""
@@ -21,8 +22,6 @@ def gallery(pictures: Mapping[str, ArrayLike], *, title: str = "", columns: int 
 
     Args:
         pictures: caption -> (H, W, 3) or (H, W), uint8. Captions are distinct.
-        title: states what is to be seen.
-        columns: pictures per row.
 
     Raises:
         ValueError: no picture.
@@ -45,9 +44,7 @@ def maps(
 
     Args:
         values: caption -> (H, W).
-        title: states what is to be seen.
         unit: of the values, written at the colour bar.
-        columns: maps per row.
         value_range: of the colours; None for the smallest and largest value of all maps.
         colours: a plotly colour scale; for values with a sign take 'RdBu' and a range around 0.
 
@@ -100,7 +97,7 @@ def case_panel(
     scale = {"color": [low], "cmin": low, "cmax": high, "colorscale": SCORE_COLOURS, "colorbar": bar}
     panels.figure.add_scatter(x=[None], y=[None], mode="markers", marker=scale, showlegend=False)
     size = {"height": panels.height + 60, "width": panels.width + 140}
-    return panels.figure.update_layout(template=template(), margin={"l": 10, "r": 10, "t": 40, "b": 20}, **size)
+    return titled(panels.figure, "", margin={"l": 10, "r": 10, "t": 40, "b": 20}, **size)
 
 
 def curves(
@@ -108,13 +105,12 @@ def curves(
 ) -> go.Figure:
     """Draw curves over a common x, or each over its own (a mapping with the same names)."""
     figure = go.Figure()
-    for n, (name, y) in enumerate(values.items()):
-        points = thin(x[name] if isinstance(x, Mapping) else x, y)
-        line = {"color": OKABE_ITO[n % len(OKABE_ITO)], "width": 2}
-        figure.add_scatter(x=points[0], y=points[1], name=text(name), mode="lines", line=line)
+    for name, hue in hues(values).items():
+        points = thin(x[name] if isinstance(x, Mapping) else x, values[name])
+        figure.add_scatter(x=points[0], y=points[1], name=text(name), mode="lines", line={"color": hue, "width": 2})
     figure.update_xaxes(title=x_title)
     figure.update_yaxes(title=y_title)
-    return figure.update_layout(template=template(), title=title, height=360, showlegend=True)
+    return titled(figure, title, height=360, showlegend=True)
 
 
 def number(value: float) -> str:
@@ -132,19 +128,12 @@ def bars(
     """Draw horizontal bars, the first on top; a triple (value, low, high) also draws its interval."""
     triples = {name: v if isinstance(v, tuple) else (v, v, v) for name, v in values.items()}
     middle, low, high = (np.array([v[k] for v in triples.values()], dtype=float) for k in range(3))
-    spread = bool((high > low).any())
-    figure = go.Figure(
-        go.Bar(
-            y=[f"{text(name)}  <b>{number(value)}</b>" for name, value in zip(triples, middle, strict=True)],
-            x=middle,
-            orientation="h",
-            marker_color=OKABE_ITO[0],
-            error_x=interval_bars(middle, low, high, color=INK) if spread else None,
-        )
-    )
+    names = [f"{text(name)}  <b>{number(value)}</b>" for name, value in zip(triples, middle, strict=True)]
+    intervals = interval_bars(middle, low, high, color=INK) if (high > low).any() else None
+    figure = go.Figure(go.Bar(y=names, x=middle, orientation="h", marker_color=OKABE_ITO[0], error_x=intervals))
     figure.update_xaxes(title=unit, range=value_range)
     figure.update_yaxes(autorange="reversed", ticksuffix=" ")
-    return figure.update_layout(template=template(), title=title, height=130 + 30 * len(triples), showlegend=False)
+    return titled(figure, title, height=130 + 30 * len(triples), showlegend=False)
 
 
 def grouped_bars(
@@ -159,38 +148,46 @@ def grouped_bars(
 
     Args:
         values: group -> {name: value}; a name may be missing in a group.
-        title: states what is to be seen.
-        unit: of the values.
-        value_range: of the axis.
         digits: behind the point, written at each bar.
     """
-    names = list(dict.fromkeys(name for group in values.values() for name in group))
-    figure = go.Figure()
-    for n, name in enumerate(names):
+    figure, names = go.Figure(), hues(name for group in values.values() for name in group)
+    for name, hue in names.items():
         numbers = {group: row.get(name) for group, row in values.items()}
-        add_bars(figure, numbers, OKABE_ITO[n % len(OKABE_ITO)], name=text(name), digits=digits)
+        _add_bars(figure, numbers, hue, name=text(name), digits=digits)
     figure.update_xaxes(title=unit, range=value_range)
     figure.update_yaxes(autorange="reversed", ticksuffix=" ")
     height = 130 + len(values) * (12 + 19 * len(names))
-    legend = {"traceorder": "normal"}
-    return figure.update_layout(template=template(), title=title, height=height, bargap=0.2, legend=legend)
+    return titled(figure, title, height=height, bargap=0.2, legend={"traceorder": "normal"})
 
 
-def add_bars(
-    figure: go.Figure, values: Mapping[str, float | None], hue: str, *, digits: int = 3, **options: object
-) -> None:
-    """Add horizontal bars with their numbers written on them; None leaves a gap."""
-    figure.add_bar(
-        y=[text(name) for name in values],
-        x=list(values.values()),
-        text=["" if value is None else f"{value:.{digits}f}" for value in values.values()],
-        textposition="auto",
-        insidetextanchor="start",
-        textangle=0,
-        orientation="h",
-        marker_color=hue,
-        **options,
-    )
+def measures(
+    values: Mapping[str, Mapping[str, float | None]],
+    *,
+    title: str,
+    references: Mapping[str, float] | None = None,
+    value_range: tuple[float, float] = (0, 1),
+) -> go.Figure:
+    """Draw a panel of horizontal bars for each measure; models are the rows, the first on top.
+
+    Args:
+        values: model -> measure -> value; None or absent where a model has none. All measures share one axis range.
+        references: measure -> value that is drawn as a dotted line, such as chance.
+
+    Raises:
+        ValueError: nothing to draw.
+    """
+    names = hues(name for row in values.values() for name in row)
+    figure = panel_row(list(names), 0.04, shared_yaxes=True)
+    for column, (name, hue) in enumerate(names.items(), start=1):
+        numbers = {model: row.get(name) for model, row in values.items()}
+        _add_bars(figure, numbers, hue, row=1, col=column)
+        if references and name in references:
+            line = {"color": INK, "dash": "dot", "width": 2}
+            figure.add_vline(x=references[name], line=line, row=1, col=column)
+    figure.update_xaxes(range=value_range)
+    figure.update_yaxes(autorange="reversed", ticks="")
+    figure.update_yaxes(ticksuffix=" ", ticks="outside", row=1, col=1)
+    return titled(figure, title, height=120 + 30 * len(values), showlegend=False, bargap=0.25)
 
 
 def embedding(
@@ -200,18 +197,36 @@ def embedding(
 
     Class = hue, normal = triangle, anomalous = circle.
     """
-    points, names = np.asarray(points_nP, dtype=float).round(3), np.asarray(classes)
-    kinds = np.zeros(len(points), dtype=int) if labels is None else np.asarray(labels)
+    kinds = np.zeros(len(classes), dtype=int) if labels is None else labels
     figure = go.Figure()
-    for n, name in enumerate(sorted(set(names))):
-        for kind in sorted(set(kinds[names == name])):
-            x, y = points[(names == name) & (kinds == kind)].T
-            look = {"color": OKABE_ITO[n % len(OKABE_ITO)], "symbol": SYMBOLS[int(kind)], "size": 8, "opacity": 0.8}
-            label = text(name) if labels is None else f"{text(name)}, {'anomalous' if kind else 'normal'}"
-            figure.add_scatter(x=x, y=y, mode="markers", name=label, marker=look)
+    for name, kind, points in point_clouds(points_nP, classes, kinds):
+        points["name"] = text(name) if labels is None else f"{text(name)}, {'anomalous' if kind else 'normal'}"
+        figure.add_scatter(**points)
     figure.update_xaxes(title="first embedding axis (no unit)", showticklabels=False)
     figure.update_yaxes(title="second embedding axis", showticklabels=False)
-    return figure.update_layout(template=template(), title=title, height=460)
+    return titled(figure, title, height=460)
+
+
+def point_clouds(
+    points_nP: ArrayLike, classes: Sequence[str], labels: Sequence[int]
+) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    """Yield class, label and scatter trace of each class's normal and anomalous points (n, 2)."""
+    points, names, kinds = np.asarray(points_nP, dtype=float).round(3), np.asarray(classes), np.asarray(labels)
+    for name, hue in hues(sorted(set(names))).items():
+        for kind in sorted({int(kind) for kind in kinds[names == name]}):
+            x, y = points[(names == name) & (kinds == kind)].T
+            look = {"color": hue, "symbol": SYMBOLS[kind], "size": 8, "opacity": 0.75}
+            yield name, kind, {"x": x, "y": y, "mode": "markers", "marker": look}
+
+
+def _add_bars(
+    figure: go.Figure, values: Mapping[str, float | None], hue: str, *, digits: int = 3, **options: object
+) -> None:
+    """Add horizontal bars with their numbers written on them; None leaves a gap."""
+    written = ["" if value is None else f"{value:.{digits}f}" for value in values.values()]
+    look = {"textposition": "auto", "insidetextanchor": "start", "textangle": 0, "marker_color": hue}
+    names = [text(name) for name in values]
+    figure.add_bar(y=names, x=list(values.values()), text=written, orientation="h", **look, **options)
 
 
 def _side(columns: int) -> int:
@@ -222,4 +237,4 @@ def _sized(panels: Panels, title: str) -> go.Figure:
     top = 72 if title else 34
     size = {"width": max(420, panels.width + GAPS[0] + 110), "height": panels.height + top + 12}
     margin = {"l": 10, "r": 10, "t": top, "b": 12}
-    return panels.figure.update_layout(template=template(), title=title, margin=margin, **size)
+    return titled(panels.figure, title, margin=margin, **size)

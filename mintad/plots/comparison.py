@@ -9,7 +9,8 @@ import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 from plotly.subplots import make_subplots
 
-from mintad.plots.theme import INK, OKABE_ITO, interval_bars, template, text
+from mintad.plots.panels import panel_row
+from mintad.plots.theme import INK, OKABE_ITO, hues, interval_bars, text, titled
 
 Dots = Mapping[str, tuple[Sequence[float], float, float]]
 """Name -> (single values, low, high); low and high are NaN where there is no interval."""
@@ -29,7 +30,6 @@ def dot_plot(
 
     Args:
         panels: measure -> name -> dots.
-        title: states what is to be seen.
         unit: written at each panel's axis.
         marks: measure -> name -> one more value, an open diamond.
         mark_name: what the diamonds are called in the legend.
@@ -37,40 +37,31 @@ def dot_plot(
     names = list(dict.fromkeys(name for dots in panels.values() for name in dots))
     figure = make_subplots(1, len(panels), shared_yaxes=True, horizontal_spacing=0.04)
     for column, (measure, dots) in enumerate(panels.items(), start=1):
-        shown = {"row": 1, "col": column, "showlegend": column == 1}
-        _runs(figure, dots, **shown)
-        _means(figure, dots, **shown)
+        shown = {"mode": "markers", "row": 1, "col": column, "showlegend": column == 1}
+        runs = [(value, text(name)) for name, (values, _, _) in dots.items() if len(values) > 1 for value in values]
+        if runs:
+            x, y = zip(*runs, strict=True)
+            look = {"size": 7, "color": OKABE_ITO[5], "opacity": 0.8}
+            figure.add_scatter(x=x, y=y, marker=look, name="a run", **shown)
+        means = [np.mean(values) for values, _, _ in dots.values()]
+        error = interval_bars(
+            means, *zip(*(ends for _, *ends in dots.values()), strict=True), color=OKABE_ITO[0], thickness=2
+        )
+        y = [text(name) for name in dots]
+        figure.add_scatter(
+            x=means, y=y, name="mean and interval", error_x=error, marker={"size": 11, "color": OKABE_ITO[0]}, **shown
+        )
         extra = (marks or {}).get(measure, {})
         if extra:
             look = {"symbol": "diamond-open", "size": 11, "color": OKABE_ITO[3], "line": {"width": 2}}
             y = [text(name) for name in extra]
-            figure.add_scatter(x=list(extra.values()), y=y, mode="markers", marker=look, name=mark_name, **shown)
+            figure.add_scatter(x=list(extra.values()), y=y, marker=look, name=mark_name, **shown)
         figure.update_xaxes(title=f"{measure}{', ' + unit if unit else ''}", row=1, col=column)
     order = [text(name) for name in names]
     figure.update_yaxes(autorange="reversed", ticksuffix=" ", categoryorder="array", categoryarray=order)
     legend = {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom"}
     layout = {"height": 170 + 34 * len(names), "margin": {"t": 84}, "legend": legend}
-    return figure.update_layout(template=template(), title=title, **layout)
-
-
-def _runs(figure: go.Figure, dots: Dots, **place: object) -> None:
-    several = {name: values for name, (values, _, _) in dots.items() if len(values) > 1}
-    if not several:
-        return
-    x = [value for values in several.values() for value in values]
-    y = [text(name) for name, values in several.items() for _ in values]
-    look = {"size": 7, "color": OKABE_ITO[5], "opacity": 0.8}
-    figure.add_scatter(x=x, y=y, mode="markers", marker=look, name="a run", **place)
-
-
-def _means(figure: go.Figure, dots: Dots, **place: object) -> None:
-    means = [np.mean(values) for values, _, _ in dots.values()]
-    low, high = ([interval[end] for interval in dots.values()] for end in (1, 2))
-    error = interval_bars(means, low, high, color=OKABE_ITO[0], thickness=2)
-    figure.add_scatter(
-        x=means, y=[text(name) for name in dots], mode="markers", name="mean and interval", error_x=error,
-        marker={"size": 11, "color": OKABE_ITO[0]}, **place,
-    )  # fmt: skip
+    return titled(figure, title, **layout)
 
 
 def growth_curves(
@@ -80,23 +71,20 @@ def growth_curves(
 
     Args:
         panels: panel -> method -> number of classes -> (mean, low, high); NaN where there is no interval.
-        title: states what is to be seen.
-        unit: of the values.
     """
-    figure = make_subplots(1, len(panels), subplot_titles=[text(name) for name in panels], shared_yaxes=True)
-    names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
+    figure = panel_row(list(panels), 0.08, shared_yaxes=True)
+    colours = hues(name for curves in panels.values() for name in curves)
     for column, curves in enumerate(panels.values(), start=1):
         for name, curve in curves.items():
-            hue, ordered = OKABE_ITO[names.index(name) % len(OKABE_ITO)], sorted(curve.items())
+            ordered = sorted(curve.items())
             middle, low, high = np.array([triple for _, triple in ordered], dtype=float).T
-            figure.add_scatter(
-                x=[n for n, _ in ordered], y=middle, mode="lines+markers", name=text(name), legendgroup=text(name),
-                line={"color": hue}, showlegend=column == 1, row=1, col=column,
-                error_y=interval_bars(middle, low, high, color=INK, thickness=1.2),
-            )  # fmt: skip
+            legend = {"name": text(name), "legendgroup": text(name), "showlegend": column == 1}
+            look = {"mode": "lines+markers", "line": {"color": colours[name]}, **legend}
+            error = interval_bars(middle, low, high, color=INK, thickness=1.2)
+            figure.add_scatter(x=[n for n, _ in ordered], y=middle, error_y=error, **look, row=1, col=column)
         figure.update_xaxes(title="classes in one model", row=1, col=column)
     figure.update_yaxes(title=unit, row=1, col=1)
-    return figure.update_layout(template=template(), title=title, height=400, showlegend=True)
+    return titled(figure, title, height=400, showlegend=True)
 
 
 def null_histogram(values: ArrayLike, observed: float, *, title: str, unit: str) -> go.Figure:
@@ -105,8 +93,6 @@ def null_histogram(values: ArrayLike, observed: float, *, title: str, unit: str)
     Args:
         values: of the statistic, one per possible case; whole or half numbers.
         observed: the statistic of the data.
-        title: states what is to be seen.
-        unit: of the values.
     """
     levels, counts = np.unique(np.asarray(values, dtype=float), return_counts=True)
     figure = go.Figure(go.Bar(x=levels.tolist(), y=(counts / counts.sum()).tolist(), marker_color=OKABE_ITO[5]))
@@ -114,4 +100,4 @@ def null_histogram(values: ArrayLike, observed: float, *, title: str, unit: str)
     figure.add_vline(x=observed, line=line, annotation_text="observed", annotation_position="top")
     figure.update_xaxes(title=unit)
     figure.update_yaxes(title="share of the cases")
-    return figure.update_layout(template=template(), title=title, height=340, showlegend=False)
+    return titled(figure, title, height=340, showlegend=False)

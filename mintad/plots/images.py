@@ -7,7 +7,7 @@ import io
 
 import numpy as np
 from PIL import Image
-from plotly.colors import unlabel_rgb
+from plotly.colors import hex_to_rgb
 
 from mintad.plots.theme import SCORE_COLOURS
 
@@ -22,7 +22,7 @@ def score_range(maps: np.ndarray) -> tuple[float, float]:
 
 def colourise(anomaly_map: np.ndarray, value_range: tuple[float, float]) -> np.ndarray:
     """Colour scores (H, W) on the common sequential scale: (H, W, 3), uint8."""
-    anchors = np.array([_rgb(colour) for colour in SCORE_COLOURS])
+    anchors = np.array([hex_to_rgb(colour) for colour in SCORE_COLOURS])
     position = _share(anomaly_map, value_range) * (len(anchors) - 1)
     below = np.floor(position).astype(int).clip(max=len(anchors) - 2)
     weight = (position - below)[..., None]
@@ -50,12 +50,6 @@ def data_uri(pixels: np.ndarray, kind: str = "JPEG") -> str:
 
 
 def _share(anomaly_map: np.ndarray, value_range: tuple[float, float]) -> np.ndarray:
-    """Position of each score in the range, from 0 to 1."""
+    """Return the position of each score in the range, from 0 to 1."""
     low, high = value_range
     return np.clip((anomaly_map - low) / max(high - low, 1e-12), 0, 1)
-
-
-def _rgb(colour: str) -> tuple[float, ...]:
-    if colour.startswith("#"):
-        return tuple(int(colour[n : n + 2], 16) for n in (1, 3, 5))
-    return unlabel_rgb(colour)

@@ -57,16 +57,24 @@ def panel_grid(
     return Panels(figure, places, width, height)
 
 
+def panel_row(captions: Sequence[str], gap: float, **options: object) -> go.Figure:
+    """Make a row of panels, each under its caption, that share the figure's width; `gap` is a share of it.
+
+    Raises:
+        ValueError: no caption, so nothing to draw.
+    """
+    if not captions:
+        raise ValueError("nothing to draw")
+    titles = [text(caption) for caption in captions]
+    figure = make_subplots(1, len(titles), subplot_titles=titles, horizontal_spacing=gap, **options)
+    return figure.update_annotations(font_size=12)
+
+
 def picture_grid(
-    captions: Sequence[str],
-    pictures: Sequence[np.ndarray],
-    columns: int,
-    *,
-    size: tuple[int, int],
-    gaps: tuple[int, int],
+    captions: Sequence[str], pictures: Sequence[np.ndarray], columns: int, **layout: tuple[int, int]
 ) -> Panels:
     """Make a `panel_grid` of pictures (H, W) or (H, W, 3), uint8."""
-    panels = panel_grid(captions, columns, size=size, gaps=gaps)
+    panels = panel_grid(captions, columns, **layout)
     for place, pixels in zip(panels.places, pictures, strict=True):
         panels.figure.add_trace(go.Image(source=data_uri(np.asarray(pixels)), hoverinfo="skip"), **place)
     panels.figure.update_xaxes(visible=False)

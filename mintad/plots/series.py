@@ -8,12 +8,11 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike
-from plotly.subplots import make_subplots
 
-from mintad.plots.arrays import curves
+from mintad.plots.arrays import curves, point_clouds
 from mintad.plots.figures import learning_curves
-from mintad.plots.panels import picture_grid
-from mintad.plots.theme import INK, OKABE_ITO, SYMBOLS, template, text
+from mintad.plots.panels import panel_row, picture_grid
+from mintad.plots.theme import INK, SYMBOLS, hues, text, titled
 
 SEAM = 6
 """Pixels between image, mask and map of a case."""
@@ -29,8 +28,6 @@ def case_grid(cases: Mapping[str, Case], *, title: str, per_row: int = 2) -> go.
 
     Args:
         cases: distinct caption -> case, all of one size.
-        title: states what is to be seen.
-        per_row: cases per row.
 
     Raises:
         ValueError: no case.
@@ -40,7 +37,7 @@ def case_grid(cases: Mapping[str, Case], *, title: str, per_row: int = 2) -> go.
     panels = picture_grid(list(cases), strips, per_row, size=(width, height), gaps=(20, LINE))
     margin = {"l": 10, "r": 10, "t": 72, "b": 10}
     size = {"width": max(560, panels.width + 20), "height": panels.height + margin["t"] + margin["b"]}
-    return panels.figure.update_layout(template=template(), title=title, margin=margin, **size)
+    return titled(panels.figure, title, margin=margin, **size)
 
 
 def _strip(image: np.ndarray, mask: np.ndarray | None, heat: np.ndarray) -> np.ndarray:
@@ -73,28 +70,12 @@ def before_after(
 
     Class = hue, normal = triangle, anomalous = circle.
     """
-    names, kinds = np.asarray(classes), np.asarray(labels)
-    hues = {name: OKABE_ITO[n % len(OKABE_ITO)] for n, name in enumerate(sorted(set(names)))}
-    figure = make_subplots(
-        1, 2, subplot_titles=("before: features", "after: reconstruction"), horizontal_spacing=0.03,
-        shared_xaxes="all", shared_yaxes="all",
-    )  # fmt: skip
-    for column, points in enumerate(map(np.asarray, (before_nP, after_nP)), start=1):
-        for name, hue in hues.items():
-            for kind in (0, 1):
-                chosen = (names == name) & (kinds == kind)
-                figure.add_scatter(
-                    x=points[chosen, 0].astype(float).round(2),
-                    y=points[chosen, 1].astype(float).round(2),
-                    mode="markers",
-                    marker={"color": hue, "symbol": SYMBOLS[kind], "size": 8, "opacity": 0.7},
-                    name=text(name),
-                    legendgroup=text(name),
-                    showlegend=False,
-                    row=1,
-                    col=column,
-                )
-    keys = [(text(name), hue, "square") for name, hue in hues.items()]
+    figure = panel_row(["before: features", "after: reconstruction"], 0.03, shared_xaxes="all", shared_yaxes="all")
+    for column, points_nP in enumerate((before_nP, after_nP), start=1):
+        for name, _, points in point_clouds(points_nP, classes, labels):
+            group = {"name": text(name), "legendgroup": text(name), "showlegend": False}
+            figure.add_scatter(**points, **group, row=1, col=column)
+    keys = [(text(name), hue, "square") for name, hue in hues(sorted(set(classes))).items()]
     keys += [(kind, INK, SYMBOLS[label]) for label, kind in ((0, "normal"), (1, "anomalous"))]
     for name, hue, symbol in keys:  # the legend: hues are classes, symbols are kinds
         look = {"color": hue, "symbol": symbol, "size": 9}
@@ -102,4 +83,4 @@ def before_after(
     figure.update_xaxes(title="embedding axis 1 (no unit)", showticklabels=False, ticks="")
     figure.update_yaxes(showticklabels=False, ticks="")
     figure.update_yaxes(title="embedding axis 2", col=1)
-    return figure.update_layout(template=template(), title=title, height=460)
+    return titled(figure, title, height=460)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html
+import itertools
+from collections.abc import Iterable
 
 import numpy as np
 import plotly.graph_objects as go
@@ -19,30 +21,18 @@ SCORE_COLOURS = tuple(sequential.Inferno)
 """Anomaly scores, from low (dark) to high (bright)."""
 INK, FAINT = "#777", "rgba(128,128,128,0.35)"
 """Text and lines in the background; both are read on white and on black."""
-CURVE_POINTS = 400
 
 
 def template() -> go.layout.Template:
     """Return the look of every figure; small, because each figure carries it."""
-    axis = {
-        "gridcolor": "rgba(128,128,128,0.2)",
-        "zeroline": False,
-        "ticks": "outside",
-        "ticklen": 4,
-        "automargin": True,
-    }
+    grid = "rgba(128,128,128,0.2)"
+    axis = {"gridcolor": grid, "zeroline": False, "ticks": "outside", "ticklen": 4, "automargin": True}
+    place = {"x": 0, "xanchor": "left", "y": 0.99, "yanchor": "top", "yref": "container"}
     return go.layout.Template(
         layout={
             "colorway": OKABE_ITO,
             "font": {"family": "system-ui, sans-serif", "size": 13, "color": INK},
-            "title": {
-                "font": {"size": 15},
-                "x": 0,
-                "xanchor": "left",
-                "y": 0.99,
-                "yanchor": "top",
-                "yref": "container",
-            },
+            "title": {"font": {"size": 15}, **place},
             "paper_bgcolor": "rgba(0,0,0,0)",
             "plot_bgcolor": "rgba(0,0,0,0)",
             "margin": {"l": 60, "r": 20, "t": 64, "b": 50},
@@ -53,7 +43,17 @@ def template() -> go.layout.Template:
     )
 
 
-def thin(x: ArrayLike, y: ArrayLike, points: int = CURVE_POINTS) -> tuple[list[float], list[float]]:
+def titled(figure: go.Figure, title: str, **layout: object) -> go.Figure:
+    """Give a figure its title and the look of all figures, and return it."""
+    return figure.update_layout(template=template(), title=title, **layout)
+
+
+def hues(names: Iterable[str]) -> dict[str, str]:
+    """Return a hue for every name, in the order of the names; the hues repeat after eight."""
+    return dict(zip(dict.fromkeys(names), itertools.cycle(OKABE_ITO)))
+
+
+def thin(x: ArrayLike, y: ArrayLike, points: int = 400) -> tuple[list[float], list[float]]:
     """Keep at most `points` of the points of a curve, ends included, rounded to 5 digits; none is interpolated."""
     x, y = np.asarray(x), np.asarray(y)
     chosen = np.unique(np.linspace(0, len(x) - 1, points).round().astype(int))

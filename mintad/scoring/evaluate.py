@@ -45,12 +45,9 @@ def evaluate(
     """Score the test rows of `records`; pixels are compared at the input's resolution where a category has masks.
 
     Args:
-        detector: gives grid maps.
-        features: rows follow `records`.
-        records: the record table.
+        features, records: the rows of both follow each other.
         config: its `scoring`, `features.image_size` and `train.seed` are used.
-        method: what the results are listed under.
-        setting: of `SETTINGS`.
+        method, setting: what the results are listed under; a setting is one of `SETTINGS`.
         labels: class index or name of each test row, for a detector that must be given the class.
         pred_class: class that was predicted for each test row.
     """
@@ -59,8 +56,7 @@ def evaluate(
     scores = records.iloc[rows].reset_index(drop=True)
     scores["pred_score"] = image_scores(maps_nHW, config.features.image_size, config.scoring)
     scores["pred_class"] = "" if pred_class is None else list(pred_class)
-    results = results_of(scores, maps_nHW, config, method=method, setting=setting)
-    return Evaluation(scores, maps_nHW, results)
+    return Evaluation(scores, maps_nHW, results_of(scores, maps_nHW, config, method=method, setting=setting))
 
 
 def results_of(
@@ -89,8 +85,7 @@ def pixels(scores: pd.DataFrame, maps_nHW: np.ndarray, image_size: int) -> Itera
 def predict_classes(
     model: ReconstructionModel, features: FeatureTable, rows: np.ndarray, classes: list[str], batch_size: int = 64
 ) -> list[str]:
-    """Return the class name that the model's head gives each row; '' for a model without a head, or one that must be
-    given the class."""
+    """Return the class name that the model's head gives each row; '' where the class is given or there is no head."""
     if model.needs_labels:
         return [""] * len(rows)
     names: list[str] = []

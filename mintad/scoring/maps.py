@@ -24,11 +24,8 @@ class Detector(Protocol):
     def anomaly_map(self, feat_BLF: Tensor, labels: Any = None) -> Tensor:
         """Return maps (B, H, W) at the grid's resolution, larger is more anomalous.
 
-        Args:
-            feat_BLF: features.
-            labels: class index or name of each image, for a detector that must be given the class.
+        `labels` are the class index or name of each image, for a detector that must be given the class.
         """
-        ...
 
 
 def grid_maps(
@@ -40,15 +37,9 @@ def grid_maps(
     labels: Sequence[Any] | None = None,
     batch_size: int = 64,
 ) -> np.ndarray:
-    """Compute the anomaly maps (n, H, W), float32, of some rows, at the grid's resolution.
+    """Compute the anomaly maps (n, H, W), float32, of some rows of `features`, at the grid's resolution.
 
-    Args:
-        detector: gives the maps.
-        features: of the whole data set.
-        rows: rows of `features`.
-        config: see `ScoringConfig`.
-        labels: class index or name of each of `rows`, for a detector that must be given the class.
-        batch_size: images at a time.
+    `labels` are the class index or name of each of `rows`, for a detector that must be given the class.
 
     Raises:
         ValueError: not as many labels as rows.
@@ -64,28 +55,25 @@ def grid_maps(
 
 
 def as_distance(map_BHW: Tensor, config: ScoringConfig, *, squared: bool) -> np.ndarray:
-    """Return a detector's maps as they are scored, float32 on the CPU: the root of squared errors if
-    `config.distance` is 'root' (UniAD's code)."""
+    """Return maps as they are scored, float32 on the CPU: squared errors are rooted if `config.distance` says so."""
     map_BHW = map_BHW.float().cpu()
     return (map_BHW.clamp(min=0).sqrt() if squared and config.distance == "root" else map_BHW).numpy()
 
 
 def upsample(map_BHW: np.ndarray, size: int) -> np.ndarray:
-    """Maps (B, size, size), bilinearly interpolated to the input's resolution (§3.6).
+    """Interpolate maps bilinearly to the input's resolution (B, size, size) (§3.6).
 
-    Half-pixel centres (`align_corners=False`): a grid cell covers the image area that its token stands for. That is
-    exact for `features.resize` = 'area' and for the stage that has the grid's own resolution. 'bilinear' resizes the
-    finer stages with aligned corners, as UniAD does, which moves their samples outwards, by less than half a cell;
-    UniAD aligns the corners of its map, too, which moves the coarsest stage instead. Measured with EfficientNet-Lite0
-    and a spoiled square of 17 pixels at 35 places of a noise image: the peak lies 4.1 pixels beside the square's
-    centre on average this way and 5.2 with aligned corners ('bilinear', 14x14), 4.3 and 4.6 for 'area' on 7x7.
+    With half-pixel centres (`align_corners=False`) a grid cell covers the image area that its token stands for. UniAD
+    aligns the corners. Measured with EfficientNet-Lite0 and a spoiled square of 17 pixels at 35 places of a noise
+    image: the peak lies 4.1 pixels beside the square's centre on average this way and 5.2 with aligned corners
+    ('bilinear', 14x14), 4.3 and 4.6 for 'area' on 7x7.
     """
     tensor_BCHW = torch.as_tensor(map_BHW)[:, None]
     return F.interpolate(tensor_BCHW, size=(size, size), mode="bilinear", align_corners=False)[:, 0].numpy()
 
 
 def image_scores(map_BHW: np.ndarray, image_size: int, config: ScoringConfig) -> np.ndarray:
-    """Image scores (B,) from grid maps.
+    """Return image scores (B,) of grid maps.
 
     'max' is the maximum of the interpolated map (§3.6), 'pooled_max' UniAD's maximum after average pooling with a
     window of `config.pool` pixels (stride 1), 'mean' the map's mean (UniAD on CIFAR-10).

@@ -67,9 +67,8 @@ METRICS: Registry[Metric] = Registry("metric")
 def metric(name: str, title: str, *, level: Level) -> Callable[[Callable], Callable]:
     """Register a function as a metric; see `Metric`."""
 
-    def register(function: Callable[[Any], float | None]) -> Callable[[Any], float | None]:
-        METRICS.add(name, Metric(name, title, level, function), module=function.__module__)
-        return function
+    def register(function: Callable) -> Callable:
+        return METRICS.add(name, Metric(name, title, level, function), module=function.__module__).function
 
     return register
 
@@ -136,8 +135,8 @@ def class_accuracy(scores: pd.DataFrame) -> float | None:
     """
     if "pred_class" not in scores:
         return None
-    known = scores[(scores["prompt_class"] != "") & (scores["pred_class"] != "")]
-    return None if known.empty else float((known["pred_class"] == known["prompt_class"]).mean())
+    trained = scores[(scores["prompt_class"] != "") & (scores["pred_class"] != "")]
+    return None if trained.empty else float((trained["pred_class"] == trained["prompt_class"]).mean())
 
 
 @metric("class_accuracy_normal", "class accuracy, normal images", level="image")
@@ -165,8 +164,9 @@ def measure(scores: pd.DataFrame, pixels: Iterable[tuple[str, np.ndarray, np.nda
         MetricError: a score is not finite.
     """
     table = pd.concat([measure_images(scores), measure_pixels(pixels)], ignore_index=True)
-    order = {name: position for position, name in enumerate(METRICS)}
-    return table.sort_values("metric", key=lambda names: names.map(order), kind="stable", ignore_index=True)
+    return table.sort_values(
+        "metric", key=lambda names: names.map(list(METRICS).index), kind="stable", ignore_index=True
+    )
 
 
 def measure_images(scores: pd.DataFrame) -> pd.DataFrame:
@@ -179,7 +179,7 @@ def measure_pixels(pixels: Iterable[tuple[str, np.ndarray, np.ndarray]]) -> pd.D
     rankings: dict[str, MapRanking] = {}
     for key, anomaly_map, mask in pixels:
         rankings.setdefault(key, MapRanking()).update(anomaly_map, mask)
-    return _measure("pixel", rankings, MapRanking.merged(rankings.values())) if rankings else _table([])
+    return _measure("pixel", rankings, MapRanking.merged(rankings.values()) if rankings else None)
 
 
 def first_method(table: pd.DataFrame) -> pd.DataFrame:
@@ -210,35 +210,26 @@ def value_of(table: pd.DataFrame, metric: str, category: str = MEAN) -> float | 
 
 
 def _measure(level: Level, items: dict[str, Any], pooled: Any) -> pd.DataFrame:
-    values: dict[str, dict[str, float]] = {metric.name: {} for metric in METRICS.values() if metric.level == level}
-    for category, item in {**items, POOLED: pooled}.items():
+    """Apply the metrics of a level to what belongs to each category, and to all of it together."""
+    names = [metric.name for metric in METRICS.values() if metric.level == level]
+    rows: list[tuple[str, str, float]] = []
+    for category, item in {**items, POOLED: pooled}.items() if items else ():
         problems = []
-        for name, by_category in values.items():
+        for name in names:
             try:
                 value = METRICS[name].function(item)
             except UndefinedMetricError as error:
                 problems.append(error)
-                continue
-            if value is not None:
-                by_category[category] = float(value)
+            else:
+                rows += [] if value is None else [(category, name, float(value))]
         if problems:
             log.warning("%s: %d %s metrics are left out (%s)", category, len(problems), level, problems[0])
-    rows = []
-    for name, by_category in values.items():
-        own = [value for category, value in by_category.items() if category != POOLED]
-        means = {MEAN: float(np.mean(own))} if own else {}
-        rows += [(category, name, value) for category, value in {**_without_pooled(by_category), **means}.items()]
-        rows += [(POOLED, name, by_category[POOLED])] if POOLED in by_category else []
-    return _table(rows)
-
-
-def _table(rows: list[tuple[str, str, float]]) -> pd.DataFrame:
+    for name in names:
+        values = [value for category, metric, value in rows if metric == name and category != POOLED]
+        rows += [(MEAN, name, float(np.mean(values)))] if values else []
+    rows.sort(key=lambda row: (names.index(row[1]), row[0] == POOLED))  # stable: categories, mean, pooled
     table = pd.DataFrame(rows, columns=["category", "metric", "value"])
     return table.astype({"category": object, "metric": object, "value": float})
-
-
-def _without_pooled(by_category: dict[str, float]) -> dict[str, float]:
-    return {category: value for category, value in by_category.items() if category != POOLED}
 
 
 def _auroc_of_defects(scores: pd.DataFrame, chosen: pd.Series) -> float | None:

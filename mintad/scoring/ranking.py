@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from mintad.errors import MintadError
 
-R = TypeVar("R", bound="StreamingRanking")
 BLOCK = 1 << 22
 """Normal scores that are gathered before they are sorted (16 MB in float32)."""
 
@@ -34,7 +32,6 @@ class StreamingRanking:
         self._anomalous: list[np.ndarray] = []
         self._blocks: list[np.ndarray] = []  # normal scores, each sorted
         self._recent: list[np.ndarray] = []  # normal scores that are not yet in a block
-        self._n_recent = 0
         self._counts: Counts | None = None
 
     def update(self, scores: ArrayLike, labels: ArrayLike) -> None:
@@ -50,79 +47,61 @@ class StreamingRanking:
         scores = _as_float(scores).ravel()
         self._anomalous.append(scores[anomalous])
         self._recent.append(scores[~anomalous])
-        self._n_recent += len(self._recent[-1])
-        if self._n_recent >= BLOCK:
+        if sum(map(len, self._recent)) >= BLOCK:
             self._sort_recent()
         self._counts = None
 
     @classmethod
-    def merged(cls: type[R], rankings: Iterable[R]) -> R:
-        """One ranking of all the items of several; the scores are shared, not copied."""
+    def merged(cls, rankings: Iterable[StreamingRanking]) -> StreamingRanking:
+        """Return one ranking of all the items of several; the scores are shared, not copied."""
         whole = cls()
         for ranking in rankings:
             whole._absorb(ranking)
         return whole
 
     def auroc(self) -> float:
-        """Probability that an anomalous item scores above a normal one, ties counting half.
+        """Return the probability that an anomalous item scores above a normal one, ties counting half.
 
-        Raises:
-            UndefinedMetricError: one of the two kinds is missing.
+        Raises `UndefinedMetricError`, as all metrics here do, where one of the two kinds is missing.
         """
         counts = self.counts("AUROC")
         wins = counts.anomalous @ (counts.normal_below + counts.normal_up_to) / 2
         return float(wins / (counts.anomalous.sum() * counts.normals))
 
     def average_precision(self) -> float:
-        """Area under the precision-recall curve as a step function, scikit-learn's `average_precision_score`.
-
-        Raises:
-            UndefinedMetricError: one of the two kinds is missing.
-        """
+        """Return the area under the precision-recall curve as a step function, as scikit-learn does."""
         counts = self.counts("average precision")
-        found, alarms = counts.true_positives, counts.false_positives
-        return float(counts.anomalous @ (found / (found + alarms)) / counts.anomalous.sum())
+        hits, alarms = counts.true_positives, counts.false_positives
+        return float(counts.anomalous @ (hits / (hits + alarms)) / counts.anomalous.sum())
 
     def f1_max(self) -> tuple[float, float]:
-        """Largest F1 over all thresholds, and the threshold (items at or above it are called anomalous).
+        """Return the largest F1 over all thresholds, and the threshold (items at or above it are called anomalous).
 
-        TableRuns on the scores it is reported for, so it is an upper bound, not what a fitted threshold gives.
-
-        Raises:
-            UndefinedMetricError: one of the two kinds is missing.
+        The threshold is chosen on the scores it is reported for, so the F1 is an upper bound.
         """
         counts = self.counts("F1-max")
-        found, alarms = counts.true_positives, counts.false_positives
-        f1 = 2 * found / (counts.anomalous.sum() + found + alarms)
+        hits, alarms = counts.true_positives, counts.false_positives
+        f1 = 2 * hits / (counts.anomalous.sum() + hits + alarms)
         best = int(np.argmax(f1))
         return float(f1[best]), float(counts.thresholds[best])
 
     def counts(self, metric: str) -> Counts:
-        """What lies below and above every distinct anomalous score; `metric` is named in the error.
-
-        Raises:
-            UndefinedMetricError: one of the two kinds is missing.
-        """
+        """Return what lies below and above every distinct anomalous score; `metric` is named in the error."""
         if self._counts is None:
             self._sort_recent()
-            anomalous = np.concatenate(self._anomalous) if self._anomalous else np.empty(0)
-            normals = sum(map(len, self._blocks))
-            if len(anomalous) == 0 or normals == 0:
-                missing = "anomalous" if len(anomalous) == 0 else "normal"
-                raise UndefinedMetricError(
-                    f"{metric} is not defined without {missing} items ({len(anomalous)} anomalous, {normals} normal)"
-                )
-            self._counts = Counts(anomalous, self._blocks, normals)
+            numbers = {"anomalous": sum(map(len, self._anomalous)), "normal": sum(map(len, self._blocks))}
+            missing = [kind for kind, number in numbers.items() if number == 0]
+            if missing:
+                raise UndefinedMetricError(f"{metric} is not defined without {missing[0]} items ({numbers})")
+            self._counts = Counts(np.concatenate(self._anomalous), self._blocks)
         return self._counts
 
     def _sort_recent(self) -> None:
         if self._recent:
-            block = np.concatenate(self._recent)
-            block.sort()
-            self._blocks.append(block)
-            self._recent, self._n_recent = [], 0
+            self._blocks.append(np.sort(np.concatenate(self._recent)))
+            self._recent = []
 
-    def _absorb(self: R, other: R) -> None:
+    def _absorb(self, other: StreamingRanking) -> None:
         other._sort_recent()
         self._anomalous += other._anomalous
         self._blocks += other._blocks
@@ -131,14 +110,11 @@ class StreamingRanking:
 class Counts:
     """Numbers of items at every distinct score of an anomalous item, in rising order: (T,) each."""
 
-    def __init__(self, anomalous: np.ndarray, normal_blocks: list[np.ndarray], normals: int) -> None:
+    def __init__(self, anomalous: np.ndarray, normal_blocks: list[np.ndarray]) -> None:
         self.thresholds, self.anomalous = np.unique(anomalous, return_counts=True)
-        self.normals = normals
-        self.normal_below = np.zeros(len(self.thresholds), dtype=np.int64)
-        self.normal_up_to = np.zeros(len(self.thresholds), dtype=np.int64)
-        for block in normal_blocks:
-            self.normal_below += np.searchsorted(block, self.thresholds, side="left")
-            self.normal_up_to += np.searchsorted(block, self.thresholds, side="right")
+        self.normals = sum(map(len, normal_blocks))
+        self.normal_below = sum(np.searchsorted(block, self.thresholds, side="left") for block in normal_blocks)
+        self.normal_up_to = sum(np.searchsorted(block, self.thresholds, side="right") for block in normal_blocks)
 
     @property
     def true_positives(self) -> np.ndarray:
@@ -152,17 +128,17 @@ class Counts:
 
 
 def auroc(scores: ArrayLike, labels: ArrayLike) -> float:
-    """Area under the ROC curve; see `StreamingRanking.auroc`. Never flipped: below 0.5 means worse than chance."""
+    """Return the area under the ROC curve, never flipped; see `StreamingRanking.auroc`."""
     return _ranking(scores, labels).auroc()
 
 
 def average_precision(scores: ArrayLike, labels: ArrayLike) -> float:
-    """Average precision, the paper's AUPR; see `StreamingRanking.average_precision`."""
+    """Return the average precision, the paper's AUPR, see `StreamingRanking.average_precision`."""
     return _ranking(scores, labels).average_precision()
 
 
 def f1_max(scores: ArrayLike, labels: ArrayLike) -> tuple[float, float]:
-    """Largest F1 and its threshold; see `StreamingRanking.f1_max`."""
+    """Return the largest F1 and its threshold, see `StreamingRanking.f1_max`."""
     return _ranking(scores, labels).f1_max()
 
 

@@ -10,15 +10,12 @@ from scipy import ndimage
 
 from mintad.scoring.ranking import MetricError, StreamingRanking
 
-_EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=bool)
-
 
 class MapRanking(StreamingRanking):
     """Pixel metrics over anomaly maps and masks that arrive image by image.
 
-    AUROC, average precision and F1-max of the pixels as in `StreamingRanking`, and the area under the per-region
-    overlap curve. That too changes only at scores of anomalous pixels, so it needs no more than the share that each of
-    these has in its region.
+    The area under the per-region overlap curve, too, changes only at scores of anomalous pixels, so it needs no more
+    than the share that each of these has in its region.
     """
 
     def __init__(self) -> None:
@@ -37,21 +34,17 @@ class MapRanking(StreamingRanking):
         if mask.ndim != 2:
             raise MetricError(f"a mask has the shape (H, W), not {mask.shape}")
         super().update(scores, mask)
-        region_of_pixel, found = ndimage.label(mask, structure=_EIGHT_NEIGHBOURS)
+        region_of_pixel, regions = ndimage.label(mask, structure=np.ones((3, 3)))
         region_of_pixel = region_of_pixel[region_of_pixel > 0]
-        sizes = np.bincount(region_of_pixel, minlength=found + 1)
-        self._shares.append(1 / sizes[region_of_pixel])
-        self.regions += found
+        self._shares.append(1 / np.bincount(region_of_pixel)[region_of_pixel])
+        self.regions += regions
 
     def aupro(self, fpr_limit: float = 0.3) -> float:
-        """Area under the per-region overlap curve up to a false positive rate, divided by that rate.
+        """Return the area under the per-region overlap curve up to a false positive rate, divided by that rate.
 
         The overlap at a threshold is the share of a connected region (8 neighbours) that scores at or above it,
         averaged over all regions of all images; the false positive rate is that of all normal pixels. Exact: every
-        distinct score is a threshold, the curve is linear in between and cut at the limit.
-
-        Args:
-            fpr_limit: 0.3 in the literature.
+        distinct score is a threshold, the curve is linear in between and cut at the limit (0.3 in the literature).
 
         Raises:
             MetricError: no anomalous region, no normal pixel, or a limit outside (0, 1].
@@ -80,7 +73,7 @@ class MapRanking(StreamingRanking):
 
 
 def aupro(maps: Iterable[np.ndarray], masks: Iterable[np.ndarray], fpr_limit: float = 0.3) -> float:
-    """Area under the per-region overlap curve of anomaly maps (H, W) and masks (H, W); see `MapRanking.aupro`."""
+    """Return the area under the per-region overlap curve of maps and masks (H, W); see `MapRanking.aupro`."""
     ranking = MapRanking()
     for anomaly_map, mask in zip(maps, masks, strict=True):
         ranking.update(anomaly_map, mask)

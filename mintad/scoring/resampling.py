@@ -13,7 +13,7 @@ from mintad.scoring.ranking import MetricError
 def resampled_aurocs(
     scores: Mapping[str, ArrayLike], labels_n: ArrayLike, groups_n: ArrayLike, *, draws: int = 1000, seed: int = 0
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    """Mean of the groups' AUROCs of several detectors, and its bootstrap over the test images.
+    """Return the mean of the groups' AUROCs of several detectors, and its bootstrap over the test images.
 
     Images are drawn with replacement within every group and label, the same for all detectors, so that draws may be
     subtracted from each other. The bootstrap says nothing about another training: that takes other seeds.
@@ -22,8 +22,7 @@ def resampled_aurocs(
         scores: detector -> scores (n,) of the same images in the same order.
         labels_n: 0 or 1.
         groups_n: for example the categories.
-        draws: of the bootstrap.
-        seed: of the draws.
+        draws, seed: of the bootstrap.
 
     Returns:
         Detector -> value, and detector -> values of the draws (draws,).
@@ -49,11 +48,11 @@ def resampled_aurocs(
 
 
 def interval(draws: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Percentile interval of bootstrap draws."""
+    """Return the percentile interval of bootstrap draws."""
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
 def _wins(normal: np.ndarray, anomalous: np.ndarray) -> np.ndarray:
-    """1 where the anomalous image scores higher than the normal one, 1/2 where they are equal; their mean is AUROC."""
+    """Return 1 where the anomalous image scores higher, 1/2 where both are equal; their mean is AUROC."""
     return (anomalous > normal[:, None]) + 0.5 * (anomalous == normal[:, None])

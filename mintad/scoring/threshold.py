@@ -38,6 +38,4 @@ def fit_threshold(normal_scores: np.ndarray, quantile: float) -> Threshold:
     """
     n = len(normal_scores)
     rank = math.ceil((n + 1) * quantile - 1e-9)  # 20 * 0.95 is 19, whatever rounding says
-    reached = rank <= n
-    rank = min(rank, n)
-    return Threshold(float(np.sort(normal_scores)[rank - 1]), quantile, n, rank, reached)
+    return Threshold(float(np.sort(normal_scores)[min(rank, n) - 1]), quantile, n, min(rank, n), rank <= n)

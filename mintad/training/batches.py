@@ -28,7 +28,7 @@ def batch_rows(step: int, images: int, config: TrainConfig) -> np.ndarray:
 
 
 def jittered(step: int, probability: float, seed: int) -> bool:
-    """Return whether the batch of a step is jittered: one decision for all processes that share it."""
+    """Return whether the batch of a step is jittered: a single decision for all processes that share it."""
     return np.random.default_rng([seed, step, 0]).random() < probability
 
 
@@ -48,15 +48,7 @@ class Batch:
 
 
 class Batches:
-    """The batches of a run, by step.
-
-    Args:
-        features: of the whole data set.
-        rows: rows of `features` to train on.
-        labels: class index of each of `rows`.
-        model: its jitter says how much noise a batch gets, and how often.
-        config: batch size and seed.
-        accelerator: device, and the processes that share a batch.
+    """The batches of a run, by step; for the arguments see `mintad.training.loop.train`.
 
     Raises:
         TrainingError: no images, or a batch that the processes cannot share.
@@ -76,12 +68,10 @@ class Batches:
         self.rows, self.model, self.config, self.process = rows, model, config, accelerator.process_index
         self.device = device = accelerator.device
         self.size, self.per_epoch = batch_shape(len(rows), config)
-        share, remainder = divmod(self.size, accelerator.num_processes)
-        if remainder:
-            raise TrainingError(
-                f"a batch of {self.size} images cannot be shared evenly by {accelerator.num_processes} processes; "
-                "choose train.batch_size as a multiple of them"
-            )
+        share, rest = divmod(self.size, accelerator.num_processes)
+        if rest:
+            problem = f"a batch of {self.size} images cannot be shared by {accelerator.num_processes} processes"
+            raise TrainingError(problem, fix="choose train.batch_size as a multiple of them")
         self.mine = slice(self.process * share, (self.process + 1) * share)
         self.labels = torch.tensor(labels, dtype=torch.long, device=device)
         fits_on_gpu = device.type == "cuda" and features.nbytes < GPU_MEMORY_SHARE * torch.cuda.mem_get_info(device)[0]
@@ -97,8 +87,7 @@ class Batches:
         return Batch(feat_BLF, noise, self.labels[positions_B])
 
     def _noise(self, step: int, tokens: int) -> Tensor:
-        """Noise of this process's images: its part of the whole batch's, so that an image's does not depend on how many
-        processes share the batch."""
+        """Return this process's part of the batch's noise, the same for any number of processes."""
         self.generator.manual_seed(step_seed(self.config.seed, step, 0))
         shape = (self.size, tokens, self.model.noise_channels)
         noise = torch.randn(shape, generator=self.generator, device=self.device)[self.mine]

@@ -7,6 +7,7 @@ folder or none.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -35,6 +36,7 @@ class Checkpoint:
 
     @property
     def weights(self) -> Path:
+        """The file of the model's weights."""
         return self.path / "model.safetensors"
 
     def state(self) -> dict[str, Any]:
@@ -72,11 +74,9 @@ def save_checkpoint(
         shutil.rmtree(target)
     temporary.rename(target)
     _flush(folder)
-    for old in checkpoints(folder):
-        if old.step < step:
-            shutil.rmtree(old.path, ignore_errors=True)
-    for leftover in folder.glob(".step-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    older = [checkpoint.path for checkpoint in checkpoints(folder) if checkpoint.step < step]
+    for path in [*older, *folder.glob(".step-*")]:
+        shutil.rmtree(path, ignore_errors=True)
     return Checkpoint(target, step)
 
 
@@ -90,15 +90,12 @@ def load_weights(model: nn.Module, checkpoint: Checkpoint) -> None:
         weights = load_file(checkpoint.weights)
         model.load_state_dict({_OLD_NAMES.get(name, name): tensor for name, tensor in weights.items()})
     except (OSError, SafetensorError) as error:
-        raise TrainingError(
-            f"{checkpoint.weights} cannot be read ({error}); delete {checkpoint.path} and resume."
-        ) from error
+        fix = f"delete {checkpoint.path} and resume"
+        raise TrainingError(f"cannot be read ({error})", path=checkpoint.weights, fix=fix) from error
     except RuntimeError as error:
-        first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-        raise TrainingError(
-            f"{checkpoint.weights} does not fit the model of this configuration: {first} "
-            "Use the configuration that the run was started with, or another --out folder."
-        ) from error
+        problem = f"does not fit the model of this configuration ({' '.join(str(error).split())[:300]})"
+        fix = "use the configuration that the run was started with, or another --out folder"
+        raise TrainingError(problem, path=checkpoint.weights, fix=fix) from error
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:
@@ -116,14 +113,10 @@ def _flatten(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def _flush(path: Path) -> None:
-    """Force a file or folder entry to disk; a no-op for folders where the platform cannot."""
-    try:
+    """Force a file or folder entry to disk, where the platform can: Windows opens no folders and no read-only files."""
+    with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY)
-    except PermissionError:  # Windows cannot open folders
-        return
-    try:
-        os.fsync(descriptor)
-    except OSError:  # read-only descriptors cannot be flushed everywhere
-        pass
-    finally:
-        os.close(descriptor)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

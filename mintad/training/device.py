@@ -26,10 +26,8 @@ def pick_device(name: str) -> torch.device:
     if name not in ("auto", "cpu", "cuda"):
         raise ConfigError(f"unknown device '{name}'." + nearest(name, ("auto", "cpu", "cuda")))
     if name == "cuda" and not torch.cuda.is_available():
-        raise TrainingError(
-            "the device cuda is asked for, but torch sees no CUDA device here; take auto or cpu "
-            "(--device, or --set train.device=cpu for training)"
-        )
+        fix = "take auto or cpu (--device, or --set train.device=cpu for training)"
+        raise TrainingError("the device cuda is asked for, but torch sees no CUDA device here", fix=fix)
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 

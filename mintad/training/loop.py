@@ -46,15 +46,13 @@ def train(
 
     Args:
         model: freshly built from `config.seed`; its standardisation already fitted.
-        features: of the whole data set.
-        rows: rows of `features` to train on.
+        features, rows: of the whole data set, and its rows to train on.
         labels: class index of each of `rows`.
         config: see `TrainConfig`.
-        folder: checkpoints go to `folder/checkpoints`, the history to `folder/history.csv`.
+        folder: for `checkpoints/` and `history.csv`.
         accelerator: device, precision and processes; made from `config` if not given.
         progress: show a bar (on a terminal only; otherwise a log line now and then).
-        after_step: called with the number of steps done after each of them; whatever it does must leave the model in
-            training mode.
+        after_step: called with the number of steps done after each of them; it must leave the model in training mode.
 
     Returns:
         The history: one row every `log_every` steps with step, epoch, loss, mse, ce, prior, accuracy, lr, seconds.
@@ -65,7 +63,8 @@ def train(
     """
     accelerator = accelerator or make_accelerator(config)
     batches = Batches(features, rows, labels, model, config, accelerator)
-    optimizer = make_optimizer(model.to(accelerator.device), config)
+    parameters, fused = model.to(accelerator.device).parameters(), accelerator.device.type in ("cpu", "cuda")
+    optimizer = torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=fused)
     steps = total_steps(len(rows), config)
     recorder = Recorder(folder, model, optimizer, config, steps=steps, per_epoch=batches.per_epoch)
     wrapped, stepper = accelerator.prepare(model, optimizer)
@@ -77,7 +76,8 @@ def train(
     with progress_bar("training", steps, recorder.start, show, log=log) as report:
         for step in range(recorder.start, steps):
             batch, done = batches[step], step + 1
-            set_learning_rate(stepper, learning_rate(step, steps, config))
+            for group in stepper.param_groups:
+                group["lr"] = learning_rate(step, steps, config)
             output, losses = train_step(wrapped, batch, stepper, accelerator, config)
             if after_step is not None:
                 after_step(done)
@@ -94,11 +94,7 @@ def train(
 
 
 def train_step(
-    model: nn.Module,
-    batch: Batch,
-    optimizer: torch.optim.Optimizer,
-    accelerator: Accelerator,
-    config: TrainConfig,
+    model: nn.Module, batch: Batch, optimizer: torch.optim.Optimizer, accelerator: Accelerator, config: TrainConfig
 ) -> tuple[Output, Losses]:
     """Take one step: forward, loss (Eq. 6), backward, clip, update; return the model's output and its losses."""
     output = model(batch.feat_BLF, batch.noise, batch.labels_B)
@@ -109,18 +105,6 @@ def train_step(
         accelerator.clip_grad_norm_(model.parameters(), config.clip_norm)
     optimizer.step()
     return output, losses
-
-
-def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Set the learning rate of the next step."""
-    for group in optimizer.param_groups:
-        group["lr"] = lr
-
-
-def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """Make AdamW over all parameters, in one kernel per step where the device can."""
-    fused = next(model.parameters()).device.type in ("cpu", "cuda")
-    return torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=fused)
 
 
 def as_floats(output: Output, losses: Losses, batch: Batch) -> dict[str, float]:

@@ -24,12 +24,10 @@ log = logging.getLogger(__name__)
 class Recorder:
     """History and checkpoints of a run in `folder`; picks up what an interrupted run has left there.
 
+    The newest checkpoint is loaded into `model` and `optimizer`, which `accelerate` must not have wrapped yet.
+
     Args:
-        folder: checkpoints go to `folder/checkpoints`, the history to `folder/history.csv`.
-        model, optimizer: as they are before `accelerate` wraps them; the newest checkpoint is loaded into them.
-        config: how often to record.
-        steps: of the whole run.
-        per_epoch: steps of an epoch.
+        steps, per_epoch: steps of the whole run and of an epoch.
 
     Raises:
         TrainingError: a checkpoint that does not fit.
@@ -57,13 +55,12 @@ class Recorder:
         self.began = time.perf_counter() - seconds
 
     def _resume(self, checkpoint: Checkpoint) -> float:
-        """Load a checkpoint; returns the seconds that training took so far."""
+        """Load a checkpoint and return the seconds that training took so far."""
         state = checkpoint.state()
         if state["steps"] != self.steps:
-            raise TrainingError(
-                f"{checkpoint.path} belongs to a run of {state['steps']} steps, this one has {self.steps}; "
-                "use the configuration that the run was started with, or another --out folder"
-            )
+            problem = f"the checkpoint belongs to a run of {state['steps']} steps, this one has {self.steps}"
+            fix = "use the configuration that the run was started with, or another --out folder"
+            raise TrainingError(problem, path=checkpoint.path, fix=fix)
         self.scaler_state = state["scaler"]
         load_weights(self.model, checkpoint)
         load_optimizer(self.optimizer, checkpoint)
@@ -99,7 +96,9 @@ class Recorder:
         due = done % self.config.checkpoint_every == 0 or done == self.steps
         if not (due and accelerator.is_main_process):
             return
-        self._write_history()
+        temporary = self.history_file.with_name(f".{self.history_file.name}.tmp")
+        pd.DataFrame(self.history).to_csv(temporary, index=False)
+        os.replace(temporary, self.history_file)
         weights = self.model.state_dict().items()
         self._refuse([name for name, tensor in weights if not torch.isfinite(tensor).all()], done)
         scaler = accelerator.scaler.state_dict() if accelerator.scaler else {}
@@ -111,27 +110,20 @@ class Recorder:
         """Seconds of training so far, those before an interruption included."""
         return time.perf_counter() - self.began
 
-    def _write_history(self) -> None:
-        temporary = self.history_file.with_name(f".{self.history_file.name}.tmp")
-        pd.DataFrame(self.history).to_csv(temporary, index=False)
-        os.replace(temporary, self.history_file)
-
     def _refuse(self, names: list[str], done: int) -> None:
         """Stop if there are any names, of losses or weights that are not finite.
 
-        The same command again would resume and end here again, because nothing in a run is left to chance: the advice
-        is a new run with another setting.
+        The same command again would end here again, because nothing in a run is left to chance: the advice is a new
+        run with another setting.
         """
         if not names:
             return
         good = latest_checkpoint(self.checkpoints)
-        kept = f"the last good checkpoint, {good.path}, is kept" if good else "there is no checkpoint yet"
+        rescued = f"the last good checkpoint is {good.path}" if good else "there is no checkpoint yet"
         floor = self.model.config.prior.min_log_variance if hasattr(self.model, "distribution_decoder") else 0
         settings = [f"train.lr={self.config.lr / 4:g}"]
         settings += [f"model.prior.min_log_variance={floor / 2:g}"] if floor < 0 else []
         settings += ["train.precision=no"] if self.config.precision != "no" else []
         advice = " or ".join(f"--set {setting}" for setting in settings)
-        raise TrainingError(
-            f"{', '.join(names[:5])} not finite at step {done}; {kept}. Resuming would end here again. Train anew, "
-            f"with --overwrite (which removes this run) or another --out, and with {advice}"
-        )
+        fix = f"train anew, with --overwrite (which removes this run) or another --out, and with {advice}"
+        raise TrainingError(f"{', '.join(names[:5])} not finite at step {done}; {rescued}", fix=fix)
