@@ -225,7 +225,7 @@ def config_command(
 ) -> None:
     """Print the configuration: every key with its value, its limits and what it means."""
     entries = list(describe_keys(resolve_config(preset_name, config, settings)))
-    names = [entry.name for entry in entries]
+    names = [name for name, *_ in entries]
     for key in keys or ():
         if not any(f"{name}.".startswith(f"{key}.") for name in names):
             raise ConfigError(f"unknown configuration key '{key}'." + nearest(key, names))
