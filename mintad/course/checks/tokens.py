@@ -89,12 +89,7 @@ def check_silhouette(call: Call) -> None:
     own = "; leave a token's distance to itself out of a"
     nearest = "; b is the mean distance to the *nearest* other class"
     for tokens, names, case, hint in (
-        (
-            [[0], [1], [5], [6]],
-            "xxyy",
-            "points 0 and 1 against 5 and 6",
-            "; leave a token's distance to itself out of a",
-        ),
+        ([[0], [1], [5], [6]], "xxyy", "points 0 and 1 against 5 and 6", own),
         ([[0], [1], [3], [4], [90], [91]], "xxyyzz", "three classes, one of them far away,", nearest),
         (np.random.default_rng(0).normal(size=(30, 4)), "a" * 10 + "b" * 10 + "c" * 10, "30 random tokens", ""),
     ):

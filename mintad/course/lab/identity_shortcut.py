@@ -32,18 +32,10 @@ Reconstruct = Callable[[Tensor], Tensor]
 class Twins:
     """Features of defective pictures and of the same pictures without the defect."""
 
-    spoiled: Tensor
-    """(n, L, F) with the defect."""
-    clean: Tensor
-    """(n, L, F) without it."""
-    under: Tensor
-    """(n, L) bool, True for tokens whose cell the mask touches."""
-    names: list[tuple[str, str]]
-    """Category and defect of each pair."""
-
-    def under_defect(self, tokens_nLF: Tensor) -> Tensor:
-        """Select the tokens (N, F) under the defects."""
-        return tokens_nLF[self.under]
+    spoiled: Tensor  # (n, L, F) with the defect
+    clean: Tensor  # (n, L, F) without it
+    under: Tensor  # (n, L) bool, True for tokens whose cell the mask touches
+    names: list[tuple[str, str]]  # category and defect of each pair
 
     def transformed(self, transform: Callable[[Tensor], Tensor]) -> Twins:
         """Apply a function to the features of both, such as a standardisation, and keep the masks and names."""
@@ -86,8 +78,8 @@ def copied_share(reconstruct: Reconstruct, twins: Twins) -> float:
     With d = spoiled - clean and r the change of the reconstruction, ``<r, d> / <d, d>`` over the tokens under the
     defects. What a reconstruction changes in other directions than d does not count.
     """
-    change_NF = twins.under_defect(twins.spoiled - twins.clean)
-    repeated_NF = twins.under_defect(reconstruct(twins.spoiled) - reconstruct(twins.clean))
+    change_NF = (twins.spoiled - twins.clean)[twins.under]
+    repeated_NF = (reconstruct(twins.spoiled) - reconstruct(twins.clean))[twins.under]
     return float((repeated_NF * change_NF).sum() / change_NF.square().sum())
 
 

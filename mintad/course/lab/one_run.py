@@ -23,16 +23,12 @@ def results_table(results: pd.DataFrame, *, variant: str = "mint_ad", setting: s
         setting: 'unified' or 'separate'.
     """
     own = results[(results["method"] == variant) & (results["setting"] == setting)]
-    columns: dict[str, pd.Series] = {}
+    columns = {}
     for metric in TABLES:
-        values = by_category(own, metric)
-        if not values:
-            continue
-        columns[METRICS[metric].title] = pd.Series(values, dtype=float)
-        printed = {key: _printed(metric, key, variant, setting) for key in values}
-        if any(value is not None for value in printed.values()):
-            columns[f"paper: {METRICS[metric].title}"] = pd.Series(printed, dtype=float)
-    table = pd.DataFrame(columns).rename_axis("category")
+        values, title = by_category(own, metric), METRICS[metric].title
+        columns[title] = values
+        columns[f"paper: {title}"] = {key: _printed(metric, key, variant, setting) for key in values}
+    table = pd.DataFrame(columns, dtype=float).dropna(axis=1, how="all").rename_axis("category")
     table.loc["mean"] = table.mean()
     return (100 * table).round(1)
 
@@ -41,13 +37,5 @@ def _printed(metric: str, key: str, variant: str, setting: str) -> float | None:
     dataset, _, category = key.partition("/")
     if dataset not in TABLES[metric] or variant not in paper.PRINTED_PER_CATEGORY:
         return None
-    rows = paper.load(TABLES[metric][dataset])
-    conditions = {
-        "method": paper.PRINTED_PER_CATEGORY[variant],
-        "category": category,
-        "setting": setting,
-        "metric": metric,
-    }
-    for column, value in conditions.items():
-        rows = rows[rows[column] == value]
-    return float(rows["value"].iloc[0]) if len(rows) else None
+    table, method = TABLES[metric][dataset], paper.PRINTED_PER_CATEGORY[variant]
+    return paper.value(table, method, category, metric, setting)

@@ -135,10 +135,6 @@ def _half_aurocs(scores_Kn: np.ndarray, labels: np.ndarray, splits: int, rng: np
     wins = (gap > 0) + 0.5 * (gap == 0)  # (K, anomalous, normal)
     aurocs = []
     for _ in range(splits):
-        rows, columns = _half(len(anomalous), rng), _half(len(normal), rng)
+        rows, columns = (rng.permutation(len(kind)) < len(kind) // 2 for kind in (anomalous, normal))
         aurocs.append([wins[:, r][:, :, c].mean((1, 2)) for r, c in ((rows, columns), (~rows, ~columns))])
     return np.array(aurocs)
-
-
-def _half(n: int, rng: np.random.Generator) -> np.ndarray:
-    return rng.permutation(n) < n // 2

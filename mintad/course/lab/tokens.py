@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from scipy.spatial.distance import cdist, pdist
 from sklearn.cluster import KMeans
 from sklearn.linear_model import LogisticRegression, RidgeCV
-from sklearn.metrics import adjusted_rand_score
+from sklearn.metrics import adjusted_rand_score, r2_score
 from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -76,12 +76,12 @@ def angle_probe(values_nC: ArrayLike, degrees: ArrayLike, symmetry: int, *, seed
     probe = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-2, 5, 15)))
     splits = KFold(folds, shuffle=True, random_state=seed)
     predicted = cross_val_predict(probe, np.asarray(values_nC, dtype=float), target, cv=splits)
-    return float(1 - ((target - predicted) ** 2).sum() / ((target - target.mean(axis=0)) ** 2).sum())
+    return float(r2_score(target, predicted, multioutput="variance_weighted"))
 
 
 def largest_share(names: ArrayLike) -> float:
     """Return the share of the most frequent name, which a guess without any values reaches."""
-    return float(np.unique(np.asarray(names), return_counts=True)[1].max() / len(np.asarray(names)))
+    return float(np.unique(names, return_counts=True)[1].max() / len(names))
 
 
 def evenness(distribution_C: Tensor) -> float:
