@@ -45,10 +45,7 @@ class Twins:
 def make_twins(config: Config, backbone: Backbone, *, index: int = 0) -> Twins:
     """Render one pair for each category and defect of the `mini` set that `config.data` describes.
 
-    Args:
-        config: its `data` must be mini.
-        backbone: gives the features, not standardised.
-        index: number of the pictures; below `n_test_defect` they are those of the test set.
+    The features are not standardised. With an `index` below `n_test_defect` the pictures are those of the test set.
 
     Raises:
         ConfigError: another data set, whose pictures without defects are not known.

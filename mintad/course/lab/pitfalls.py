@@ -39,9 +39,6 @@ def ties_either_way(scores: ArrayLike, labels: ArrayLike) -> tuple[float, float,
 
     Counting half is the definition. Code that sorts scores and forgets ties gives one of the other two, depending on
     the order of the items in the file.
-
-    Returns:
-        AUROC with ties lost, counted half, won.
     """
     scores, labels = np.asarray(scores), np.asarray(labels).astype(bool)
     gap = scores[labels][:, None] - scores[~labels]
@@ -50,16 +47,7 @@ def ties_either_way(scores: ArrayLike, labels: ArrayLike) -> tuple[float, float,
 
 
 def shrink_masks(masks_nHW: np.ndarray, side: int, how: str) -> np.ndarray:
-    """Resize boolean masks (n, H, W) to (n, side, side).
-
-    Args:
-        masks_nHW: masks in full size.
-        side: side of the result, in pixels.
-        how: one of `SHRINK`.
-
-    Raises:
-        ValueError: `how` is none of them.
-    """
+    """Resize boolean masks (n, H, W) to (n, side, side) in a way of `SHRINK`; raise `ValueError` for another."""
     if how not in SHRINK:
         raise ValueError(f"how must be one of {', '.join(SHRINK)}, not {how!r}")
     size = (side, side)
@@ -75,10 +63,7 @@ def shrink_masks(masks_nHW: np.ndarray, side: int, how: str) -> np.ndarray:
 def vanished_share(width: int, native: int, side: int) -> float:
     """Return the share of places at which a square defect vanishes from a mask resized by nearest neighbour.
 
-    Args:
-        width: side of the defect, in pixels of the picture.
-        native: side of the picture, in pixels.
-        side: side of the resized mask, in pixels.
+    The defect is `width` pixels wide, the picture `native`, the resized mask `side`.
     """
     first = np.arange(native - width + 1)[:, None]
     rows = np.arange(native)
