@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import math
 from collections.abc import Callable, Sequence
@@ -24,11 +25,9 @@ class CheckFailed(AssertionError):
 
 
 def exercise(reference: Callable[..., Any], summary: str) -> Callable[[Callable[[Call], None]], Callable[[Call], None]]:
-    """Turn tests of results into a check of a function: it runs the tests and prints that the function passed them.
+    """Turn tests of results into a check of a function: it runs the tests, then prints `summary`, what they have shown.
 
-    Args:
-        reference: the solution; messages name its parameters.
-        summary: what the tests have shown.
+    Messages name the parameters of the reference solution.
     """
     takes = ", ".join(inspect.signature(reference).parameters)
     summary = f"{reference.__name__.removeprefix('reference_')}: {summary}"
@@ -51,11 +50,7 @@ def require(condition: bool, hint: str) -> None:
 
 
 def call(fn: Call, *arguments: Any, takes: str) -> Any:
-    """Call the student's function and return its result; `takes` names the arguments in the message.
-
-    Raises:
-        CheckFailed: the function raises an error or returns None.
-    """
+    """Return the result of the student's function; raise `CheckFailed`, naming what it takes, on an error or None."""
     try:
         result = fn(*arguments)
     except Exception as error:
@@ -72,16 +67,9 @@ def number(result: Any) -> float:
 
 
 def same(result: Any, expected: ArrayLike | torch.Tensor, hint: str, *, tolerance: float = 1e-5) -> None:
-    """Require a single number, or an array of finite numbers with the expected shape and values.
+    """Require the expected number or array, up to a relative and absolute tolerance; raise `CheckFailed` with the hint.
 
-    Args:
-        result: what the student's function returned.
-        expected: the right values.
-        hint: what to look at; if a single number is expected, braces in it stand for the student's number.
-        tolerance: relative and absolute.
-
-    Raises:
-        CheckFailed: type, shape or values differ.
+    If a number is expected, braces in the hint stand for the student's number.
     """
     if np.ndim(expected) == 0:
         value = number(result)
@@ -98,11 +86,9 @@ def same(result: Any, expected: ArrayLike | torch.Tensor, hint: str, *, toleranc
 
 def differs(result: Any, mistake: ArrayLike | torch.Tensor, hint: str, *, tolerance: float = 1e-5) -> None:
     """Raise `CheckFailed` with the hint if the result has the values of a typical mistake."""
-    try:
+    with contextlib.suppress(TypeError, ValueError):  # it may be no array at all, or have another shape
         values, wrong = _to_numpy(result), _to_numpy(mistake)
-    except (TypeError, ValueError):
-        return
-    require(values.shape != wrong.shape or not np.allclose(values, wrong, rtol=tolerance, atol=tolerance), hint)
+        require(values.shape != wrong.shape or not np.allclose(values, wrong, rtol=tolerance, atol=tolerance), hint)
 
 
 def is_tensor(result: Any, shape: Sequence[int], hint: str) -> None:

@@ -95,14 +95,11 @@ def reference_expected_cost(
 def check_expected_cost(call: Call) -> None:
     """Check for the cost per produced part: error rates of the test images, share of defects of the production."""
     scores, labels = np.array([0.1, 0.2, 0.3, 0.6, 0.4, 0.8]), np.array([0, 0, 0, 0, 1, 1])
-    missed = "if all parts are defective, half of them are missed and a miss costs 100, a part costs 50"
-    alarms = "if no part is defective, 1 in 4 normal images is a false alarm and an alarm costs 4, a part costs 1"
-    mixed = "weight the miss rate by the *production's* defect rate, and the false alarm rate by 1 minus it"
-    limit = "an image is flagged only if its score is *above* the threshold; 0.8 at 0.8 is a miss"
-    for arguments, cost, hint in (
-        ((0.5, 1.0, 100.0, 1.0), 50.0, missed),
-        ((0.5, 0.0, 100.0, 4.0), 1.0, alarms),
-        ((0.5, 0.01, 100.0, 4.0), 0.01 * 100 * 0.5 + 0.99 * 4 * 0.25, mixed),
-        ((0.8, 1.0, 1.0, 1.0), 1.0, limit),
-    ):
-        same(call(scores, labels, *arguments), cost, hint)
+    hint = "if all parts are defective, half of them are missed and a miss costs 100, a part costs 50"
+    same(call(scores, labels, 0.5, 1.0, 100.0, 1.0), 50, hint)
+    hint = "if no part is defective, 1 in 4 normal images is a false alarm and an alarm costs 4, a part costs 1"
+    same(call(scores, labels, 0.5, 0.0, 100.0, 4.0), 1, hint)
+    hint = "weight the miss rate by the *production's* defect rate, and the false alarm rate by 1 minus it"
+    same(call(scores, labels, 0.5, 0.01, 100.0, 4.0), 0.01 * 100 * 0.5 + 0.99 * 4 * 0.25, hint)
+    hint = "an image is flagged only if its score is *above* the threshold; 0.8 at 0.8 is a miss"
+    same(call(scores, labels, 0.8, 1.0, 1.0, 1.0), 1, hint)

@@ -1,4 +1,7 @@
-"""Which test images to look at (Figs 8 to 10): a typical example of every category, and the worst cases."""
+"""Which test images to look at (Figs 8 to 10): a typical example of every category, and the worst cases.
+
+`scores` are the n test rows of a run, as `mintad.runs.directory.Run.scores` reads them.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +24,7 @@ SIDE = 160
 
 
 def examples(scores: pd.DataFrame) -> list[int]:
-    """Choose one anomalous test image per category, the one of median score: neither the best nor the worst.
-
-    Args:
-        scores: test rows with dataset, category, label, pred_score.
-
-    Returns:
-        Positions in `scores`.
-    """
+    """Return the positions of one anomalous test image per category, that of median score: neither best nor worst."""
     rows = scores.reset_index(drop=True)
     anomalous = rows[rows["label"] == 1].sort_values("pred_score", kind="stable")
     return [int(group.index[len(group) // 2]) for _, group in anomalous.groupby(category_keys(anomalous))]
@@ -38,13 +34,7 @@ def wrong_pairs(scores: pd.DataFrame) -> np.ndarray:
     """Return, for each test image, the share of the images of the *other* kind that it is ranked wrongly against.
 
     Only images of its own category count, and a tie counts half. The mean over a category's anomalous images is
-    1 - AUROC, and so is the mean over its normal ones.
-
-    Args:
-        scores: test rows with dataset, category, label, pred_score.
-
-    Returns:
-        (n,), NaN where a category has no images of the other kind.
+    1 - AUROC, and so is the mean over its normal ones. NaN where a category has no images of the other kind.
     """
     shares, keys = np.full(len(scores), np.nan), category_keys(scores).to_numpy()
     label, score = scores["label"].to_numpy(), scores["pred_score"].to_numpy()
@@ -65,12 +55,7 @@ def worst(scores: pd.DataFrame, n: int) -> list[int]:
 
 
 def peaks_on_mask(scores: pd.DataFrame, maps_nHW: np.ndarray) -> np.ndarray:
-    """Test whether the highest value of each image's map, interpolated, lies on its ground truth; False without a mask.
-
-    Args:
-        scores: test rows with `masks`.
-        maps_nHW: grid maps in the same order.
-    """
+    """Test whether the highest value of each image's interpolated map lies on its ground truth; False without one."""
     masks = _masks(scores)
     peaks = [plots.resize_map(grid, (SIDE, SIDE)).argmax() for grid in maps_nHW]
     return np.array([mask is not None and mask.flat[peak] for mask, peak in zip(masks, peaks, strict=True)], dtype=bool)
@@ -90,13 +75,7 @@ def case_figure(scores: pd.DataFrame, maps_nHW: np.ndarray, rows: Sequence[int],
     """Draw image, ground truth and anomaly map of some test images, as in Figs 8 to 10.
 
     The colours range from the 1st to the 99th percentile of *all* maps, so that figures can be compared. (Up to the
-    maximum, a few obvious defects would leave all the other maps dark.)
-
-    Args:
-        scores: test rows with category, defect, label, image, masks, pred_score.
-        maps_nHW: grid maps in the same order.
-        rows: positions in both.
-        title: title of the figure.
+    maximum, a few obvious defects would leave all the other maps dark.) `rows` are positions in scores and grid maps.
     """
     low, high = np.percentile(maps_nHW, (1, 99))
     chosen, cases = scores.iloc[list(rows)], {}

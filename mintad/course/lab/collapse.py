@@ -46,13 +46,13 @@ def fit_prior(
     reconstruct: bool = True,
     record_every: int = 20,
 ) -> pd.DataFrame:
-    """Train in place with the losses of `config`, and record how the adapted features change.
+    """Train a new model in place with the losses of `config`, and record how the adapted features change.
 
     Args:
-        model: freshly initialised.
+        model: new.
         feat_nLF: standardised features of normal images.
         labels_n: class index of each.
-        config: steps, batch size, lr, weights, reductions, `clip_norm` and `seed`. Nothing else is used.
+        config: its steps, batch size, lr, weights, reductions, `clip_norm` and `seed` are used.
         reconstruct: False leaves L_MSE out, so that only the prior counts.
         record_every: steps between the rows of the table.
 

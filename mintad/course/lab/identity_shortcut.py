@@ -87,18 +87,9 @@ def token_errors(reconstruct: Reconstruct, tokens_nLF: Tensor) -> Tensor:
 
 
 def influence(reconstruct: Reconstruct, tokens_LF: Tensor, at: int, *, probes: int = 32, seed: int = 0) -> Tensor:
-    """Measure how strongly the reconstruction of one token depends on each token of the input.
+    """Return the shares (L,) of an image's tokens in their influence on the reconstruction of the token at index `at`.
 
-    Args:
-        reconstruct: differentiable, images independent of each other.
-        tokens_LF: tokens of one image.
-        at: index of the token whose reconstruction is examined.
-        probes: number of random directions; the root mean square of their gradients estimates the Jacobian's Frobenius
-            norm.
-        seed: seed of the directions.
-
-    Returns:
-        (L,) shares that add up to 1.
+    The root mean square of the gradients in `probes` random directions estimates the Frobenius norm of the Jacobian.
     """
     generator = torch.Generator().manual_seed(seed)
     input_PLF = tokens_LF.expand(probes, -1, -1).clone().requires_grad_()

@@ -55,11 +55,7 @@ def folders(folder: str, new: str = "") -> tuple[Path, list[Path]]:
 def example_folder(path: Path, *, n_train: int = 40, n_good: int = 12, n_defect: int = 5) -> Path:
     """Write ``parts/`` (two products, no masks) and ``new/`` below `path`, unless it exists, and return `path`.
 
-    Args:
-        path: folder to make.
-        n_train: normal training images per product.
-        n_good: normal test images per product.
-        n_defect: anomalous test images per product and defect.
+    Each product has `n_train` training images, `n_good` normal test images, and `n_defect` of each defect.
     """
     if path.exists():
         return path
@@ -106,14 +102,7 @@ def short_name(file: str | Path) -> str:
 
 
 def paste(image: np.ndarray, source: np.ndarray, side: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Copy a square of `source` to another place of `image` (H, W, 3); return the result and its mask (H, W).
-
-    Args:
-        image: is not changed.
-        source: image of the same size.
-        side: side of the square, in pixels.
-        rng: draws both places.
-    """
+    """Paste a random square of `source` at a random place of a copy of `image` (H, W, 3); return it and its mask."""
     pasted, mask = image.copy(), np.zeros(image.shape[:2], dtype=bool)
     (top, source_top), (left, source_left) = (rng.integers(0, n - side + 1, size=2) for n in mask.shape)
     inside = np.s_[top : top + side, left : left + side]
@@ -125,16 +114,10 @@ def paste(image: np.ndarray, source: np.ndarray, side: int, rng: np.random.Gener
 def score_pasted(
     predictor: Predictor, files: Sequence[str | Path], sides: Sequence[int], *, seed: int = 0
 ) -> dict[int, list[tuple[np.ndarray, np.ndarray, np.ndarray, float]]]:
-    """Paste squares from other images into normal images, and score the results.
-
-    Args:
-        predictor: a trained run.
-        files: normal images that did not train the model.
-        sides: sides of the squares, in pixels of the network's input; 0 leaves the images as they are.
-        seed: seed of the places and of the images that the squares are taken from.
+    """Paste squares from other images into normal images that did not train the model, and score the results.
 
     Returns:
-        Side -> (image, mask, grid map, score) for each of the files.
+        Side of the square, in pixels of the network's input -> (image, mask, grid map, score) for each of the files.
     """
     images = [to_pixels(read_image(file), predictor.config.features.image_size) for file in files]
     n, scored = len(images), {}
@@ -158,18 +141,11 @@ def pasted_figure(
 
 
 def false_alarms(n: int, quantile: float) -> tuple[float, float, float]:
-    """Return how many false alarms to expect from a threshold fitted to n held-out normal images.
+    """Return 5th percentile, mean and 95th percentile of the share of false alarms, over draws of n held-out images.
 
     With the k-th smallest score as threshold (k as in `mintad.scoring.threshold.fit_threshold`), the share of new
     normal images above it is distributed as Beta(n + 1 - k, k), whatever the scores look like, as long as new images
-    are drawn like the held-out ones (split-conformal prediction; Vovk, 2012).
-
-    Args:
-        n: number of held-out normal images.
-        quantile: share of new normal images that should pass.
-
-    Returns:
-        5th percentile, mean and 95th percentile of that share, over draws of the n images.
+    are drawn like the held-out ones (split-conformal prediction; Vovk, 2012). `quantile` is the share that should pass.
     """
     rank = min(n, int(np.ceil((n + 1) * quantile - 1e-9)))
     share = beta(n + 1 - rank, rank)
@@ -192,12 +168,9 @@ def false_alarm_figure(quantile: float, ours: int) -> go.Figure:
 
 
 def auroc_by_size(prepared: PreparedData, config: Config, counts: Sequence[int], *, seed: int = 0) -> dict[int, float]:
-    """Measure PaDiM's image AUROC for several numbers of training images: would more normal images help?
+    """Measure PaDiM's image AUROC, mean over categories, by number of training images: would more of them help?
 
     PaDiM is fitted in seconds. A category that has fewer images than a count gives all of them.
-
-    Returns:
-        Training images per category -> image AUROC on the test images, mean over categories.
     """
     rng, rows, test = np.random.default_rng(seed), prepared.train_rows, prepared.test_rows
     keys = category_keys(prepared.records).to_numpy()

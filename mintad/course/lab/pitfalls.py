@@ -96,9 +96,9 @@ def choose_on_test(
     """Choose the best of K models on one half of the test images, and measure it on both halves.
 
     Args:
-        scores_Kn: (K, n) image scores of the K models, the last model last.
+        scores_Kn: image scores of the K models, the last model last.
         labels: (n,) 1 for anomalous.
-        categories: (n,) names of the categories.
+        categories: (n,) names.
         each_category: choose a model for each category instead of one for all.
         splits: number of random splits; the normal and the anomalous images of every category are halved separately.
         seed: seed of the splits.

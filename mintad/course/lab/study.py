@@ -84,12 +84,7 @@ def image_draws(
 def paired_draws(
     tested: dict[str, pd.DataFrame], *, draws: int = 1000, seed: int = 0
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    """Bootstrap the image AUROC of several runs on the same test images.
-
-    Args:
-        tested: name -> the run's table of scores, see `mintad.runs.directory.Run.scores`.
-        draws: number of bootstrap draws.
-        seed: seed of the draws.
+    """Bootstrap the image AUROC of several runs (name -> table of scores) on the same test images.
 
     Returns:
         Name -> image AUROC, and name -> its draws; see `mintad.scoring.resampling.resampled_aurocs`.
