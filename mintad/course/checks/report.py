@@ -48,14 +48,11 @@ def check_signed_ranks(call: Call) -> None:
     """Check for the sums of the ranks of |d| over positive and negative d; zeros are dropped, ties share a rank."""
     hint = "the two sums are swapped: return that of the positive differences first"
     require(two_numbers(call(np.array([0.03, -0.01, 0.05, 0.02]))) != (1, 9), hint)
+    tie = "0.25, -0.25, 0.5, -0.125: the tie shares the rank 2.5, so 6.5 and 3.5"
     for differences, expected, hint in (
         ([0.03, -0.01, 0.05, 0.02], (9, 1), "0.03, -0.01, 0.05, 0.02 have the ranks 3, 1, 4, 2, so 9 and 1"),
         ([0.0, 0.2, -0.1, 0.0], (2, 1), "drop the zeros before ranking: 0, 0.2, -0.1, 0 give 2 and 1"),
-        (
-            [0.25, -0.25, 0.5, -0.125],
-            (6.5, 3.5),
-            "0.25, -0.25, 0.5, -0.125: the tie shares the rank 2.5, so 6.5 and 3.5",
-        ),
+        ([0.25, -0.25, 0.5, -0.125], (6.5, 3.5), tie),
     ):
         up, down = two_numbers(call(np.array(differences)))
         require((up, down) == expected, f"{hint}, not {up:g} and {down:g}")

@@ -42,10 +42,8 @@ class Twins:
         return dataclasses.replace(self, spoiled=transform(self.spoiled), clean=transform(self.clean))
 
 
-def make_twins(config: Config, backbone: Backbone, *, index: int = 0) -> Twins:
-    """Render one pair for each category and defect of the `mini` set that `config.data` describes.
-
-    The features are not standardised. With an `index` below `n_test_defect` the pictures are those of the test set.
+def make_twins(config: Config, backbone: Backbone) -> Twins:
+    """Render one pair for each category and defect of the `mini` set of `config.data`; features are not standardised.
 
     Raises:
         ConfigError: another data set, whose pictures without defects are not known.
@@ -56,7 +54,7 @@ def make_twins(config: Config, backbone: Backbone, *, index: int = 0) -> Twins:
     drawing = {key: options[key] for key in ("size", "difficulty", "seed") if key in options}
     categories = config.data.categories or options["categories"]
     names = [(category, defect) for category in categories for defect in DEFECTS]
-    drawn = [render_with_twin(category, "test", defect, index, **drawing) for category, defect in names]
+    drawn = [render_with_twin(category, "test", defect, 0, **drawing) for category, defect in names]
     spoiled, masks, clean = zip(*drawn, strict=True)
     masks_n1HW = torch.from_numpy(np.stack(masks)).float()[:, None]
     under_nL = F.adaptive_max_pool2d(masks_n1HW, backbone.grid).flatten(1) > 0

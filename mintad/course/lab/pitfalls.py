@@ -93,15 +93,10 @@ def choose_on_test(
     splits: int = 200,
     seed: int = 0,
 ) -> Choice:
-    """Choose the best of K models on one half of the test images, and measure it on both halves.
+    """Choose the best of K models (the last one last) on one half of the test images, and measure it on both halves.
 
-    Args:
-        scores_Kn: image scores of the K models, the last model last.
-        labels: (n,) 1 for anomalous.
-        categories: (n,) names.
-        each_category: choose a model for each category instead of one for all.
-        splits: number of random splits; the normal and the anomalous images of every category are halved separately.
-        seed: seed of the splits.
+    With `each_category` a model is chosen for each category instead of one for all. Every split halves the normal and
+    the anomalous images of each category separately.
     """
     labels, categories = np.asarray(labels), np.asarray(categories)
     rng = np.random.default_rng(seed)

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import ArrayLike
 from scipy.spatial.distance import cdist, pdist
+from scipy.stats import entropy
 from sklearn.cluster import KMeans
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.metrics import adjusted_rand_score, r2_score
@@ -76,9 +77,7 @@ def largest_share(names: ArrayLike) -> float:
 
 def evenness(distribution_C: Tensor) -> float:
     """Return the mean entropy of distributions over the last axis, as a share of the largest: 1 uniform, 0 one-hot."""
-    distribution_C = distribution_C.detach()
-    entropy = -(distribution_C * distribution_C.clamp(min=1e-30).log()).sum(-1)
-    return float(entropy.mean() / np.log(distribution_C.shape[-1]))
+    return float(entropy(distribution_C.detach().numpy(), axis=-1).mean() / np.log(distribution_C.shape[-1]))
 
 
 @dataclass(frozen=True)

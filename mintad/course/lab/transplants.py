@@ -50,8 +50,7 @@ def transplant_auroc_by_pair(
     """Measure the AUROC of transplanted tokens against the receiving image's own tokens at the same places.
 
     Args:
-        errors: function of features (B, L, F) of images of one class, and of that class, for detectors that must be
-            given it; returns scores (B, L).
+        errors: function of features (B, L, F) of images of one class, and of that class; returns scores (B, L).
         feat_BLF: features of normal images.
         labels_B: their classes. Of two classes with unequal numbers of images the first images are taken.
         grid: H, W of the tokens.
