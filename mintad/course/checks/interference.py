@@ -107,6 +107,5 @@ def check_new_model(build: Call) -> None:
             f"training a stack of two fails with {type(error).__name__}: {error}; networks that train together "
             "allow no .item(), no branch on values and no in-place change of inputs"
         ) from error
-    as_class_0, as_class_1 = (stack.reconstruct(points[:20], label) for label in (0, 1))
-    hint = "another label gives the same reconstruction: it is not class-aware"
-    differs(as_class_1, as_class_0, hint, tolerance=1e-6)
+    first, second = (stack.reconstruct(points[:20], label) for label in (0, 1))
+    differs(second, first, "another label gives the same reconstruction: it is not class-aware", tolerance=1e-6)

@@ -86,13 +86,12 @@ def check_pull(call: Call) -> None:
     true, mean_true, mean_given, across = randn(*[(4, 3)] * 4)
     way = mean_given - mean_true
     across = across - (across * way).sum() / way.square().sum() * way
-    pulls = {share: number(call(true + share * way, true, mean_given, mean_true)) for share in (0, 0.25, 1, -1)}
-    same(pulls[0], 0, "if the reconstruction does not change, the pull is 0, not {:.3g}")
-    require(pulls[1] > 0, "moving towards the given class is positive: the way is mean_given - mean_true")
+    pull = {share: number(call(true + share * way, true, mean_given, mean_true)) for share in (0, 0.25, 1, -1)}
+    same(pull[0], 0, "if the reconstruction does not change, the pull is 0, not {:.3g}")
+    require(pull[1] > 0, "moving towards the given class is positive: the way is mean_given - mean_true")
     hint = "moving all the way from mean to mean is 1, not {:.3g}: divide by the squared length of the way"
-    same(pulls[1], 1, hint, tolerance=1e-4)
-    same(pulls[0.25], 0.25, "a quarter of the way is 0.25, not {:.3g}; do not square it", tolerance=1e-4)
-    hint = "moving away from the given class is negative: use an inner product, not a norm"
-    same(pulls[-1], -1, hint, tolerance=1e-4)
+    same(pull[1], 1, hint, tolerance=1e-4)
+    same(pull[0.25], 0.25, "a quarter of the way is 0.25, not {:.3g}; do not square it", tolerance=1e-4)
+    same(pull[-1], -1, "moving away from the given class is negative: use an inner product, not a norm", tolerance=1e-4)
     hint = "only movement along the way counts: take the inner product with the way"
     same(call(true + across + 0.5 * way, true, mean_given, mean_true), 0.5, hint, tolerance=1e-4)

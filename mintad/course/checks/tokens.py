@@ -41,10 +41,9 @@ def check_prompt_mapper(call: Call) -> None:
     hint = "the values of a token must add up to 1: apply a softmax after the channel encoder"
     require(torch.allclose(token.sum(-1), torch.ones(3), atol=1e-5), hint)
     patterns = encoder(adapted.transpose(1, 2))
-    bare, over_channels = (mixer(x.flatten(1)).softmax(-1) for x in (patterns, patterns.softmax(1)))
+    bare, by_channel = (mixer(x.flatten(1)).softmax(-1) for x in (patterns, patterns.softmax(1)))
     differs(token, bare, "a softmax is missing: apply one after the class encoder too")
-    hint = "the softmax after the class encoder is over the last axis, the T values of a channel"
-    differs(token, over_channels, hint)
+    differs(token, by_channel, "the softmax after the class encoder is over the last axis, the T values of a channel")
     expected, expected_logits = reference_prompt_mapper(adapted, encoder, mixer, head)
     same(token, expected, order)
     require(isinstance(logits, Tensor), "the second result must be a tensor, the class logits (B, N)")

@@ -72,12 +72,11 @@ def check_operating_point(call: Call) -> None:
     labels = np.repeat([0, 1], 5)
     for rate, expected in ((0.2, 0.6), (0.0, 0.4), (0.5, 0.8)):
         hint = "return two numbers: the threshold and the true positive rate"
-        threshold, hits = two_numbers(call(scores, labels, rate), hint)
-        alarms, share = ((scores[labels == kind] > threshold).mean() for kind in (0, 1))
-        hint = f"{alarms:.0%} of the normal images are above your threshold {threshold:g}; go higher"
+        limit, hits = two_numbers(call(scores, labels, rate), hint)
+        alarms, share = ((scores[labels == kind] > limit).mean() for kind in (0, 1))
+        hint = f"{alarms:.0%} of the normal images are above your threshold {limit:g}; go higher"
         require(alarms <= rate + 1e-9, f"with rate = {rate}, {hint}")
-        hint = f"{share:.0%} of the anomalous images are above {threshold:g}, not {hits:.0%}"
-        require(abs(hits - share) < 1e-9, hint)
+        require(abs(hits - share) < 1e-9, f"{share:.0%} of the anomalous images are above {limit:g}, not {hits:.0%}")
         hint = f"with rate = {rate}, a lower threshold finds {expected:.0%} of the anomalous images, yours {hits:.0%}"
         require(hits > expected - 1e-9, hint)
 

@@ -92,15 +92,8 @@ def reconstruction_figure(
 ) -> go.Figure:
     """Draw a t-SNE of image features before and after reconstruction (Fig. 4a, b).
 
-    Both are in one embedding, so that positions and distances in the two panels can be compared. The title gives
-    `class_separation` and `distance_ratio`, both measured in feature space.
-
-    Args:
-        before_nF: features of n images, each the mean over its tokens.
-        after_nF: features of their reconstructions.
-        classes: (n,) class names.
-        labels: (n,) 1 for anomalous.
-        seed: seed of the embedding.
+    Features are means over an image's tokens. Both are in one embedding, so that positions in the two panels can be
+    compared. The title gives `class_separation` and `distance_ratio`, measured in feature space.
     """
     from sklearn.manifold import TSNE  # here, because it takes a second to import
 
