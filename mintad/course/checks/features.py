@@ -28,7 +28,7 @@ def check_fuse(call: Call) -> None:
     require(result.shape != (2, 8, 9), "the axes are swapped: return (B, L, F), not (B, F, L)")
     hint = f"for 2 images, a 3 × 3 grid and 3 + 5 channels the shape is (2, 9, 8), not {tuple(result.shape)}"
     is_tensor(result, (2, 9, 8), hint)
-    first, last = _cell_means(fine, 4), _cell_means(coarse, 2)
+    first, last = (F.avg_pool2d(stage, side).flatten(2).mT for stage, side in ((fine, 4), (coarse, 2)))
     sampled = F.interpolate(fine, size=(3, 3), mode="bilinear", align_corners=True).flatten(2).transpose(1, 2)
     hint = "interpolation reads only four values per token; average over the whole cell (adaptive_avg_pool2d)"
     differs(result[..., :3], sampled, hint)
@@ -37,12 +37,6 @@ def check_fuse(call: Call) -> None:
     differs(result[..., :3], by_columns, hint)
     same(result[..., :3], first, "the first channels must be the cell means of the fine stage")
     same(result[..., 3:], last, "the last channels must be the cell means of the coarse stage")
-
-
-def _cell_means(stage_BCHW: Tensor, side: int) -> Tensor:
-    """Average a stage over square cells of this side; return tokens (B, L, C)."""
-    cells = stage_BCHW.unfold(2, side, side).unfold(3, side, side)
-    return cells.mean((4, 5)).flatten(2).transpose(1, 2)
 
 
 def reference_nearest_score(tokens: Tensor, memory: Tensor) -> Tensor:
