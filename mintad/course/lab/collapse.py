@@ -46,15 +46,10 @@ def fit_prior(
     reconstruct: bool = True,
     record_every: int = 20,
 ) -> pd.DataFrame:
-    """Train a new model in place with the losses of `config`, and record how the adapted features change.
+    """Train a new model in place on standardised features of normal images; record how its adapted features change.
 
-    Args:
-        model: new.
-        feat_nLF: standardised features of normal images.
-        labels_n: class index of each.
-        config: its steps, batch size, lr, weights, reductions, `clip_norm` and `seed` are used.
-        reconstruct: False leaves L_MSE out, so that only the prior counts.
-        record_every: steps between the rows of the table.
+    Of `config` the steps, batch size, lr, weights, reductions, `clip_norm` and `seed` are used. Without `reconstruct`
+    L_MSE is left out, so that only the prior counts.
 
     Returns:
         Columns step, variance_kept (variance of the adapted features between images of a class, divided by that at the

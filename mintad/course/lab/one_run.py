@@ -15,12 +15,8 @@ def results_table(results: pd.DataFrame, *, variant: str = "mint_ad", setting: s
     """Return image AUROC and pixel AP of every category in %, and their means.
 
     Where the paper prints numbers per category for this variant and setting, they stand beside in columns named
-    "paper: …". Their mean is over the categories shown, so that both means are over the same ones.
-
-    Args:
-        results: of one run, columns `mintad.scoring.metrics.RESULT_COLUMNS`.
-        variant: the model whose rows are taken.
-        setting: 'unified' or 'separate'.
+    "paper: …". Their mean is over the categories shown, so that both means are over the same ones. `results` are those
+    of one run, with the columns `mintad.scoring.metrics.RESULT_COLUMNS`.
     """
     own = results[(results["method"] == variant) & (results["setting"] == setting)]
     columns = {}
@@ -35,7 +31,7 @@ def results_table(results: pd.DataFrame, *, variant: str = "mint_ad", setting: s
 
 def _printed(metric: str, key: str, variant: str, setting: str) -> float | None:
     dataset, _, category = key.partition("/")
-    if dataset not in TABLES[metric] or variant not in paper.PRINTED_PER_CATEGORY:
+    table, method = TABLES[metric].get(dataset), paper.PRINTED_PER_CATEGORY.get(variant)
+    if not table or not method or category not in set(paper.load(table)["category"]):
         return None
-    table, method = TABLES[metric][dataset], paper.PRINTED_PER_CATEGORY[variant]
     return paper.value(table, method, category, metric, setting)

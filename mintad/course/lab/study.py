@@ -29,9 +29,7 @@ def runs_or_shared_models(runs: str = "", *, preset: str = "lesson", seed: int =
     Args:
         runs: a folder of runs, see `mintad.runs.experiment.place`; '' for the finished shared models of all variants,
             after training those of `TRAINED` that are not finished.
-        preset: configuration of the shared models.
-        seed: seed of the shared models.
-        device: where they are trained.
+        preset: configuration of the shared models, with `seed` and `device`.
 
     Raises:
         DataError: no finished run is there.

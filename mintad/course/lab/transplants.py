@@ -53,9 +53,7 @@ def transplant_auroc_by_pair(
         errors: function of features (B, L, F) of images of one class, and of that class; returns scores (B, L).
         feat_BLF: features of normal images.
         labels_B: their classes. Of two classes with unequal numbers of images the first images are taken.
-        grid: H, W of the tokens.
-        side: side of the block, in tokens.
-        seed: seed of the places.
+        grid: H, W of the tokens; `side` and `seed` are those of `transplant`.
 
     Returns:
         (receiving class, donor class) -> AUROC, for every ordered pair of classes.
