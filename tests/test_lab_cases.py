@@ -88,7 +88,7 @@ def test_distances_measure_what_they_say():
     assert cases.class_separation(shifted, classes, labels) == pytest.approx(30 * 6**0.5 / 2.35, rel=0.1)
     assert np.isnan(cases.class_separation(base[:60], classes[:60], labels[:60]))
     figure = cases.reconstruction_figure(base, shifted, classes, labels)
-    assert isinstance(figure, go.Figure) and "spreads apart" in figure.layout.title.text and len(figure.data) == 8 + 4
+    assert isinstance(figure, go.Figure) and "31.8 after" in figure.layout.title.text and len(figure.data) == 8 + 4
 
 
 def test_two_panels_share_axes_and_name_each_group_once():

@@ -7,11 +7,11 @@ import pytest
 import torch
 from synthetic import SMALL
 
-from mintad.course.lab.trained_runs import image_features, load_trained_run, runs_by_category
+from mintad.course.lab.trained_runs import image_features, runs_by_category
 from mintad.data.mini import MiniParameters, make_mini
-from mintad.errors import TrainingError
+from mintad.errors import MintadError
 from mintad.runs.experiment import configure, train_setting
-from mintad.runs.separate import FOLDER
+from mintad.runs.shared import TrainedRun
 
 TINY = SMALL | {"train.steps": 2, "train.log_every": 1}
 SETTINGS = ("unified", "separate")
@@ -31,7 +31,7 @@ def runs(tmp_path_factory):
 
 def test_a_unified_run_is_its_own_only_model(runs):
     assert runs_by_category(runs["unified"]) == {"all categories": runs["unified"]}
-    trained = load_trained_run(runs["unified"])
+    trained = TrainedRun.load(runs["unified"])
     assert trained.config.train.steps == 2 and not trained.model.training
     assert {parameter.device for parameter in trained.model.parameters()} == {torch.device("cpu")}
 
@@ -39,8 +39,8 @@ def test_a_unified_run_is_its_own_only_model(runs):
 def test_a_separate_run_has_a_model_per_category(runs):
     by_category = runs_by_category(runs["separate"])
     assert set(by_category) == {"folder/capsule", "folder/mesh"} and all(run.finished for run in by_category.values())
-    with pytest.raises(TrainingError, match=f"{FOLDER}/"):
-        load_trained_run(runs["separate"])
+    with pytest.raises(MintadError):
+        TrainedRun.load(runs["separate"])
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
@@ -52,7 +52,7 @@ def test_image_features_are_means_over_tokens_in_standard_deviations(runs, setti
     spread = before.std(axis=0)
     np.testing.assert_allclose(spread[spread > 1e-3], 1, rtol=1e-3)
 
-    trained = load_trained_run(runs["unified"])
+    trained = TrainedRun.load(runs["unified"])
     raw = trained.features.gather(trained.rows(split="test")).mean(dim=1).numpy()
     order, raw_order = np.argsort(before[:, 0]), np.argsort(raw[:, 0])
     np.testing.assert_allclose(before[order], raw[raw_order] / raw.std(axis=0), rtol=1e-2, atol=1e-2)

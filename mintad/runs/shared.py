@@ -51,6 +51,22 @@ class TrainedRun:
     model: ReconstructionModel
     """In evaluation mode, on the CPU."""
 
+    @classmethod
+    def load(cls, run: Run, config: Config | None = None) -> TrainedRun:
+        """Load the model of a finished run and the data of its configuration; PyTorch's random state stays as it was.
+
+        Args:
+            run: a run of one model; of a separate training, one of its folders.
+            config: the configuration as it was before paths were resolved; None for the run's own.
+
+        Raises:
+            MintadError: the run is not finished, or a file of it is damaged.
+        """
+        config = config or run.config()
+        with torch.random.fork_rng():
+            prepared = prepare_data(config, progress=False)
+            return cls(run, config, prepared, trained_model(run, prepared.backbone, torch.device("cpu")))
+
     @property
     def features(self) -> FeatureTable:
         """The features of all images, row for row as in the record table."""
@@ -77,11 +93,7 @@ def shared_model(config: Config, *, baselines: Iterable[str] = ()) -> TrainedRun
     The random state of PyTorch stays as it was, so that a notebook does not depend on whether the model was trained.
     Arguments and errors are those of `train_shared`.
     """
-    run = train_shared(config, baselines=baselines)
-    with torch.random.fork_rng():
-        prepared = prepare_data(config, progress=False)
-        model = trained_model(run, prepared.backbone, torch.device("cpu"))
-    return TrainedRun(run, config, prepared, model)
+    return TrainedRun.load(train_shared(config, baselines=baselines), config)
 
 
 def train_shared(config: Config, *, baselines: Iterable[str] = ()) -> Run:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+
+Call = Callable[..., Any]
+"""The student's function, called through `call`."""
 
 
 class CheckFailed(AssertionError):
@@ -17,23 +24,33 @@ class CheckFailed(AssertionError):
         super().__init__(f"✗ {hint}")
 
 
+def exercise(reference: Callable[..., Any], summary: str) -> Callable[[Callable[[Call], None]], Callable[[Call], None]]:
+    """Turn tests of results into a check of a function: it runs the tests, then prints `summary`, what they have shown.
+
+    Messages name the parameters of the reference solution.
+    """
+    takes = ", ".join(inspect.signature(reference).parameters)
+    summary = f"{reference.__name__.removeprefix('reference_')}: {summary}"
+
+    def decorate(test: Callable[[Call], None]) -> Callable[[Call], None]:
+        def check(fn: Call) -> None:
+            test(partial(call, fn, takes=takes))
+            print(f"○ not solved yet; the reference passes: {summary}" if fn is reference else f"✓ {summary}")
+
+        check.__name__, check.__doc__ = test.__name__, test.__doc__
+        return check
+
+    return decorate
+
+
 def require(condition: bool, hint: str) -> None:
     """Raise `CheckFailed` with the hint unless the condition holds."""
     if not condition:
         raise CheckFailed(hint)
 
 
-def call(fn: Callable[..., Any], *arguments: Any, takes: str) -> Any:
-    """Call the function and return its result.
-
-    Args:
-        fn: the student's function.
-        arguments: what it is called with.
-        takes: names of these arguments, for the message.
-
-    Raises:
-        CheckFailed: the function raises an error or returns None.
-    """
+def call(fn: Call, *arguments: Any, takes: str) -> Any:
+    """Return the result of the student's function; raise `CheckFailed`, naming what it takes, on an error or None."""
     try:
         result = fn(*arguments)
     except Exception as error:
@@ -44,50 +61,51 @@ def call(fn: Callable[..., Any], *arguments: Any, takes: str) -> Any:
 
 
 def number(result: Any) -> float:
-    """Return the result as a float.
-
-    Raises:
-        CheckFailed: it is not a single number.
-    """
+    """Return the result as a float; raise `CheckFailed` if it is not a single number."""
     require(np.ndim(result) == 0 and isinstance(result, int | float | np.number), "return a single number")
     return float(result)
 
 
 def same(result: Any, expected: ArrayLike | torch.Tensor, hint: str, *, tolerance: float = 1e-5) -> None:
-    """Compare a result with what was expected.
+    """Require the expected number or array, up to a relative and absolute tolerance; raise `CheckFailed` with the hint.
 
-    Args:
-        result: what the student's function returned.
-        expected: the right values.
-        hint: what to look at if the values differ.
-        tolerance: relative and absolute.
-
-    Raises:
-        CheckFailed: the shapes or the values differ, or the result is not an array of finite numbers.
+    If a number is expected, braces in the hint stand for the student's number.
     """
+    if np.ndim(expected) == 0:
+        value = number(result)
+        require(math.isclose(value, expected, rel_tol=tolerance, abs_tol=tolerance), hint.format(value))
+        return
     try:
-        values = _to_numpy(result)
+        values, right = _to_numpy(result), _to_numpy(expected)
     except (TypeError, ValueError):
         raise CheckFailed(f"the result is a {type(result).__name__}, not an array of numbers; {hint}") from None
-    right = _to_numpy(expected)
     require(values.shape == right.shape, f"the result has shape {values.shape}, expected {right.shape}; {hint}")
     require(bool(np.isfinite(values).all()), f"the result holds values that are not finite (NaN or infinity); {hint}")
     require(np.allclose(values, right, rtol=tolerance, atol=tolerance), hint)
 
 
-def matches(result: Any, values: ArrayLike, *, tolerance: float = 1e-5) -> bool:
-    """Test whether a result has these values, to recognise a typical mistake; False where it is not an array."""
-    try:
-        numbers = _to_numpy(result)
-    except (TypeError, ValueError):
-        return False
-    return numbers.shape == np.shape(values) and np.allclose(numbers, values, rtol=tolerance, atol=tolerance)
+def differs(result: Any, mistake: ArrayLike | torch.Tensor, hint: str, *, tolerance: float = 1e-5) -> None:
+    """Raise `CheckFailed` with the hint if the result has the values of a typical mistake."""
+    with contextlib.suppress(TypeError, ValueError):  # it may be no array at all, or have another shape
+        values, wrong = _to_numpy(result), _to_numpy(mistake)
+        require(values.shape != wrong.shape or not np.allclose(values, wrong, rtol=tolerance, atol=tolerance), hint)
 
 
-def passed(fn: Callable[..., Any], message: str) -> None:
-    """Print that the check passed, and whether it was the student's function or the reference."""
-    is_reference = getattr(fn, "__name__", "").startswith("reference_")
-    print(f"○ not solved yet; the reference passes: {message}" if is_reference else f"✓ {message}")
+def is_tensor(result: Any, shape: Sequence[int], hint: str) -> None:
+    """Require a tensor of this shape."""
+    require(isinstance(result, torch.Tensor) and result.shape == tuple(shape), hint)
+
+
+def two_numbers(result: Any, hint: str = "return two numbers") -> tuple[float, float]:
+    """Return the two numbers of a result; raise `CheckFailed` if it holds anything else."""
+    require(isinstance(result, tuple | list | np.ndarray) and len(result) == 2, hint)
+    return number(result[0]), number(result[1])
+
+
+def randn(*shapes: tuple[int, ...], seed: int = 0) -> list[torch.Tensor]:
+    """Draw a tensor of normal numbers for each shape, always the same ones."""
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(shape, generator=generator) for shape in shapes]
 
 
 def _to_numpy(values: Any) -> np.ndarray:

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
-from mintad.course.checks.grading import call, number, passed, require, same
+from mintad.course.checks.grading import Call, exercise, number, require, same
 
 Array = np.ndarray
 
 
 def reference_jitter(points: Array, sigma: float, rng: np.random.Generator) -> Array:
+    """Add Gaussian noise to every coordinate."""
     return points + sigma * rng.normal(size=points.shape)
 
 
-def check_jitter(fn: Callable[..., Array]) -> None:
+@exercise(reference_jitter, "mean 0, standard deviation sigma, clean points untouched")
+def check_jitter(call: Call) -> None:
     """Check for points (P, 2) plus Gaussian noise of standard deviation sigma, independent in both coordinates."""
-    takes, points = "points, sigma, rng", np.tile([[0.5, -1.0]], (20_000, 1))
+    points = np.tile([[0.5, -1.0]], (20_000, 1))
     clean = points.copy()
-    result = call(fn, points, 0.3, np.random.default_rng(0), takes=takes)
+    result = call(points, 0.3, np.random.default_rng(0))
     require(np.shape(result) == points.shape, f"the result must have the points' shape {points.shape}")
     require(np.array_equal(points, clean), "the clean points were changed; they are the target of the training")
     require(np.issubdtype(np.asarray(result).dtype, np.floating), "the result must be an array of numbers")
@@ -27,71 +27,64 @@ def check_jitter(fn: Callable[..., Array]) -> None:
     require(bool(np.isfinite(noise).all()), "the result holds values that are not finite")
     require(np.abs(noise.mean(0)).max() < 0.02, "the noise must have mean 0; rng.normal() does, rng.random() does not")
     spread = noise.std(0)
-    require(
-        np.abs(spread - 0.3).max() < 0.02,
-        f"with sigma = 0.3 the noise has the standard deviation {spread.max():.2f}; is it scaled by sigma?",
-    )
+    hint = f"with sigma = 0.3 the noise has the standard deviation {spread.max():.2f}; is it scaled by sigma?"
+    require(np.abs(spread - 0.3).max() < 0.02, hint)
     require(abs(np.corrcoef(noise.T)[0, 1]) < 0.05, "both coordinates got the same noise; draw points.shape numbers")
-    passed(fn, "jitter: mean 0, standard deviation sigma, clean points untouched")
 
 
 def reference_threshold(errors: Array, tpr: float) -> float:
+    """Return the error at or below which a share `tpr` of the errors lies."""
     return float(np.quantile(errors, tpr, method="higher"))
 
 
-def check_threshold(fn: Callable[..., float]) -> None:
+@exercise(reference_threshold, "the share of held-out normals that passes is the one asked for")
+def check_threshold(call: Call) -> None:
     """Check for the smallest held-out error at or below which a share `tpr` of the errors lies."""
     for n, tpr in ((100, 0.95), (100, 0.8), (10, 0.95)):
         errors = np.random.default_rng(1).permutation(np.arange(1.0, n + 1))
-        value = number(call(fn, errors, tpr, takes="errors, tpr"))
+        value = number(call(errors, tpr))
         share = float((errors <= value).mean())
         require(share >= tpr, f"of {n} normals only {share:.0%} lie at or below {value:.4g}, but {tpr:.0%} must")
         require(share <= tpr + 1.5 / n, f"{share:.0%} of {n} normals pass, more than the {tpr:.0%} required")
-    passed(fn, "threshold: the share of held-out normals that passes is the one asked for")
 
 
 def reference_projection_index(points: Array, reconstructions: Array, distances: Array) -> float:
+    """Return the mean ratio of a reconstruction's move to the distance from the support."""
     off = distances > 0.1
     return float((np.linalg.norm(reconstructions - points, axis=1)[off] / distances[off]).mean())
 
 
-def check_projection_index(fn: Callable[..., float]) -> None:
+@exercise(reference_projection_index, "0 for a copy, 1 for a projection, 0.5 half way")
+def check_projection_index(call: Call) -> None:
     """Check for the mean of |x̂ − x| / d over the points farther than 0.1 from the support."""
-    takes, rng = "points, reconstructions, distances", np.random.default_rng(2)
-    points = rng.uniform(-1.5, 1.5, (400, 2))
+    points = np.random.default_rng(2).uniform(-1.5, 1.5, (400, 2))
     radius = np.linalg.norm(points, axis=1, keepdims=True)
     distances = (radius[:, 0] - 0.4).clip(0)
     foot = points * np.minimum(1, 0.4 / radius)
-    same(call(fn, points, points, distances, takes=takes), 0.0, "a network that copies its input has the index 0")
+    same(call(points, points, distances), 0.0, "a network that copies its input has the index 0")
     hint = "an exact projection has the index 1; leave out the points within 0.1 of the support, where d is nearly 0"
-    same(call(fn, points, foot, distances, takes=takes), 1.0, hint)
-    half = (points + foot) / 2
-    same(
-        call(fn, points, half, distances, takes=takes),
-        0.5,
-        "going half the way has the index 0.5; use distances, not their squares",
-    )
+    same(call(points, foot, distances), 1.0, hint)
+    hint = "going half the way has the index 0.5; use distances, not their squares"
+    same(call(points, (points + foot) / 2, distances), 0.5, hint)
     mixed = np.where(distances[:, None] > 0.5, foot, points)
     hint = "the index is the mean of the ratios, not the ratio of the means"
-    same(call(fn, points, mixed, distances, takes=takes), (distances[distances > 0.1] > 0.5).mean(), hint)
-    passed(fn, "projection_index: 0 for a copy, 1 for a projection, 0.5 half way")
+    same(call(points, mixed, distances), (distances[distances > 0.1] > 0.5).mean(), hint)
 
 
 def reference_best_denoiser(noisy: Array, clean: Array, sigma: float) -> Array:
+    """Return the posterior mean of the clean points."""
     squared = ((noisy[:, None] - clean) ** 2).sum(-1)
     weights = np.exp(-(squared - squared.min(1, keepdims=True)) / (2 * sigma**2))
     return (weights / weights.sum(1, keepdims=True)) @ clean
 
 
-def check_best_denoiser(fn: Callable[..., Array]) -> None:
+@exercise(reference_best_denoiser, "the posterior mean, also far from the data")
+def check_best_denoiser(call: Call) -> None:
     """Check for E[clean | noisy] under uniform training points: a softmax-weighted mean of the clean points."""
-    takes = "noisy, clean, sigma"
     clean = np.array([[-1.0, 0.0], [1.0, 0.0]])
-    middle = call(fn, np.array([[0.0, 0.7]]), clean, 0.3, takes=takes)
-    same(middle, [[0.0, 0.0]], "half way between two points, both are equally likely: the answer is their mean")
-    near = call(fn, np.array([[0.2, 0.0]]), clean, 0.5, takes=takes)
+    hint = "half way between two points, both are equally likely: the answer is their mean"
+    same(call(np.array([[0.0, 0.7]]), clean, 0.3), [[0.0, 0.0]], hint)
     hint = "the weights are exp(−|noisy − clean|² / (2 sigma²)), and they must sum to 1 for each noisy point"
-    same(near, [[np.tanh(0.2 / 0.25), 0.0]], hint, tolerance=1e-4)
-    far = call(fn, np.array([[40.0, 0.0], [-40.0, 3.0]]), clean, 0.1, takes=takes)
-    same(far, [[1.0, 0.0], [-1.0, 0.0]], "far away the weights underflow to 0/0; subtract the smallest distance first")
-    passed(fn, "best_denoiser: the posterior mean, also far from the data")
+    same(call(np.array([[0.2, 0.0]]), clean, 0.5), [[np.tanh(0.2 / 0.25), 0.0]], hint, tolerance=1e-4)
+    hint = "far away the weights underflow to 0/0; subtract the smallest distance first"
+    same(call(np.array([[40.0, 0.0], [-40.0, 3.0]]), clean, 0.1), [[1.0, 0.0], [-1.0, 0.0]], hint)

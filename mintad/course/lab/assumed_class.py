@@ -26,13 +26,9 @@ def mean_tokens(model: MintAD, feat_BLF: Tensor, labels_B: Tensor, classes: int)
 def with_class(
     model: ReconstructionModel, feat_BLF: Tensor, assumed_B: Tensor, token_NT: Tensor | None = None
 ) -> Output:
-    """Run a model on images that it takes to be of the classes `assumed_B`.
+    """Run a model on images that it takes to be of the classes `assumed_B`, not necessarily the true ones.
 
-    Args:
-        model: trained, in evaluation mode.
-        feat_BLF: of the backbone.
-        assumed_B: class indices, not necessarily the true ones.
-        token_NT: a token for each class, for a model that predicts its own; see `mean_tokens`.
+    `token_NT` holds a token for each class, for a model that predicts its own; see `mean_tokens`.
 
     Raises:
         ConfigError: the model takes neither a label nor a token (UniAD), or needs `token_NT`.
@@ -50,11 +46,7 @@ def with_class(
 def with_each_class(
     model: ReconstructionModel, feat_BLF: Tensor, classes: int, token_NT: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Run a model on the same images with every class in turn.
-
-    Returns:
-        Reconstructions (N, B, L, F) and squared errors (N, B, L), by assumed class.
-    """
+    """Return reconstructions (N, B, L, F) and squared errors (N, B, L) of the same images with every class in turn."""
     outputs = [with_class(model, feat_BLF, torch.full((len(feat_BLF),), k), token_NT) for k in range(classes)]
     return torch.stack([o.reconstruction for o in outputs]), torch.stack([o.token_error for o in outputs])
 
@@ -68,12 +60,8 @@ def pull(reconstruction_NBLF: Tensor, labels_B: Tensor, mean_NLF: Tensor) -> Ten
     """Measure how far an assumed class moves the reconstruction of every image, (N, B).
 
     The move is measured from the reconstruction with the true class, as a share of the way between the means of the two
-    classes: 0 is no move, 1 all the way; 0 for the true class.
-
-    Args:
-        reconstruction_NBLF: of `with_each_class`.
-        labels_B: true classes.
-        mean_NLF: mean features of each class, standardised as the reconstructions are.
+    classes: 0 is no move, 1 all the way; 0 for the true class `labels_B`. The mean features of each class, `mean_NLF`,
+    are standardised as the reconstructions of `with_each_class` are.
     """
     own_BLF = reconstruction_NBLF[labels_B, torch.arange(len(labels_B))]
     way_NBLF = mean_NLF[:, None] - mean_NLF[labels_B]

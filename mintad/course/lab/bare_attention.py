@@ -13,16 +13,10 @@ from mintad.model.transformer import Attention, PositionEmbedding, neighbour_mas
 
 
 class BareAttention(nn.Module):
-    """Reconstruction of tokens (B, L, F) by one attention layer.
+    """Reconstruction of tokens (B, L, F) on a grid (H, W) by one attention layer.
 
-    Args:
-        channels: F.
-        grid: H, W of the tokens.
-        learned_query: take a learned vector for each position as the query, instead of the token.
-        mask_size: side of the neighbour mask, 0 for none.
-        residual: add the token to the output of attention.
-        width: D.
-        heads: attention heads.
+    The query is the token, or a learned vector for each position; the neighbour mask has a side of `mask_size` tokens,
+    0 for none; with `residual` the token is added to the output of attention.
     """
 
     def __init__(

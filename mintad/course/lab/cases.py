@@ -1,14 +1,17 @@
-"""Which test images to look at (Figs 8 to 10): a typical example of every category, and the worst cases."""
+"""Which test images to look at (Figs 8 to 10): a typical example of every category, and the worst cases.
+
+`scores` are the n test rows of a run, as `mintad.runs.directory.Run.scores` reads them.
+"""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from PIL import Image
+from scipy.spatial.distance import cdist, pdist
 from threadpoolctl import threadpool_limits
 
 from mintad import plots
@@ -21,45 +24,26 @@ SIDE = 160
 
 
 def examples(scores: pd.DataFrame) -> list[int]:
-    """Choose one anomalous test image per category, the one of median score: neither the best nor the worst.
-
-    Args:
-        scores: test rows with dataset, category, label, pred_score.
-
-    Returns:
-        Positions in `scores`.
-    """
-    chosen = []
-    keys, label, score = category_keys(scores).to_numpy(), scores["label"].to_numpy(), scores["pred_score"].to_numpy()
-    for key in sorted(set(keys)):
-        anomalous = np.flatnonzero((keys == key) & (label == 1))
-        if len(anomalous):
-            order = anomalous[np.argsort(score[anomalous], kind="stable")]
-            chosen.append(int(order[len(order) // 2]))
-    return chosen
+    """Return the positions of one anomalous test image per category, that of median score: neither best nor worst."""
+    rows = scores.reset_index(drop=True)
+    anomalous = rows[rows["label"] == 1].sort_values("pred_score", kind="stable")
+    return [int(group.index[len(group) // 2]) for _, group in anomalous.groupby(category_keys(anomalous))]
 
 
 def wrong_pairs(scores: pd.DataFrame) -> np.ndarray:
     """Return, for each test image, the share of the images of the *other* kind that it is ranked wrongly against.
 
     Only images of its own category count, and a tie counts half. The mean over a category's anomalous images is
-    1 - AUROC, and so is the mean over its normal ones.
-
-    Args:
-        scores: test rows with dataset, category, label, pred_score.
-
-    Returns:
-        (n,), NaN where a category has no images of the other kind.
+    1 - AUROC, and so is the mean over its normal ones. NaN where a category has no images of the other kind.
     """
-    shares = np.full(len(scores), np.nan)
-    keys, label, score = category_keys(scores).to_numpy(), scores["label"].to_numpy(), scores["pred_score"].to_numpy()
+    shares, keys = np.full(len(scores), np.nan), category_keys(scores).to_numpy()
+    label, score = scores["label"].to_numpy(), scores["pred_score"].to_numpy()
     for key in set(keys):
-        normal, anomalous = (np.flatnonzero((keys == key) & (label == value)) for value in (0, 1))
-        if not len(normal) or not len(anomalous):
-            continue
-        gap = score[anomalous][:, None] - score[normal]
-        wrong = (gap < 0) + 0.5 * (gap == 0)
-        shares[anomalous], shares[normal] = wrong.mean(axis=1), wrong.mean(axis=0)
+        normal, anomalous = (np.flatnonzero((keys == key) & (label == kind)) for kind in (0, 1))
+        if len(normal) and len(anomalous):
+            gap = score[anomalous][:, None] - score[normal]
+            wrong = (gap < 0) + 0.5 * (gap == 0)
+            shares[anomalous], shares[normal] = wrong.mean(axis=1), wrong.mean(axis=0)
     return shares
 
 
@@ -71,66 +55,36 @@ def worst(scores: pd.DataFrame, n: int) -> list[int]:
 
 
 def peaks_on_mask(scores: pd.DataFrame, maps_nHW: np.ndarray) -> np.ndarray:
-    """Test whether the highest value of each image's map, interpolated, lies on its ground truth; False without a mask.
-
-    Args:
-        scores: test rows with `masks`.
-        maps_nHW: grid maps in the same order.
-    """
-    hits = np.zeros(len(scores), dtype=bool)
-    for row, mask in _masks(scores):
-        hits[row] = mask.flat[plots.resize_map(maps_nHW[row], mask.shape).argmax()]
-    return hits
+    """Test whether the highest value of each image's interpolated map lies on its ground truth; False without one."""
+    masks = _masks(scores)
+    peaks = [plots.resize_map(grid, (SIDE, SIDE)).argmax() for grid in maps_nHW]
+    return np.array([mask is not None and mask.flat[peak] for mask, peak in zip(masks, peaks, strict=True)], dtype=bool)
 
 
 def mask_share(scores: pd.DataFrame) -> np.ndarray:
-    """Return the share of each image that its ground truth covers, 0 without a mask.
-
-    That is how often a random place would hit it.
-    """
-    shares = np.zeros(len(scores))
-    for row, mask in _masks(scores):
-        shares[row] = mask.mean()
-    return shares
+    """Return the share of each image that its ground truth covers, the chance of a random place to hit it."""
+    return np.array([0.0 if mask is None else mask.mean() for mask in _masks(scores)])
 
 
-def _masks(scores: pd.DataFrame) -> Iterator[tuple[int, np.ndarray]]:
-    for row, files in enumerate(scores["masks"]):
-        if files:
-            yield row, resize_mask(read_mask(files), (SIDE, SIDE))
+def _masks(scores: pd.DataFrame) -> list[np.ndarray | None]:
+    """Read the ground truth of every image, (SIDE, SIDE) bool; None where there is none."""
+    return [resize_mask(read_mask(files), (SIDE, SIDE)) if files else None for files in scores["masks"]]
 
 
-def case_figure(
-    scores: pd.DataFrame,
-    maps_nHW: np.ndarray,
-    rows: Sequence[int],
-    *,
-    title: str,
-    per_row: int = 2,
-    value_range: tuple[float, float] | None = None,
-) -> go.Figure:
+def case_figure(scores: pd.DataFrame, maps_nHW: np.ndarray, rows: Sequence[int], *, title: str) -> go.Figure:
     """Draw image, ground truth and anomaly map of some test images, as in Figs 8 to 10.
 
-    Args:
-        scores: test rows with category, defect, label, image, masks, pred_score.
-        maps_nHW: grid maps in the same order.
-        rows: positions in both.
-        title: title of the figure.
-        per_row: cases side by side.
-        value_range: range of the colours; None for the 1st and 99th percentile of *all* maps, so that figures can be
-            compared. (With the maximum, a few obvious defects would leave all the other maps dark.)
+    The colours range from the 1st to the 99th percentile of *all* maps, so that figures can be compared. (Up to the
+    maximum, a few obvious defects would leave all the other maps dark.) `rows` are positions in scores and grid maps.
     """
     low, high = np.percentile(maps_nHW, (1, 99))
-    colours = value_range or (float(low), float(high))
-    cases = {}
-    for row in rows:
-        case = scores.iloc[row]
-        image = np.asarray(read_image(case["image"]).resize((SIDE, SIDE), Image.Resampling.BILINEAR))
-        mask = resize_mask(read_mask(case["masks"]), (SIDE, SIDE)) if case["masks"] else None
-        heat = plots.overlay(image, plots.resize_map(maps_nHW[row], (SIDE, SIDE)), colours)
-        name = f"{case['category']} · {case['defect']} · score {case['pred_score']:.3g}"
-        cases[f"{name} · no. {row}"] = (image, mask if case["label"] else np.zeros((SIDE, SIDE), dtype=bool), heat)
-    return case_grid(cases, title=title, per_row=per_row)
+    chosen, cases = scores.iloc[list(rows)], {}
+    for row, case, mask in zip(rows, chosen.itertuples(), _masks(chosen), strict=True):
+        image = np.asarray(read_image(case.image).resize((SIDE, SIDE), Image.Resampling.BILINEAR))
+        heat = plots.overlay(image, plots.resize_map(maps_nHW[row], (SIDE, SIDE)), (float(low), float(high)))
+        caption = f"{case.category} · {case.defect} · score {case.pred_score:.3g} · no. {row}"
+        cases[caption] = (image, mask if case.label else np.zeros((SIDE, SIDE), dtype=bool), heat)
+    return case_grid(cases, title=title)
 
 
 def reconstruction_figure(
@@ -138,15 +92,8 @@ def reconstruction_figure(
 ) -> go.Figure:
     """Draw a t-SNE of image features before and after reconstruction (Fig. 4a, b).
 
-    Both are in one embedding, so that positions and distances in the two panels can be compared. The title says,
-    measured in feature space, how far classes are apart and how far out anomalous images lie.
-
-    Args:
-        before_nF: features of n images, each the mean over its tokens.
-        after_nF: features of their reconstructions.
-        classes: (n,) class names.
-        labels: (n,) 1 for anomalous.
-        seed: seed of the embedding.
+    Features are means over an image's tokens. Both are in one embedding, so that positions in the two panels can be
+    compared. The title gives `class_separation` and `distance_ratio`, measured in feature space.
     """
     from sklearn.manifold import TSNE  # here, because it takes a second to import
 
@@ -159,8 +106,8 @@ def reconstruction_figure(
         for measure in (class_separation, distance_ratio)
     )
     title = (
-        f"Classes are {apart[0]:.1f} spreads apart before and {apart[1]:.1f} after; "
-        f"anomalous images lie {ratio[0]:.2f} and {ratio[1]:.2f} times as far out as normal ones"
+        f"Class separation {apart[0]:.1f} before, {apart[1]:.1f} after; anomalous images are {ratio[0]:.2f} and "
+        f"{ratio[1]:.2f} times as far from the class mean as normal ones"
     )
     return before_after(*np.split(points, 2), classes, labels, title=title)
 
@@ -170,14 +117,14 @@ def class_separation(features_nF: np.ndarray, classes: Sequence[str], labels: Se
 
     The unit is the spread, the mean distance of a normal image from the mean of its own class.
     """
-    names = np.where(np.asarray(labels) == 0, np.asarray(classes, dtype=object), "")
-    groups = [features_nF[names == name] for name in sorted(set(names) - {""})]
-    means = np.stack([group.mean(axis=0) for group in groups])
+    normal = np.asarray(labels) == 0
+    normal_nF, names = features_nF[normal], np.asarray(classes)[normal]
+    groups = [normal_nF[names == name] for name in np.unique(names)]
+    means = [group.mean(axis=0) for group in groups]
     if len(means) < 2:
         return float("nan")
-    pairs = [np.linalg.norm(a - b) for a, b in itertools.combinations(means, 2)]
-    spread = np.mean([np.linalg.norm(group - group.mean(axis=0), axis=1).mean() for group in groups])
-    return float(np.mean(pairs) / max(spread, 1e-12))
+    spread = np.mean([cdist(group, mean[None]).mean() for group, mean in zip(groups, means, strict=True)])
+    return float(pdist(means).mean() / max(spread, 1e-12))
 
 
 def distance_ratio(features_nF: np.ndarray, classes: Sequence[str], labels: Sequence[int]) -> float:
@@ -187,13 +134,10 @@ def distance_ratio(features_nF: np.ndarray, classes: Sequence[str], labels: Sequ
     where normal images lie.
     """
     names, labels, ratios = np.asarray(classes), np.asarray(labels), []
-    for name in sorted(set(names)):
-        normal, anomalous = (features_nF[(names == name) & (labels == value)] for value in (0, 1))
-        if len(normal) < 2 or not len(anomalous):
-            continue
-        # measure a normal image from the mean of the others, because its own part would pull the mean towards it
-        mean_of_others = (normal.sum(axis=0) - normal) / (len(normal) - 1)
-        normal_distance = np.median(np.linalg.norm(normal - mean_of_others, axis=1))
-        anomalous_distance = np.median(np.linalg.norm(anomalous - normal.mean(axis=0), axis=1))
-        ratios.append(anomalous_distance / max(normal_distance, 1e-12))
+    for name in np.unique(names):
+        normal, anomalous = (features_nF[(names == name) & (labels == kind)] for kind in (0, 1))
+        if len(normal) > 1 and len(anomalous):
+            near, far = (np.median(cdist(part, normal.mean(axis=0)[None])) for part in (normal, anomalous))
+            # a normal image pulls the mean towards itself; from the mean of the others it is n / (n - 1) times as far
+            ratios.append(far / max(near * len(normal) / (len(normal) - 1), 1e-12))
     return float(np.mean(ratios)) if ratios else float("nan")

@@ -20,13 +20,6 @@ class AdapterAndPrior(nn.Module):
 
     It has a linear adapter, a linear reconstruction of each token by itself, and the paper's distribution decoder over
     a query that is learned freely for each class and position.
-
-    Args:
-        classes: N.
-        tokens: L.
-        channels: F.
-        width: D.
-        min_log_variance: floor of the predicted log-variance.
     """
 
     def __init__(self, classes: int, tokens: int, channels: int, *, width: int = 32, min_log_variance: float = -10.0):
@@ -38,14 +31,9 @@ class AdapterAndPrior(nn.Module):
 
     def forward(self, feat_BLF: Tensor, labels_B: Tensor) -> Output:
         """Return reconstruction, adapted features and their predicted distribution, of features (B, L, F)."""
-        adapted_BLD = self.adapter(feat_BLF)
-        mean_BLD, log_variance_BLD = self.distribution_decoder(self.query_NLD[labels_B])
+        adapted, (mean, log_variance) = self.adapter(feat_BLF), self.distribution_decoder(self.query_NLD[labels_B])
         return Output(
-            target=feat_BLF,
-            reconstruction=self.output(adapted_BLD),
-            adapted=adapted_BLD,
-            mean=mean_BLD,
-            log_variance=log_variance_BLD,
+            target=feat_BLF, reconstruction=self.output(adapted), adapted=adapted, mean=mean, log_variance=log_variance
         )
 
 
@@ -58,15 +46,10 @@ def fit_prior(
     reconstruct: bool = True,
     record_every: int = 20,
 ) -> pd.DataFrame:
-    """Train in place with the losses of `config`, and record how the adapted features change.
+    """Train a new model in place on standardised features of normal images; record how its adapted features change.
 
-    Args:
-        model: freshly initialised.
-        feat_nLF: standardised features of normal images.
-        labels_n: class index of each.
-        config: steps, batch size, lr, weights, reductions, `clip_norm` and `seed`. Nothing else is used.
-        reconstruct: False leaves L_MSE out, so that only the prior counts.
-        record_every: steps between the rows of the table.
+    Of `config` the steps, batch size, lr, weights, reductions, `clip_norm` and `seed` are used. Without `reconstruct`
+    L_MSE is left out, so that only the prior counts.
 
     Returns:
         Columns step, variance_kept (variance of the adapted features between images of a class, divided by that at the
@@ -74,7 +57,8 @@ def fit_prior(
     """
     generator = torch.Generator().manual_seed(config.seed)
     optimiser = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
-    at_start, rows = spread(model, feat_nLF, labels_n), []
+    with torch.no_grad():
+        at_start, rows = spread_within(model.adapter(feat_nLF), labels_n), []
     for step in range(config.steps + 1):
         if step % record_every == 0 or step == config.steps:
             rows.append({"step": step, **_state(model, feat_nLF, labels_n, at_start)})
@@ -88,12 +72,6 @@ def fit_prior(
             nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
         optimiser.step()
     return pd.DataFrame(rows)
-
-
-@torch.no_grad()
-def spread(model: AdapterAndPrior, feat_nLF: Tensor, labels_n: Tensor) -> float:
-    """Return the variance of the adapted features between the images of a class; see `spread_within`."""
-    return spread_within(model.adapter(feat_nLF), labels_n)
 
 
 def spread_within(adapted_nLD: Tensor, labels_n: Tensor) -> float:

@@ -32,31 +32,18 @@ Reconstruct = Callable[[Tensor], Tensor]
 class Twins:
     """Features of defective pictures and of the same pictures without the defect."""
 
-    spoiled: Tensor
-    """(n, L, F) with the defect."""
-    clean: Tensor
-    """(n, L, F) without it."""
-    under: Tensor
-    """(n, L) bool, True for tokens whose cell the mask touches."""
-    names: list[tuple[str, str]]
-    """Category and defect of each pair."""
-
-    def under_defect(self, tokens_nLF: Tensor) -> Tensor:
-        """Select the tokens (N, F) under the defects."""
-        return tokens_nLF[self.under]
+    spoiled: Tensor  # (n, L, F) with the defect
+    clean: Tensor  # (n, L, F) without it
+    under: Tensor  # (n, L) bool, True for tokens whose cell the mask touches
+    names: list[tuple[str, str]]  # category and defect of each pair
 
     def transformed(self, transform: Callable[[Tensor], Tensor]) -> Twins:
         """Apply a function to the features of both, such as a standardisation, and keep the masks and names."""
         return dataclasses.replace(self, spoiled=transform(self.spoiled), clean=transform(self.clean))
 
 
-def make_twins(config: Config, backbone: Backbone, *, index: int = 0) -> Twins:
-    """Render one pair for each category and defect of the `mini` set that `config.data` describes.
-
-    Args:
-        config: its `data` must be mini.
-        backbone: gives the features, not standardised.
-        index: number of the pictures; below `n_test_defect` they are those of the test set.
+def make_twins(config: Config, backbone: Backbone) -> Twins:
+    """Render one pair for each category and defect of the `mini` set of `config.data`; features are not standardised.
 
     Raises:
         ConfigError: another data set, whose pictures without defects are not known.
@@ -67,7 +54,7 @@ def make_twins(config: Config, backbone: Backbone, *, index: int = 0) -> Twins:
     drawing = {key: options[key] for key in ("size", "difficulty", "seed") if key in options}
     categories = config.data.categories or options["categories"]
     names = [(category, defect) for category in categories for defect in DEFECTS]
-    drawn = [render_with_twin(category, "test", defect, index, **drawing) for category, defect in names]
+    drawn = [render_with_twin(category, "test", defect, 0, **drawing) for category, defect in names]
     spoiled, masks, clean = zip(*drawn, strict=True)
     masks_n1HW = torch.from_numpy(np.stack(masks)).float()[:, None]
     under_nL = F.adaptive_max_pool2d(masks_n1HW, backbone.grid).flatten(1) > 0
@@ -86,8 +73,8 @@ def copied_share(reconstruct: Reconstruct, twins: Twins) -> float:
     With d = spoiled - clean and r the change of the reconstruction, ``<r, d> / <d, d>`` over the tokens under the
     defects. What a reconstruction changes in other directions than d does not count.
     """
-    change_NF = twins.under_defect(twins.spoiled - twins.clean)
-    repeated_NF = twins.under_defect(reconstruct(twins.spoiled) - reconstruct(twins.clean))
+    change_NF = (twins.spoiled - twins.clean)[twins.under]
+    repeated_NF = (reconstruct(twins.spoiled) - reconstruct(twins.clean))[twins.under]
     return float((repeated_NF * change_NF).sum() / change_NF.square().sum())
 
 
@@ -98,18 +85,9 @@ def token_errors(reconstruct: Reconstruct, tokens_nLF: Tensor) -> Tensor:
 
 
 def influence(reconstruct: Reconstruct, tokens_LF: Tensor, at: int, *, probes: int = 32, seed: int = 0) -> Tensor:
-    """Measure how strongly the reconstruction of one token depends on each token of the input.
+    """Return the shares (L,) of an image's tokens in their influence on the reconstruction of the token at index `at`.
 
-    Args:
-        reconstruct: differentiable, images independent of each other.
-        tokens_LF: tokens of one image.
-        at: index of the token whose reconstruction is examined.
-        probes: number of random directions; the root mean square of their gradients estimates the Jacobian's Frobenius
-            norm.
-        seed: seed of the directions.
-
-    Returns:
-        (L,) shares that add up to 1.
+    The root mean square of the gradients in `probes` random directions estimates the Frobenius norm of the Jacobian.
     """
     generator = torch.Generator().manual_seed(seed)
     input_PLF = tokens_LF.expand(probes, -1, -1).clone().requires_grad_()

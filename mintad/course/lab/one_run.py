@@ -15,39 +15,23 @@ def results_table(results: pd.DataFrame, *, variant: str = "mint_ad", setting: s
     """Return image AUROC and pixel AP of every category in %, and their means.
 
     Where the paper prints numbers per category for this variant and setting, they stand beside in columns named
-    "paper: …". Their mean is over the categories shown, so that both means are over the same ones.
-
-    Args:
-        results: of one run, columns `mintad.scoring.metrics.RESULT_COLUMNS`.
-        variant: the model whose rows are taken.
-        setting: 'unified' or 'separate'.
+    "paper: …". Their mean is over the categories shown, so that both means are over the same ones. `results` are those
+    of one run, with the columns `mintad.scoring.metrics.RESULT_COLUMNS`.
     """
     own = results[(results["method"] == variant) & (results["setting"] == setting)]
-    columns: dict[str, pd.Series] = {}
+    columns = {}
     for metric in TABLES:
-        values = by_category(own, metric)
-        if not values:
-            continue
-        columns[METRICS[metric].title] = pd.Series(values, dtype=float)
-        printed = {key: _printed(metric, key, variant, setting) for key in values}
-        if any(value is not None for value in printed.values()):
-            columns[f"paper: {METRICS[metric].title}"] = pd.Series(printed, dtype=float)
-    table = pd.DataFrame(columns).rename_axis("category")
+        values, title = by_category(own, metric), METRICS[metric].title
+        columns[title] = values
+        columns[f"paper: {title}"] = {key: _printed(metric, key, variant, setting) for key in values}
+    table = pd.DataFrame(columns, dtype=float).dropna(axis=1, how="all").rename_axis("category")
     table.loc["mean"] = table.mean()
     return (100 * table).round(1)
 
 
 def _printed(metric: str, key: str, variant: str, setting: str) -> float | None:
     dataset, _, category = key.partition("/")
-    if dataset not in TABLES[metric] or variant not in paper.PRINTED_PER_CATEGORY:
+    table, method = TABLES[metric].get(dataset), paper.PRINTED_PER_CATEGORY.get(variant)
+    if not table or not method or category not in set(paper.load(table)["category"]):
         return None
-    rows = paper.load(TABLES[metric][dataset])
-    conditions = {
-        "method": paper.PRINTED_PER_CATEGORY[variant],
-        "category": category,
-        "setting": setting,
-        "metric": metric,
-    }
-    for column, value in conditions.items():
-        rows = rows[rows[column] == value]
-    return float(rows["value"].iloc[0]) if len(rows) else None
+    return paper.value(table, method, category, metric, setting)

@@ -34,8 +34,6 @@ from mintad.scoring.metrics import measure, value_of
 
 PRODUCTS = ("button", "gear")
 DEFECTS = ("missing", "scratch", "swap")
-SIZE = 224
-"""Side of the network's input, and of the example's images, pixels."""
 
 
 def folders(folder: str, new: str = "") -> tuple[Path, list[Path]]:
@@ -45,38 +43,31 @@ def folders(folder: str, new: str = "") -> tuple[Path, list[Path]]:
         folder: the user's images, in the layout of `mintad.data.tree`; '' for the example.
         new: folder or file of images to judge; '' for the example's, or for the test images of `folder`.
     """
-    example = None if folder else example_folder(runs_dir() / "own_images")
-    root = example / "parts" if example else resolve_folder(folder)
-    if new:
-        return root, [resolve_folder(new)]
-    return root, [example / "new"] if example else sorted(path for path in root.rglob("test") if path.is_dir())
+    if folder:
+        root = resolve_folder(folder)
+        new_images = sorted(path for path in root.rglob("test") if path.is_dir())
+    else:
+        example = example_folder(runs_dir() / "own_images")
+        root, new_images = example / "parts", [example / "new"]
+    return root, [resolve_folder(new)] if new else new_images
 
 
 def example_folder(path: Path, *, n_train: int = 40, n_good: int = 12, n_defect: int = 5) -> Path:
-    """Write ``parts/`` (two products, no masks) and ``new/`` below `path`, unless `path` exists.
+    """Write ``parts/`` (two products, no masks) and ``new/`` below `path`, unless it exists, and return `path`.
 
-    The folder is written under another name and then renamed, so that no half of it is left by an interruption.
-
-    Args:
-        path: folder to make.
-        n_train: normal training images per product.
-        n_good: normal test images per product.
-        n_defect: anomalous test images per product and defect.
-
-    Returns:
-        `path`.
+    Each product has `n_train` training images, `n_good` normal test images, and `n_defect` of each defect.
     """
     if path.exists():
         return path
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")  # renamed when complete
+    counts = {("train", "good"): n_train, ("test", "good"): n_good} | {("test", defect): n_defect for defect in DEFECTS}
     for product in PRODUCTS:
-        counts = {("train", "good"): n_train, ("test", "good"): n_good}
-        counts |= {("test", defect): n_defect for defect in DEFECTS}
         for (split, defect), count in counts.items():
             for index in range(count):
-                _draw(temporary / "parts" / product / split / defect, product, split, defect, index, seed=7)
+                file = temporary / "parts" / product / split / defect / f"{index:03d}.png"
+                _draw(file, product, split, defect, index, seed=7)
         for index, defect in enumerate(("good", "good", *DEFECTS)):
-            _draw(temporary / "new", product, "test", defect, index, seed=8, name=f"{product}_{index}.png")
+            _draw(temporary / "new" / f"{product}_{index}.png", product, "test", defect, index, seed=8)
     try:
         temporary.rename(path)
     except OSError:  # another process was faster
@@ -84,22 +75,17 @@ def example_folder(path: Path, *, n_train: int = 40, n_good: int = 12, n_defect:
     return path
 
 
-def _draw(folder: Path, product: str, split: str, defect: str, index: int, *, seed: int, name: str = "") -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    picture, _ = render(product, split, defect, index, size=SIZE, seed=seed, difficulty=1.5)
-    Image.fromarray(picture).save(folder / (name or f"{index:03d}.png"))
+def _draw(file: Path, product: str, split: str, defect: str, index: int, *, seed: int) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    picture, _ = render(product, split, defect, index, seed=seed, difficulty=1.5)
+    Image.fromarray(picture).save(file)
 
 
 def add_faults(root: Path) -> list[Path]:
-    """Add two faulty files to the example: one that was cut off, and a test image that is also a training image.
-
-    Returns:
-        Their paths, in this order.
-    """
+    """Add two faulty files to the example: one that was cut off, and a test image that is also a training image."""
     good = root / PRODUCTS[0] / "train" / "good" / "000.png"
-    cut_off = good.with_name("cut_off.png")
+    cut_off, leaked = good.with_name("cut_off.png"), root / PRODUCTS[0] / "test" / "good" / "again.png"
     cut_off.write_bytes(good.read_bytes()[:2000])
-    leaked = root / PRODUCTS[0] / "test" / "good" / "again.png"
     shutil.copyfile(good, leaked)
     return [cut_off, leaked]
 
@@ -116,20 +102,11 @@ def short_name(file: str | Path) -> str:
 
 
 def paste(image: np.ndarray, source: np.ndarray, side: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Make a synthetic defect: a square of `source` pasted at another place of `image` (H, W, 3), and its mask (H, W).
-
-    Args:
-        image: image to change a copy of.
-        source: image of the same size that the square is taken from.
-        side: side of the square, in pixels.
-        rng: draws both places.
-    """
-    height, width = image.shape[:2]
-    pasted, mask = image.copy(), np.zeros((height, width), dtype=bool)
-    tops = rng.integers(0, height - side + 1, size=2)
-    lefts = rng.integers(0, width - side + 1, size=2)
-    inside = np.s_[tops[0] : tops[0] + side, lefts[0] : lefts[0] + side]
-    pasted[inside] = source[tops[1] : tops[1] + side, lefts[1] : lefts[1] + side]
+    """Paste a random square of `source` at a random place of a copy of `image` (H, W, 3); return it and its mask."""
+    pasted, mask = image.copy(), np.zeros(image.shape[:2], dtype=bool)
+    (top, source_top), (left, source_left) = (rng.integers(0, n - side + 1, size=2) for n in mask.shape)
+    inside = np.s_[top : top + side, left : left + side]
+    pasted[inside] = source[source_top : source_top + side, source_left : source_left + side]
     mask[inside] = True
     return pasted, mask
 
@@ -137,23 +114,16 @@ def paste(image: np.ndarray, source: np.ndarray, side: int, rng: np.random.Gener
 def score_pasted(
     predictor: Predictor, files: Sequence[str | Path], sides: Sequence[int], *, seed: int = 0
 ) -> dict[int, list[tuple[np.ndarray, np.ndarray, np.ndarray, float]]]:
-    """Paste squares from other images into normal images, and score the results.
-
-    Args:
-        predictor: a trained run.
-        files: normal images that did not train the model.
-        sides: sides of the squares, in pixels of the network's input; 0 leaves the images as they are.
-        seed: seed of the places and of the images that the squares are taken from.
+    """Paste squares from other images into normal images that did not train the model, and score the results.
 
     Returns:
-        Side -> (image, mask, grid map, score) for each of the files.
+        Side of the square, in pixels of the network's input -> (image, mask, grid map, score) for each of the files.
     """
-    size = predictor.config.features.image_size
-    images = [to_pixels(read_image(file), size) for file in files]
-    scored = {}
+    images = [to_pixels(read_image(file), predictor.config.features.image_size) for file in files]
+    n, scored = len(images), {}
     for side in sides:
         rng = np.random.default_rng(seed)
-        sources = [images[(n + 1 + rng.integers(max(1, len(images) - 1))) % len(images)] for n in range(len(images))]
+        sources = [images[(k + 1 + rng.integers(max(1, n - 1))) % n] for k in range(n)]
         pairs = [paste(image, source, side, rng) for image, source in zip(images, sources, strict=True)]
         scores, maps, _ = predictor([Image.fromarray(image) for image, _ in pairs])
         scored[side] = [(*pair, grid, float(score)) for pair, grid, score in zip(pairs, maps, scores, strict=True)]
@@ -171,18 +141,11 @@ def pasted_figure(
 
 
 def false_alarms(n: int, quantile: float) -> tuple[float, float, float]:
-    """Return how many false alarms to expect from a threshold fitted to n held-out normal images.
+    """Return 5th percentile, mean and 95th percentile of the share of false alarms, over draws of n held-out images.
 
-    With the k-th smallest score as threshold, the share of new normal images above it is distributed as
-    Beta(n + 1 - k, k), whatever the scores look like, as long as new images are drawn like the held-out ones
-    (split-conformal prediction; Vovk, 2012). k is the rank that `mintad.scoring.threshold.fit_threshold` takes.
-
-    Args:
-        n: number of held-out normal images.
-        quantile: share of new normal images that should pass.
-
-    Returns:
-        5th percentile, mean and 95th percentile of that share, over draws of the n images.
+    With the k-th smallest score as threshold (k as in `mintad.scoring.threshold.fit_threshold`), the share of new
+    normal images above it is distributed as Beta(n + 1 - k, k), whatever the scores look like, as long as new images
+    are drawn like the held-out ones (split-conformal prediction; Vovk, 2012). `quantile` is the share that should pass.
     """
     rank = min(n, int(np.ceil((n + 1) * quantile - 1e-9)))
     share = beta(n + 1 - rank, rank)
@@ -192,15 +155,12 @@ def false_alarms(n: int, quantile: float) -> tuple[float, float, float]:
 def false_alarm_figure(quantile: float, ours: int) -> go.Figure:
     """Draw `false_alarms` over the number of held-out images; the title gives the values for `ours` images."""
     numbers = np.unique(np.geomspace(3, 300, 80).round().astype(int))
-    band = np.array([false_alarms(int(n), quantile) for n in numbers])
+    lows, means, highs = zip(*[false_alarms(int(n), quantile) for n in numbers], strict=True)
     low, mean, high = false_alarms(ours, quantile)
-    figure = plots.curves(
-        numbers,
-        {"95th percentile": band[:, 2], "mean": band[:, 1], "5th percentile": band[:, 0]},
-        title=f"{ours} held-out images: {mean:.1%} false alarms on average, but anything from {low:.1%} to {high:.1%}",
-        x_title="held-out normal images",
-        y_title="new normal images flagged",
-    )
+    title = f"{ours} held-out images: {mean:.1%} false alarms on average, but anything from {low:.1%} to {high:.1%}"
+    names = {"x_title": "held-out normal images", "y_title": "new normal images flagged"}
+    bands = {"95th percentile": highs, "mean": means, "5th percentile": lows}
+    figure = plots.curves(numbers, bands, title=title, **names)
     figure.add_vline(x=ours, line={"dash": "dot", "color": INK})
     figure.update_xaxes(type="log", tickvals=[3, 5, 10, 20, 50, 100, 200, 300])
     figure.add_hline(y=1 - quantile, line={"dash": "dash", "color": INK})
@@ -208,20 +168,16 @@ def false_alarm_figure(quantile: float, ours: int) -> go.Figure:
 
 
 def auroc_by_size(prepared: PreparedData, config: Config, counts: Sequence[int], *, seed: int = 0) -> dict[int, float]:
-    """Measure PaDiM's image AUROC for several numbers of training images: would more normal images help?
+    """Measure PaDiM's image AUROC, mean over categories, by number of training images: would more of them help?
 
     PaDiM is fitted in seconds. A category that has fewer images than a count gives all of them.
-
-    Returns:
-        Training images per category -> image AUROC on the test images, mean over categories.
     """
-    rng, rows = np.random.default_rng(seed), prepared.train_rows
+    rng, rows, test = np.random.default_rng(seed), prepared.train_rows, prepared.test_rows
     keys = category_keys(prepared.records).to_numpy()
-    order = {key: rng.permutation(rows[keys[rows] == key]) for key in sorted(set(keys[rows]))}
-    test = prepared.test_rows
+    shuffled = [rng.permutation(rows[keys[rows] == key]) for key in sorted(set(keys[rows]))]
     scores, aurocs = prepared.records.iloc[test].reset_index(drop=True).assign(pred_class=""), {}
     for count in counts:
-        chosen = np.concatenate([shuffled[:count] for shuffled in order.values()])
+        chosen = np.concatenate([category_rows[:count] for category_rows in shuffled])
         baseline = PaDiM(prepared.backbone.grid).fit(prepared.features, chosen)
         maps_nHW = grid_maps(baseline, prepared.features, test, config.scoring)
         scores["pred_score"] = image_scores(maps_nHW, config.features.image_size, config.scoring)

@@ -33,8 +33,7 @@ def padim_settings(data: PreparedData, config: Config) -> dict[str, dict[str, fl
     }
     values = {}
     for setting, (detector, labels) in detectors.items():
-        evaluation = evaluate(
-            detector, data.features, data.records, config, method="padim", setting=setting, labels=labels
-        )
+        names = {"method": "padim", "setting": setting}
+        evaluation = evaluate(detector, data.features, data.records, config, labels=labels, **names)
         values[setting] = by_category(evaluation.results, "image_auroc")
     return values

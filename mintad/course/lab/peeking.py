@@ -36,37 +36,28 @@ def scores_by_step(config: Config, every: int = 20) -> ScoresByStep:
     kept beside the shared model, under its name, and read from there the next time. On two CPU cores the lesson preset
     takes as long as its training (half a minute) and half a second per scoring.
 
-    Args:
-        config: the whole configuration.
-        every: steps between scorings.
-
     Raises:
         MintadError: another process makes the same file, or see `mintad.runs.prepare.prepare_data` and
             `mintad.training.train`.
     """
     run = shared_model_dir(config)
-    file = run.parent / f"{run.name}.scores-by-step-{every}.npz"
+    file = run.with_name(f"{run.name}.scores-by-step-{every}.npz")
     file.parent.mkdir(parents=True, exist_ok=True)
     busy = MintadError(f"another process is making {file}; try again when it has finished")
     with exclusive_lock(file.with_suffix(".lock"), busy):
         if not file.exists():
             name = f"{config.model.variant} on {config.data.name}"
             print(f"training {name} once more and scoring the test images meanwhile; kept in runs/{file.name}")
-            _save(file, _train(config, prepare_data(config, progress=False), every))
+            steps, scores = _train(config, prepare_data(config, progress=False), every)
+            part = file.with_suffix(".part.npz")  # renamed when complete
+            np.savez(part, steps=steps, scores=scores)
+            part.replace(file)
     with np.load(file) as values:
         return ScoresByStep(values["steps"], values["scores"])
 
 
-def _save(file: Path, result: ScoresByStep) -> None:
-    """Write the file under another name first, so that an interruption leaves no half of it."""
-    temporary = file.with_suffix(".part.npz")
-    np.savez(temporary, steps=result.steps, scores=result.scores)
-    temporary.replace(file)
-
-
-def _train(config: Config, prepared: PreparedData, every: int) -> ScoresByStep:
-    rows = prepared.test_rows
-    model = new_model(config, prepared)
+def _train(config: Config, prepared: PreparedData, every: int) -> tuple[list[int], list[np.ndarray]]:
+    rows, model = prepared.test_rows, new_model(config, prepared)
     last = total_steps(len(prepared.train_rows), config.train)
     steps, scores = [], []
 
@@ -83,4 +74,4 @@ def _train(config: Config, prepared: PreparedData, every: int) -> ScoresByStep:
     with tempfile.TemporaryDirectory() as folder:
         data = (prepared.features, prepared.train_rows, prepared.train_labels)
         train(model, *data, config.train, Path(folder), progress=False, after_step=score)
-    return ScoresByStep(np.array(steps), np.stack(scores))
+    return steps, scores

@@ -39,9 +39,6 @@ def ties_either_way(scores: ArrayLike, labels: ArrayLike) -> tuple[float, float,
 
     Counting half is the definition. Code that sorts scores and forgets ties gives one of the other two, depending on
     the order of the items in the file.
-
-    Returns:
-        AUROC with ties lost, counted half, won.
     """
     scores, labels = np.asarray(scores), np.asarray(labels).astype(bool)
     gap = scores[labels][:, None] - scores[~labels]
@@ -50,16 +47,7 @@ def ties_either_way(scores: ArrayLike, labels: ArrayLike) -> tuple[float, float,
 
 
 def shrink_masks(masks_nHW: np.ndarray, side: int, how: str) -> np.ndarray:
-    """Resize boolean masks (n, H, W) to (n, side, side).
-
-    Args:
-        masks_nHW: masks in full size.
-        side: side of the result, in pixels.
-        how: one of `SHRINK`.
-
-    Raises:
-        ValueError: `how` is none of them.
-    """
+    """Resize boolean masks (n, H, W) to (n, side, side) in a way of `SHRINK`; raise `ValueError` for another."""
     if how not in SHRINK:
         raise ValueError(f"how must be one of {', '.join(SHRINK)}, not {how!r}")
     size = (side, side)
@@ -75,10 +63,7 @@ def shrink_masks(masks_nHW: np.ndarray, side: int, how: str) -> np.ndarray:
 def vanished_share(width: int, native: int, side: int) -> float:
     """Return the share of places at which a square defect vanishes from a mask resized by nearest neighbour.
 
-    Args:
-        width: side of the defect, in pixels of the picture.
-        native: side of the picture, in pixels.
-        side: side of the resized mask, in pixels.
+    The defect is `width` pixels wide, the picture `native`, the resized mask `side`.
     """
     first = np.arange(native - width + 1)[:, None]
     rows = np.arange(native)
@@ -108,15 +93,10 @@ def choose_on_test(
     splits: int = 200,
     seed: int = 0,
 ) -> Choice:
-    """Choose the best of K models on one half of the test images, and measure it on both halves.
+    """Choose the best of K models (the last one last) on one half of the test images, and measure it on both halves.
 
-    Args:
-        scores_Kn: (K, n) image scores of the K models, the last model last.
-        labels: (n,) 1 for anomalous.
-        categories: (n,) names of the categories.
-        each_category: choose a model for each category instead of one for all.
-        splits: number of random splits; the normal and the anomalous images of every category are halved separately.
-        seed: seed of the splits.
+    With `each_category` a model is chosen for each category instead of one for all. Every split halves the normal and
+    the anomalous images of each category separately.
     """
     labels, categories = np.asarray(labels), np.asarray(categories)
     rng = np.random.default_rng(seed)
@@ -135,10 +115,6 @@ def _half_aurocs(scores_Kn: np.ndarray, labels: np.ndarray, splits: int, rng: np
     wins = (gap > 0) + 0.5 * (gap == 0)  # (K, anomalous, normal)
     aurocs = []
     for _ in range(splits):
-        rows, columns = _half(len(anomalous), rng), _half(len(normal), rng)
+        rows, columns = (rng.permutation(len(kind)) < len(kind) // 2 for kind in (anomalous, normal))
         aurocs.append([wins[:, r][:, :, c].mean((1, 2)) for r, c in ((rows, columns), (~rows, ~columns))])
     return np.array(aurocs)
-
-
-def _half(n: int, rng: np.random.Generator) -> np.ndarray:
-    return rng.permutation(n) < n // 2

@@ -15,7 +15,7 @@ from mintad.report.select_runs import TableRuns
 from mintad.report.table_values import by_seed
 from mintad.runs.directory import Run
 from mintad.runs.experiment import configure, resolve_folder
-from mintad.runs.shared import shared_model, shared_model_dir
+from mintad.runs.shared import shared_model_dir, train_shared
 from mintad.scoring.metrics import MEAN
 from mintad.scoring.resampling import resampled_aurocs
 
@@ -27,25 +27,20 @@ def runs_or_shared_models(runs: str = "", *, preset: str = "lesson", seed: int =
     """Read all runs of a folder, or the shared models of the notebooks.
 
     Args:
-        runs: a folder of runs, see `mintad.runs.experiment.resolve_folder`; '' for the finished shared models of all
-            variants. Those of `TRAINED` are trained now if they are not finished.
-        preset: configuration of the shared models.
-        seed: seed of the shared models.
-        device: where they are trained.
+        runs: a folder of runs, see `mintad.runs.experiment.resolve_folder`; '' for the finished shared models of all variants,
+            after training those of `TRAINED` that are not finished.
+        preset: configuration of the shared models, with `seed` and `device`.
 
     Raises:
         DataError: no finished run is there.
     """
     if runs:
         return read_runs([resolve_folder(runs)])
-    folders = []
-    for variant in VARIANTS:
-        config = configure(preset=preset, variant=variant, seed=seed, device=device)
-        if variant in TRAINED:
-            shared_model(config)
-        if Run(shared_model_dir(config)).finished:
-            folders.append(shared_model_dir(config))
-    return read_runs(folders)
+    configs = {name: configure(preset=preset, variant=name, seed=seed, device=device) for name in VARIANTS}
+    for variant in TRAINED:
+        train_shared(configs[variant])
+    folders = [shared_model_dir(config) for config in configs.values()]
+    return read_runs([folder for folder in folders if Run(folder).finished])
 
 
 def by_category(table_runs: TableRuns, metric: str = "image_auroc") -> pd.DataFrame:
@@ -59,7 +54,7 @@ def means_by_seed(table_runs: TableRuns, metric: str = "image_auroc") -> dict[st
     """Return, for each method, its mean over categories in each run (one value per seed)."""
     rows = by_seed(table_runs)
     rows = rows[(rows["category"] == MEAN) & (rows["metric"] == metric)]
-    return {method: group["value"].to_numpy() for method, group in rows.groupby("method", sort=False)}
+    return {method: group.to_numpy() for method, group in rows.groupby("method", sort=False)["value"]}
 
 
 def image_draws(
@@ -72,29 +67,22 @@ def image_draws(
     Raises:
         DataError: a method was not run, the two share no seed, or they were tested on different images.
     """
-    rows = table_runs.rows[["paper_method", "seed", "run"]].drop_duplicates()
-    run_by_seed = {method: rows[rows["paper_method"] == method].set_index("seed")["run"] for method in methods}
-    shared_seeds = set.intersection(*(set(runs.index) for runs in run_by_seed.values()))
-    if not shared_seeds:
+    rows = table_runs.rows.pivot_table(index="seed", columns="paper_method", values="run", aggfunc="last")
+    shared_seeds = rows.reindex(columns=list(methods)).dropna()
+    if shared_seeds.empty:
         raise DataError(f"{' and '.join(methods)} have no seed in common")
     tested = {}
-    for method, runs in run_by_seed.items():
-        folder = Path(runs[min(shared_seeds)])
-        if not (folder / "scores.csv").exists():
+    for method, folder in shared_seeds.iloc[0].items():
+        if not (Path(folder) / "scores.csv").exists():
             raise DataError(f"{folder} keeps no scores; the bootstrap over images needs a run directory")
-        tested[method] = Run(folder).scores()
+        tested[method] = Run(Path(folder)).scores()
     return paired_draws(tested, draws=draws, seed=seed)
 
 
 def paired_draws(
     tested: dict[str, pd.DataFrame], *, draws: int = 1000, seed: int = 0
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    """Bootstrap the image AUROC of several runs on the same test images.
-
-    Args:
-        tested: name -> the run's table of scores, see `mintad.runs.directory.Run.scores`.
-        draws: number of bootstrap draws.
-        seed: seed of the draws.
+    """Bootstrap the image AUROC of several runs (name -> table of scores) on the same test images.
 
     Returns:
         Name -> image AUROC, and name -> its draws; see `mintad.scoring.resampling.resampled_aurocs`.

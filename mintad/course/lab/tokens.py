@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import ArrayLike
 from scipy.spatial.distance import cdist, pdist
+from scipy.stats import entropy
 from sklearn.cluster import KMeans
 from sklearn.linear_model import LogisticRegression, RidgeCV
-from sklearn.metrics import adjusted_rand_score
+from sklearn.metrics import adjusted_rand_score, r2_score
 from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -38,10 +39,7 @@ def closest_means(tokens_nT: ArrayLike, names: ArrayLike) -> float:
 
 
 def cluster_agreement(values_nC: ArrayLike, names: ArrayLike, *, seed: int = 0) -> float:
-    """Return the adjusted Rand index of k-means clusters with names: 1 for the same groups, 0 for chance.
-
-    k is the number of names.
-    """
+    """Return the adjusted Rand index of names and as many k-means clusters: 1 for the same groups, 0 for chance."""
     names = np.asarray(names)
     clusters = KMeans(len(np.unique(names)), n_init=10, random_state=seed).fit_predict(np.asarray(values_nC))
     return float(adjusted_rand_score(names, clusters))
@@ -59,36 +57,27 @@ def linear_probe(values_nC: ArrayLike, names: ArrayLike, *, seed: int = 0, folds
 
 
 def angle_probe(values_nC: ArrayLike, degrees: ArrayLike, symmetry: int, *, seed: int = 0, folds: int = 4) -> float:
-    """Return the share of the angle's variance that ridge regression reads from values it was not fitted on.
+    """Return the share of the angle's variance (R²) that ridge regression reads from values it was not fitted on.
 
-    This is R squared; 0 or less means that nothing can be read.
-
-    Args:
-        values_nC: values; each channel is standardised first.
-        degrees: angles of a product that looks the same after a turn by 360 / `symmetry` degrees. The cosine and the
-            sine of `symmetry` times the angle are predicted.
-        symmetry: 1 for none.
-        seed: seed of the folds.
-        folds: number of folds of the cross-validation.
+    0 or less means that nothing can be read. Each channel is standardised first. The product looks the same after a
+    turn by 360 / `symmetry` degrees; therefore cosine and sine of `symmetry` times the angle are predicted.
     """
     turn = symmetry * np.radians(np.asarray(degrees, dtype=float))
     target = np.stack([np.cos(turn), np.sin(turn)], axis=1)
     probe = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-2, 5, 15)))
     splits = KFold(folds, shuffle=True, random_state=seed)
     predicted = cross_val_predict(probe, np.asarray(values_nC, dtype=float), target, cv=splits)
-    return float(1 - ((target - predicted) ** 2).sum() / ((target - target.mean(axis=0)) ** 2).sum())
+    return float(r2_score(target, predicted, multioutput="variance_weighted"))
 
 
 def largest_share(names: ArrayLike) -> float:
     """Return the share of the most frequent name, which a guess without any values reaches."""
-    return float(np.unique(np.asarray(names), return_counts=True)[1].max() / len(np.asarray(names)))
+    return float(np.unique(names, return_counts=True)[1].max() / len(names))
 
 
 def evenness(distribution_C: Tensor) -> float:
     """Return the mean entropy of distributions over the last axis, as a share of the largest: 1 uniform, 0 one-hot."""
-    distribution_C = distribution_C.detach()
-    entropy = -(distribution_C * distribution_C.clamp(min=1e-30).log()).sum(-1)
-    return float(entropy.mean() / np.log(distribution_C.shape[-1]))
+    return float(entropy(distribution_C.detach().numpy(), axis=-1).mean() / np.log(distribution_C.shape[-1]))
 
 
 @dataclass(frozen=True)
@@ -102,14 +91,7 @@ class MapperCurve:
 
 
 def train_mapper(model: MintAD, prepared: PreparedData, config: Config, steps: int) -> MapperCurve:
-    """Train adapter, class encoder, channel encoder and head alone, at the constant rate `config.train.lr`.
-
-    Args:
-        model: freshly initialised; changed in place.
-        prepared: features and training rows.
-        config: gives batches and learning rate.
-        steps: number of optimiser steps.
-    """
+    """Train adapter, class encoder, channel encoder and head of a new model in place, at the rate `config.train.lr`."""
     parameters = [*model.adapter.parameters(), *model.prompt_mapper.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=config.train.lr, weight_decay=config.train.weight_decay)
     labels, history = torch.tensor(prepared.train_labels), []

@@ -6,13 +6,10 @@ import numpy as np
 import torch
 
 from mintad.data.records import category_keys
-from mintad.errors import TrainingError
 from mintad.runs.directory import Run
 from mintad.runs.experiment import trained_setting
-from mintad.runs.prepare import prepare_data
 from mintad.runs.separate import FOLDER
 from mintad.runs.shared import TrainedRun
-from mintad.runs.train import trained_model
 
 
 def runs_by_category(run: Run) -> dict[str, Run]:
@@ -20,20 +17,6 @@ def runs_by_category(run: Run) -> dict[str, Run]:
     if trained_setting(run.path) != "separate":
         return {"all categories": run}
     return {key: Run(run.path / FOLDER / key.replace("/", "__")) for key in run.read("classes")}
-
-
-def load_trained_run(run: Run) -> TrainedRun:
-    """Load a finished unified run with its data and its model, on the CPU and in evaluation mode.
-
-    Raises:
-        TrainingError: the run is a separate one, which holds several models.
-        MintadError: the run is not finished, or a file of it is damaged.
-    """
-    if trained_setting(run.path) == "separate":
-        raise TrainingError(f"{run.path} holds one model per category; load one of its folders in {FOLDER}/")
-    config = run.config()
-    prepared = prepare_data(config, progress=False)
-    return TrainedRun(run, config, prepared, trained_model(run, prepared.backbone, torch.device("cpu")))
 
 
 def image_features(run: Run) -> tuple[np.ndarray, np.ndarray, list[str], np.ndarray]:
@@ -45,7 +28,7 @@ def image_features(run: Run) -> tuple[np.ndarray, np.ndarray, list[str], np.ndar
     Returns:
         before (n, F), after (n, F), the images' "dataset/category" and their labels (n,), 1 for anomalous.
     """
-    parts = [_mean_features(load_trained_run(model_run)) for model_run in runs_by_category(run).values()]
+    parts = [_mean_features(TrainedRun.load(model_run)) for model_run in runs_by_category(run).values()]
     before_nF, after_nF, keys, labels = (np.concatenate(part) for part in zip(*parts, strict=True))
     std_F = before_nF.std(axis=0)
     std_F[std_F < 1e-6] = 1.0

@@ -24,14 +24,7 @@ from mintad.scoring import auroc
 def transplant(
     receiving_BLF: Tensor, donor_BLF: Tensor, grid: tuple[int, int], side: int, seed: int = 0
 ) -> tuple[Tensor, Tensor]:
-    """Put a square block of tokens from one image into another, at a random place, the same place in both images.
-
-    Args:
-        receiving_BLF: features of normal images.
-        donor_BLF: features of as many normal images, which give the tokens.
-        grid: H, W of the tokens.
-        side: side of the block, in tokens.
-        seed: seed of the places.
+    """Put a block of side x side tokens of normal images into others, at a random place, the same in both images.
 
     Returns:
         The mixed features (B, L, F), and where the transplanted tokens are, (B, L) bool.
@@ -57,13 +50,10 @@ def transplant_auroc_by_pair(
     """Measure the AUROC of transplanted tokens against the receiving image's own tokens at the same places.
 
     Args:
-        errors: function of features (B, L, F) of images of one class, and of that class, for detectors that must be
-            given it; returns scores (B, L).
+        errors: function of features (B, L, F) of images of one class, and of that class; returns scores (B, L).
         feat_BLF: features of normal images.
         labels_B: their classes. Of two classes with unequal numbers of images the first images are taken.
-        grid: see `transplant`.
-        side: see `transplant`.
-        seed: see `transplant`.
+        grid: H, W of the tokens; `side` and `seed` are those of `transplant`.
 
     Returns:
         (receiving class, donor class) -> AUROC, for every ordered pair of classes.
@@ -85,13 +75,7 @@ def transplant_auroc(reconstruct: Reconstruct, normal_nLF: Tensor, classes: np.n
     """Measure the mean AUROC, over pairs of classes, of single transplanted tokens against tokens in their own image.
 
     Each token is scored by its squared error, once in its own image and once at the same position in an image of the
-    other class. A detector that scores tokens one by one therefore has exactly 0.5.
-
-    Args:
-        reconstruct: the detector's network.
-        normal_nLF: features of normal images.
-        classes: (n,) class of each image.
-        seed: seed of the positions.
+    other class (`classes` (n,) are those of the images). A detector that scores tokens one by one therefore has 0.5.
     """
     generator = torch.Generator().manual_seed(seed)
     aurocs = []
