@@ -27,8 +27,8 @@ def runs_or_shared_models(runs: str = "", *, preset: str = "lesson", seed: int =
     """Read all runs of a folder, or the shared models of the notebooks.
 
     Args:
-        runs: a folder of runs, see `mintad.runs.experiment.resolve_folder`; '' for the finished shared models of all variants,
-            after training those of `TRAINED` that are not finished.
+        runs: a folder of runs, see `mintad.runs.experiment.resolve_folder`; '' for the finished shared models of all
+            variants, after training those of `TRAINED` that are not finished.
         preset: configuration of the shared models, with `seed` and `device`.
 
     Raises:
