@@ -1,7 +1,8 @@
 """Registries: metrics, baselines, data sets and model variants by name, open to modules outside the package.
 
 A module outside the package adds its own entries with the same decorators that the package uses. Name the module in the
-environment variable MINTAD_PLUGINS (several, separated by commas), and every command, run, sweep and notebook knows it.
+environment variable MINTAD_PLUGINS (several, separated by commas) and its folder in PYTHONPATH, and every command, run,
+sweep and notebook knows it.
 """
 
 from __future__ import annotations
@@ -117,4 +118,5 @@ def load_plugins() -> None:
         try:
             importlib.import_module(name)
         except ImportError as error:
-            raise ConfigError(f"{PLUGINS}: the module '{name}' cannot be imported ({error})") from error
+            problem = f"{PLUGINS}: the module '{name}' cannot be imported ({error})"
+            raise ConfigError(problem, fix="put its folder on PYTHONPATH") from error

@@ -1,7 +1,7 @@
 """All data sets by name, and `load`.
 
 To add one, write a module that ends with ``DATASETS.add(NAME, Dataset(...))`` and name it below; a module outside the
-package does the same and is named in MINTAD_PLUGINS (see `mintad.registry`). `mvtec.py` is a short example.
+package does the same and is named in MINTAD_PLUGINS (see `mintad.registry`). `visa.py` and `btad.py` are examples.
 """
 
 from __future__ import annotations

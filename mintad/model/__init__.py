@@ -1,4 +1,4 @@
-"""MINT-AD, its baselines and its variants, one file per section of the paper and one per variant."""
+"""MINT-AD, UniAD and their variants: one file per section of the paper and one per variant."""
 
 # ruff: noqa: F401  (the imports are what the package offers)
 from mintad.model.mint_ad import MintAD

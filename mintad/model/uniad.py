@@ -1,4 +1,4 @@
-"""The UniAD baseline (§3.1, Fig. 2a): a learned query in every decoder layer, shared by all classes."""
+"""UniAD (§3.1, Fig. 2a): a learned query in every decoder layer, shared by all classes."""
 
 from __future__ import annotations
 
