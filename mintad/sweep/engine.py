@@ -93,9 +93,8 @@ def run_locally(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Status
     """
     stop = threading.Event()
     affinity = getattr(os, "sched_getaffinity", None)  # a batch system limits the cores
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    share = max(1, (len(affinity(0)) if affinity else os.cpu_count() or 1) // workers)
     with ThreadPoolExecutor(workers, thread_name_prefix="run") as pool:
-        share = max(1, cores // workers)
         limited = [dataclasses.replace(job, threads=job.threads or share) for job in jobs]
         futures = {pool.submit(supervise, job, stop.is_set): job for job in limited}
         try:

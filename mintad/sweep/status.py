@@ -43,10 +43,8 @@ def read_status(folder: Path) -> Status:
 
 
 def write_atomically(file: Path, content: bytes) -> None:
-    """Write a file in a run's folder or in `WORK` atomically.
-
-    The temporary file lies in `WORK`, because a training refuses a folder with foreign files.
-    """
+    """Write a file in a run's folder or in `WORK` atomically."""
+    # The temporary file lies in `WORK`, because a training refuses a folder with foreign files.
     work = file.parent if file.parent.name == WORK else file.parent.parent / WORK
     temporary = work / f"{file.parent.name}-{file.name}-{os.getpid()}.tmp"
     temporary.write_bytes(content)

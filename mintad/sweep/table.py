@@ -19,10 +19,9 @@ def collect(folder: str | Path) -> pd.DataFrame:
     """Collect the results of all finished runs in the folder of a sweep.
 
     Returns:
-        One row per number. Columns: run; those of `mintad.scoring.metrics.RESULT_COLUMNS`; every axis of the grid and
-        every parameter of the notebook but seed and setting, which the results have; seconds of the run's last
-        attempt. Mappings and lists are JSON text. An axis of labelled values has the label, and ``AXIS.value`` the
-        value. A parameter with the name of another column gets an underscore behind it.
+        One row per number. Columns: run; those of `mintad.scoring.metrics.RESULT_COLUMNS`; seconds of the run's last
+        attempt; every axis of the grid and every further parameter of the notebook, mappings and lists as JSON text.
+        An axis of labelled values has the label, and ``AXIS.value`` the value. A name given twice gets an underscore.
 
     Raises:
         MintadError: no sweep has begun there, or a result is damaged.
