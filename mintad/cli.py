@@ -6,6 +6,7 @@ the configuration has been checked.
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
@@ -25,8 +26,7 @@ from mintad.errors import ConfigError, MintadError, nearest
 
 console = Console()
 errors = Console(stderr=True, soft_wrap=True)
-MAIN_PROCESS = os.environ.get("RANK", "0") == "0"
-"""Whether this is the only process, or the first of those that torchrun or accelerate started."""
+MAIN_PROCESS = os.environ.get("RANK", "0") == "0"  # the only one, or the first that torchrun or accelerate started
 
 
 class Interruptible(TyperGroup):
@@ -41,19 +41,15 @@ class Interruptible(TyperGroup):
             raise typer.Exit(130) from None
 
 
+HELP = "Detect defects in many product categories with one model: train, evaluate, predict, compare."
 app = typer.Typer(
-    cls=Interruptible,
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Detect defects in many product categories with one model: train, evaluate, predict, compare.",
+    cls=Interruptible, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=HELP
 )
 data_app = typer.Typer(no_args_is_help=True, help="Download and check data sets.")
 cache_app = typer.Typer(no_args_is_help=True, help="List and clear the feature cache.")
 notebooks_app = typer.Typer(no_args_is_help=True, help="Prepare and publish the notebook series.")
-app.add_typer(data_app, name="data")
-app.add_typer(cache_app, name="cache")
-app.add_typer(notebooks_app, name="notebooks")
+for group_name, group in {"data": data_app, "cache": cache_app, "notebooks": notebooks_app}.items():
+    app.add_typer(group, name=group_name)
 
 PresetOption = Annotated[str | None, typer.Option("--preset", help="paper, or fast (for 2 CPU cores); default fast.")]
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="YAML or JSON file over the preset.")]
@@ -72,13 +68,10 @@ QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
 
 
 class ListsNames(TyperCommand):
-    """A command whose help lists registered names, including those of MINTAD_PLUGINS.
-
-    The names are filled in when help is asked for, because plug-ins are then imported.
-    """
+    """A command whose help lists registered names, including those of MINTAD_PLUGINS."""
 
     def format_help(self, ctx: typer.Context, formatter: Any) -> None:
-        """Fill the names into the options' help, then format it."""
+        """Fill the names into the options' help, only now because this imports plug-ins, then format it."""
         from mintad.baselines import BASELINES
         from mintad.data import DATASETS
 
@@ -87,10 +80,9 @@ class ListsNames(TyperCommand):
             "{datasets}": DATASETS.names,
             "{downloadable}": lambda: [name for name, dataset in DATASETS.items() if dataset.source],
         }
-        for parameter in self.params:
-            for placeholder, names in registered.items():
-                if placeholder in (getattr(parameter, "help", None) or ""):
-                    parameter.help = parameter.help.replace(placeholder, ", ".join(names()))
+        for parameter, (placeholder, names) in itertools.product(self.params, registered.items()):
+            if placeholder in (getattr(parameter, "help", None) or ""):
+                parameter.help = parameter.help.replace(placeholder, ", ".join(names()))
         super().format_help(ctx, formatter)
 
 
@@ -102,20 +94,15 @@ def resolve_config(
     root: Path | None = None,
     categories: str | None = None,
 ) -> Config:
-    """Return the configuration that the options describe: preset or file, then --data and its like, then --set.
-
-    Raises:
-        ConfigError: unknown preset, key or value.
-    """
+    """Return the configuration that the options describe: preset or file, then --data and its like, then --set."""
     if preset_name and file:
         raise ConfigError("give --preset or --config, not both; the file may name its base with 'preset: paper'")
     base = load_config(file) if file else preset(preset_name or "fast")
     options = {"data.name": data, "data.root": root and str(root), "data.categories": categories}
     changes = {key: value for key, value in options.items() if value is not None}
-    for setting in settings or []:
-        key, equals, value = setting.partition("=")
+    for key, equals, value in (setting.partition("=") for setting in settings or ()):
         if not equals:
-            raise ConfigError(f"--set takes KEY=VALUE, not '{setting}'")
+            raise ConfigError(f"--set takes KEY=VALUE, not '{key}'")
         changes[key.strip()] = value.strip()
     return base.override(**changes)
 
@@ -320,8 +307,7 @@ def report_command(
 ) -> None:
     """Compare measured numbers with the paper's, Tables 1 to 10: a page, and CSV and LaTeX of every table.
 
-    Means and standard deviations over seeds, paired tests between methods, figures. Unfinished runs are listed and
-    skipped.
+    Means and standard deviations over seeds, paired tests between methods, figures. Unfinished runs are skipped.
     """
     from mintad.report.build import report
 
@@ -434,8 +420,7 @@ def print_results(path: Path) -> None:
     console.print(table)
     accuracy, normal = (value_of(results, name, POOLED) for name in ("class_accuracy", "class_accuracy_normal"))
     if accuracy is not None:
-        text = f"{_four_digits(accuracy)} ({_four_digits(normal)} on the normal ones)"
-        console.print(f"class accuracy on test images: {text}")
+        console.print(f"class accuracy on test images: {accuracy:.4f} ({_four_digits(normal)} on the normal ones)")
     means = results[(results["metric"] == "image_auroc") & (results["category"] == MEAN)]
     if len(means) > 1:
         listed = ", ".join(f"{row.method} ({row.setting}) {row.value:.4f}" for row in means.itertuples())

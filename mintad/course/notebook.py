@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.io as pio
 import torch
+from IPython import get_ipython
 from plotly.io.base_renderers import MimetypeRenderer
 
 import mintad
@@ -20,22 +21,19 @@ from mintad.training.device import pick_device
 
 RENDERER = "MINTAD_RENDERER"
 """Environment variable: plotly's renderer; 'pages' writes figures as HTML for `mintad.course.pages`."""
-INJECTED = "# Parameters"
-"""How papermill marks the cell it injects after the one tagged `parameters`."""
+INJECTED = "# Parameters"  # papermill's mark of the cell it injects after the one tagged `parameters`
 
 
 def setup(*, seed: int = 0, device: str = "auto") -> torch.device:
     """Set up a notebook: refuse misspelt parameters, seed everything, choose a device, style figures, print one line.
 
-    Args:
-        seed: of Python, NumPy and PyTorch.
-        device: 'auto' (a GPU if there is one), 'cpu' or 'cuda'.
+    The seed is that of Python, NumPy and PyTorch; for `device` and its errors see `pick_device`.
 
     Raises:
-        ConfigError: papermill injected a parameter that the notebook does not have, or the device is unknown.
-        TrainingError: 'cuda' on a machine without a GPU.
+        ConfigError: papermill injected a parameter that the notebook does not have.
     """
-    refuse_unknown_parameters(_cells_run())
+    shell = get_ipython()
+    refuse_unknown_parameters([] if shell is None else list(shell.user_ns.get("In", [])))
     torch_device = pick_device(device)
     random.seed(seed)
     np.random.seed(seed)
@@ -60,13 +58,9 @@ class _PageRenderer(MimetypeRenderer):
 
 
 def refuse_unknown_parameters(cells: Sequence[str]) -> None:
-    """Refuse parameters that papermill injected and the notebook does not have; papermill itself only warns.
+    """Refuse parameters that papermill injected and the notebook does not have, by ConfigError; papermill only warns.
 
-    Args:
-        cells: sources of the cells run so far. The injected cell follows the one tagged `parameters`.
-
-    Raises:
-        ConfigError: a parameter is unknown; the message names the nearest.
+    `cells` are the sources of those run so far; the injected one follows the one tagged `parameters`.
     """
     for before, cell in itertools.pairwise(cells):
         if cell.lstrip().startswith(INJECTED):
@@ -81,10 +75,3 @@ def _assigned(source: str) -> list[str]:
     nodes = [node for node in ast.parse(source).body if isinstance(node, ast.Assign | ast.AnnAssign)]
     targets = [target for node in nodes for target in getattr(node, "targets", None) or [node.target]]
     return [target.id for target in targets if isinstance(target, ast.Name)]
-
-
-def _cells_run() -> list[str]:
-    from IPython import get_ipython
-
-    shell = get_ipython()
-    return list(shell.user_ns.get("In", [])) if shell is not None else []

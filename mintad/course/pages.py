@@ -34,11 +34,7 @@ INDEX = """<!doctype html><html lang="en"><meta charset="utf-8"><title>mintad</t
 def build(source: Path, target: Path, *, names: Sequence[str] = (), timeout: int = 1800) -> list[Path]:
     """Execute the notebooks in a folder and write them as HTML pages with an index; return the pages.
 
-    Args:
-        source: folder of notebooks.
-        target: folder for the pages; made if missing.
-        names: beginnings of notebook names ('01', '07_inr'); all if empty.
-        timeout: seconds that one cell may take.
+    `names` are beginnings of notebook names ('01', '07_inr'), all if empty; `timeout` is in seconds, for one cell.
 
     Raises:
         MintadError: there is no such notebook, or one fails; the message names it and its error.
@@ -60,11 +56,7 @@ def build(source: Path, target: Path, *, names: Sequence[str] = (), timeout: int
 
 
 def render(path: Path, *, timeout: int = 1800) -> str:
-    """Execute a notebook in its folder and return its page, which loads plotly.min.js from the folder it lies in.
-
-    Raises:
-        MintadError: a cell fails.
-    """
+    """Execute a notebook in its folder and return its page, which needs plotly.min.js beside it; see `build`."""
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(notebook, timeout=timeout, resources={"metadata": {"path": str(path.parent)}})
     try:
@@ -78,9 +70,8 @@ def render(path: Path, *, timeout: int = 1800) -> str:
             if WIDGET in output.get("data", {}):  # it does nothing without a kernel
                 output["data"] = {"text/html": "<em>Sliders work in the live notebook.</em>"}
     notebook.metadata.pop("widgets", None)
-    exporter = HTMLExporter(
-        require_js_url="", mathjax_url="", mermaid_js_url="", exclude_input_prompt=True, exclude_output_prompt=True
-    )
+    no_scripts = {"require_js_url": "", "mathjax_url": "", "mermaid_js_url": ""}
+    exporter = HTMLExporter(**no_scripts, exclude_input_prompt=True, exclude_output_prompt=True)
     page, _ = exporter.from_notebook_node(notebook, resources={"metadata": {"name": _title(path)}})
     return page.replace("</head>", HEAD, 1)
 

@@ -26,15 +26,10 @@ SHARED_MODELS: dict[str, dict[str, Any]] = {variant: {"model.variant": variant} 
 
 
 def train_shared_models(names: Sequence[str] = (), *, preset_name: str = "lesson", jobs: int = 2) -> list[str]:
-    """Train the shared models that are missing, several at a time; print a line for each and return the failures.
+    """Train the shared models that are missing, all or those named; print a line for each and return the failures.
 
-    Args:
-        names: of `SHARED_MODELS`; all if empty.
-        preset_name: preset that they are based on.
-        jobs: processes, which share the cores, because a network this small trains faster on one core than on two.
-
-    Raises:
-        ConfigError: unknown name or preset.
+    The `jobs` processes share the cores, because a network this small trains faster on one core than on two. An unknown
+    name raises ConfigError.
     """
     for name in names:
         if name not in SHARED_MODELS:
@@ -54,7 +49,7 @@ def train_shared_models(names: Sequence[str] = (), *, preset_name: str = "lesson
 
 
 def _train(name: str, config: Config, threads: int) -> str:
-    """Train one model in a process of its own and return the line to print."""
+    """Train a model in a process of its own and return the line to print."""
     limit_threads(threads)
     began = time.perf_counter()
     run = train_shared(config)

@@ -9,8 +9,7 @@ import ipywidgets
 import plotly.graph_objects as go
 from IPython.display import display
 
-MOST_CONTROLS = 3
-"""Most controls of a panel: with more, nobody finds the one that matters."""
+MOST_CONTROLS = 3  # of a panel: with more, nobody finds the one that matters
 
 
 def panel(draw: Callable[..., go.Figure], **controls: Sequence[Any] | bool) -> ipywidgets.VBox:
@@ -21,7 +20,7 @@ def panel(draw: Callable[..., go.Figure], **controls: Sequence[Any] | bool) -> i
         controls: name -> values to choose from (a slider) or True / False (a check box).
 
     Raises:
-        ValueError: no control, more than three, or one without values.
+        ValueError: no control, more than `MOST_CONTROLS`, or one without values.
     """
     if not 0 < len(controls) <= MOST_CONTROLS:
         raise ValueError(f"a panel has 1 to {MOST_CONTROLS} controls, not {len(controls)}")

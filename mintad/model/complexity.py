@@ -22,17 +22,13 @@ def describe(backbone: Backbone, model: ReconstructionModel) -> dict[str, Any]:
     """Count parameters and MACs of every part that has parameters, for one image.
 
     MACs count every matrix product and convolution, those inside attention included; additions, activations and
-    normalisations are left out, as is usual.
-
-    Returns:
-        Parameters under each part's name, `total` (without the backbone) and `total_with_backbone`, and the same
-        under `macs`.
+    normalisations are left out, as is usual. The keys are each part's name, `total` (without the backbone),
+    `total_with_backbone`, and `macs` with the same keys.
     """
     parts = {name: part for name, part in model.named_children() if parameters(part)}
     parts |= {"encoder_layer": model.transformer.encoder[0], "decoder_layer": model.transformer.decoder[0]}
-    counts = _with_totals(
-        parameters(backbone), {name: parameters(part) for name, part in parts.items()}, parameters(model)
-    )
+    sizes = {name: parameters(part) for name, part in parts.items()}
+    counts = _with_totals(parameters(backbone), sizes, parameters(model))
     return {**counts, "macs": _macs(backbone, model, parts)}
 
 

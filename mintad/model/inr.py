@@ -36,10 +36,9 @@ class INR(nn.Module):
     ) -> None:
         super().__init__()
         self.omega, self.modulator_skip = omega, modulator_skip
-        position_width = 3  # channels of the position embedding z
         skip_width = token_width if modulator_skip else 0
-        synthesis_widths = [position_width] + [hidden] * layers
-        modulation_widths = [position_width + token_width] + [hidden + skip_width] * layers
+        synthesis_widths = [3] + [hidden] * layers  # 3 channels of the position embedding z
+        modulation_widths = [3 + token_width] + [hidden + skip_width] * layers
         self.synthesis_network = nn.ModuleList(nn.Linear(n_in, hidden) for n_in in synthesis_widths)
         self.modulation_network = nn.ModuleList(nn.Linear(n_in, hidden) for n_in in modulation_widths)
         self.output = nn.Linear(hidden, width)

@@ -9,12 +9,8 @@ from torch import Tensor, nn
 class FeatureJitter(nn.Module):
     """Gaussian noise on every token, scaled by the token's own norm.
 
-    The standard deviation of the noise on a token x with C channels is ``scale * |x|_2 / C``. Active in training mode
-    only.
-
-    Args:
-        scale: alpha; 20 in UniAD.
-        probability: share of batches that are jittered; 1.0 in UniAD. It counts only where no noise is given.
+    The standard deviation of the noise on a token x with C channels is ``scale * |x|_2 / C``, in training mode only.
+    UniAD's `scale` (alpha) is 20. `probability`, the share of jittered batches, counts only where no noise is given.
     """
 
     def __init__(self, scale: float = 20.0, probability: float = 1.0) -> None:

@@ -19,9 +19,5 @@ class LabelPrompt(MintAD):
         self.label_tokens = nn.Embedding(classes, self.config.prompt_mapper.token_width)
 
     def prompt(self, adapted_BLD: Tensor, labels_B: Tensor | None) -> tuple[Tensor, None]:
-        """Return the class token (B, T) of each label; there is no head.
-
-        Raises:
-            ConfigError: no labels are given.
-        """
+        """Return the class token (B, T) of each label; there is no head."""
         return self.label_tokens(self.require_labels(labels_B)), None

@@ -21,11 +21,7 @@ class MintAD(ReconstructionModel):
 
     The prompt is the image's own class token, learned from labels that are not needed at test time (feature prompt,
     Fig. 3c). `config.class_loss`, `prior_loss` and `class_query` switch Table 5's parts; what nothing uses is not
-    built.
-
-    Args:
-        config: sizes and options.
-        channels, grid, classes: F, (H, W) and N.
+    built. `channels`, `grid` and `classes` are F, (H, W) and N.
     """
 
     def __init__(self, config: ModelConfig, channels: int, grid: tuple[int, int], classes: int) -> None:

@@ -19,11 +19,7 @@ class MLPQuery(nn.Module):
     App. B.6 writes ``Repeat(MLP(t_c))``, one D-vector for all positions; such a query has neither the 383.5 M
     parameters of Table 9 nor the diagonal self-attention map of Fig. 4c. An output of L * D numbers has; we take it.
     The paper found its sizes by a grid search and does not give them: with one hidden layer of 7,637 units the count is
-    383.5 M at L = 196, D = 256.
-
-    Args:
-        tokens, width, token_width: L, D and T.
-        hidden: units of the hidden layer.
+    383.5 M at L = 196, D = 256. `tokens`, `width` and `token_width` are L, D and T.
     """
 
     def __init__(self, tokens: int, width: int, *, token_width: int = 32, hidden: int = 256) -> None:

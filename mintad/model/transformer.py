@@ -106,13 +106,9 @@ class PositionEmbedding(nn.Module):
 
 
 def neighbour_mask(grid: tuple[int, int], size: int) -> Tensor:
-    """Make UniAD's neighbour mask: a token must not attend to the `size` x `size` square around it.
+    """Return UniAD's neighbour mask (L, L), False for the `size` x `size` square around a token, True elsewhere.
 
-    Returns:
-        Boolean (L, L), True where attention is allowed.
-
-    Raises:
-        ValueError: if the mask would leave a token nothing to attend to.
+    A mask that would leave a token nothing to attend to raises ValueError.
     """
     row_L, column_L = (axis.flatten() for axis in torch.meshgrid(*map(torch.arange, grid), indexing="ij"))
     near_row = (row_L[:, None] - row_L[None, :]).abs() <= size // 2
@@ -165,11 +161,9 @@ class Transformer(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def forward(self, x_BLD: Tensor, queries: Sequence[Tensor]) -> Tensor:
-        """Return reconstructed tokens (B, L, D).
+        """Return reconstructed tokens (B, L, D) from adapted (in training jittered) tokens.
 
-        Args:
-            x_BLD: adapted (in training jittered) tokens.
-            queries: one query for each decoder layer, (B, L, D) or (L, D).
+        `queries` holds one for each decoder layer, (B, L, D) or (L, D).
         """
         position_LD = F.pad(self.position(), (0, 0, self.extra_tokens, 0))
         for layer in self.encoder:

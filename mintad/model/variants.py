@@ -16,9 +16,8 @@ Model = TypeVar("Model", bound="type[ReconstructionModel]")
 
 NAMES = ("mint_ad", "uniad", "query_pool", "class_token", "text_prompt", "image_prompt", "label_prompt", "mlp_query")
 """The package's own variants; each has a module of its name."""
-VARIANTS: Registry[type[ReconstructionModel]] = Registry(
-    "model variant", modules=[f"mintad.model.{name}" for name in NAMES]
-)
+MODULES = [f"mintad.model.{name}" for name in NAMES]
+VARIANTS: Registry[type[ReconstructionModel]] = Registry("model variant", modules=MODULES)
 
 
 def variant(name: str) -> Callable[[Model], Model]:
@@ -40,12 +39,8 @@ def require_variant(config: ModelConfig) -> type[ReconstructionModel]:
 def build_model(config: ModelConfig, *, channels: int, grid: tuple[int, int], classes: int) -> ReconstructionModel:
     """Build the model that `config.variant` names, freshly initialised from torch's global generator.
 
-    Args:
-        config: sizes and options.
-        channels, grid, classes: F of the backbone, (H, W) of the tokens and N of the training set.
-
-    Raises:
-        ConfigError: unknown variant or option, or a neighbour mask that covers the whole grid.
+    `channels`, `grid` and `classes` are F of the backbone, (H, W) of the tokens and N of the training set. Raises
+    ConfigError for an unknown variant or option, or a neighbour mask that covers the whole grid.
     """
     model = require_variant(config)
     try:

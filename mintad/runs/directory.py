@@ -1,10 +1,11 @@
 """The run directory: everything that one training leaves behind.
 
 ``config.json`` resolved configuration, ``versions.json``, ``classes.json``, ``images.csv`` (which images trained and
-which were held out), ``seconds.json``, ``log.txt``, ``history.csv``, ``checkpoints/``, and after evaluation
+which were held out), ``seconds.json``, ``log.txt``, ``history.csv``, the newest of ``checkpoints/``; after evaluation
 ``scores.csv``, ``maps.npy``, ``threshold.json``, the page ``results.html``, and last ``results.csv``: every number of
 the model and of the baselines, one row each (`mintad.scoring.metrics.RESULT_COLUMNS`). A process that works in the
-directory holds the lock on the empty file ``.lock``.
+directory holds the lock on the empty file ``.lock``. Separate models lie in ``categories/``, a run directory each; a
+sweep adds ``notebook.ipynb``, ``parameters.json`` and ``status.json``.
 """
 
 from __future__ import annotations
@@ -39,8 +40,7 @@ from mintad.training import Checkpoint, latest_checkpoint
 RESULTS, PAGE = "results.csv", "results.html"
 RECORD_FILES = ("versions.json", "classes.json", "images.csv", "seconds.json", "log.txt", "history.csv")
 RESULT_FILES = ("scores.csv", "maps.npy", "threshold.json", PAGE, RESULTS)
-OLD_RESULTS = "metrics.json"
-"""What versions before 0.2 wrote for `RESULTS`."""
+OLD_RESULTS = "metrics.json"  # what versions before 0.2 wrote for `RESULTS`
 LOCK = ".lock"
 LEFTOVERS = {".config.json.tmp", LOCK, EXECUTED, PARAMETERS, STATUS}
 """Files that a directory without a run may hold: of a process killed early, of papermill, of a sweep."""
@@ -59,11 +59,7 @@ class Run:
         return self.path / PAGE
 
     def read(self, name: str) -> Any:
-        """Read a JSON file of the run.
-
-        Raises:
-            MintadError: it is missing or damaged.
-        """
+        """Read a JSON file of the run; raise MintadError if it is missing or damaged."""
         file = self.path / f"{name}.json"
         try:
             return json.loads(file.read_text(encoding="utf-8"))
@@ -90,11 +86,7 @@ class Run:
         return Config.from_dict(self.read("config"))
 
     def checkpoint(self) -> Checkpoint:
-        """Return the newest checkpoint.
-
-        Raises:
-            TrainingError: there is none.
-        """
+        """Return the newest checkpoint; raise TrainingError if there is none."""
         checkpoint = latest_checkpoint(self.path / "checkpoints")
         if checkpoint is None:
             raise TrainingError(f"{self.path} holds no checkpoint; run mintad train --out {self.path} first")
@@ -102,8 +94,8 @@ class Run:
 
     def scores(self) -> pd.DataFrame:
         """Return the scored test rows, as they were when written."""
-        texts = dict.fromkeys(("dataset", "category", "split", "defect", "image", "masks", "prompt_class"), str)
-        scores = pd.read_csv(self.path / "scores.csv", keep_default_na=False, dtype=texts | {"pred_class": str})
+        texts = ("dataset", "category", "split", "defect", "image", "masks", "prompt_class", "pred_class")
+        scores = pd.read_csv(self.path / "scores.csv", keep_default_na=False, dtype=dict.fromkeys(texts, str))
         return scores.assign(masks=[tuple(masks.split(";")) if masks else () for masks in scores["masks"]])
 
     def results(self) -> pd.DataFrame:
@@ -114,9 +106,9 @@ class Run:
         """
         file = self.path / RESULTS
         if not self.finished:
-            old = (self.path / OLD_RESULTS).exists()
-            problem = "the run is of an older version" if old else "the run is not finished"
-            fix = f"mintad evaluate {self.path} converts it" if old else f"mintad train --out {self.path} finishes it"
+            problem, fix = "the run is not finished", f"mintad train --out {self.path} finishes it"
+            if (self.path / OLD_RESULTS).exists():
+                problem, fix = "the run is of an older version", f"mintad evaluate {self.path} converts it"
             raise MintadError(f"{problem}, {RESULTS} is missing", path=self.path, fix=fix)
         try:
             table = pd.read_csv(file, dtype=dict.fromkeys(("method", "setting", "category", "metric"), str))
@@ -130,11 +122,7 @@ class Run:
         return [name for name in methods if name in BASELINES]
 
     def threshold(self) -> Threshold | None:
-        """Return the decision threshold; None where no images were held out, and for separate models.
-
-        Raises:
-            MintadError: the run is not evaluated, or the file is damaged.
-        """
+        """Return the decision threshold; None where no images were held out, and for separate models."""
         values = self.read("threshold")
         try:
             return None if values is None else Threshold(**values)
@@ -147,23 +135,15 @@ class Run:
             (self.path / name).unlink(missing_ok=True)
 
     def save_results(
-        self,
-        results: pd.DataFrame,
-        scores: pd.DataFrame,
-        maps_nHW: np.ndarray,
-        threshold: Threshold | None,
-        *,
-        title: str,
+        self, results: pd.DataFrame, scores: pd.DataFrame, maps_nHW: np.ndarray, threshold: Threshold | None
     ) -> None:
         """Write all results of a run: scores, maps, threshold, page, and last the table that makes it a finished run.
 
-        Args:
-            results: columns `mintad.scoring.metrics.RESULT_COLUMNS`.
-            scores: test rows of the record table with pred_score and pred_class.
-            maps_nHW: anomaly maps of these rows.
-            threshold: of the decision, if there is one.
-            title: of the page.
+        `results` has the columns `mintad.scoring.metrics.RESULT_COLUMNS`; `scores` are the test rows of the record
+        table with pred_score and pred_class, `maps_nHW` their anomaly maps.
         """
+        config, separate = self.config(), "separate" in set(results["setting"])
+        title = f"{config.model.variant} on {config.data.name}" + (", one model per category" if separate else "")
         self.write_table("scores", scores.assign(masks=scores["masks"].map(";".join)))
         np.save(self.path / "maps.npy", maps_nHW)
         self.write("threshold", None if threshold is None else asdict(threshold))
@@ -174,7 +154,7 @@ class Run:
             grid_maps=maps_nHW,
             results=results,
             history=pd.read_csv(history) if history.exists() else None,
-            config=self.config().to_dict(),
+            config=config.to_dict(),
             threshold=threshold,
             title=title,
             versions=self.read("versions"),
@@ -182,10 +162,7 @@ class Run:
         self.write_table("results", results)
 
     def record_training_images(self, images: pd.DataFrame) -> None:
-        """Record the training and held-out images, or compare them with those that the run began with.
-
-        Args:
-            images: columns image, category, role ('train' or 'holdout') and hash of the content.
+        """Record the images of `mintad.runs.prepare.image_list`, or compare them with those that the run began with.
 
         Raises:
             DataError: they differ; the message says in what.
@@ -196,10 +173,8 @@ class Run:
             return
         changes = _differences(pd.read_csv(file, keep_default_na=False, dtype=str), images)
         if changes:
-            raise DataError(
-                f"the training images are not those that {self.path} was trained on: {'; '.join(changes)}. "
-                "Restore them, or train anew into another --out."
-            )
+            problem = f"the training images are not those that the run was trained on: {', '.join(changes)}"
+            raise DataError(problem, path=self.path, fix="restore them, or train anew into another --out")
 
     def seconds(self) -> dict[str, float]:
         """Return the seconds spent on features and training, and on the last evaluation and fit of each baseline."""
@@ -220,11 +195,7 @@ class Run:
             self.note_seconds(name, before + time.perf_counter() - began)
 
     def locked(self) -> contextlib.AbstractContextManager[None]:
-        """Keep other processes out of the directory while the block runs.
-
-        Raises:
-            TrainingError: another process works in it.
-        """
+        """Keep other processes out of the directory while the block runs; raise TrainingError if one works in it."""
         busy = f"another process is working in {self.path}; wait for it to end, or choose another --out"
         return exclusive_lock(self.path / LOCK, TrainingError(busy))
 
@@ -262,10 +233,16 @@ def open_run(path: str | Path, config: Config, *, overwrite: bool = False) -> It
     _refuse_foreign(run, overwrite)
     run.path.mkdir(parents=True, exist_ok=True)
     with run.locked():
-        if overwrite:
-            _remove(run)
+        if overwrite:  # by name, anything else is left; config.json last, so that this can be interrupted and repeated
+            shutil.rmtree(run.path / "checkpoints", ignore_errors=True)
+            for name in (*RECORD_FILES, *RESULT_FILES, "config.json"):
+                (run.path / name).unlink(missing_ok=True)
         if (run.path / "config.json").exists():
-            _refuse_another(run, config)
+            before, now = run.config().flat(), config.flat()
+            changes = [f"{key}: {before[key]!r} there, {now[key]!r} now" for key in now if before[key] != now[key]]
+            if changes:
+                problem = f"the run has another configuration ({'; '.join(changes[:5])})"
+                raise TrainingError(problem, path=run.path, fix="choose another --out, or --overwrite to start afresh")
         else:
             run.write("config", config.to_dict())
         yield run
@@ -282,24 +259,6 @@ def _refuse_foreign(run: Run, overwrite: bool) -> None:
             run.config()
         except MintadError as error:
             raise foreign from error
-
-
-def _refuse_another(run: Run, config: Config) -> None:
-    """Refuse a run directory of another configuration."""
-    before = run.config().flat()
-    changes = [
-        f"{key}: {before[key]!r} there, {value!r} now" for key, value in config.flat().items() if before[key] != value
-    ]
-    if changes:
-        problem = f"the run has another configuration ({'; '.join(changes[:5])})"
-        raise TrainingError(problem, path=run.path, fix="choose another --out, or --overwrite to start afresh")
-
-
-def _remove(run: Run) -> None:
-    """Remove the files of a run, by name; anything else in the directory is left."""
-    shutil.rmtree(run.path / "checkpoints", ignore_errors=True)
-    for name in (*RECORD_FILES, *RESULT_FILES, "config.json"):  # last, so that an interrupted removal can be repeated
-        (run.path / name).unlink(missing_ok=True)
 
 
 def versions() -> dict[str, str]:

@@ -22,10 +22,8 @@ from mintad.runs.separate import FOLDER, train_separate
 from mintad.runs.shared import runs_dir, shared_model_dir, train_shared
 from mintad.runs.train import train_run
 
-SETTINGS = ("unified", "separate")
-"""Table 1: one model for all categories, or one per category."""
+SETTINGS = ("unified", "separate")  # Table 1: one model for all categories, or one per category
 OWN_PARAMETER = ("data.name", "data.root", "data.categories", "model.variant", "train.seed", "train.device")
-"""Keys that `overrides` must leave alone because the parameter data, root, categories … sets them."""
 
 
 def configure(
@@ -42,14 +40,11 @@ def configure(
     """Return the configuration that a notebook's parameters describe.
 
     Args:
-        preset: of `mintad.config.PRESETS`.
-        data: name of the data set.
-        root: its folder, see `resolve_folder`; '' for sets that bring their own.
+        preset, data, variant, device: names, as `mintad list` and `mintad config` print them.
+        root: folder of the data set, see `resolve_folder`; '' for sets that bring their own.
         categories: comma-separated, or a sequence; '' for all.
-        variant: of `mintad.model.VARIANTS`.
         overrides: see `read_overrides`.
         seed: of initialisation, order, jitter, dropout and hold-out.
-        device: 'auto', 'cpu' or 'cuda'.
 
     Raises:
         ConfigError: an unknown name, key or value, or a key that has a parameter of its own.
@@ -67,11 +62,7 @@ def configure(
 
 
 def read_overrides(overrides: str | Mapping[str, Any]) -> dict[str, Any]:
-    """Return the dotted keys and values of a mapping, or of YAML or JSON text such as ``{train.steps: 100}``.
-
-    Raises:
-        ConfigError: the text is no mapping.
-    """
+    """Return the dotted keys and values of a mapping, or of YAML or JSON text such as ``{train.steps: 100}``."""
     if isinstance(overrides, Mapping):
         return dict(overrides)
     try:
@@ -84,10 +75,7 @@ def read_overrides(overrides: str | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def resolve_folder(path: str | Path) -> Path:
-    """Return a folder to read from as an absolute path.
-
-    A relative path starts at the working directory if the folder is there, else at the package's repository.
-    """
+    """Return a folder to read from, absolute: in the working directory if it is there, else in the repository."""
     relative = Path(path).expanduser()
     here, in_repository = relative.absolute(), Path(mintad.__file__).resolve().parent.parent / relative
     return in_repository if in_repository.exists() and not here.exists() else here
@@ -97,10 +85,7 @@ def output_folder(config: Config, setting: str = "unified", out_dir: str | Path 
     """Return the run directory of a training, absolute.
 
     A relative `out_dir` starts at `runs_dir`, with or without a leading runs/. Without `out_dir` the name is that of
-    `shared_model_dir`, so that the same parameters find their run again.
-
-    Raises:
-        ConfigError: an unknown setting.
+    `shared_model_dir`, so that the same parameters find their run again. An unknown setting raises ConfigError.
     """
     if setting not in SETTINGS:
         raise ConfigError(f"unknown setting '{setting}'." + nearest(setting, SETTINGS))
@@ -119,8 +104,7 @@ def train_setting(
     For `out_dir` see `output_folder`; `baselines` are comma-separated, or a sequence.
 
     Raises:
-        TrainingError: the folder holds a run of the other setting.
-        MintadError: see `mintad.runs.train.train_run`.
+        MintadError: see `mintad.runs.train.train_run`; the folder holds a run of the other setting.
     """
     names = tuple(re.findall(r"[\w.-]+", baselines)) if isinstance(baselines, str) else tuple(baselines)
     out = output_folder(config, setting, out_dir)

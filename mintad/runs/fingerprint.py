@@ -17,13 +17,10 @@ SOURCES = ("data/mini", "features", "model", "training", "scoring", "runs/prepar
 def code_fingerprint(package: Path = PACKAGE, plugins: str = "") -> str:
     """Return a hash of `SOURCES` and of plug-in modules; comments, docstrings and layout do not count.
 
-    Args:
-        package: folder of `mintad`.
-        plugins: names of modules, as MINTAD_PLUGINS has them (see `mintad.registry`).
+    `package` is the folder of `mintad`, `plugins` the text of MINTAD_PLUGINS (see `mintad.registry`).
     """
     files = []
-    for source in SOURCES:
-        path = package / source
+    for path in (package / source for source in SOURCES):
         files += sorted(path.rglob("*.py")) if path.is_dir() else [path]
     specs = [importlib.util.find_spec(name.strip()) for name in plugins.split(",") if name.strip()]
     files += [Path(spec.origin) for spec in specs if spec and spec.has_location]

@@ -25,12 +25,9 @@ BATCH_SIZE = 16
 
 
 class Predictor:
-    """A trained run, ready for images; it computes in float32.
+    """A trained run's newest checkpoint, ready for images; it computes in float32.
 
-    Args:
-        path: run directory, of which the newest checkpoint is loaded.
-        device: 'auto', 'cpu' or 'cuda'.
-        category: class of all images, for a model that must be given it.
+    `device` is 'auto', 'cpu' or 'cuda', `category` the class of all images, for a model that must be given it.
 
     Raises:
         MintadError: not a run directory, missing weights, no such device or class.
@@ -44,8 +41,7 @@ class Predictor:
         self.model = trained_model(run, self.backbone, self.device)
         self.label = class_index(self.classes, category) if self.model.needs_labels else None
         low, high = np.percentile(np.load(run.path / "maps.npy"), (1, 99.9))
-        self.map_range = (float(low), float(high))
-        """Common colour range of the heatmaps, from the run's own test maps."""
+        self.map_range = (float(low), float(high))  # of the heatmaps' colours, from the run's own test maps
 
     @torch.no_grad()
     def __call__(self, images: list[Image.Image]) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -65,8 +61,7 @@ class Predictor:
 def class_index(classes: Sequence[str], category: str | None) -> int:
     """Return the index of a class named as in the run, "visa/candle", or without its data set, "candle".
 
-    Raises:
-        ConfigError: no category, or none of that name.
+    No category, or an unknown one, raises ConfigError.
     """
     matching = [k for k, name in enumerate(classes) if category in (name, name.rsplit("/", 1)[-1])]
     if len(matching) != 1:
@@ -79,9 +74,7 @@ def class_index(classes: Sequence[str], category: str | None) -> int:
 def find_images(paths: Iterable[str | Path], *, exclude: str | Path | None = None) -> list[Path]:
     """List image files; folders are searched in depth, in sorted order.
 
-    Args:
-        paths: files and folders.
-        exclude: the folder of the results, which is not searched because its heatmaps are no images to score.
+    The folder `exclude` of the results is not searched, because its heatmaps are no images to score.
 
     Raises:
         DataError: a path does not exist, there is no image, or a folder to search lies in `exclude`.
@@ -114,18 +107,11 @@ def predict_files(
 ) -> tuple[pd.DataFrame, list[str]]:
     """Score image files; write ``predictions.csv`` and one heatmap overlay per image into `out`.
 
-    Args:
-        run_path: of a finished run; device and category are those of `Predictor`.
-        paths: files and folders, see `find_images`.
-        out: folder for the results, created if missing.
-        progress: show a bar on a terminal.
+    For `paths` see `find_images`, for the run, `device` and `category` see `Predictor`, for errors see both.
 
     Returns:
         The table (image, pred_score, anomalous, pred_class, heatmap), and a message for each unreadable file, which
         the table leaves out.
-
-    Raises:
-        MintadError: no images, or not a run directory.
     """
     files = find_images(list(paths), exclude=out)
     predictor = Predictor(run_path, device=device, category=category)

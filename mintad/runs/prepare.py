@@ -33,10 +33,8 @@ class PreparedData:
     backbone: Backbone
     features: FeatureTable
     train_rows: np.ndarray
-    holdout_rows: np.ndarray
-    """Normal training images kept back for the threshold."""
-    classes: list[str]
-    """Class names that the head learns, sorted."""
+    holdout_rows: np.ndarray  # normal training images kept back for the threshold
+    classes: list[str]  # class names that the head learns, sorted
 
     @property
     def test_rows(self) -> np.ndarray:
@@ -49,11 +47,7 @@ class PreparedData:
         return self.labels(self.train_rows)
 
     def labels(self, rows: np.ndarray) -> np.ndarray:
-        """Return the class index of each of these rows.
-
-        Raises:
-            DataError: an image of a class that was not trained.
-        """
+        """Return the class index of each of these rows; raise DataError for a class that was not trained."""
         names = self.records["prompt_class"].iloc[rows]
         unknown = sorted(set(names) - set(self.classes))
         if unknown:
@@ -84,19 +78,11 @@ def load_records(config: Config) -> pd.DataFrame:
 
 
 def prepare_data(
-    config: Config,
-    records: pd.DataFrame | None = None,
-    *,
-    device: torch.device | str = "cpu",
-    progress: bool = True,
+    config: Config, records: pd.DataFrame | None = None, *, device: torch.device | str = "cpu", progress: bool = True
 ) -> PreparedData:
     """Extract the features of the records, or read them from the cache, and split the normal training images.
 
-    Args:
-        config: names data and backbone.
-        records: loaded as `config.data` says if not given.
-        device: where to compute features.
-        progress: show a bar on a terminal.
+    The records are loaded as `config.data` says if not given.
 
     Raises:
         DataError, WeightsError: see the loaders and `build_backbone`.
@@ -113,21 +99,14 @@ def prepare_data(
 
 def configured_backbone(config: FeatureConfig, *, weights: str | None = None) -> Backbone:
     """Build the backbone that a configuration names; `weights` replaces its weights."""
-    return build_backbone(
-        config.backbone,
-        image_size=config.image_size,
-        grid=config.grid,
-        weights=weights or config.weights,
-        reductions=config.reductions,
-        resize=config.resize,
-    )
+    sizes = {"image_size": config.image_size, "grid": config.grid, "resize": config.resize}
+    return build_backbone(config.backbone, weights=weights or config.weights, reductions=config.reductions, **sizes)
 
 
 def split_holdout(records: pd.DataFrame, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Split the rows of the normal training images into (training, held out), within every class.
 
-    Raises:
-        DataError: a class would keep no training image.
+    A class that would keep no training image raises DataError.
     """
     rows = np.flatnonzero((records["split"] == "train").to_numpy())
     if share == 0:
@@ -155,8 +134,9 @@ def image_list(prepared: PreparedData, config: Config) -> pd.DataFrame:
     roots = [config.data.root, *(config.data.options.get("roots") or {}).values()]
     roots.append(os.path.commonpath(map(os.path.dirname, records["image"])))
     hashes = prepared.features.hashes or [""] * len(prepared.features)
+    folders = [Path(root) for root in roots if root]
     columns = {
-        "image": [_relative(Path(image), [Path(root) for root in roots if root]) for image in records["image"]],
+        "image": [_relative(Path(image), folders) for image in records["image"]],
         "category": category_keys(records).to_numpy(),
         "role": np.repeat(["train", "holdout"], [len(prepared.train_rows), len(prepared.holdout_rows)]),
         "hash": [hashes[row] for row in rows],

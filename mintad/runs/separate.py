@@ -22,14 +22,13 @@ from mintad.features.table import FeatureTable
 from mintad.model import require_variant
 from mintad.runs.directory import Run, open_run, versions
 from mintad.runs.prepare import PreparedData, load_records, prepare_data, resolve_paths
-from mintad.runs.train import title_of, train_run, trained_model
+from mintad.runs.train import train_run, trained_model
 from mintad.scoring.evaluate import results_of
 from mintad.scoring.maps import grid_maps, image_scores
 from mintad.scoring.metrics import MEAN, POOLED, RESULT_COLUMNS
 from mintad.training.device import pick_device
 
-FOLDER = "categories"
-"""Inside the run directory: one run per category."""
+FOLDER = "categories"  # inside the run directory: one run per category
 
 
 def train_separate(
@@ -40,11 +39,8 @@ def train_separate(
     With `train.epochs` all settings see each image equally often (the paper's way), with `train.steps` every single
     model gets that many.
 
-    Args:
-        config: of every model; its categories are trained one by one.
-        out: run directory; each category's run lies in ``out/categories``.
-        baseline_names: of `mintad.baselines.BASELINES`, fitted per category, too.
-        progress: show bars on a terminal.
+    Each category's run lies in ``out/categories``. The baselines, of `mintad.baselines.BASELINES`, are fitted per
+    category, too.
 
     Returns:
         A run whose results hold the settings "separate" and "separate_chosen". Its maps and pred_score are those with
@@ -76,12 +72,7 @@ def nearest_mean(features: FeatureTable, train_rows: np.ndarray, names: Sequence
     """Classify rows by the class whose training images have the nearest mean.
 
     Features are averaged over tokens; channels are in units of their standard deviation over the training images.
-
-    Args:
-        features: of all rows.
-        train_rows: normal training images.
-        names: class of each of `train_rows`.
-        rows: to classify.
+    `names` is the class of each of `train_rows`.
     """
     pooled_nF = _pooled(features, np.concatenate([train_rows, rows]))
     train_nF, row_nF = pooled_nF[: len(train_rows)], pooled_nF[len(train_rows) :]
@@ -109,32 +100,29 @@ def _evaluate_and_save(run: Run, runs: Mapping[str, Run], data: PreparedData, co
     row_of = {image: row for row, image in enumerate(data.records["image"])}
     rows = scores["image"].map(row_of).to_numpy()
     train_keys = category_keys(data.records.iloc[data.train_rows]).to_numpy()
-    chosen_class = nearest_mean(data.features, data.train_rows, train_keys, rows)
-    scores = scores.assign(pred_class=chosen_class)
+    scores = scores.assign(pred_class=nearest_mean(data.features, data.train_rows, train_keys, rows))
     chosen_maps = _maps_of_chosen(scores, maps_nHW, rows, runs, data, config)
     scores["pred_score_chosen"] = image_scores(chosen_maps, config.features.image_size, config.scoring)
     category_given = scores.assign(pred_class="")  # so there is no class to predict
     chosen = scores.assign(pred_score=scores["pred_score_chosen"], prompt_class=category_keys(scores))
-    variant, title = config.model.variant, f"{title_of(config)}, one model per category"
     results = [
-        results_of(category_given, maps_nHW, config, method=variant, setting="separate"),
-        results_of(chosen, chosen_maps, config, method=variant, setting="separate_chosen"),
+        results_of(category_given, maps_nHW, config, method=config.model.variant, setting="separate"),
+        results_of(chosen, chosen_maps, config, method=config.model.variant, setting="separate_chosen"),
         *_baseline_results(runs),
     ]
-    run.save_results(pd.concat(results, ignore_index=True), scores, maps_nHW, None, title=title)
+    run.save_results(pd.concat(results, ignore_index=True), scores, maps_nHW, None)
 
 
 def _maps_of_chosen(
     scores: pd.DataFrame,
     maps_nHW: np.ndarray,
     rows: np.ndarray,
-    runs: Mapping[str, Run],
+    runs: dict[str, Run],
     data: PreparedData,
     config: Config,
 ) -> np.ndarray:
     """Return the maps of the predicted categories' models, computed only where the prediction is wrong."""
-    chosen_maps = maps_nHW.copy()
-    device = pick_device(config.train.device)
+    chosen_maps, device = maps_nHW.copy(), pick_device(config.train.device)
     wrong = scores["pred_class"].where(scores["pred_class"] != category_keys(scores))
     for key, positions in wrong.groupby(wrong).indices.items():
         model = trained_model(runs[key], data.backbone, device)

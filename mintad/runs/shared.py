@@ -26,15 +26,11 @@ from mintad.runs.fingerprint import code_fingerprint
 from mintad.runs.prepare import PreparedData, prepare_data
 from mintad.runs.train import train_run, trained_model
 
-RUNS = "MINTAD_RUNS"
-"""Environment variable: folder of the runs that notebooks make."""
+RUNS = "MINTAD_RUNS"  # environment variable: folder of the runs that notebooks make
 
 
 def runs_dir() -> Path:
-    """Return the folder of the notebooks' runs, whatever the working directory.
-
-    It is $MINTAD_RUNS, else runs/ of the repository that contains the package, else the user's data folder.
-    """
+    """Return the folder of the notebooks' runs: $MINTAD_RUNS, else runs/ of the repository, else the user's data."""
     if os.environ.get(RUNS):
         return Path(os.environ[RUNS]).expanduser().resolve()
     repository = Path(mintad.__file__).resolve().parent.parent
@@ -48,8 +44,7 @@ class TrainedRun:
     run: Run
     config: Config
     prepared: PreparedData
-    model: ReconstructionModel
-    """In evaluation mode, on the CPU."""
+    model: ReconstructionModel  # in evaluation mode, on the CPU
 
     @classmethod
     def load(cls, run: Run, config: Config | None = None) -> TrainedRun:
@@ -73,11 +68,7 @@ class TrainedRun:
         return self.prepared.features
 
     def rows(self, **conditions: Any) -> np.ndarray:
-        """Return the row numbers of the records whose columns have these values: ``rows(split="test", label=1)``.
-
-        Raises:
-            ConfigError: a column that the record table does not have.
-        """
+        """Return the row numbers of the records whose columns have these values: ``rows(split="test", label=1)``."""
         records = self.prepared.records
         mask = np.ones(len(records), dtype=bool)
         for column, value in conditions.items():
@@ -88,25 +79,15 @@ class TrainedRun:
 
 
 def shared_model(config: Config, *, baselines: Iterable[str] = ()) -> TrainedRun:
-    """Load the shared model of this configuration; train it first if no notebook or command has done so.
-
-    The random state of PyTorch stays as it was, so that a notebook does not depend on whether the model was trained.
-    Arguments and errors are those of `train_shared`.
-    """
+    """Load the shared model of this configuration; see `train_shared`, which trains it if nobody has done so."""
     return TrainedRun.load(train_shared(config, baselines=baselines), config)
 
 
 def train_shared(config: Config, *, baselines: Iterable[str] = ()) -> Run:
     """Return the finished run of a shared model; train it now, or wait for the process that does.
 
-    The random state of PyTorch stays as it was.
-
-    Args:
-        config: the whole configuration; with the code it names the run directory.
-        baselines: of `mintad.baselines.BASELINES`, evaluated on the same features if the run lacks them.
-
-    Raises:
-        MintadError: see `mintad.runs.train.train_run`.
+    The random state of PyTorch stays as it was, so that a notebook does not depend on whether the model was trained.
+    For `baselines` and errors see `mintad.runs.train.train_run`.
     """
     run, names = Run(shared_model_dir(config)), tuple(baselines)
     if run.finished and not names:
@@ -121,10 +102,7 @@ def train_shared(config: Config, *, baselines: Iterable[str] = ()) -> Run:
 
 
 def shared_model_dir(config: Config) -> Path:
-    """Return the run directory of a shared model, named by variant, data set, and a hash of configuration and code.
-
-    Because other code gives another directory, a model of older code is never loaded.
-    """
+    """Return the run directory of a shared model; its name holds a hash, so that no model of older code is loaded."""
     code = code_fingerprint(plugins=os.environ.get(PLUGINS, ""))
     text = json.dumps(config.to_dict(), sort_keys=True, default=list) + code
     return runs_dir() / f"{config.model.variant}-{config.data.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

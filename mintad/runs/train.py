@@ -22,7 +22,7 @@ from mintad.runs.prepare import PreparedData, image_list, load_records, prepare_
 from mintad.scoring.evaluate import evaluate, predict_classes
 from mintad.scoring.maps import grid_maps, image_scores
 from mintad.scoring.metrics import value_of
-from mintad.scoring.threshold import Threshold, fit_threshold
+from mintad.scoring.threshold import fit_threshold
 from mintad.training import load_weights, train
 from mintad.training.device import make_accelerator, pick_device
 
@@ -42,11 +42,7 @@ def new_model(config: Config, data: PreparedData) -> ReconstructionModel:
 
 
 def trained_model(run: Run, backbone: Backbone, device: torch.device) -> ReconstructionModel:
-    """Load the model of a run's newest checkpoint in evaluation mode, for features of `backbone`.
-
-    Raises:
-        MintadError: a file of the run is missing or damaged.
-    """
+    """Load the model of a run's newest checkpoint in evaluation mode, for features of `backbone`."""
     checkpoint, classes = run.checkpoint(), run.read("classes")
     model = build_model(run.config().model, channels=backbone.channels, grid=backbone.grid, classes=len(classes))
     load_weights(model, checkpoint)
@@ -63,12 +59,8 @@ def train_run(
 ) -> Run:
     """Train, evaluate and report, or resume what was interrupted. A finished run only gets the baselines it lacks.
 
-    Args:
-        config: of the run.
-        out: run directory.
-        baseline_names: of `mintad.baselines.BASELINES`, evaluated on the same features.
-        overwrite: remove a run that is already there.
-        progress: show bars on a terminal.
+    The baselines, of `mintad.baselines.BASELINES`, are evaluated on the same features. With `overwrite`, a run that is
+    already in `out` is removed.
 
     Raises:
         MintadError: see `prepare_data`, `train` and `open_run`.
@@ -123,7 +115,7 @@ def add_baselines(
     run.record_training_images(image_list(data, config))
     results = pd.concat([run.results(), *baseline_results(run, missing, data, config)], ignore_index=True)
     maps_nHW = np.load(run.path / "maps.npy")
-    run.save_results(results, run.scores(), maps_nHW, run.threshold(), title=title_of(config))
+    run.save_results(results, run.scores(), maps_nHW, run.threshold())
 
 
 def evaluate_run(
@@ -131,11 +123,8 @@ def evaluate_run(
 ) -> Run:
     """Evaluate the newest checkpoint of a run again, in float32, and write its results anew.
 
-    Args:
-        path: run directory, also of an older version.
-        baseline_names: evaluated together with those that the run was compared with before.
-        device: 'auto', 'cpu' or 'cuda', whatever the run was trained on.
-        progress: show bars on a terminal.
+    The run may be of an older version, and trained on another device. The baselines are evaluated together with those
+    that the run was compared with before.
 
     Raises:
         MintadError: not a run directory, no checkpoint, or the training images have changed since.
@@ -157,7 +146,7 @@ def evaluate_run(
 def evaluate_and_save(
     run: Run, model: ReconstructionModel, data: PreparedData, config: Config, *, baseline_names: Sequence[str] = ()
 ) -> None:
-    """Evaluate a trained model, fit the threshold, evaluate the baselines, and write all results."""
+    """Evaluate a trained model, fit the threshold to held-out normal images, evaluate the baselines, and write all."""
     run.discard_results()
     run.write("versions", versions())
     model.eval()
@@ -167,20 +156,15 @@ def evaluate_and_save(
         evaluation = evaluate(
             model, data.features, data.records, config, method=variant, labels=labels, pred_class=classes
         )
-        threshold = fit_run_threshold(model, data, config)
+        threshold, rows = None, data.holdout_rows
+        if len(rows):
+            labels = data.labels_for(model, rows)
+            maps_nHW = grid_maps(model, data.features, rows, config.scoring, labels=labels)
+            normal_scores = image_scores(maps_nHW, config.features.image_size, config.scoring)
+            threshold = fit_threshold(normal_scores, config.scoring.threshold_quantile)
     results = pd.concat([evaluation.results, *baseline_results(run, baseline_names, data, config)], ignore_index=True)
-    run.save_results(results, evaluation.scores, evaluation.grid_maps, threshold, title=title_of(config))
+    run.save_results(results, evaluation.scores, evaluation.grid_maps, threshold)
     log.info("image AUROC, mean over categories: %s", value_of(results, "image_auroc"))
-
-
-def fit_run_threshold(model: ReconstructionModel, data: PreparedData, config: Config) -> Threshold | None:
-    """Fit the decision threshold to the held-out normal images; return None without held-out ones."""
-    rows = data.holdout_rows
-    if not len(rows):
-        return None
-    maps_nHW = grid_maps(model, data.features, rows, config.scoring, labels=data.labels_for(model, rows))
-    normal_scores = image_scores(maps_nHW, config.features.image_size, config.scoring)
-    return fit_threshold(normal_scores, config.scoring.threshold_quantile)
 
 
 def baseline_results(run: Run, names: Sequence[str], data: PreparedData, config: Config) -> list[pd.DataFrame]:
@@ -192,8 +176,3 @@ def baseline_results(run: Run, names: Sequence[str], data: PreparedData, config:
             fitted = BASELINES[name](data.backbone.grid).fit(data.features, data.train_rows)
             tables.append(evaluate(fitted, data.features, data.records, config, method=name).results)
     return tables
-
-
-def title_of(config: Config) -> str:
-    """Return the title of a run's page."""
-    return f"{config.model.variant} on {config.data.name}"

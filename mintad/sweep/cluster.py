@@ -15,8 +15,7 @@ from mintad.sweep.worker import Job
 
 log = logging.getLogger(__name__)
 
-STOP = "stop-"
-"""Beginning of the name of a file in `WORK` that interrupts the runs, because Dask cannot cancel a running task."""
+STOP = "stop-"  # files in `WORK` whose names begin so interrupt the runs, because Dask cannot cancel a running task
 CONNECT_SECONDS, STOP_SECONDS = 20, 15
 
 
@@ -25,7 +24,6 @@ def run_on_cluster(jobs: Sequence[Job], scheduler: str, *, gpu: bool = False) ->
 
     A task whose worker dies is given to another one, three times at most. Leaving the iteration early interrupts what
     runs; if this process is killed instead, running tasks go on to their end, and the next start finds their results.
-
     `scheduler` is an address such as ``tcp://10.0.0.1:8786``; with `gpu`, a task needs one unit of the resource GPU.
 
     Raises:
@@ -45,15 +43,18 @@ def run_on_cluster(jobs: Sequence[Job], scheduler: str, *, gpu: bool = False) ->
         client = Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False, name="mintad sweep")
     except (OSError, ValueError, TimeoutError) as error:
         raise MintadError(f"cannot reach a Dask scheduler at {scheduler}: {error}") from error
-    futures = {}
+    futures, options = {}, {"pure": False, "resources": {"GPU": 1} if gpu else None}
     try:
         _log_workers(client, gpu)
         for job in jobs:
             key = f"{job.path.name}-{stop.name.removeprefix(STOP)}"
-            resources = {"GPU": 1} if gpu else None
-            futures[client.submit(task, job, str(stop), key=key, pure=False, resources=resources)] = job
+            futures[client.submit(task, job, str(stop), key=key, **options)] = job
         for future in as_completed(futures, loop=client.loop):
-            yield futures[future], _outcome(future, futures[future])
+            job = futures[future]
+            if future.status in ("cancelled", "lost"):
+                raise MintadError(f"the Dask scheduler has lost {job.path.name}; run the same command again to resume")
+            done = future.status == "finished"
+            yield job, future.result() if done else note_failure(job, f"on the cluster: {future.exception()}")
     except BaseException:  # also where the caller leaves the iteration
         stop.touch()
         client.cancel(list(futures))
@@ -74,14 +75,6 @@ def task(job: Job, stop: str) -> Status:
         return Path(stop).exists()
 
     return supervise(job, stopped)
-
-
-def _outcome(future, job: Job) -> Status:
-    if future.status == "finished":
-        return future.result()
-    if future.status in ("cancelled", "lost"):
-        raise MintadError(f"the Dask scheduler has lost {job.path.name}; run the same command again to resume")
-    return note_failure(job, f"on the cluster: {future.exception()}")
 
 
 def _log_workers(client, gpu: bool) -> None:

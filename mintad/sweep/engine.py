@@ -21,7 +21,7 @@ from mintad.sweep.cluster import run_on_cluster
 from mintad.sweep.plan import RUN_FOLDER, PlannedRun, parameters_of, plan
 from mintad.sweep.progress import Progress
 from mintad.sweep.spec import Spec
-from mintad.sweep.status import WORK, Status, read_status, write_plan
+from mintad.sweep.status import WORK, Status, read_status, write_atomically, write_plan
 from mintad.sweep.supervise import supervise
 from mintad.sweep.worker import Job, finished
 
@@ -31,21 +31,14 @@ log = logging.getLogger(__name__)
 def sweep(
     spec: Spec, *, workers: int = 1, scheduler: str | None = None, console: Console | None = None
 ) -> dict[str, Status]:
-    """Run a sweep, or what is left of it.
+    """Run a sweep, or what is left of it; return name -> status of every run, in the plan's order.
 
-    Args:
-        spec: see `mintad.sweep.spec`.
-        workers: processes at a time on this machine.
-        scheduler: address of a Dask scheduler, used instead.
-        console: for the progress, if given.
-
-    Returns:
-        Name -> status of every run, in the plan's order.
+    `workers` processes run at a time on this machine, or what the Dask cluster of `scheduler` offers; progress is shown
+    on `console`, if given.
 
     Raises:
         ConfigError: the sweep's file is wrong; nothing has started.
-        TrainingError: another process runs a sweep in the same folder.
-        MintadError: the cluster cannot be used.
+        MintadError: another process runs a sweep in the same folder, or the cluster cannot be used.
         KeyboardInterrupt: after the runs were stopped; the same call resumes.
     """
     runs = planned_runs(spec)
@@ -56,10 +49,8 @@ def sweep(
         jobs = jobs_of(spec, runs)
         unfinished = [job for job in jobs if not finished(job)]
         _log_beginning(spec, jobs, unfinished)
-        if scheduler:
-            outcomes = run_on_cluster(unfinished, scheduler, gpu=spec.gpu)
-        else:
-            outcomes = run_locally(unfinished, workers)
+        on_cluster = scheduler and run_on_cluster(unfinished, scheduler, gpu=spec.gpu)
+        outcomes = on_cluster or run_locally(unfinished, workers)
         progress = Progress(unfinished, total=len(jobs), console=console)
         with closing(outcomes), progress.shown():
             for job, status in outcomes:
@@ -68,11 +59,7 @@ def sweep(
 
 
 def planned_runs(spec: Spec) -> list[PlannedRun]:
-    """Return the runs of a sweep; one that has a folder keeps its name, even if the file now names its axes otherwise.
-
-    Raises:
-        ConfigError: see `mintad.sweep.plan.plan`.
-    """
+    """Return the runs of a sweep; one that has a folder keeps its name, even if the file renames its axes."""
     folders = spec.out.iterdir() if spec.out.is_dir() else ()
     names = {path.name.rpartition("-")[2]: path.name for path in folders if path.is_dir() and path.name != WORK}
     return [dataclasses.replace(run, name=names.get(run.digest, run.name)) for run in plan(spec)]
@@ -80,33 +67,23 @@ def planned_runs(spec: Spec) -> list[PlannedRun]:
 
 def jobs_of(spec: Spec, runs: Sequence[PlannedRun]) -> list[Job]:
     """Return the workers' jobs. The notebook is copied, so that editing it does not change a running sweep."""
-    copy, digest = _copy(spec.notebook, spec.out / WORK) if spec.notebook else (None, code_fingerprint())
+    if spec.notebook:
+        content, cwd = spec.notebook.read_bytes(), spec.notebook.parent
+        digest = hashlib.sha256(content).hexdigest()
+        copy = spec.out / WORK / f"notebook-{digest[:8]}.ipynb"
+        if not copy.exists():
+            write_atomically(copy, content)
+    else:
+        copy, digest, cwd = None, code_fingerprint(), Path.cwd()
     takes_folder = RUN_FOLDER in parameters_of(spec.notebook)
-    return [
-        Job(
-            folder=str(spec.out / run.name),
-            notebook=copy,
-            notebook_sha256=digest,
-            cwd=str(spec.notebook.parent if spec.notebook else Path.cwd()),
-            given=run.given | ({RUN_FOLDER: str(spec.out / run.name)} if takes_folder else {}),
-            parameters=run.parameters,
-            timeout=spec.timeout,
-            threads=spec.threads,
-        )
-        for run in runs
-    ]
-
-
-def _copy(notebook: Path, folder: Path) -> tuple[str, str]:
-    """Copy a notebook; return the path of the copy and the hash of its content."""
-    content = notebook.read_bytes()
-    digest = hashlib.sha256(content).hexdigest()
-    copy = folder / f"notebook-{digest[:8]}.ipynb"
-    if not copy.exists():
-        temporary = copy.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_bytes(content)
-        os.replace(temporary, copy)
-    return str(copy), digest
+    common = {"notebook": copy and str(copy), "notebook_sha256": digest, "cwd": str(cwd)}
+    jobs = []
+    for run in runs:
+        folder = str(spec.out / run.name)
+        given = run.given | ({RUN_FOLDER: folder} if takes_folder else {})
+        options = {"parameters": run.parameters, "timeout": spec.timeout, "threads": spec.threads}
+        jobs.append(Job(folder=folder, given=given, **options, **common))
+    return jobs
 
 
 def run_locally(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Status]]:
@@ -115,8 +92,9 @@ def run_locally(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Status
     Jobs without `threads` share the cores. Leaving the iteration early interrupts the running jobs and starts no more.
     """
     stop = threading.Event()
+    affinity = getattr(os, "sched_getaffinity", None)  # a batch system limits the cores
+    share = max(1, (len(affinity(0)) if affinity else os.cpu_count() or 1) // workers)
     with ThreadPoolExecutor(workers, thread_name_prefix="run") as pool:
-        share = max(1, _cores() // workers)
         limited = [dataclasses.replace(job, threads=job.threads or share) for job in jobs]
         futures = {pool.submit(supervise, job, stop.is_set): job for job in limited}
         try:
@@ -125,11 +103,6 @@ def run_locally(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Status
         finally:
             stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _cores() -> int:
-    """Return the number of cores that this process may use, which a batch system limits."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _log_beginning(spec: Spec, jobs: Sequence[Job], unfinished: Sequence[Job]) -> None:

@@ -18,28 +18,20 @@ from typing import Any
 from mintad.errors import ConfigError, nearest
 from mintad.sweep.spec import Spec
 
-RUN_FOLDER = "out_dir"
-"""The parameter that a notebook may have for its run's folder; the sweep sets it."""
-TRAINING = "training"
-"""Tag of a parameters cell whose parameters are those of `mintad.runs.experiment.configure`."""
-MOST_LETTERS = 100
-"""Letters of a run's name before its digest."""
-_ACCEPTED = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
-"""Declared type of a parameter -> types of values that it may have."""
+RUN_FOLDER = "out_dir"  # parameter that a notebook may have for its run's folder; the sweep sets it
+TRAINING = "training"  # tag of a parameters cell whose parameters are those of `mintad.runs.experiment.configure`
+MOST_LETTERS = 100  # of a run's name before its digest
+_ACCEPTED = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}  # declared type -> values' types
 
 
 @dataclass(frozen=True)
 class PlannedRun:
     """One run of a sweep."""
 
-    name: str
-    """Name of the run and its folder: the axes in alphabetical order, then a digest of the parameters."""
-    given: dict[str, Any]
-    """The parameters that the file sets."""
-    parameters: dict[str, Any]
-    """All parameters: those that the file sets, and the notebook's defaults."""
-    labels: dict[str, str]
-    """Axis -> label of the run's value."""
+    name: str  # also of its folder: the axes in alphabetical order, then a digest of the parameters
+    given: dict[str, Any]  # the parameters that the file sets
+    parameters: dict[str, Any]  # these, and the notebook's defaults
+    labels: dict[str, str]  # axis -> label of the run's value
 
     @property
     def digest(self) -> str:
@@ -56,15 +48,21 @@ def plan(spec: Spec) -> list[PlannedRun]:
     """
     parameters = parameters_of(spec.notebook)
     _check_names("fixed", spec.fixed, parameters)
+    defaults: dict[str, Any] = {}
+    for name, entry in parameters.items():
+        with contextlib.suppress(ValueError, SyntaxError):  # the notebook computes this default
+            defaults[name] = ast.literal_eval(entry["default"])
     runs: dict[str, PlannedRun] = {}
     for labels, values in _points(spec, parameters):
         given = _merged(spec.fixed, values, replace=True)
         _check_values(given, parameters)
-        run = _planned(given, labels, _defaults(parameters))
+        run = _planned(given, labels, defaults)
         runs.setdefault(run.digest, run)
     if not runs:
         raise ConfigError(f"{spec.name}: nothing to run; give grid, runs or fixed")
-    if spec.notebook is None or _describes_training(spec.notebook):
+    cells = json.loads(spec.notebook.read_text(encoding="utf-8"))["cells"] if spec.notebook else ()
+    tags = [set(cell["metadata"].get("tags", ())) for cell in cells]
+    if spec.notebook is None or any({"parameters", TRAINING} <= cell_tags for cell_tags in tags):
         _check_configurations(runs.values())
     return list(runs.values())
 
@@ -72,11 +70,17 @@ def plan(spec: Spec) -> list[PlannedRun]:
 def parameters_of(notebook: Path | None) -> dict[str, dict[str, Any]]:
     """Return name -> papermill's description of each parameter of a notebook; None stands for plain training.
 
-    Raises:
-        ConfigError: no such notebook, or it has no parameters.
+    A notebook that is missing or has no parameters raises ConfigError.
     """
     if notebook is None:
-        return _training_parameters()
+        from mintad.runs.experiment import configure, train_setting
+
+        signatures = [inspect.signature(function).parameters.values() for function in (configure, train_setting)]
+        return {
+            parameter.name: {"default": repr(parameter.default), "inferred_type_name": parameter.annotation}
+            for parameter in itertools.chain(*signatures)
+            if parameter.default is not inspect.Parameter.empty
+        }
     from papermill import inspect_notebook
 
     try:
@@ -88,34 +92,9 @@ def parameters_of(notebook: Path | None) -> dict[str, dict[str, Any]]:
     return parameters
 
 
-def _training_parameters() -> dict[str, dict[str, Any]]:
-    from mintad.runs.experiment import configure, train_setting
-
-    signatures = [inspect.signature(function).parameters.values() for function in (configure, train_setting)]
-    return {
-        parameter.name: {"default": repr(parameter.default), "inferred_type_name": parameter.annotation}
-        for parameter in itertools.chain(*signatures)
-        if parameter.default is not inspect.Parameter.empty
-    }
-
-
-def _describes_training(path: Path) -> bool:
-    """Return whether the notebook's parameters cell has the tag `TRAINING`."""
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    return any({"parameters", TRAINING} <= set(cell["metadata"].get("tags", ())) for cell in cells)
-
-
 def braced(path: Path) -> str:
     """Return a path with doubled braces, because papermill fills in single ones as str.format does."""
     return str(path).replace("{", "{{").replace("}", "}}")
-
-
-def _defaults(parameters: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    values = {}
-    for name, entry in parameters.items():
-        with contextlib.suppress(ValueError, SyntaxError):  # the notebook computes this default
-            values[name] = ast.literal_eval(entry["default"])
-    return values
 
 
 def _points(spec: Spec, parameters: Mapping) -> Iterable[tuple[dict[str, str], dict[str, Any]]]:
@@ -183,11 +162,8 @@ def _merged(values: Mapping[str, Any], more: Mapping[str, Any], *, replace: bool
 
 def _planned(given: dict[str, Any], labels: dict[str, str], defaults: Mapping[str, Any]) -> PlannedRun:
     """Name a run; the digest leaves out what equals the notebook's default, so a default may be written out later."""
-
-    def is_default(name: str, value: Any) -> bool:
-        return name in defaults and type(value) is type(defaults[name]) and value == defaults[name]
-
-    changed = {name: value for name, value in given.items() if not is_default(name, value)}
+    typed = {name: (type(value), value) for name, value in defaults.items()}
+    changed = {name: value for name, value in given.items() if typed.get(name) != (type(value), value)}
     digest = hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:8]
     text = ",".join(f"{_clean(axis)}={_clean(labels[axis])}" for axis in sorted(labels)) or "run"
     parameters = {name: value for name, value in {**defaults, **given}.items() if name != RUN_FOLDER}

@@ -20,8 +20,7 @@ from mintad.sweep.worker import Job
 
 log = logging.getLogger(__name__)
 
-MOST_LISTED = 12
-"""Number of running runs that are listed."""
+MOST_LISTED = 12  # running runs
 
 
 class Progress:
@@ -45,7 +44,10 @@ class Progress:
         self.done += 1
         failed = status.state == "failed"
         self.failed += failed
-        line = f"{self.done}/{self.total} {summary(name, status)}"
+        seconds = "" if status.seconds is None else f" after {status.seconds:.0f} s"
+        again = f" at attempt {status.attempts}" if status.attempts > 1 else ""
+        error = f": {_first_line(status.error)}" if status.error else ""
+        line = f"{self.done}/{self.total} {name} {status.state}{seconds}{again}{error}"
         if self.live:
             self.live.console.print(Text(line, style="red" if failed else ""), soft_wrap=True)
         else:
@@ -60,8 +62,7 @@ class Progress:
             table.add_row(Text(name), Text(f"since {(status.started or '')[11:19]} UTC on {status.host}", style="dim"))
         if len(running) > MOST_LISTED:
             table.add_row(Text(f"and {len(running) - MOST_LISTED} more", style="dim"), "")
-        waiting = len(self.pending) - len(running)
-        minutes = (time.monotonic() - self.began) / 60
+        waiting, minutes = len(self.pending) - len(running), (time.monotonic() - self.began) / 60
         text = f"{self.done} of {self.total} ended ({self.failed} failed), {len(running)} running, {waiting} waiting"
         bar = ProgressBar(total=self.total, completed=self.done, width=40)
         return Group(table, bar, Text(f"{text}; {minutes:.0f} min. Ctrl-C stops; the same command resumes."))
@@ -78,28 +79,18 @@ def print_plan(spec: Spec, runs: Sequence[PlannedRun], console: Console) -> None
 def print_summary(spec: Spec, statuses: Mapping[str, Status], console: Console) -> None:
     """Print how many runs have finished, and which have failed and why."""
     failed = {name: status for name, status in statuses.items() if status.state != "finished"}
+    table = Table("run", "attempts", "error", title="failed")
+    for name, status in failed.items():
+        error = _first_line(status.error or status.state)
+        table.add_row(Text(name, overflow="fold"), str(status.attempts), Text(error, overflow="fold"))
     if failed:
-        table = Table("run", "attempts", "error", title="failed")
-        for name, status in failed.items():
-            error = first_line(status.error or status.state)
-            table.add_row(Text(name, overflow="fold"), str(status.attempts), Text(error, overflow="fold"))
         console.print(table)
     repeated = sum(status.attempts > 1 for status in statuses.values())
     counts = f"{len(statuses) - len(failed)} of {len(statuses)} runs finished, {len(failed)} failed"
-    text = f"{counts}, {repeated} needed more than one attempt; in {spec.out}"
-    console.print(text, soft_wrap=True, markup=False)
+    console.print(f"{counts}, {repeated} needed more than one attempt; in {spec.out}", soft_wrap=True, markup=False)
     if failed:
         console.print("the same command runs the failed ones again", markup=False)
 
 
-def summary(name: str, status: Status) -> str:
-    """Return one line about how a run ended."""
-    seconds = "" if status.seconds is None else f" after {status.seconds:.0f} s"
-    again = f" at attempt {status.attempts}" if status.attempts > 1 else ""
-    error = f": {first_line(status.error)}" if status.error else ""
-    return f"{name} {status.state}{seconds}{again}{error}"
-
-
-def first_line(text: str) -> str:
-    """Return the first line that is not empty."""
+def _first_line(text: str) -> str:
     return text.strip().partition("\n")[0].strip()

@@ -24,7 +24,6 @@ import mintad
 from mintad.errors import ConfigError, nearest
 
 NOTEBOOK = Path(mintad.__file__).resolve().parent.parent / "notebooks" / "10_unified_training.ipynb"
-"""The notebook of a file that names none."""
 
 
 def _axis(values: Any) -> list[Any] | dict[str, Any]:
@@ -39,12 +38,7 @@ def _path(path: Any) -> Path:
     return Path(path).expanduser()
 
 
-def _notebook(path: Any) -> Path | None:
-    return None if path == "none" else _path(path)
-
-
 Axis = Annotated[list[Any] | dict[str, Any], BeforeValidator(_axis)]
-FilePath = Annotated[Path, BeforeValidator(_path)]
 
 
 class Spec(BaseModel):
@@ -53,18 +47,14 @@ class Spec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Annotated[str, Field(min_length=1)]
-    out: FilePath
-    """Folder of all runs."""
-    notebook: Annotated[Path | None, BeforeValidator(_notebook)] = NOTEBOOK
+    out: Annotated[Path, BeforeValidator(_path)]  # folder of all runs
+    notebook: Annotated[Path | None, BeforeValidator(lambda path: None if path == "none" else _path(path))] = NOTEBOOK
     """A notebook with a cell tagged `parameters`; None: train without one, with the parameters of notebook 10."""
-    fixed: dict[str, Any] = {}
-    """Parameter -> value, for all runs."""
+    fixed: dict[str, Any] = {}  # parameter -> value, for all runs
     grid: dict[Annotated[str, BeforeValidator(str)], Axis] = {}
     """Axis -> its values, a list or label -> value; every combination is a run."""
-    runs: list[Annotated[dict[str, Any], Field(min_length=1)]] = []
-    """Further runs, one dictionary of parameters each."""
-    timeout: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] | None = None
-    """Seconds that one cell may take; None for any."""
+    runs: list[Annotated[dict[str, Any], Field(min_length=1)]] = []  # further runs
+    timeout: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] | None = None  # seconds of one cell
     gpu: Annotated[bool, Field(strict=True)] = False
     """On a cluster, start a run only on a worker with a free Dask resource GPU (``dask worker --resources GPU=1``)."""
     threads: Annotated[int, Field(strict=True, gt=0)] | None = None
@@ -83,40 +73,32 @@ def load_spec(path: str | Path, *, out: str | Path | None = None) -> Spec:
         ConfigError: the file is missing or no YAML, a key is unknown, or a value is of the wrong kind.
     """
     path = Path(path).expanduser().absolute()
-    values = {"name": path.stem} | {key: value for key, value in _read(path).items() if value is not None}
+    try:
+        entries = yaml.load(path.read_text(encoding="utf-8"), _Loader) or {}
+    except (OSError, yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"cannot read the sweep {path}: {' '.join(str(error).split())}") from error
+    if not isinstance(entries, dict):
+        raise ConfigError(f"{path.name}: a sweep is a mapping of keys to values")
+    values = {"name": path.stem} | {key: value for key, value in entries.items() if value is not None}
     values.setdefault("out", f"runs/sweeps/{values['name']}")
     if out is not None:
         values["out"] = str(Path(out).expanduser().absolute())
     try:
         return Spec.model_validate(values, context=path.parent)
     except ValidationError as error:
-        raise ConfigError(f"{path.name}: {_first_problem(error)}") from error
-
-
-def _first_problem(error: ValidationError) -> str:
-    """Return the first of pydantic's problems as one line."""
-    problem = error.errors(include_url=False)[0]
-    key = ".".join(map(str, problem["loc"]))
-    if problem["type"] == "extra_forbidden":
-        return f"unknown key '{key}'." + nearest(key, Spec.model_fields)
-    return f"{key}: {problem['msg'].removeprefix('Value error, ')}, given {problem['input']!r}"
-
-
-def _read(path: Path) -> dict[Any, Any]:
-    try:
-        values = yaml.load(path.read_text(encoding="utf-8"), _Loader) or {}
-    except (OSError, yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"cannot read the sweep {path}: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path.name}: a sweep is a mapping of keys to values")
-    return values
+        problem = error.errors(include_url=False)[0]
+        key = ".".join(map(str, problem["loc"]))
+        text = f"{key}: {problem['msg'].removeprefix('Value error, ')}, given {problem['input']!r}"
+        if problem["type"] == "extra_forbidden":
+            text = f"unknown key '{key}'." + nearest(key, Spec.model_fields)
+        raise ConfigError(f"{path.name}: {text}") from error
 
 
 class _Loader(yaml.SafeLoader):
     """A safe loader that refuses a key given twice; PyYAML would take the second value."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Return the mapping."""
+        """Return the mapping of a node."""
         keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         for first, second in itertools.combinations(keys, 2):
             if first.value == second.value:

@@ -14,32 +14,23 @@ from typing import Any, BinaryIO, Literal
 from mintad.lock import exclusive_lock
 from mintad.runs.files import STATUS
 
-WORK = ".sweep"
-"""Folder inside the sweep's: plan, locks, logs, a copy of the notebook."""
-PLAN = "plan.json"
-"""In `WORK`: name -> labels of every run that the folder's sweeps have had."""
+WORK = ".sweep"  # folder inside the sweep's: plan, locks, logs, a copy of the notebook
+PLAN = "plan.json"  # in `WORK`: name -> labels of every run that the folder's sweeps have had
 
 State = Literal["waiting", "running", "finished", "failed", "interrupted"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """The state of a run, and facts about its last attempt."""
+    """The state of a run, and facts about its last attempt; the next start runs all that are not 'finished' again."""
 
-    state: State = "waiting"
-    """'interrupted': stopped from outside. The next start runs all that are not 'finished' again."""
-    started: str | None = None
-    """Time at which the last attempt began, UTC."""
-    seconds: float | None = None
-    """Duration of the last attempt."""
-    attempts: int = 0
-    """Executions begun, over all starts of the sweep."""
-    error: str | None = None
-    """What went wrong, if the run failed."""
-    host: str | None = None
-    """Machine of the last attempt."""
-    notebook: str | None = None
-    """SHA-256 of the notebook that was run."""
+    state: State = "waiting"  # 'interrupted': stopped from outside
+    started: str | None = None  # when the last attempt began, UTC
+    seconds: float | None = None  # duration of the last attempt
+    attempts: int = 0  # executions begun, over all starts of the sweep
+    error: str | None = None  # what went wrong, if the run failed
+    host: str | None = None  # machine of the last attempt
+    notebook: str | None = None  # SHA-256 of the notebook that was run
 
 
 def read_status(folder: Path) -> Status:
@@ -51,15 +42,18 @@ def read_status(folder: Path) -> Status:
         return Status()
 
 
-def write_json(file: Path, value: Any) -> None:
-    """Write a JSON file in a run's folder or in `WORK` atomically.
-
-    The temporary file lies in `WORK`, because a training refuses a folder with foreign files.
-    """
+def write_atomically(file: Path, content: bytes) -> None:
+    """Write a file in a run's folder or in `WORK` atomically."""
+    # The temporary file lies in `WORK`, because a training refuses a folder with foreign files.
     work = file.parent if file.parent.name == WORK else file.parent.parent / WORK
     temporary = work / f"{file.parent.name}-{file.name}-{os.getpid()}.tmp"
-    temporary.write_text(json.dumps(value, indent=1, sort_keys=True), encoding="utf-8")
+    temporary.write_bytes(content)
     os.replace(temporary, file)
+
+
+def write_json(file: Path, value: Any) -> None:
+    """Write a JSON file atomically, see `write_atomically`."""
+    write_atomically(file, json.dumps(value, indent=1, sort_keys=True).encode())
 
 
 def read_plan(out: Path) -> dict[str, dict[str, str]]:
@@ -77,13 +71,9 @@ def write_plan(out: Path, labels: dict[str, dict[str, str]]) -> None:
 
 def begin(folder: Path, notebook: str) -> Status:
     """Record that an attempt starts now on this machine. The caller holds the lock."""
-    status = Status(
-        state="running",
-        started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        attempts=read_status(folder).attempts + 1,
-        host=socket.gethostname(),
-        notebook=notebook,
-    )
+    started, attempts = datetime.now(timezone.utc).isoformat(timespec="seconds"), read_status(folder).attempts + 1
+    host = socket.gethostname()
+    status = Status(state="running", started=started, attempts=attempts, host=host, notebook=notebook)
     write_json(folder / STATUS, asdict(status))
     return status
 
@@ -98,10 +88,6 @@ def end(folder: Path, state: State, *, error: str | None = None, seconds: float 
 def locked(folder: Path) -> AbstractContextManager[BinaryIO]:
     """Hold the run's lock while the block runs, as its open file; wait while another attempt holds it.
 
-    An attempt that lost its worker may live on, so the next one waits and then finds what the first has done. A kernel
-    that inherits the file holds the lock, too.
-
-    Args:
-        folder: of the run; its parent has a folder `WORK`.
+    An attempt that lost its worker may live on, so the next one waits and then finds what the first has done.
     """
     return exclusive_lock(folder.parent / WORK / f"{folder.name}.lock")

@@ -19,10 +19,9 @@ def collect(folder: str | Path) -> pd.DataFrame:
     """Collect the results of all finished runs in the folder of a sweep.
 
     Returns:
-        One row per number. Columns: run; those of `mintad.scoring.metrics.RESULT_COLUMNS`; every axis of the grid and
-        every parameter of the notebook but seed and setting, which the results have; seconds of the run's last
-        attempt. Mappings and lists are JSON text. An axis of labelled values has the label, and ``AXIS.value`` the
-        value. A parameter with the name of another column gets an underscore behind it.
+        One row per number. Columns: run; those of `mintad.scoring.metrics.RESULT_COLUMNS`; seconds of the run's last
+        attempt; every axis of the grid and every further parameter of the notebook, mappings and lists as JSON text.
+        An axis of labelled values has the label, and ``AXIS.value`` the value. A name given twice gets an underscore.
 
     Raises:
         MintadError: no sweep has begun there, or a result is damaged.
@@ -40,30 +39,24 @@ def collect(folder: str | Path) -> pd.DataFrame:
         status = read_status(path)
         if path.name == WORK or status.state != "finished" or not (path / RESULTS).exists():
             continue
-        columns = _columns(labels.get(path.name, {}), _parameters(path / PARAMETERS))
-        results = Run(path).results()
-        own = {"run": path.name, **results, "seconds": status.seconds}
+        try:
+            parameters = json.loads((path / PARAMETERS).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise MintadError(f"{PARAMETERS} is damaged ({error})", path=path) from error
+        columns = _columns(labels.get(path.name, {}), parameters)
+        own = {"run": path.name, **Run(path).results(), "seconds": status.seconds}
         renamed = {f"{name}_" if name in own else name: value for name, value in columns.items()}
         tables.append(pd.DataFrame({**own, **renamed}))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["run", *RESULT_COLUMNS, "seconds"])
 
 
 def _columns(labels: Mapping[str, str], parameters: Mapping[str, Any]) -> dict[str, Any]:
-    columns = {
-        name: json.dumps(value, sort_keys=True) if isinstance(value, dict | list) else value
-        for name, value in parameters.items()
-        if name not in ("seed", "setting")
-    }
+    columns = {name: value for name, value in parameters.items() if name not in ("seed", "setting")}
+    for name, value in columns.items():
+        columns[name] = json.dumps(value, sort_keys=True) if isinstance(value, dict | list) else value
     for axis, label in labels.items():
         if axis in columns and label != str(parameters[axis]):
             columns[f"{axis}.value"] = columns[axis]
         if axis not in (*columns, "seed", "setting") or f"{axis}.value" in columns:
             columns[axis] = label
     return columns
-
-
-def _parameters(file: Path) -> dict[str, Any]:
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise MintadError(f"cannot be read ({error})", path=file) from error

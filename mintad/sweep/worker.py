@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,41 +22,27 @@ from mintad.sweep.plan import RUN_FOLDER, braced
 from mintad.sweep.status import begin, end, locked, read_status, write_json
 
 INTERRUPTED = 3
-MOST_LETTERS = 2000
-"""Letters of an error that are recorded; the executed notebook has all of it."""
-START_SECONDS = 120
-"""A kernel that does not answer by then has failed to start; many may be starting on a busy machine."""
+MOST_LETTERS = 2000  # of an error that are recorded; the executed notebook has all of it
+START_SECONDS = 120  # within which a kernel must answer; many may be starting on a busy machine
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """A run as its worker needs it: plain values, because it is sent to another process."""
 
-    folder: str
-    """Folder of the run."""
-    notebook: str | None
-    """Path of the sweep's copy of the notebook; None for training without one."""
-    notebook_sha256: str
-    """Hash of the notebook's content, or of the code that trains."""
-    cwd: str
-    """Working directory of the kernel: the original notebook's folder, as in JupyterLab."""
-    given: dict[str, Any]
-    """Parameters to inject, `RUN_FOLDER` included where the notebook has it."""
-    parameters: dict[str, Any]
-    """All parameters, to be recorded."""
-    timeout: float | None
-    """Seconds that one cell may take; None for any."""
-    threads: int | None
-    """Threads of the run; None for what its machine gives."""
+    folder: str  # of the run
+    notebook: str | None  # path of the sweep's copy; None for training without a notebook
+    notebook_sha256: str  # of the notebook's content, or of the code that trains
+    cwd: str  # of the kernel: the original notebook's folder, as in JupyterLab
+    given: dict[str, Any]  # parameters to inject, `RUN_FOLDER` included where the notebook has it
+    parameters: dict[str, Any]  # all of them, to be recorded
+    timeout: float | None  # seconds that one cell may take; None for any
+    threads: int | None  # of the run; None for what its machine gives
 
     @property
     def path(self) -> Path:
         """Folder of the run."""
         return Path(self.folder)
-
-    def to_json(self) -> str:
-        """Return the job as one line of JSON."""
-        return json.dumps(asdict(self))
 
 
 class KernelStartError(Exception):
@@ -68,10 +54,8 @@ class RunAttempt:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.kernels: list[int] = []
-        """Process groups."""
-        self.recording = threading.Lock()
-        """Held while a status is written, so that only one of the notebook's end and a stop writes the last one."""
+        self.kernels: list[int] = []  # process groups
+        self.recording = threading.Lock()  # so that only one of the notebook's end and a stop writes the last status
         self.began: float | None = None
 
     def run(self) -> None:
@@ -83,20 +67,16 @@ class RunAttempt:
             folder.mkdir(exist_ok=True)
             write_json(folder / PARAMETERS, self.job.parameters)
             try:
-                self._execute_twice(lock)
+                try:
+                    self._execute(lock)
+                except KernelStartError:  # once more, because ports collide and machines are busy
+                    self._execute(lock)
                 state, error = "finished", None
             except Exception as problem:
                 state, error = "failed", describe(problem)
             with self.recording:
                 end(folder, state, error=error, seconds=time.monotonic() - self.began)
                 self.began = None
-
-    def _execute_twice(self, lock: BinaryIO) -> None:
-        """Execute, and once more if the kernel did not start, because ports collide and machines are busy."""
-        try:
-            self._execute(lock)
-        except KernelStartError:
-            self._execute(lock)
 
     def _execute(self, lock: BinaryIO) -> None:
         with self.recording:
@@ -108,7 +88,8 @@ class RunAttempt:
         """End the notebook and the process at once; the run is resumed at the next start."""
         with self.recording:
             for group in self.kernels:
-                _kill(group)
+                with contextlib.suppress(OSError):  # it has ended by itself
+                    os.killpg(group, signal.SIGKILL) if hasattr(os, "killpg") else os.kill(group, signal.SIGTERM)
             if self.began is not None:
                 end(self.job.path, "interrupted", seconds=time.monotonic() - self.began)
             os._exit(INTERRUPTED)
@@ -123,11 +104,8 @@ def finished(job: Job) -> bool:
 def execute(job: Job, lock: BinaryIO, kernels: list[int]) -> None:
     """Run the notebook with papermill, which saves it after every cell; `kernels` receives the kernel's process group.
 
-    The kernel inherits the run's lock, so that no second attempt starts while an orphaned kernel still runs.
-
-    Raises:
-        KernelStartError: no cell was run.
-        Exception: a cell failed, or the kernel died; see `describe`.
+    The kernel inherits the run's lock, so that no second attempt starts while an orphaned kernel still runs. Raises
+    KernelStartError if no cell was run, and what papermill raises if one failed (see `describe`).
     """
     import papermill
     from jupyter_client import AsyncKernelManager
@@ -140,18 +118,11 @@ def execute(job: Job, lock: BinaryIO, kernels: list[int]) -> None:
             kernels.append(self.provisioner.pid)
 
     ready = threading.Event()
+    kernel = {"kernel_manager_class": KernelManager, "on_notebook_start": lambda notebook: ready.set()}
+    limits = {"execution_timeout": job.timeout, "start_timeout": START_SECONDS}
+    paths = braced(Path(job.notebook)), braced(job.path / EXECUTED)
     try:
-        papermill.execute_notebook(
-            braced(Path(job.notebook)),
-            braced(job.path / EXECUTED),
-            job.given,
-            cwd=job.cwd,
-            progress_bar=False,
-            execution_timeout=job.timeout,
-            start_timeout=START_SECONDS,
-            kernel_manager_class=KernelManager,
-            on_notebook_start=lambda notebook: ready.set(),
-        )
+        papermill.execute_notebook(*paths, job.given, cwd=job.cwd, progress_bar=False, **limits, **kernel)
     except Exception as error:
         if ready.is_set():
             raise
@@ -183,19 +154,14 @@ def describe(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"[:MOST_LETTERS]
 
 
-def _kill(group: int) -> None:
-    with contextlib.suppress(OSError):  # it has ended by itself
-        os.killpg(group, signal.SIGKILL) if hasattr(os, "killpg") else os.kill(group, signal.SIGTERM)
-
-
-def _stop_at_end_of_input(attempt: RunAttempt) -> None:
-    while os.read(0, 1024):  # not through sys.stdin, whose buffer Python locks when it exits
-        pass
-    attempt.stop()
-
-
 def main() -> None:
     """Execute the job that stdin describes."""
     attempt = RunAttempt(Job(**json.loads(sys.stdin.buffer.readline())))
-    threading.Thread(target=_stop_at_end_of_input, args=(attempt,), daemon=True).start()
+
+    def stop_at_end_of_input() -> None:
+        while os.read(0, 1024):  # not through sys.stdin, whose buffer Python locks when it exits
+            pass
+        attempt.stop()
+
+    threading.Thread(target=stop_at_end_of_input, daemon=True).start()
     attempt.run()

@@ -13,10 +13,9 @@ from mintad.config import TrainConfig
 from mintad.errors import TrainingError
 from mintad.features.table import FeatureTable
 from mintad.model.reconstruction import ReconstructionModel
-from mintad.training.schedule import batch_shape
+from mintad.training.schedule import batch_shape, total_steps
 
-GPU_MEMORY_SHARE = 0.5
-"""Features up to this share of the GPU's free memory are kept there."""
+GPU_MEMORY_SHARE = 0.5  # features up to this share of the GPU's free memory are kept there
 
 
 def batch_rows(step: int, images: int, config: TrainConfig) -> np.ndarray:
@@ -42,17 +41,12 @@ class Batch:
     """The part of a batch that one process works on: B images."""
 
     feat_BLF: Tensor
-    noise: Tensor
-    """(B, L, F) or (B, L, D) standard normal noise for the jitter, zeros for a batch without jitter."""
+    noise: Tensor  # (B, L, F) or (B, L, D) standard normal noise for the jitter, zeros for a batch without jitter
     labels_B: Tensor
 
 
 class Batches:
-    """The batches of a run, by step; for the arguments see `mintad.training.loop.train`.
-
-    Raises:
-        TrainingError: no images, or a batch that the processes cannot share.
-    """
+    """The batches of a run, by step; for arguments and errors see `mintad.training.loop.train`."""
 
     def __init__(
         self,
@@ -67,6 +61,7 @@ class Batches:
             raise TrainingError("no training images are left; check data.categories and data.holdout")
         self.rows, self.model, self.config, self.process = rows, model, config, accelerator.process_index
         self.device = device = accelerator.device
+        self.steps = total_steps(len(rows), config)
         self.size, self.per_epoch = batch_shape(len(rows), config)
         share, rest = divmod(self.size, accelerator.num_processes)
         if rest:

@@ -1,8 +1,7 @@
 """Checkpoints: safetensors and JSON, no pickle, complete or absent.
 
 A checkpoint is a folder ``step-00000400/`` with `model.safetensors`, `optimizer.safetensors` and `state.json`. It is
-written under a temporary name, flushed to disk, and renamed; a process killed at any moment leaves either the whole
-folder or none.
+written under a temporary name, flushed to disk, and renamed, so that a process killed at any moment leaves all or none.
 """
 
 from __future__ import annotations
@@ -22,8 +21,7 @@ from torch import Tensor, nn
 
 from mintad.errors import TrainingError
 
-_OLD_NAMES = {"standardise.deviation_F": "standardise.std_F"}
-"""Weights that were renamed."""
+_OLD_NAMES = {"standardise.deviation_F": "standardise.std_F"}  # of weights that were renamed
 
 
 @dataclass(frozen=True)
@@ -31,8 +29,7 @@ class Checkpoint:
     """A checkpoint on disk."""
 
     path: Path
-    step: int
-    """Optimiser steps done."""
+    step: int  # optimiser steps done
 
     @property
     def weights(self) -> Path:
@@ -60,13 +57,15 @@ def save_checkpoint(
     folder: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]
 ) -> Checkpoint:
     """Write a checkpoint atomically and remove older ones once it stands."""
-    tensors = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
+    weights = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
+    entries = optimizer.state_dict()["state"].items()
+    moments = {f"{index}.{name}": value.contiguous() for index, entry in entries for name, value in entry.items()}
     target = folder / f"step-{step:08d}"
     temporary = folder / f".{target.name}.{os.getpid()}"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    save_file(tensors, temporary / "model.safetensors")
-    save_file(_flatten(optimizer), temporary / "optimizer.safetensors")
+    save_file(weights, temporary / "model.safetensors")
+    save_file(moments, temporary / "optimizer.safetensors")
     (temporary / "state.json").write_text(json.dumps({"step": step, **state}, indent=1), encoding="utf-8")
     for file in temporary.iterdir():
         _flush(file)
@@ -105,11 +104,6 @@ def load_optimizer(optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> 
         index, name = key.split(".")
         state.setdefault(int(index), {})[name] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-
-
-def _flatten(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    state = optimizer.state_dict()["state"]
-    return {f"{index}.{name}": value.contiguous() for index, entry in state.items() for name, value in entry.items()}
 
 
 def _flush(path: Path) -> None:

@@ -12,16 +12,13 @@ from accelerate.utils import InitProcessGroupKwargs
 from mintad.config import TrainConfig
 from mintad.errors import ConfigError, TrainingError, nearest
 
-PATIENCE = timedelta(hours=12)
-"""How long processes wait for each other: the first one extracts features and evaluates for all."""
+PATIENCE = timedelta(hours=12)  # how long processes wait for the first, which extracts features and evaluates for all
 
 
 def pick_device(name: str) -> torch.device:
     """Return the device of a name: 'auto' (a GPU if there is one), 'cpu' or 'cuda'.
 
-    Raises:
-        ConfigError: another name.
-        TrainingError: cuda is asked for where there is none.
+    Another name raises ConfigError; cuda where there is none, TrainingError.
     """
     if name not in ("auto", "cpu", "cuda"):
         raise ConfigError(f"unknown device '{name}'." + nearest(name, ("auto", "cpu", "cuda")))
@@ -34,8 +31,7 @@ def pick_device(name: str) -> torch.device:
 def make_accelerator(config: TrainConfig) -> Accelerator:
     """Make the `accelerate` object for device, precision and processes; its settings replace those of an earlier run.
 
-    Raises:
-        TrainingError: cuda is asked for where there is none, or a precision that the device cannot do.
+    A device that is not there, or a precision that it cannot do, raises TrainingError.
     """
     on_cpu = pick_device(config.device).type == "cpu"
     if on_cpu and config.precision == "fp16":

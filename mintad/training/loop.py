@@ -25,7 +25,7 @@ from mintad.progress import progress_bar
 from mintad.training.batches import Batch, Batches
 from mintad.training.device import make_accelerator
 from mintad.training.recorder import Recorder
-from mintad.training.schedule import learning_rate, total_steps
+from mintad.training.schedule import learning_rate
 
 log = logging.getLogger(__name__)
 
@@ -46,10 +46,8 @@ def train(
 
     Args:
         model: freshly built from `config.seed`; its standardisation already fitted.
-        features, rows: of the whole data set, and its rows to train on.
-        labels: class index of each of `rows`.
-        config: see `TrainConfig`.
-        folder: for `checkpoints/` and `history.csv`.
+        features, rows, labels: of the whole data set, its rows to train on, and the class index of each of these.
+        config, folder: settings, and the folder for `checkpoints/` and `history.csv`.
         accelerator: device, precision and processes; made from `config` if not given.
         progress: show a bar (on a terminal only; otherwise a log line now and then).
         after_step: called with the number of steps done after each of them; it must leave the model in training mode.
@@ -58,15 +56,13 @@ def train(
         The history: one row every `log_every` steps with step, epoch, loss, mse, ce, prior, accuracy, lr, seconds.
 
     Raises:
-        TrainingError: no images, a batch that the processes cannot share, a non-finite loss, a checkpoint that does
-            not fit.
+        TrainingError: no images, a batch that cannot be shared, a non-finite loss, a checkpoint that does not fit.
     """
     accelerator = accelerator or make_accelerator(config)
     batches = Batches(features, rows, labels, model, config, accelerator)
     parameters, fused = model.to(accelerator.device).parameters(), accelerator.device.type in ("cpu", "cuda")
     optimizer = torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=fused)
-    steps = total_steps(len(rows), config)
-    recorder = Recorder(folder, model, optimizer, config, steps=steps, per_epoch=batches.per_epoch)
+    steps, recorder = batches.steps, Recorder(folder, optimizer, batches)
     wrapped, stepper = accelerator.prepare(model, optimizer)
     if accelerator.scaler and recorder.scaler_state:
         accelerator.scaler.load_state_dict(recorder.scaler_state)
@@ -82,7 +78,9 @@ def train(
             if after_step is not None:
                 after_step(done)
             if recorder.due(done):
-                values = as_floats(output, losses, batch)
+                values = losses.as_floats()
+                if output.class_logits is not None:
+                    values["accuracy"] = (output.class_logits.argmax(-1) == batch.labels_B).float().mean().item()
                 recorder.record(done, values)
                 report(done, "  ".join(f"{name} {value:.4f}" for name, value in values.items()))
             recorder.save(done, accelerator)
@@ -105,11 +103,3 @@ def train_step(
         accelerator.clip_grad_norm_(model.parameters(), config.clip_norm)
     optimizer.step()
     return output, losses
-
-
-def as_floats(output: Output, losses: Losses, batch: Batch) -> dict[str, float]:
-    """Return the losses of a batch by name and, where there is a head, the share of images that it classifies right."""
-    values = losses.as_floats()
-    if output.class_logits is not None:
-        values["accuracy"] = (output.class_logits.argmax(-1) == batch.labels_B).float().mean().item()
-    return values

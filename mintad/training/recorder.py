@@ -12,9 +12,8 @@ import pandas as pd
 import torch
 from accelerate import Accelerator
 
-from mintad.config import TrainConfig
 from mintad.errors import TrainingError
-from mintad.model.reconstruction import ReconstructionModel
+from mintad.training.batches import Batches
 from mintad.training.checkpoint import Checkpoint, latest_checkpoint, load_optimizer, load_weights, save_checkpoint
 from mintad.training.schedule import learning_rate
 
@@ -24,32 +23,18 @@ log = logging.getLogger(__name__)
 class Recorder:
     """History and checkpoints of a run in `folder`; picks up what an interrupted run has left there.
 
-    The newest checkpoint is loaded into `model` and `optimizer`, which `accelerate` must not have wrapped yet.
-
-    Args:
-        steps, per_epoch: steps of the whole run and of an epoch.
-
-    Raises:
-        TrainingError: a checkpoint that does not fit.
+    The newest checkpoint is loaded into model and optimizer, which `accelerate` must not have wrapped yet. Raises
+    TrainingError if it does not fit.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        model: ReconstructionModel,
-        optimizer: torch.optim.Optimizer,
-        config: TrainConfig,
-        *,
-        steps: int,
-        per_epoch: int,
-    ) -> None:
+    def __init__(self, folder: Path, optimizer: torch.optim.Optimizer, batches: Batches) -> None:
         self.checkpoints, self.history_file = folder / "checkpoints", folder / "history.csv"
-        self.model, self.optimizer, self.config = model, optimizer, config
-        self.steps, self.per_epoch = steps, per_epoch
+        self.optimizer, self.model, self.config = optimizer, batches.model, batches.config
+        self.steps, self.per_epoch = batches.steps, batches.per_epoch
         folder.mkdir(parents=True, exist_ok=True)
         self.history: list[dict[str, float]] = []
-        self.start, seconds = 0, 0.0
         self.scaler_state: dict[str, float] = {}
+        self.start, seconds = 0, 0.0
         if checkpoint := latest_checkpoint(self.checkpoints):
             self.start, seconds = checkpoint.step, self._resume(checkpoint)
         self.began = time.perf_counter() - seconds
@@ -71,30 +56,19 @@ class Recorder:
 
     def due(self, done: int) -> bool:
         """Return whether to look at the losses after `done` steps; also after the first, so that a bar has numbers."""
-        return self._logged(done) or done == self.start + 1
-
-    def _logged(self, done: int) -> bool:
-        return done % self.config.log_every == 0 or done == self.steps
+        return done % self.config.log_every == 0 or done in (self.start + 1, self.steps)
 
     def record(self, done: int, losses: dict[str, float]) -> None:
-        """Check the losses of a step, and keep them every `log_every` steps.
-
-        Raises:
-            TrainingError: a loss is not finite.
-        """
+        """Keep the losses of a step every `log_every` steps; raise TrainingError if one is not finite."""
         self._refuse([name for name, value in losses.items() if not math.isfinite(value)], done)
-        if self._logged(done):
+        if done % self.config.log_every == 0 or done == self.steps:
             lr, seconds = learning_rate(done - 1, self.steps, self.config), round(self.seconds, 3)
             self.history.append({"step": done, "epoch": done / self.per_epoch, **losses, "lr": lr, "seconds": seconds})
 
     def save(self, done: int, accelerator: Accelerator) -> None:
-        """Write history and checkpoint every `checkpoint_every` steps; the main process does it for all.
-
-        Raises:
-            TrainingError: a weight is not finite.
-        """
+        """Write history and checkpoint every `checkpoint_every` steps; refuse weights that are not finite."""
         due = done % self.config.checkpoint_every == 0 or done == self.steps
-        if not (due and accelerator.is_main_process):
+        if not (due and accelerator.is_main_process):  # which writes for all
             return
         temporary = self.history_file.with_name(f".{self.history_file.name}.tmp")
         pd.DataFrame(self.history).to_csv(temporary, index=False)
@@ -111,11 +85,7 @@ class Recorder:
         return time.perf_counter() - self.began
 
     def _refuse(self, names: list[str], done: int) -> None:
-        """Stop if there are any names, of losses or weights that are not finite.
-
-        The same command again would end here again, because nothing in a run is left to chance: the advice is a new
-        run with another setting.
-        """
+        """Stop if losses or weights are not finite; advise other settings, because the same run would end so again."""
         if not names:
             return
         good = latest_checkpoint(self.checkpoints)
