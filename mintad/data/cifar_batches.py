@@ -1,8 +1,7 @@
 """The official CIFAR-10 batches: verified, read without trusting the pickle, written once as PNG files.
 
-A pickle can run any code when it is read. So the MD5 of each file's bytes is compared with that of the
-published file, and only those very bytes are unpickled, by an unpickler that knows a few names of NumPy and
-nothing else.
+A pickle can run any code when it is read. So only bytes with the MD5 of the published file are unpickled, by an
+unpickler that knows a few names of NumPy and nothing else.
 """
 
 from __future__ import annotations
@@ -38,12 +37,8 @@ MD5 = {
 
 _FIX = "unpack cifar-10-python.tar.gz again, or 'mintad data get cifar10'"
 _RECONSTRUCT = np.empty(0).__reduce__()[0]  # taken this way because NumPy 2 renamed its module
-_ALLOWED = {
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
-    ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
-}
+_ALLOWED = {("numpy", "ndarray"): np.ndarray, ("numpy", "dtype"): np.dtype}
+_ALLOWED |= {(f"numpy.{core}.multiarray", "_reconstruct"): _RECONSTRUCT for core in ("core", "_core")}
 Images = tuple[np.ndarray, np.ndarray]
 """(N, 32, 32, 3) uint8 in the official order, and (N,) indices into `CLASSES`."""
 
@@ -88,8 +83,7 @@ def read_batches(folder: Path, md5: Mapping[str, str] = MD5) -> dict[str, Images
 def write_images(splits: Mapping[str, Images], target: Path) -> None:
     """Write ``target/SPLIT/CLASS/NUMBER.png`` (lossless), everything or nothing.
 
-    The files go to a hidden folder beside `target` and are moved when complete. If another process is
-    faster, its folder is kept.
+    They are moved to `target` when complete. If another process is faster, its folder is kept.
 
     Raises:
         DataError: the folder cannot be written.

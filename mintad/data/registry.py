@@ -43,6 +43,6 @@ def load(name: str, root: str | Path | None = None, **options: Any) -> pd.DataFr
         hint = nearest(option, allowed) if allowed else ""
         raise ConfigError(f"data set '{name}' has no option '{option}'.{hint}")
     if root is None and parameters["root"].default is inspect.Parameter.empty:
-        problem = f"data set '{name}' needs data.root, the folder it lies in"
-        raise DataError(problem, fix="data/README.md says where to get it and how it must look")
+        fix = "data/README.md says where to get it and how it must look"
+        raise DataError(f"data set '{name}' needs data.root, the folder it lies in", fix=fix)
     return load_set(root, **options)

@@ -15,16 +15,17 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from mintad.data.listing import Listing, hint_at_case, list_folder
+from mintad.data.images import is_image
 from mintad.data.problems import Problem, error, raise_errors
 from mintad.data.records import GOOD, make_records
+from mintad.errors import DataError
 
 Row = dict[str, Any]
 Scan = tuple[list[Row], list[Problem]]
@@ -42,6 +43,53 @@ class Layout:
     """Whether a category without ground_truth/ is an error; otherwise it has image labels only."""
 
 
+@dataclass
+class Listing:
+    """Content of one folder, sorted; hidden names are left out."""
+
+    folder: str
+    images: list[str] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+
+    def path(self, name: str) -> str:
+        """Return the path of a name in the listing."""
+        return os.path.join(self.folder, name)
+
+
+def list_folder(folder: str | Path, problems: list[Problem] | None = None) -> Listing:
+    """List one folder in one pass, without opening any file; a folder that does not exist is empty.
+
+    A folder that may not be read becomes one of the `problems`.
+
+    Raises:
+        DataError: it may not be read, and `problems` was not given.
+    """
+    listing = Listing(str(folder))
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name) if os.path.isdir(folder) else []
+    except OSError as fault:
+        problem = error(folder, f"cannot be listed ({fault.strerror})", "change its permissions")
+        if problems is None:
+            raise DataError(problem.problem, path=folder, fix=problem.fix) from fault
+        problems.append(problem)
+        return listing
+    for entry in entries:
+        if entry.is_dir():
+            listing.folders += [] if entry.name.startswith((".", "_")) else [entry.name]
+        elif is_image(entry.name):
+            listing.images.append(entry.name)
+        elif not entry.name.startswith("."):
+            listing.others.append(entry.name)
+    return listing
+
+
+def hint_at_case(names: Iterable[str], expected: str) -> str:
+    """Return " (but there is 'NAME': rename it)" when a name differs from the expected one in case only, else ""."""
+    same = [name for name in names if name.lower() == expected.lower()]
+    return f" (but there is '{same[0]}': rename it)" if same else ""
+
+
 def absolute(root: str | Path) -> Path:
     """Return the absolute path of a root, with '~' expanded and '..' resolved; links are kept."""
     return Path(os.path.abspath(os.path.expanduser(root)))
@@ -52,15 +100,6 @@ def build_records(scan: Scan, root: Path) -> pd.DataFrame:
     rows, problems = scan
     raise_errors(problems, root)
     return make_records(rows)
-
-
-def loader(scan: Callable[[Path], Scan]) -> Callable[[str | Path], pd.DataFrame]:
-    """Return the load function of a data set without options, which makes records of all that `scan` finds."""
-
-    def load(root: str | Path) -> pd.DataFrame:
-        return build_records(scan(absolute(root)), absolute(root))
-
-    return load
 
 
 def scan_root(root: Path, layout: Layout) -> Scan:

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -124,7 +124,9 @@ def make_mini(root: str | Path, parameters: MiniParameters | None = None, *, pro
     temporary = root.with_name(f".{root.name}.{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    jobs = list(_jobs(parameters))
+    counts = {("train", "good"): parameters.n_train, ("test", "good"): parameters.n_test_good}
+    counts |= {("test", defect): parameters.n_test_defect for defect in DEFECTS}
+    jobs = [(name, *kind, n) for name in parameters.categories for kind, count in counts.items() for n in range(count)]
     with ProcessPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
         work = pool.map(partial(_write, temporary, parameters), jobs, chunksize=16)
         list(track(work, "mini: drawing", len(jobs), show=progress))
@@ -172,18 +174,9 @@ def default_root(parameters: MiniParameters) -> Path:
     return base / f"mini-{zlib.crc32(parameters.as_json().encode()):08x}"
 
 
-def _jobs(parameters: MiniParameters) -> Iterator[tuple[str, str, str, int]]:
-    for category in parameters.categories:
-        yield from ((category, "train", "good", n) for n in range(parameters.n_train))
-        yield from ((category, "test", "good", n) for n in range(parameters.n_test_good))
-        for defect in DEFECTS:
-            yield from ((category, "test", defect, n) for n in range(parameters.n_test_defect))
-
-
 def _write(root: Path, parameters: MiniParameters, job: tuple[str, str, str, int]) -> None:
-    drawing = {"size": parameters.size, "difficulty": parameters.difficulty, "seed": parameters.seed}
-    picture, mask = render(*job, **drawing)
     category, split, defect, index = job
+    picture, mask = render(*job, size=parameters.size, difficulty=parameters.difficulty, seed=parameters.seed)
     files = {root / category / split / defect / f"{index:03d}.png": picture}
     if defect != "good":
         files[root / category / "ground_truth" / defect / f"{index:03d}_mask.png"] = mask.astype(np.uint8) * 255
