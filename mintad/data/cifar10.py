@@ -125,7 +125,7 @@ def scan_cifar10(root: Path) -> Scan:
     if batches is not None:
         problems, root = verify_batches(batches)[1], batches / IMAGES
         if not root.is_dir():
-            problem = "batches that were not yet written as PNG files, so that there are no images to check"
+            problem = "batches not yet written as PNG files, so that there are no images to check"
             return [], [*problems, Problem("note", str(batches), problem, "loading writes them")]
     images_of, image_problems = scan_images(root)
     rows = [row for split in SPLITS for row in _build_rows(images_of, normal_classes(split))]

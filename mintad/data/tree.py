@@ -58,12 +58,9 @@ class Listing:
 
 
 def list_folder(folder: str | Path, problems: list[Problem] | None = None) -> Listing:
-    """List one folder in one pass, without opening any file; a folder that does not exist is empty.
+    """List one folder without opening any file; a folder that does not exist is empty.
 
-    A folder that may not be read becomes one of the `problems`.
-
-    Raises:
-        DataError: it may not be read, and `problems` was not given.
+    A folder that may not be read becomes one of the `problems`; where these are not given, it raises a DataError.
     """
     listing = Listing(str(folder))
     try:
@@ -97,9 +94,8 @@ def absolute(root: str | Path) -> Path:
 
 def build_records(scan: Scan, root: Path) -> pd.DataFrame:
     """Build the record table of a scan of `root`; one DataError lists all errors of the scan."""
-    rows, problems = scan
-    raise_errors(problems, root)
-    return make_records(rows)
+    raise_errors(scan[1], root)
+    return make_records(scan[0])
 
 
 def scan_root(root: Path, layout: Layout) -> Scan:
@@ -109,16 +105,14 @@ def scan_root(root: Path, layout: Layout) -> Scan:
     problems: list[Problem] = []
     names = list_folder(root, problems).folders
     if {"train", "test"} & set(names):
-        return scan_category(root, layout)
+        return _scan_category(root, layout)
     if not names and not problems:
-        fix = f"expected folders CATEGORY/train/{layout.normal} and CATEGORY/test"
-        return [], [error(root, "no categories", fix)]
-    scans = [scan_category(root / name, layout) for name in names]
+        return [], [error(root, "no categories", f"expected folders CATEGORY/train/{layout.normal} and CATEGORY/test")]
+    scans = [_scan_category(root / name, layout) for name in names]
     return [row for rows, _ in scans for row in rows], problems + [problem for _, more in scans for problem in more]
 
 
-def scan_category(folder: Path, layout: Layout) -> Scan:
-    """Scan one category; its name is the folder's."""
+def _scan_category(folder: Path, layout: Layout) -> Scan:
     problems: list[Problem] = []
     parts = list_folder(folder, problems).folders
     if not {"train", "test"} & set(parts) and not problems:
@@ -152,8 +146,8 @@ def _split(
     """Return the image folders of train/ or test/ by name; missing and unexpected ones go to `problems`."""
     folder, normal = category / split, layout.normal
     if split not in parts:
-        fix = f"put normal images into {split}/{normal}"
-        problems.append(error(folder, f"missing split folder{hint_at_case(parts, split)}", fix))
+        problem = f"missing split folder{hint_at_case(parts, split)}"
+        problems.append(error(folder, problem, f"put normal images into {split}/{normal}"))
         return {}
     inside = list_folder(folder, problems)
     folders = {name: list_folder(folder / name, problems) for name in inside.folders}
@@ -177,8 +171,7 @@ def _split(
         fix = f"training images are all normal: move them to test/ or into train/{normal}"
         problems += [error(folder / name, "unexpected folder in train/", fix) for name in defects]
     elif not any(folders[name].images for name in defects):
-        fix = "put them into test/DEFECT, one folder for each kind of defect"
-        problems.append(error(folder, "no anomalous images", fix))
+        problems.append(error(folder, "no anomalous images", "put them into test/DEFECT, a folder per kind of defect"))
     return folders
 
 
@@ -209,10 +202,7 @@ def _masks(
 def match_masks(images: Listing, masks: Listing, problems: list[Problem]) -> dict[str, tuple[str, ...]]:
     """Assign every mask of one kind of defect to its image, by its name: STEM.*, STEM_mask*.* or in a folder STEM/.
 
-    Masks without an image and images without a mask go to `problems`.
-
-    Returns:
-        Paths of the masks by path of the image.
+    Returns the masks' paths by the image's. Masks without an image and images without a mask go to `problems`.
     """
     by_stem: dict[str, list[str]] = defaultdict(list)
     for name in images.images:
@@ -243,12 +233,8 @@ def match_masks(images: Listing, masks: Listing, problems: list[Problem]) -> dic
         problems.append(error(images.folder, f"none of its {len(unmatched)} anomalous images has a mask", fix))
     else:
         problems += [error(images.path(name), "anomalous image without a mask", fix) for name in unmatched]
-    return {
-        images.path(name): tuple(sorted(masks_of[stem]))
-        for stem, names in by_stem.items()
-        for name in names
-        if masks_of[stem]
-    }
+    matched = [(name, sorted(masks_of[stem])) for stem, names in by_stem.items() for name in names if masks_of[stem]]
+    return {images.path(name): tuple(masks) for name, masks in matched}
 
 
 def _image_stem(stem: str, images: Collection[str]) -> str | None:

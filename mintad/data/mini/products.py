@@ -28,9 +28,8 @@ def weave(size: int, rng: Rng) -> Layers:
     x, y = frame(size, rng, turn=0.12, shift=0.5, zoom=0.05)
     warp = vary(((0.30, 0.38, 0.52), (0.52, 0.34, 0.30))[rng.integers(2)], rng)
     weft = vary((0.78, 0.74, 0.64), rng)
-    across, along = np.sin(x * 36), np.sin(y * 36)
     over = (np.floor(x * 36 / np.pi) + np.floor(y * 36 / np.pi)) % 2 > 0
-    round_x, round_y = np.abs(across) ** 0.5, np.abs(along) ** 0.5
+    round_x, round_y = np.abs(np.sin(x * 36)) ** 0.5, np.abs(np.sin(y * 36)) ** 0.5
     image = np.where(over[..., None], warp * round_x[..., None], weft * round_y[..., None])
     image = ndimage.gaussian_filter(image, (size / 400, size / 400, 0))
     return _texture(image * (1 + 0.06 * noise(size, 40, rng))[..., None], (0.06, 0.05, 0.05))
@@ -67,8 +66,7 @@ def mesh(size: int, rng: Rng) -> Layers:
     x, y = frame(size, rng, turn=0.15, shift=0.3, zoom=0.04)
     pitch = 0.235
     row = np.floor(y / pitch)
-    dx = (x / pitch + 0.5 * (row % 2)) % 1 - 0.5
-    dy = (y / pitch) % 1 - 0.5
+    dx, dy = (x / pitch + 0.5 * (row % 2)) % 1 - 0.5, (y / pitch) % 1 - 0.5
     distance = np.hypot(dx, dy) * pitch - 0.072 * rng.uniform(0.95, 1.05)
     steel = plain(size, vary((0.60, 0.62, 0.64), rng, 0.02), 0.02, rng)
     steel = steel + 0.03 * noise(size, size / 2, rng, stretch=20)[..., None]
@@ -121,8 +119,7 @@ def gear(size: int, rng: Rng) -> Layers:
     steel = vary((0.58, 0.60, 0.63), rng, 0.02)
     brushed = 0.05 * np.sin(radius * 160) + 0.10 * np.cos(2 * angle)
     face = steel + brushed[..., None] + 0.02 * noise(size, size / 3, rng)[..., None]
-    ring = inside(np.abs(radius - 0.42) - 0.055)
-    face = face - 0.22 * ring[..., None]
+    face = face - 0.22 * inside(np.abs(radius - 0.42) - 0.055)[..., None]
     for k in range(6):
         hole_x, hole_y = 0.42 * np.cos(k * np.pi / 3), 0.42 * np.sin(k * np.pi / 3)
         face = mix(face, (0.16, 0.16, 0.17), inside(np.hypot(x - hole_x, y - hole_y) - 0.04))
@@ -135,8 +132,7 @@ def capsule(size: int, rng: Rng) -> Layers:
     distance = box(x, y, 0.68, 0.27, 0.27)
     left, right = (((0.80, 0.18, 0.16), (0.92, 0.88, 0.80)), ((0.15, 0.42, 0.30), (0.94, 0.78, 0.24)))[rng.integers(2)]
     face = np.where((x < 0.04)[..., None], vary(left, rng), vary(right, rng))
-    shade = np.sqrt(np.clip(1 - (y / 0.29) ** 2, 0, 1))
-    face = face * (0.55 + 0.5 * shade[..., None])
+    face = face * (0.55 + 0.5 * np.sqrt(np.clip(1 - (y / 0.29) ** 2, 0, 1))[..., None])
     face = face + 0.35 * np.exp(-(((y + 0.12) / 0.03) ** 2))[..., None] * inside(np.abs(x) - 0.5, 0.1)[..., None]
     face = face - 0.18 * inside(np.abs(x - 0.04) - 0.012)[..., None]
     return _object(plain(size, vary((0.62, 0.66, 0.72), rng, 0.02), 0.015, rng), face, inside(distance))
