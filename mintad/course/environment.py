@@ -28,13 +28,12 @@ from mintad.model.text import PACKAGE as MINILM
 from mintad.runs.directory import Run
 from mintad.runs.shared import runs_dir, shared_model_dir
 
-EXTRAS = ("", "offline", "pages")
-"""Parts of the package's requirements that are checked: the necessary ones, and these extras, which are optional."""
+EXTRAS = ("", "offline", "pages")  # requirements that are checked: the necessary ones, and two optional extras
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked for."""
+    """One thing that was looked for: what to do if it is missing, and whether the notebooks need it."""
 
     part: str
     """device, package, weights, data, folder or model."""
@@ -43,9 +42,7 @@ class Check:
     detail: str
     """Version, number of images, or what it would be good for."""
     fix: str = ""
-    """What to do, if it is missing."""
     needed: bool = False
-    """Whether the notebook series cannot do without it."""
 
     @property
     def state(self) -> str:

@@ -58,14 +58,12 @@ class Report:
 
     def to_rich(self) -> RenderableType:
         """Return tables and lists to print on a rich console."""
-        parts: list[RenderableType] = [_count_table(self)]
-        for severity in SEVERITIES:
-            groups: dict[str, list[Problem]] = defaultdict(list)
-            for problem in self.of(severity):
-                groups[problem.problem].append(problem)
-            parts += [_group_text(group, self.root) for group in groups.values()]
+        groups: dict[tuple[str, str], list[Problem]] = defaultdict(list)
+        for problem in sorted(self.problems, key=lambda problem: SEVERITIES.index(problem.severity)):
+            groups[problem.severity, problem.problem].append(problem)
         numbers = ", ".join(f"{len(self.of(severity))} {severity}(s)" for severity in SEVERITIES)
-        return Group(*parts, Text("\n" + (numbers if self.problems else "no problems")))
+        summary = Text("\n" + (numbers if self.problems else "no problems"))
+        return Group(_count_table(self), *(_group_text(group, self.root) for group in groups.values()), summary)
 
 
 def check(root: str | Path, name: str | None = "auto", *, workers: int | None = None, progress: bool = True) -> Report:
@@ -117,9 +115,8 @@ def _compare_with_published(dataset: Dataset, root: Path, rows: Sequence[Row]) -
         problem = f"{len(missing)} of the {len(categories)} categories of {title} are not here: {', '.join(missing)}"
         yield Problem("note", str(root), problem)
     elif counts != published:
-        numbers = "{:,} training and {:,} test images; " + title + " has {:,} and {:,}"
-        fix = "unpack the data set again; otherwise results cannot be compared"
-        yield Problem("warning", str(root), numbers.format(*counts, *published), fix)
+        problem = "{:,} training and {:,} test images; {} has {:,} and {:,}".format(*counts, title, *published)
+        yield Problem("warning", str(root), problem, "unpack the data set again; otherwise results cannot be compared")
 
 
 def _inspect(path: str, masks: Sequence[str] = ()) -> tuple[bytes | None, list[Problem]]:

@@ -1,12 +1,10 @@
 """ELPV: 2,624 electroluminescence images of solar cells, 300 x 300 grey, from 44 modules; no masks.
 
 The pip package `elpv-dataset` contains the images (CC BY-NC-SA 4.0); see `data/README.md` for the papers to cite.
-Each cell has a probability of a defect, as judged by experts: 0, 1/3, 2/3 or 1. Here 0 is normal and 1
-anomalous; the grades in between are doubtful by construction and left out unless asked for.
+Experts gave each cell a probability of a defect: 0 (normal here), 1/3, 2/3 (doubtful, left out unless asked for) or 1.
 
-The owners publish no split for anomaly detection. In ours, 70 % of each category's normal cells are for training; the
-rest and all anomalous cells are for testing. The split follows from a hash of a cell's name and the seed, so it
-depends neither on the order of files nor on the version of a random generator.
+The owners publish no split for anomaly detection. In ours, 70 % of each category's normal cells are for training, the
+rest and all anomalous cells for testing, by a hash of a cell's name and the seed: it depends on no random generator.
 """
 
 from __future__ import annotations
@@ -83,12 +81,11 @@ def scan_elpv(folder: Path, *, grades: Grades = "exclude", train_share: float = 
         if grades == "development":
             labels |= {image: None for image in normal[len(train) :]}  # these are test cells otherwise
             train = train[: int(train_share * len(train) + 0.5)]
-        train_images = set(train)
         rows += [
             {
                 "dataset": "elpv",
                 "category": category,
-                "split": "train" if cell.image in train_images else "test",
+                "split": "train" if cell.image in train else "test",
                 "label": labels[cell.image],
                 "defect": _DEFECTS[cell.thirds] if labels[cell.image] else GOOD,
                 "image": str(folder / cell.image),

@@ -27,10 +27,7 @@ DATASETS: Registry[Dataset] = Registry(
 def load(name: str, root: str | Path | None = None, **options: Any) -> pd.DataFrame:
     """Load the record table of a data set, with the options of its own load function (see its docstring).
 
-    Args:
-        name: a name in `DATASETS`.
-        root: its folder; may be None for sets that bring their own images (elpv, mini).
-        options: of the data set.
+    `root` is its folder; it may be None for sets that bring their own images (elpv, mini).
 
     Raises:
         DataError: unknown name, no root, or the data are not as they must be.

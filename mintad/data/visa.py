@@ -19,9 +19,7 @@ from mintad.data.registry import DATASETS
 from mintad.data.tree import Layout, Row, Scan, list_folder, scan_root
 
 CATEGORIES = tuple("candle capsules cashew chewinggum fryum macaroni1 macaroni2 pcb1 pcb2 pcb3 pcb4 pipe_fryum".split())
-REARRANGED = ("1cls", "visa_pytorch")
-"""Folders that hold the rearranged form: of the owners' script, and of anomalib."""
-
+REARRANGED = ("1cls", "visa_pytorch")  # folders of the rearranged form: of the owners' script, and of anomalib
 _COLUMNS = ["object", "split", "label", "image", "mask"]
 _RESTORE = "unpack the data set again"
 

@@ -18,8 +18,7 @@ from mintad.errors import ConfigError, nearest
 from mintad.features.weights import LITE0_MODEL, assign, find_weights, fingerprint
 
 REDUCTIONS = (2, 4, 8, 16)
-PREPROCESSING = "pil-bilinear-1"
-"""Name of what `Backbone.prepare` does; part of the cache's key, so change it whenever pixels change."""
+PREPROCESSING = "pil-bilinear-1"  # what `Backbone.prepare` does; in the cache's key, so change it when pixels change
 
 
 class Backbone(nn.Module):

@@ -147,16 +147,14 @@ def open_shard(path: Path, row_shape: tuple[int, int], dtype: np.dtype) -> np.nd
 
 @dataclass(frozen=True)
 class CacheInfo:
-    """One key's cache, as `mintad cache list` shows it."""
+    """One key's cache; `modified` is the local time of its newest file, `description` {} if key.json is damaged."""
 
     key: str
     path: Path
     images: int
     nbytes: int
     modified: datetime
-    """Local time of the last shard, or of the key if there is none."""
     description: dict[str, object]
-    """The content of key.json; empty if it is damaged."""
 
     @property
     def backbone(self) -> str:

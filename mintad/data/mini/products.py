@@ -16,9 +16,8 @@ def _texture(image: np.ndarray, hole: tuple[float, ...]) -> Layers:
 
 
 def _object(background: np.ndarray, image: np.ndarray, body: np.ndarray, shadow: float = 0.35) -> Layers:
-    size = len(body)
-    offset = max(1, size // 40)
-    cast = ndimage.gaussian_filter(np.roll(body, (offset, offset), (0, 1)), size / 50)
+    offset = max(1, len(body) // 40)
+    cast = ndimage.gaussian_filter(np.roll(body, (offset, offset), (0, 1)), len(body) / 50)
     background = background * (1 - shadow * cast[..., None])
     return Layers(mix(background, image, body), background.astype(np.float32), body)
 
@@ -78,8 +77,7 @@ def leather(size: int, rng: Rng) -> Layers:
     """Draw a texture of wrinkled cells; tone and cell size vary."""
     x, y = frame(size, rng, shift=1.0)
     cells = rng.uniform(13, 16)
-    wobble_x, wobble_y = 0.35 * noise(size, 22, rng), 0.35 * noise(size, 22, rng)
-    gx, gy = x * cells + wobble_x * 2, y * cells + wobble_y * 2
+    gx, gy = (axis * cells + 0.35 * noise(size, 22, rng) * 2 for axis in (x, y))
     jitter = np.random.default_rng(rng.integers(2**32)).uniform(-0.35, 0.35, (64, 64, 2))
     nearest, second = np.full((size, size), 9.0), np.full((size, size), 9.0)
     for row in (-1, 0, 1):
