@@ -73,8 +73,7 @@ def read_batches(folder: Path, md5: Mapping[str, str] = MD5) -> dict[str, Images
 
     def read(names: Sequence[str]) -> Images:
         batches = [_unpickle(content[name], folder / name) for name in names]
-        pixels = np.concatenate([batch[b"data"] for batch in batches])
-        labels = np.concatenate([batch[b"labels"] for batch in batches])
+        pixels, labels = (np.concatenate([batch[key] for batch in batches]) for key in (b"data", b"labels"))
         return pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), labels
 
     return {"train": read([f"data_batch_{number}" for number in range(1, 6)]), "test": read(["test_batch"])}

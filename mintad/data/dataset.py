@@ -24,7 +24,6 @@ class Source:
     urls: tuple[str, ...]
     """Addresses, tried in this order."""
     filename: str
-    """Name of the archive on disk."""
     size: int
     """Bytes of the archive, for the check of the disk; the hashes decide whether it is the right file."""
     hashes: tuple[str, ...]

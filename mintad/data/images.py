@@ -20,10 +20,8 @@ from PIL import Image, UnidentifiedImageError
 
 from mintad.errors import DataError
 
-MAX_PIXELS = 89_478_485
-"""Largest image that is decoded (268 MB as RGB): Pillow's limit, held even where that was lifted."""
+MAX_PIXELS = 89_478_485  # of an image that is decoded (268 MB as RGB): Pillow's limit, even where that was lifted
 IMAGE_SUFFIXES = frozenset(".png .jpg .jpeg .bmp .tif .tiff .webp .gif .pgm .ppm .pnm .jp2".split())
-"""Endings, in lower case, of the files that count as images."""
 DEEP_GREY = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 LOSSY_MASK_FORMATS = ("JPEG", "MPO")
 

@@ -25,9 +25,7 @@ import pandas as pd
 from mintad.errors import DataError, nearest
 
 COLUMNS = ("dataset", "category", "split", "label", "defect", "image", "masks", "prompt_class")
-GOOD = "good"
-"""The `defect` of a normal image."""
-
+GOOD = "good"  # the `defect` of a normal image
 _LISTED = 20
 
 
@@ -138,7 +136,6 @@ _ROW_RULES: dict[str, Callable[[Any], bool]] = {
     "a normal image has a mask": lambda row: row.label == 0 and isinstance(row.masks, tuple) and bool(row.masks),
     "a training image has no prompt_class": lambda row: row.split == "train" and row.prompt_class == "",
 }
-"""A fault of a row, and the test that finds it."""
 
 
 def _texts(row: Any) -> bool:

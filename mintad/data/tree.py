@@ -3,8 +3,7 @@
     ROOT/CATEGORY/train/good/*            normal images
     ROOT/CATEGORY/test/good/*             normal images
     ROOT/CATEGORY/test/DEFECT/*           anomalous images; the folder names the defect
-    ROOT/CATEGORY/ground_truth/DEFECT/*   their masks: STEM.png or STEM_mask.png, several as
-                                          STEM_mask*.png or in a folder STEM/; any image format
+    ROOT/CATEGORY/ground_truth/DEFECT/*   masks: STEM.png, STEM_mask*.png or in a folder STEM/; any image format
 
 Folders whose names start with '.' or '_' are skipped, as is validation/ in a category. Everything else that
 does not fit is a `Problem`, because a folder that is skipped without a word is lost data.
@@ -119,8 +118,7 @@ def _scan_category(folder: Path, layout: Layout) -> Scan:
         problem = f"no category: neither train/ nor test/ inside{hint_at_case(parts, 'train')}"
         fix = f"add train/{layout.normal} and test/; if it is none, move it away or start its name with '_'"
         return [], [error(folder, problem, fix)]
-    train = _split(folder, "train", parts, layout, problems)
-    test = _split(folder, "test", parts, layout, problems)
+    train, test = (_split(folder, split, parts, layout, problems) for split in ("train", "test"))
     masks = _masks(folder, parts, test, layout, problems)
     rows = [
         {

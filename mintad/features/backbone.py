@@ -101,8 +101,7 @@ def build_backbone(
         name: 'efficientnet_lite0' (its weights come with a pip package), or any timm model with `features_only`.
             Without a tag, timm's first weights are taken, but for `tf_efficientnet_b*` those that saw ImageNet-1K
             alone ('aa_in1k'), not 300 million more images.
-        image_size: side of the square input, in pixels.
-        grid: side of the token grid.
+        image_size, grid: sides of the square input, in pixels, and of the token grid.
         weights: 'auto' (pip package, else timm's hub), 'random' (for tests and counts), or a file's path.
         reductions: stages by their reduction. Of several stages with the same reduction the last is taken.
         resize: how a stage comes to the grid: 'bilinear' with aligned corners, as UniAD does, or 'area', the mean of

@@ -142,14 +142,12 @@ def bolt(size: int, rng: Rng) -> Layers:
     head = box(x + 0.58, y, 0.15, 0.30, 0.05)
     half = 0.135 + np.where(x > -0.12, 0.022 * np.sin(x * 75 + rng.uniform(0, 6)), 0.0)
     shank = np.maximum(np.maximum(np.abs(y) - half, -0.5 - x), np.maximum(x - 0.74, x + np.abs(y) - 0.80))
-    steel = vary((0.66, 0.60, 0.46), rng, 0.02)
     shade = np.sqrt(np.clip(1 - (y / np.where(x < -0.43, 0.34, 0.17)) ** 2, 0, 1))
-    face = steel * (0.45 + 0.62 * shade[..., None])
+    face = vary((0.66, 0.60, 0.46), rng, 0.02) * (0.45 + 0.62 * shade[..., None])
     thread = np.where(x > -0.12, 0.15 * np.sin(x * 75 + y * 4), 0.0)
     facets = np.where(x < -0.43, 0.12 * (np.abs(y) < 0.12), 0.0)
-    body = inside(np.minimum(head, shank))
     table = plain(size, vary((0.86, 0.87, 0.88), rng, 0.02), 0.012, rng)
-    return _object(table, face + (thread + facets)[..., None], body)
+    return _object(table, face + (thread + facets)[..., None], inside(np.minimum(head, shank)))
 
 
 def cookie(size: int, rng: Rng) -> Layers:
