@@ -38,10 +38,9 @@ _MODES = {
 
 @dataclass(frozen=True)
 class Report:
-    """Result of a check."""
+    """Result of a check of the folder `root`, read as the data set `name`."""
 
     name: str
-    """The data set it was read as."""
     root: str
     counts: pd.DataFrame
     """One row per category: train good, test good, test anomalous, masks (files), defects ({defect: images})."""

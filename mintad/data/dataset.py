@@ -47,9 +47,8 @@ class Dataset:
     """A data set: its names, how to load, scan and recognise it, and where it is published."""
 
     name: str
-    """Name in configurations and on the command line, and the folder below the data root that it is unpacked into."""
-    title: str
-    """Name in texts and tables."""
+    """Name in configurations and on the command line, and of its folder below the data root."""
+    title: str  # in texts and tables
     load: Callable[..., pd.DataFrame] | None = None
     """``load(root, **options)`` returns the record table. The options are keyword-only arguments; where `root` has no
     default, the user must give one. None for the records of all that `scan` finds."""

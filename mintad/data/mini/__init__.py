@@ -1,7 +1,4 @@
-"""mini: twelve invented products with defects, drawn from a seed, to show class-awareness without a download.
-
-`products` draws the twelve, `defects` damages them, `factory` writes the set and loads it.
-"""
+"""mini: twelve invented products with defects, drawn from a seed, to show class-awareness without a download."""
 
 from functools import partial
 
