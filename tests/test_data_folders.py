@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from mintad.data import DATASETS, load
 from mintad.data.images import read_image, read_mask
-from mintad.data.listing import Listing
-from mintad.data.tree import match_masks
+from mintad.data.tree import Listing, match_masks
 from mintad.errors import DataError
 
 
@@ -209,7 +208,7 @@ def test_a_folder_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.Monke
             raise PermissionError(13, "Permission denied")
         return scandir(path)
 
-    monkeypatch.setattr("mintad.data.listing.os.scandir", refuse)
+    monkeypatch.setattr("mintad.data.tree.os.scandir", refuse)
     with pytest.raises(DataError) as caught:
         load("folder", mvtec(tmp_path))
     assert f"{tmp_path}/bottle/test/dent: " in caught.value.problem and "Permission denied" in caught.value.problem

@@ -129,5 +129,5 @@ def test_each_data_set_is_named_like_its_module():
 
 
 def test_what_is_published_is_said_once_and_adds_up():
-    sizes = {name: (len(DATASETS[name].categories), DATASETS[name].published) for name in ("mvtec", "visa", "btad")}
+    sizes = {name: (len(DATASETS[name].categories), DATASETS[name].source.images) for name in ("mvtec", "visa", "btad")}
     assert sizes == {"mvtec": (15, (3629, 1725)), "visa": (12, (8659, 2162)), "btad": (3, (1799, 741))}

@@ -9,17 +9,9 @@ from PIL import Image
 
 from mintad.data import load
 from mintad.data.check import check
-from mintad.data.mini import (
-    DEFECTS,
-    PRODUCTS,
-    TEXTURES,
-    MiniParameters,
-    load_mini,
-    make_mini,
-    render,
-    render_with_twin,
-    swap_partner,
-)
+from mintad.data.mini import DEFECTS, PRODUCTS, MiniParameters, make_mini, render, render_with_twin, swap_partner
+from mintad.data.mini.factory import load_mini
+from mintad.data.mini.products import TEXTURES
 from mintad.errors import DataError
 
 SMALL = MiniParameters(categories=("mesh", "capsule"), n_train=2, n_test_good=1, n_test_defect=1, size=64)

@@ -1,7 +1,4 @@
-"""Check what mintad can use on this machine (device, packages, weights, data), and say how to fix what is missing.
-
-Nothing is downloaded, drawn or trained, and the network is not used. Notebook 00 shows the result as a table.
-"""
+"""Check what mintad can use on this machine, without downloading, drawing or training anything; see notebook 00."""
 
 from __future__ import annotations
 
@@ -31,15 +28,12 @@ from mintad.model.text import PACKAGE as MINILM
 from mintad.runs.directory import Run
 from mintad.runs.shared import runs_dir, shared_model_dir
 
-EXTRAS = ("", "offline", "pages")
-"""Parts of the package's requirements that are checked: the necessary ones, and these extras, which are optional."""
-SHARED_VARIANTS = ("mint_ad", "uniad")
-"""Trained models that several notebooks share."""
+EXTRAS = ("", "offline", "pages")  # requirements that are checked: the necessary ones, and two optional extras
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked for."""
+    """One thing that was looked for: what to do if it is missing, and whether the notebooks need it."""
 
     part: str
     """device, package, weights, data, folder or model."""
@@ -48,9 +42,7 @@ class Check:
     detail: str
     """Version, number of images, or what it would be good for."""
     fix: str = ""
-    """What to do, if it is missing."""
     needed: bool = False
-    """Whether the notebook series cannot do without it."""
 
     @property
     def state(self) -> str:
@@ -59,11 +51,7 @@ class Check:
 
 
 def check(data_root: str | Path | None = None) -> list[Check]:
-    """Check everything, in the order in which a run needs it.
-
-    Args:
-        data_root: folder with mvtec/, visa/, btad/ and cifar10/ inside; None for `default_data_root`.
-    """
+    """Check everything, in the order in which a run needs it; `data_root` holds mvtec/, visa/, btad/ and cifar10/."""
     root = absolute(data_root or default_data_root())
     return [*devices(), *packages(), *weights(), *data_sets(root), *folders(), *shared_models()]
 
@@ -131,10 +119,10 @@ def packages(distribution: str = "mintad") -> list[Check]:
             version = importlib.metadata.version(name)
         if version is not None and specifier.contains(version, prereleases=True):
             fitting[name] = version
-            continue
-        detail = f"version {version}, required {specifier}" if version else "not installed"
-        fix = install(extra) if extra else f"python -m pip install '{name}{specifier}'"
-        checks.append(Check("package", name, False, detail, fix, needed=not extra))
+        else:
+            detail = f"version {version}, required {specifier}" if version else "not installed"
+            fix = install(extra) if extra else f"python -m pip install '{name}{specifier}'"
+            checks.append(Check("package", name, False, detail, fix, needed=not extra))
     important = [f"{name} {fitting[name]}" for name in "torch timm numpy plotly papermill".split() if name in fitting]
     summary = f"Python {platform.python_version()}, {', '.join(important)}"
     number = f"{len(fitting)} of {len(fitting) + len(checks)}"
@@ -162,12 +150,11 @@ def data_sets(root: Path) -> list[Check]:
     drawn = (default_root(lesson_mini) / "mini.json").exists()
     detail = "drawn, lesson preset" if drawn else "is drawn on first use, in about 10 s"
     checks = [Check("data", "mini", True, detail, needed=True)]
-    try:
+    elpv, detail = False, "not installed"
+    with suppress(MintadError):
         records = load("elpv")
-        detail = f"{len(records):,} images in {records['category'].nunique()} categories"
-        checks.append(Check("data", "ELPV", True, detail))
-    except MintadError:
-        checks.append(Check("data", "ELPV", False, "not installed", install("offline")))
+        elpv, detail = True, f"{len(records):,} images in {records['category'].nunique()} categories"
+    checks.append(Check("data", "ELPV", elpv, detail, install("offline")))
     for dataset in filter(lambda dataset: dataset.source, DATASETS.values()):
         folder, expected = _find_root(dataset, root), dataset.source.expects
         present = sum((folder / name).exists() for name in expected) if folder else 0
@@ -191,7 +178,7 @@ def folders() -> list[Check]:
 def shared_models() -> list[Check]:
     """Check the trained models that notebooks share; a missing one is trained by the first notebook that needs it."""
     fix = "none needed: the first notebook that uses it trains it, in about a minute on two cores"
-    configs = {variant: preset("lesson").override(**{"model.variant": variant}) for variant in SHARED_VARIANTS}
+    configs = {variant: preset("lesson").override(**{"model.variant": variant}) for variant in ("mint_ad", "uniad")}
     trained = {variant: Run(shared_model_dir(config)).finished for variant, config in configs.items()}
     detail = {True: "trained, lesson preset", False: "not trained yet, lesson preset"}
     return [Check("model", variant, done, detail[done], fix) for variant, done in trained.items()]
@@ -200,6 +187,5 @@ def shared_models() -> list[Check]:
 def _find_root(dataset: Dataset, root: Path) -> Path | None:
     """Find the loader's folder of a public set below the data root; None if nothing that it should hold is there."""
     folders = (root / dataset.name, root / dataset.name / dataset.source.folder)
-    return next(
-        (folder for folder in folders if any((folder / name).exists() for name in dataset.source.expects)), None
-    )
+    expected = dataset.source.expects
+    return next((folder for folder in folders if any((folder / name).exists() for name in expected)), None)

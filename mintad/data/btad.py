@@ -11,9 +11,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from mintad.data.dataset import Dataset, Source
-from mintad.data.listing import list_folder
 from mintad.data.registry import DATASETS
-from mintad.data.tree import Layout, Scan, loader, scan_root
+from mintad.data.tree import Layout, Scan, list_folder, scan_root
 
 CATEGORIES = ("01", "02", "03")
 ARCHIVE_FOLDER = "BTech_Dataset_transformed"
@@ -22,8 +21,7 @@ ARCHIVE_FOLDER = "BTech_Dataset_transformed"
 def scan_btad(root: Path) -> Scan:
     """Scan BTAD below an absolute path; the defect of an anomalous image is "ko"."""
     inner = root / ARCHIVE_FOLDER
-    layout = Layout(dataset="btad", normal="ok", masks_required=True)
-    return scan_root(inner if inner.is_dir() else root, layout)
+    return scan_root(inner if inner.is_dir() else root, Layout(dataset="btad", normal="ok", masks_required=True))
 
 
 def looks_like_btad(root: Path) -> bool:
@@ -41,6 +39,7 @@ SOURCE = Source(
     size=1_229_193_337,
     hashes=("sha256:461c9387e515bfed41ecaae07c50cf6b10def647b36c9e31d239ab2736b10d2a",),
     unpacked=7_000_000_000,
+    images=(1799, 741),
     licence="CC BY-SA 4.0 (authors' repository, https://github.com/pankajmishra000/VT-ADL) or CC BY-NC-SA 4.0 (as "
     "listed by anomalib): these disagree. In doubt follow the stricter one: give credit, no commercial use, "
     "pass adapted material on under the same licence.",
@@ -51,16 +50,7 @@ SOURCE = Source(
     expects=CATEGORIES,
 )
 
-DATASETS.add(
-    "btad",
-    Dataset(
-        name="btad",
-        title="BTAD",
-        load=loader(scan_btad),
-        scan=scan_btad,
-        looks_like=looks_like_btad,
-        categories=CATEGORIES,
-        published=(1799, 741),
-        source=SOURCE,
-    ),
+BTAD = Dataset(
+    name="btad", title="BTAD", scan=scan_btad, looks_like=looks_like_btad, categories=CATEGORIES, source=SOURCE
 )
+DATASETS.add("btad", BTAD)

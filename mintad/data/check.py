@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from PIL import Image
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from mintad.data.dataset import Dataset
-from mintad.data.inspection import inspect
-from mintad.data.problems import SEVERITIES, Problem
+from mintad.data.images import DEEP_GREY, LOSSY_MASK_FORMATS, open_image, read_mask, to_rgb
+from mintad.data.problems import SEVERITIES, Problem, Severity
 from mintad.data.records import GOOD
 from mintad.data.registry import DATASETS
 from mintad.data.tree import Row, absolute
@@ -25,14 +27,20 @@ from mintad.progress import track
 
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 _EXAMPLES = 3  # files listed for a note; for errors and warnings all are
+_ORIENTATION = 0x0112  # EXIF tag
+_MODES = {
+    **dict.fromkeys(DEEP_GREY, "16-bit grey: divided by 257"),
+    "1": "1-bit image: read as black and white",
+    **dict.fromkeys(("P", "PA"), "palette image: its colours are read"),
+    "CMYK": "CMYK: converted without a colour profile",
+}
 
 
 @dataclass(frozen=True)
 class Report:
-    """Result of a check."""
+    """Result of a check of the folder `root`, read as the data set `name`."""
 
     name: str
-    """The data set it was read as."""
     root: str
     counts: pd.DataFrame
     """One row per category: train good, test good, test anomalous, masks (files), defects ({defect: images})."""
@@ -49,14 +57,12 @@ class Report:
 
     def to_rich(self) -> RenderableType:
         """Return tables and lists to print on a rich console."""
-        parts: list[RenderableType] = [_count_table(self)]
-        for severity in SEVERITIES:
-            groups: dict[str, list[Problem]] = defaultdict(list)
-            for problem in self.of(severity):
-                groups[problem.problem].append(problem)
-            parts += [_group_text(group, self.root) for group in groups.values()]
+        groups: dict[tuple[str, str], list[Problem]] = defaultdict(list)
+        for problem in sorted(self.problems, key=lambda problem: SEVERITIES.index(problem.severity)):
+            groups[problem.severity, problem.problem].append(problem)
         numbers = ", ".join(f"{len(self.of(severity))} {severity}(s)" for severity in SEVERITIES)
-        return Group(*parts, Text("\n" + (numbers if self.problems else "no problems")))
+        summary = Text("\n" + (numbers if self.problems else "no problems"))
+        return Group(_count_table(self), *(_group_text(group, self.root) for group in groups.values()), summary)
 
 
 def check(root: str | Path, name: str | None = "auto", *, workers: int | None = None, progress: bool = True) -> Report:
@@ -69,7 +75,7 @@ def check(root: str | Path, name: str | None = "auto", *, workers: int | None = 
         progress: show a bar on a terminal.
 
     Raises:
-        DataError: unknown name, or a data set of which nothing can be checked.
+        DataError: unknown name, or nothing can be checked.
     """
     folder = absolute(root)
     name = recognise(folder) if name in (None, "auto") else name
@@ -81,7 +87,7 @@ def check(root: str | Path, name: str | None = "auto", *, workers: int | None = 
     images = list({row["image"]: row for row in rows}.values())  # CIFAR-10 has its images in four categories
     digests: list[bytes | None] = []
     with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
-        inspections = pool.map(lambda row: inspect(row["image"], row.get("masks", ())), images)
+        inspections = pool.map(lambda row: _inspect(row["image"], row.get("masks", ())), images)
         for digest, image_problems in track(inspections, "reading images", len(images), show=progress):
             digests.append(digest)
             problems += image_problems
@@ -95,7 +101,8 @@ def recognise(root: Path) -> str:
 
 
 def _compare_with_published(dataset: Dataset, root: Path, rows: Sequence[Row]) -> Iterator[Problem]:
-    if dataset.published is None or not rows:
+    published = dataset.source and dataset.source.images
+    if not published or not rows:
         return
     title, categories, present = dataset.title, dataset.categories, {row["category"] for row in rows}
     for category in sorted(present - set(categories)):
@@ -106,10 +113,67 @@ def _compare_with_published(dataset: Dataset, root: Path, rows: Sequence[Row]) -
     if missing:
         problem = f"{len(missing)} of the {len(categories)} categories of {title} are not here: {', '.join(missing)}"
         yield Problem("note", str(root), problem)
-    elif counts != dataset.published:
-        numbers = "{:,} training and {:,} test images; " + title + " has {:,} and {:,}"
-        fix = "unpack the data set again; otherwise results cannot be compared"
-        yield Problem("warning", str(root), numbers.format(*counts, *dataset.published), fix)
+    elif counts != published:
+        problem = "{:,} training and {:,} test images; {} has {:,} and {:,}".format(*counts, title, *published)
+        yield Problem("warning", str(root), problem, "unpack the data set again; otherwise results cannot be compared")
+
+
+def _inspect(path: str, masks: Sequence[str] = ()) -> tuple[bytes | None, list[Problem]]:
+    """Decode an image and its masks; return a hash of the RGB pixels (None if unreadable), and all problems."""
+    try:
+        image = open_image(path)
+        rgb = to_rgb(image, path)
+    except DataError as fault:
+        return None, [Problem("error", path, fault.problem, fault.fix), *_inspect_masks(masks, None)]
+    digest = hashlib.blake2b(repr(rgb.size).encode() + rgb.tobytes(), digest_size=16).digest()
+    problems = [Problem(severity, path, problem, fix) for severity, problem, fix in _unusual(path, image)]
+    return digest, [*problems, *_inspect_masks(masks, image.size)]
+
+
+def _unusual(path: str, image: Image.Image) -> Iterator[tuple[Severity, str, str]]:
+    suffix = os.path.splitext(path)[1]
+    if suffix != suffix.lower():
+        yield "note", "file ending in capital letters", ""
+    if image.mode in _MODES:
+        yield "note", _MODES[image.mode], ""
+    elif "A" in image.getbands():
+        low, high = image.getchannel("A").getextrema()
+        fix = "flatten the image onto a background if the hidden colours are not meant to be seen"
+        varies = ("warning", "transparency that varies, which is ignored", fix)
+        yield varies if low != high else ("note", "transparency channel, which is ignored", "")
+    if image.mode in DEEP_GREY and (image.getextrema()[1] or 0) < 4096:
+        fix = "scale the values to the whole range, by one factor for all images"
+        yield "warning", "16-bit file with values below 4096 only, which comes out dark", fix
+    with Image.open(path) as header:  # decoding has lost how the pixels were stored
+        if image.mode == "RGB" and any(";16" in str(tile) for tile in header.tile):
+            yield "note", "16-bit colour: the high byte is read", ""
+        if getattr(header, "is_animated", False):
+            yield "warning", "several frames or pages: the first is read", "save the others as files of their own"
+    if image.getexif().get(_ORIENTATION, 1) != 1:
+        fix = "rotate the pixels themselves and drop the tag, if image and mask do not fit"
+        yield "warning", "EXIF orientation, which is ignored", fix
+
+
+def _inspect_masks(masks: Sequence[str], size: tuple[int, int] | None) -> Iterator[Problem]:
+    """List the problems of one image's masks; `size` is None when the image could not be read."""
+    if len(masks) > 1:
+        yield Problem("note", masks[0], "several masks for one image: their union is used", "")
+    union = None
+    for path in masks:
+        try:
+            mask = read_mask((path,), size)
+        except DataError as fault:
+            yield Problem("error", path, fault.problem, fault.fix)
+            continue
+        with Image.open(path) as header:
+            if header.format in LOSSY_MASK_FORMATS:
+                yield Problem("warning", path, "JPEG mask: values from 128 on count", "save masks as PNG")
+        union = mask if union is None or union.shape != mask.shape else union | mask
+    if union is not None and not union.any():
+        fix = "mark the defect: for the pixel metrics the image is normal as it is"
+        yield Problem("warning", masks[0], "empty mask of an anomalous image", fix)
+    elif union is not None and union.all():
+        yield Problem("warning", masks[0], "mask that covers the whole image", "check that background is 0 in it")
 
 
 def _repeated_pictures(rows: Sequence[Row], digests: Iterable[bytes | None]) -> Iterator[Problem]:
@@ -121,13 +185,13 @@ def _repeated_pictures(rows: Sequence[Row], digests: Iterable[bytes | None]) -> 
     for group in groups.values():
         first: dict[tuple[str, int], Row] = {}
         train = next((row for row in group if row["split"] == "train"), None)
-        normal = {row["category"]: row for row in group if row["split"] == "test" and not row["label"]}
+        normal = {row["category"]: row["image"] for row in group if row["split"] == "test" and not row["label"]}
         for row in group:
             if train and row["split"] == "test":
                 fix = f"remove one of the two; the other is {train['image']}"
                 yield Problem("warning", row["image"], "test image that is also a training image", fix)
             if row["label"] and row["category"] in normal:
-                fix = f"remove one of the two; as normal image it is {normal[row['category']]['image']}"
+                fix = f"remove one of the two; as normal image it is {normal[row['category']]}"
                 yield Problem("warning", row["image"], "picture that is also labelled normal", fix)
             other = first.setdefault((row["split"], row["label"]), row)
             if other is not row:

@@ -1,11 +1,10 @@
 """CIFAR-10 as semantic anomaly detection (§4.1, Table 7): five classes are normal, the other five anomalous.
 
-One table holds one of the four splits, because each split is an experiment of its own: what is normal in one is
-anomalous in the next. Its category is "{01234}" and the like; the class encoder learns the names of the
-five normal classes.
+One table holds one of the four splits, because what is normal in one is anomalous in the next. Its category is
+"{01234}" and the like; the class encoder learns the names of the five normal classes.
 
-Two forms on disk are read: the official batches (`mintad.data.cifar_batches`), which are written once as PNG
-files, and image folders ``ROOT/train/CLASS/*`` and ``ROOT/test/CLASS/*``.
+Two forms on disk are read: the official batches (`mintad.data.cifar_batches`), which are written once as PNG files, and
+image folders ``ROOT/train/CLASS/*`` and ``ROOT/test/CLASS/*``.
 """
 
 from __future__ import annotations
@@ -17,11 +16,10 @@ import pandas as pd
 
 from mintad.data.cifar_batches import CLASSES, MD5, read_batches, verify_batches, write_images
 from mintad.data.dataset import Dataset, Source
-from mintad.data.listing import Listing, hint_at_case, list_folder
 from mintad.data.problems import Problem, error
 from mintad.data.records import GOOD
 from mintad.data.registry import DATASETS
-from mintad.data.tree import Row, Scan, absolute, build_records
+from mintad.data.tree import Listing, Row, Scan, absolute, build_records, hint_at_case, list_folder
 from mintad.errors import ConfigError, nearest
 
 SPLITS = ("01234", "56789", "02468", "13579")
@@ -46,7 +44,7 @@ def load_cifar10(root: str | Path, *, split: str = "01234", images: str | Path |
     normal = normal_classes(split)
     folder = image_folder(absolute(root), None if images is None else absolute(images))
     images_of, problems = scan_images(folder)
-    return build_records((build_rows(images_of, normal), problems), folder)
+    return build_records((_build_rows(images_of, normal), problems), folder)
 
 
 def image_folder(root: Path, images: Path | None = None, md5: Mapping[str, str] = MD5) -> Path:
@@ -93,7 +91,7 @@ def scan_images(root: Path) -> tuple[dict[tuple[str, str], Listing], list[Proble
     return images_of, problems
 
 
-def build_rows(images_of: Mapping[tuple[str, str], Listing], normal: tuple[str, ...]) -> list[Row]:
+def _build_rows(images_of: Mapping[tuple[str, str], Listing], normal: tuple[str, ...]) -> list[Row]:
     """Build the rows for `make_records`, given the names of the normal classes."""
     category = "{" + "".join(str(CLASSES.index(name)) for name in normal) + "}"
     return [
@@ -123,15 +121,14 @@ def normal_classes(split: str) -> tuple[str, ...]:
 
 def scan_cifar10(root: Path) -> Scan:
     """Scan CIFAR-10 below an absolute path, with the rows of all four splits; batches are verified but not written."""
-    batches = batch_folder(root)
-    problems: list[Problem] = []
+    batches, problems = batch_folder(root), []
     if batches is not None:
         problems, root = verify_batches(batches)[1], batches / IMAGES
         if not root.is_dir():
-            problem = "batches that were not yet written as PNG files, so that there are no images to check"
+            problem = "batches not yet written as PNG files, so that there are no images to check"
             return [], [*problems, Problem("note", str(batches), problem, "loading writes them")]
     images_of, image_problems = scan_images(root)
-    rows = [row for split in SPLITS for row in build_rows(images_of, normal_classes(split))]
+    rows = [row for split in SPLITS for row in _build_rows(images_of, normal_classes(split))]
     return rows, problems + image_problems
 
 
@@ -150,6 +147,7 @@ SOURCE = Source(
         "sha256:6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
     ),
     unpacked=200_000_000,
+    images=(4 * 25000, 4 * 10000),  # of the scan, which has every split
     licence="none stated, https://www.cs.toronto.edu/~kriz/cifar.html: the owner asks users to cite the report.",
     homepage="https://www.cs.toronto.edu/~kriz/cifar.html",
     citation="A. Krizhevsky. Learning Multiple Layers of Features from Tiny Images. "
@@ -158,16 +156,13 @@ SOURCE = Source(
     expects=(*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"),
 )
 
-DATASETS.add(
-    "cifar10",
-    Dataset(
-        name="cifar10",
-        title="CIFAR-10",
-        load=load_cifar10,
-        scan=scan_cifar10,
-        looks_like=looks_like_cifar10,
-        categories=tuple(f"{{{split}}}" for split in SPLITS),
-        published=(4 * 25000, 4 * 10000),  # every split of the scan
-        source=SOURCE,
-    ),
+CIFAR10 = Dataset(
+    name="cifar10",
+    title="CIFAR-10",
+    load=load_cifar10,
+    scan=scan_cifar10,
+    looks_like=looks_like_cifar10,
+    categories=tuple(f"{{{split}}}" for split in SPLITS),
+    source=SOURCE,
 )
+DATASETS.add("cifar10", CIFAR10)

@@ -1,8 +1,7 @@
 """The official CIFAR-10 batches: verified, read without trusting the pickle, written once as PNG files.
 
-A pickle can run any code when it is read. So the MD5 of each file's bytes is compared with that of the
-published file, and only those very bytes are unpickled, by an unpickler that knows a few names of NumPy and
-nothing else.
+A pickle can run any code when it is read. So only bytes with the MD5 of the published file are unpickled, by an
+unpickler that knows a few names of NumPy and nothing else.
 """
 
 from __future__ import annotations
@@ -38,12 +37,8 @@ MD5 = {
 
 _FIX = "unpack cifar-10-python.tar.gz again, or 'mintad data get cifar10'"
 _RECONSTRUCT = np.empty(0).__reduce__()[0]  # taken this way because NumPy 2 renamed its module
-_ALLOWED = {
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
-    ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
-}
+_ALLOWED = {("numpy", "ndarray"): np.ndarray, ("numpy", "dtype"): np.dtype}
+_ALLOWED |= {(f"numpy.{core}.multiarray", "_reconstruct"): _RECONSTRUCT for core in ("core", "_core")}
 Images = tuple[np.ndarray, np.ndarray]
 """(N, 32, 32, 3) uint8 in the official order, and (N,) indices into `CLASSES`."""
 
@@ -78,8 +73,7 @@ def read_batches(folder: Path, md5: Mapping[str, str] = MD5) -> dict[str, Images
 
     def read(names: Sequence[str]) -> Images:
         batches = [_unpickle(content[name], folder / name) for name in names]
-        pixels = np.concatenate([batch[b"data"] for batch in batches])
-        labels = np.concatenate([batch[b"labels"] for batch in batches])
+        pixels, labels = (np.concatenate([batch[key] for batch in batches]) for key in (b"data", b"labels"))
         return pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), labels
 
     return {"train": read([f"data_batch_{number}" for number in range(1, 6)]), "test": read(["test_batch"])}
@@ -88,8 +82,7 @@ def read_batches(folder: Path, md5: Mapping[str, str] = MD5) -> dict[str, Images
 def write_images(splits: Mapping[str, Images], target: Path) -> None:
     """Write ``target/SPLIT/CLASS/NUMBER.png`` (lossless), everything or nothing.
 
-    The files go to a hidden folder beside `target` and are moved when complete. If another process is
-    faster, its folder is kept.
+    They are moved to `target` when complete. If another process is faster, its folder is kept.
 
     Raises:
         DataError: the folder cannot be written.

@@ -1,8 +1,8 @@
 """Download, verify and unpack a public data set.
 
-Below the data root: ``.download/ARCHIVE`` is an archive whose hash is right, or one that the user has placed there by
-hand; ``.download/NAME.partial/`` holds what is being downloaded and unpacked; one rename to ``NAME/`` is the last step.
-So a crash leaves nothing that looks finished, and the next call removes what it left.
+Below the data root, ``.download/ARCHIVE`` is an archive whose hash is right, or one that the user has placed there, and
+``.download/NAME.partial/`` holds what is being downloaded and unpacked. One rename to ``NAME/`` is the last step, so a
+crash leaves nothing that looks finished, and the next call removes what it left.
 """
 
 from __future__ import annotations
@@ -31,16 +31,13 @@ TIMEOUT = 30  # seconds without a byte before a connection counts as broken
 
 
 def get(name: str, root: str | Path, *, accept_licence: bool | Callable[[], bool], progress: bool = True) -> Path:
-    """Download, verify and unpack a data set; do nothing when it is there already, also if it was unpacked by hand.
+    """Download, verify and unpack a data set into ``root/name``, unless it is there; return its folder for `load`.
 
     Args:
         name: a name in `DATASETS` with a source: mvtec, visa, btad or cifar10.
-        root: data root; the data set goes to ``root/name``.
+        root: data root.
         accept_licence: True, or a function that asks the user; called after the licence was shown.
         progress: show the licence and a progress bar on standard error.
-
-    Returns:
-        The folder to give to `mintad.data.load`.
 
     Raises:
         DataError: the data set cannot be had, verified, unpacked or written; the message says what to do.
@@ -58,11 +55,10 @@ def get(name: str, root: str | Path, *, accept_licence: bool | Callable[[], bool
     _require_licence(dataset, accept_licence, progress)
     downloads = target.parent / ".download"
     partial, lock = downloads / f"{name}.partial", downloads / f"{name}.lock"
+    busy = DataError(f"another process is getting {dataset.title}", path=lock, fix="wait for it")
     try:
         downloads.mkdir(parents=True, exist_ok=True)
-        with exclusive_lock(
-            lock, DataError(f"another process is getting {dataset.title}", path=lock, fix="wait for it")
-        ):
+        with exclusive_lock(lock, busy):
             shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
             try:
                 if installed(dataset, target) is None:  # another process may have been faster
@@ -149,8 +145,7 @@ def _download(dataset: Dataset, source: Source, archive: Path, partial: Path, pr
 def unpack(archive: Path, folder: Path) -> None:
     """Unpack a tar or zip archive, recognised by its content, into `folder`.
 
-    The hash pins what is in it. Still, no member can leave the folder: tarfile's data filter refuses such members, and
-    zipfile makes their names harmless.
+    No member can leave the folder: tarfile's data filter refuses such members, zipfile makes their names harmless.
 
     Raises:
         DataError: the archive is damaged, or tarfile's data filter refuses a member.
@@ -167,7 +162,7 @@ def unpack(archive: Path, folder: Path) -> None:
 
 
 def _verify(archive: Path, hashes: Sequence[str]) -> None:
-    """Compare an archive with published hashes; raise a DataError where one differs, and leave the archive alone."""
+    """Compare an archive with published hashes; a DataError where one differs."""
     import pooch
 
     for expected in hashes:

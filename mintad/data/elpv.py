@@ -1,12 +1,10 @@
 """ELPV: 2,624 electroluminescence images of solar cells, 300 x 300 grey, from 44 modules; no masks.
 
 The pip package `elpv-dataset` contains the images (CC BY-NC-SA 4.0); see `data/README.md` for the papers to cite.
-Each cell has a probability of a defect, as judged by experts: 0, 1/3, 2/3 or 1. Here 0 is normal and 1
-anomalous; the grades in between are doubtful by construction and left out unless asked for.
+Experts gave each cell a probability of a defect: 0 (normal here), 1/3, 2/3 (doubtful, left out unless asked for) or 1.
 
-The owners publish no split for anomaly detection. In ours, 70 % of each category's normal cells are for training; the
-rest and all anomalous cells are for testing. The split follows from a hash of a cell's name and the seed, so it
-depends neither on the order of files nor on the version of a random generator.
+The owners publish no split for anomaly detection. In ours, 70 % of each category's normal cells are for training, the
+rest and all anomalous cells for testing, by a hash of a cell's name and the seed: it depends on no random generator.
 """
 
 from __future__ import annotations
@@ -19,11 +17,10 @@ from typing import Literal
 import pandas as pd
 
 from mintad.data.dataset import Dataset
-from mintad.data.listing import list_folder
 from mintad.data.problems import Problem, error
 from mintad.data.records import GOOD
 from mintad.data.registry import DATASETS
-from mintad.data.tree import Row, Scan, absolute, build_records
+from mintad.data.tree import Row, Scan, absolute, build_records, list_folder
 from mintad.errors import ConfigError, DataError, nearest
 
 Grades = Literal["exclude", "normal", "anomalous", "nearest", "development"]
@@ -47,10 +44,9 @@ def load_elpv(
 
     Args:
         root: folder with labels.csv and images/; None for the one inside the installed package.
-        grades: what to do with the grades 1/3 and 2/3: left out, both normal (they then also train), both
-            anomalous, or "nearest" (1/3 normal, 2/3 anomalous). "development" serves to choose settings without using
-            a test cell (of the same seed and share): the training cells are split again, the grades in between are the
-            anomalies.
+        grades: what becomes of the grades 1/3 and 2/3: left out, both normal (they then also train), both anomalous,
+            or "nearest" (1/3 normal, 2/3 anomalous). "development" is for choosing settings without a test cell of the
+            same seed and share: it splits the training cells again and takes the grades in between as anomalies.
         train_share: share of each category's normal cells that train.
         seed: of the split.
 
@@ -73,20 +69,23 @@ def scan_elpv(folder: Path, *, grades: Grades = "exclude", train_share: float = 
     if doubtful and grades == "exclude":
         problem = f"{doubtful} cells with a defect probability of 1/3 or 2/3 are left out"
         problems.append(Problem("note", str(folder), problem, "the option 'grades' includes them"))
+
+    def draw(image: str) -> bytes:
+        return hashlib.sha256(f"{seed}/{Path(image).name}".encode()).digest()
+
     rows: list[Row] = []
     for category, part in cells.groupby("category"):
         labels = {cell.image: _LABELS[grades][cell.thirds] for cell in part.itertuples()}
-        normal = sorted((image for image, label in labels.items() if label == 0), key=lambda image: _draw(seed, image))
+        normal = sorted((image for image, label in labels.items() if label == 0), key=draw)
         train = normal[: int(train_share * len(normal) + 0.5)]
         if grades == "development":
             labels |= {image: None for image in normal[len(train) :]}  # these are test cells otherwise
             train = train[: int(train_share * len(train) + 0.5)]
-        train_images = set(train)
         rows += [
             {
                 "dataset": "elpv",
                 "category": category,
-                "split": "train" if cell.image in train_images else "test",
+                "split": "train" if cell.image in train else "test",
                 "label": labels[cell.image],
                 "defect": _DEFECTS[cell.thirds] if labels[cell.image] else GOOD,
                 "image": str(folder / cell.image),
@@ -131,23 +130,12 @@ def _read_labels(folder: Path) -> tuple[pd.DataFrame, list[Problem]]:
     return cells[~faulty].astype({"thirds": int}), problems
 
 
-def _draw(seed: int, image: str) -> bytes:
-    return hashlib.sha256(f"{seed}/{Path(image).name}".encode()).digest()
-
-
 def looks_like_elpv(root: Path) -> bool:
     """Whether `root` holds ELPV's table of labels."""
     return (root / "labels.csv").is_file()
 
 
-DATASETS.add(
-    "elpv",
-    Dataset(
-        name="elpv",
-        title="ELPV",
-        load=load_elpv,
-        scan=scan_elpv,
-        looks_like=looks_like_elpv,
-        categories=("mono", "poly"),
-    ),
+ELPV = Dataset(
+    name="elpv", title="ELPV", load=load_elpv, scan=scan_elpv, looks_like=looks_like_elpv, categories=("mono", "poly")
 )
+DATASETS.add("elpv", ELPV)

@@ -4,12 +4,9 @@ These decisions change the measured numbers:
 
 * 16-bit grey is divided by 257, a fixed scale (65535 -> 255). Stretching every image to its own range would
   hide differences in brightness, which are defects too. 12-bit data in a 16-bit file come out dark.
-* 16-bit colour is cut to its high byte, which is what Pillow does.
-* Transparency is ignored: the stored colour counts.
-* The EXIF orientation tag is ignored: masks are drawn on the pixels as stored. `mintad data check` warns.
-* Of a file with several frames or pages the first is read.
-* Everything that is not black in a mask is anomalous (VisA's masks hold 1, 2, 3, ...). JPEG blurs edges, so
-  in a JPEG mask only values from 128 on count.
+* 16-bit colour is cut to its high byte, as Pillow does. Of several frames or pages the first is read.
+* Transparency is ignored, and so is the EXIF orientation tag, because masks are drawn on the pixels as stored.
+* What is not black in a mask is anomalous (VisA's hold 1, 2, 3, ...); in a JPEG, which blurs edges, from 128 on.
 """
 
 from __future__ import annotations
@@ -23,10 +20,8 @@ from PIL import Image, UnidentifiedImageError
 
 from mintad.errors import DataError
 
-MAX_PIXELS = 89_478_485
-"""Largest image that is decoded (268 MB as RGB): Pillow's limit, held even where that was lifted."""
+MAX_PIXELS = 89_478_485  # of an image that is decoded (268 MB as RGB): Pillow's limit, even where that was lifted
 IMAGE_SUFFIXES = frozenset(".png .jpg .jpeg .bmp .tif .tiff .webp .gif .pgm .ppm .pnm .jp2".split())
-"""Endings, in lower case, of the files that count as images."""
 DEEP_GREY = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 LOSSY_MASK_FORMATS = ("JPEG", "MPO")
 
@@ -70,9 +65,7 @@ def read_image(path: str | Path) -> Image.Image:
 def read_mask(masks: Sequence[str | Path], size: tuple[int, int] | None = None) -> np.ndarray:
     """Read the masks of one image and unite them.
 
-    Args:
-        masks: mask files, possibly none.
-        size: (width, height) of the image; checked when given, needed when there are no masks.
+    `size` is the image's (width, height): checked when given, needed when there are no masks.
 
     Returns:
         (height, width) bool, True where anomalous, at native size.
@@ -80,8 +73,7 @@ def read_mask(masks: Sequence[str | Path], size: tuple[int, int] | None = None) 
     Raises:
         DataError: a mask cannot be read, or is not of `size`, or not of the size of the masks before it.
     """
-    if isinstance(masks, (str, Path)):
-        masks = (masks,)
+    masks = (masks,) if isinstance(masks, (str, Path)) else masks
     if not masks and size is None:
         raise DataError("read_mask needs the image's size when there are no masks")
     union = None if size is None else np.zeros((size[1], size[0]), dtype=bool)
@@ -96,10 +88,7 @@ def read_mask(masks: Sequence[str | Path], size: tuple[int, int] | None = None) 
 
 
 def resize_mask(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Resize a boolean mask (H, W) to `shape` (h, w) by nearest neighbour, pixel centres aligned.
-
-    Small defects may vanish: image labels never come from here.
-    """
+    """Resize a boolean mask (H, W) to `shape` (h, w) by nearest neighbour, pixel centres aligned. Small ones may go."""
     rows, columns = (
         np.minimum(((np.arange(new) + 0.5) * old / new).astype(np.intp), old - 1)
         for new, old in zip(shape, mask.shape, strict=True)
@@ -109,13 +98,12 @@ def resize_mask(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 def to_rgb(image: Image.Image, path: str | Path) -> Image.Image:
     """Convert a decoded image to 8-bit RGB; floating point, 32-bit and unknown colour spaces are a DataError."""
+    values = np.asarray(image).astype(np.int64) if image.mode in DEEP_GREY else np.zeros(1)
+    if image.mode == "F" or values.min() < 0 or values.max() > 65535:
+        problem = f"{'floating point' if image.mode == 'F' else '32-bit'} pixels, whose range is not known"
+        raise DataError(problem, path=path, fix="save the image with 8 or 16 bits per channel")
     if image.mode in DEEP_GREY:
-        values = np.asarray(image).astype(np.int64)
-        if values.min() < 0 or values.max() > 65535:
-            raise _unknown_range(path, "32-bit")
         return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")  # rounded
-    if image.mode == "F":
-        raise _unknown_range(path, "floating point")
     try:
         if image.mode in ("P", "PA", "RGBa", "La"):  # palettes with transparency, premultiplied colour
             image = image.convert("LA" if image.mode == "La" else "RGBA")
@@ -123,11 +111,6 @@ def to_rgb(image: Image.Image, path: str | Path) -> Image.Image:
     except ValueError as fault:
         problem = f"colour space {image.mode} cannot be converted"
         raise DataError(problem, path=path, fix="save the image as RGB") from fault
-
-
-def _unknown_range(path: str | Path, kind: str) -> DataError:
-    fix = "save the image with 8 or 16 bits per channel"
-    return DataError(f"{kind} pixels, whose range is not known", path=path, fix=fix)
 
 
 def _read_single_mask(path: str | Path) -> np.ndarray:

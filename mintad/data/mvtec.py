@@ -10,9 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from mintad.data.dataset import CC_BY_NC_SA, Dataset, Source
-from mintad.data.listing import list_folder
 from mintad.data.registry import DATASETS
-from mintad.data.tree import Layout, loader, scan_root
+from mintad.data.tree import Layout, list_folder, scan_root
 
 CATEGORIES = tuple(
     "bottle cable capsule carpet grid hazelnut leather metal_nut pill screw tile toothbrush transistor wood "
@@ -44,6 +43,7 @@ SOURCE = Source(
     size=5_264_982_680,
     hashes=("sha256:cf4313b13603bec67abb49ca959488f7eedce2a9f7795ec54446c649ac98cd3d",),
     unpacked=6_000_000_000,
+    images=(3629, 1725),
     licence=CC_BY_NC_SA,
     homepage="https://www.mvtec.com/company/research/datasets/mvtec-ad",
     citation="P. Bergmann, M. Fauser, D. Sattlegger, C. Steger. MVTec AD: A Comprehensive Real-World "
@@ -51,16 +51,7 @@ SOURCE = Source(
     expects=CATEGORIES,
 )
 
-DATASETS.add(
-    "mvtec",
-    Dataset(
-        name="mvtec",
-        title="MVTec AD",
-        load=loader(scan_mvtec),
-        scan=scan_mvtec,
-        looks_like=looks_like_mvtec,
-        categories=CATEGORIES,
-        published=(3629, 1725),
-        source=SOURCE,
-    ),
+MVTEC = Dataset(
+    name="mvtec", title="MVTec AD", scan=scan_mvtec, looks_like=looks_like_mvtec, categories=CATEGORIES, source=SOURCE
 )
+DATASETS.add("mvtec", MVTEC)

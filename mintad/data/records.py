@@ -25,22 +25,15 @@ import pandas as pd
 from mintad.errors import DataError, nearest
 
 COLUMNS = ("dataset", "category", "split", "label", "defect", "image", "masks", "prompt_class")
-GOOD = "good"
-"""The `defect` of a normal image."""
-
+GOOD = "good"  # the `defect` of a normal image
 _LISTED = 20
 
 
 def make_records(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """Build the record table from one mapping per row.
 
-    Args:
-        rows: mappings with the keys of `COLUMNS`; `masks` may be left out for (), `prompt_class` for
-            "dataset/category".
-
-    Returns:
-        The table, sorted by data set, category, split (train first), label, defect and image, whatever the
-        order of `rows`.
+    The keys are those of `COLUMNS`; `masks` may be left out for (), `prompt_class` for "dataset/category". The table is
+    sorted by data set, category, split (train first), label, defect and image.
 
     Raises:
         DataError: no rows, unknown or missing keys, or `validate` finds a fault.
@@ -51,8 +44,7 @@ def make_records(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     for row in filled:
         for key in row.keys() - set(COLUMNS):
             raise DataError(f"unknown column '{key}' in a record." + nearest(str(key), COLUMNS))
-        missing = [name for name in COLUMNS if name not in row]
-        if missing:
+        if missing := [name for name in COLUMNS if name not in row]:
             raise DataError(f"a record lacks {', '.join(missing)}: {row.get('image', row)}")
         if row["prompt_class"] is None:
             row["prompt_class"] = f"{row['dataset']}/{row['category']}"  # a text even if the two are none
@@ -90,13 +82,11 @@ def merge(*tables: pd.DataFrame) -> pd.DataFrame:
     if not tables:
         raise DataError("nothing to merge: give at least one record table")
     owner: dict[str, int] = {}
-    for number, table in enumerate(tables):
+    for number, table in enumerate(tables, start=1):
         for key in category_keys(table).unique():
             if owner.setdefault(key, number) != number:
                 fix = "leave one out, or give its data set another name (option 'dataset' of the folder loader)"
-                raise DataError(
-                    f"category '{key}' is in tables {owner[key] + 1} and {number + 1} of the merge", fix=fix
-                )
+                raise DataError(f"category '{key}' is in tables {owner[key]} and {number} of the merge", fix=fix)
     merged = pd.concat(tables, ignore_index=True)
     validate(merged)
     return merged
@@ -118,9 +108,7 @@ def tested_rows(records: pd.DataFrame) -> np.ndarray:
 
 
 def select(records: pd.DataFrame, categories: Iterable[str]) -> pd.DataFrame:
-    """Select the rows of the named categories, in the table's order.
-
-    A name is "dataset/category", or "category" for all data sets that have it.
+    """Select the rows of the categories "dataset/category", or "category" for all data sets that have it.
 
     Raises:
         DataError: no name, or a name that the table does not have (the nearest one is suggested).
@@ -148,7 +136,6 @@ _ROW_RULES: dict[str, Callable[[Any], bool]] = {
     "a normal image has a mask": lambda row: row.label == 0 and isinstance(row.masks, tuple) and bool(row.masks),
     "a training image has no prompt_class": lambda row: row.split == "train" and row.prompt_class == "",
 }
-"""A fault of a row, and the test that finds it."""
 
 
 def _texts(row: Any) -> bool:

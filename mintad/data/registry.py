@@ -27,10 +27,7 @@ DATASETS: Registry[Dataset] = Registry(
 def load(name: str, root: str | Path | None = None, **options: Any) -> pd.DataFrame:
     """Load the record table of a data set, with the options of its own load function (see its docstring).
 
-    Args:
-        name: a name in `DATASETS`.
-        root: its folder; may be None for sets that bring their own images (elpv, mini).
-        options: of the data set.
+    `root` is its folder; it may be None for sets that bring their own images (elpv, mini).
 
     Raises:
         DataError: unknown name, no root, or the data are not as they must be.
@@ -43,6 +40,6 @@ def load(name: str, root: str | Path | None = None, **options: Any) -> pd.DataFr
         hint = nearest(option, allowed) if allowed else ""
         raise ConfigError(f"data set '{name}' has no option '{option}'.{hint}")
     if root is None and parameters["root"].default is inspect.Parameter.empty:
-        problem = f"data set '{name}' needs data.root, the folder it lies in"
-        raise DataError(problem, fix="data/README.md says where to get it and how it must look")
+        fix = "data/README.md says where to get it and how it must look"
+        raise DataError(f"data set '{name}' needs data.root, the folder it lies in", fix=fix)
     return load_set(root, **options)

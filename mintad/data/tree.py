@@ -3,8 +3,7 @@
     ROOT/CATEGORY/train/good/*            normal images
     ROOT/CATEGORY/test/good/*             normal images
     ROOT/CATEGORY/test/DEFECT/*           anomalous images; the folder names the defect
-    ROOT/CATEGORY/ground_truth/DEFECT/*   their masks: STEM.png or STEM_mask.png, several as
-                                          STEM_mask*.png or in a folder STEM/; any image format
+    ROOT/CATEGORY/ground_truth/DEFECT/*   masks: STEM.png, STEM_mask*.png or in a folder STEM/; any image format
 
 Folders whose names start with '.' or '_' are skipped, as is validation/ in a category. Everything else that
 does not fit is a `Problem`, because a folder that is skipped without a word is lost data.
@@ -15,16 +14,17 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from mintad.data.listing import Listing, hint_at_case, list_folder
+from mintad.data.images import is_image
 from mintad.data.problems import Problem, error, raise_errors
 from mintad.data.records import GOOD, make_records
+from mintad.errors import DataError
 
 Row = dict[str, Any]
 Scan = tuple[list[Row], list[Problem]]
@@ -42,6 +42,50 @@ class Layout:
     """Whether a category without ground_truth/ is an error; otherwise it has image labels only."""
 
 
+@dataclass
+class Listing:
+    """Content of one folder, sorted; hidden names are left out."""
+
+    folder: str
+    images: list[str] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+
+    def path(self, name: str) -> str:
+        """Return the path of a name in the listing."""
+        return os.path.join(self.folder, name)
+
+
+def list_folder(folder: str | Path, problems: list[Problem] | None = None) -> Listing:
+    """List one folder without opening any file; a folder that does not exist is empty.
+
+    A folder that may not be read becomes one of the `problems`; where these are not given, it raises a DataError.
+    """
+    listing = Listing(str(folder))
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name) if os.path.isdir(folder) else []
+    except OSError as fault:
+        problem = error(folder, f"cannot be listed ({fault.strerror})", "change its permissions")
+        if problems is None:
+            raise DataError(problem.problem, path=folder, fix=problem.fix) from fault
+        problems.append(problem)
+        return listing
+    for entry in entries:
+        if entry.is_dir():
+            listing.folders += [] if entry.name.startswith((".", "_")) else [entry.name]
+        elif is_image(entry.name):
+            listing.images.append(entry.name)
+        elif not entry.name.startswith("."):
+            listing.others.append(entry.name)
+    return listing
+
+
+def hint_at_case(names: Iterable[str], expected: str) -> str:
+    """Return " (but there is 'NAME': rename it)" when a name differs from the expected one in case only, else ""."""
+    same = [name for name in names if name.lower() == expected.lower()]
+    return f" (but there is '{same[0]}': rename it)" if same else ""
+
+
 def absolute(root: str | Path) -> Path:
     """Return the absolute path of a root, with '~' expanded and '..' resolved; links are kept."""
     return Path(os.path.abspath(os.path.expanduser(root)))
@@ -49,18 +93,8 @@ def absolute(root: str | Path) -> Path:
 
 def build_records(scan: Scan, root: Path) -> pd.DataFrame:
     """Build the record table of a scan of `root`; one DataError lists all errors of the scan."""
-    rows, problems = scan
-    raise_errors(problems, root)
-    return make_records(rows)
-
-
-def loader(scan: Callable[[Path], Scan]) -> Callable[[str | Path], pd.DataFrame]:
-    """Return the load function of a data set without options, which makes records of all that `scan` finds."""
-
-    def load(root: str | Path) -> pd.DataFrame:
-        return build_records(scan(absolute(root)), absolute(root))
-
-    return load
+    raise_errors(scan[1], root)
+    return make_records(scan[0])
 
 
 def scan_root(root: Path, layout: Layout) -> Scan:
@@ -70,24 +104,21 @@ def scan_root(root: Path, layout: Layout) -> Scan:
     problems: list[Problem] = []
     names = list_folder(root, problems).folders
     if {"train", "test"} & set(names):
-        return scan_category(root, layout)
+        return _scan_category(root, layout)
     if not names and not problems:
-        fix = f"expected folders CATEGORY/train/{layout.normal} and CATEGORY/test"
-        return [], [error(root, "no categories", fix)]
-    scans = [scan_category(root / name, layout) for name in names]
+        return [], [error(root, "no categories", f"expected folders CATEGORY/train/{layout.normal} and CATEGORY/test")]
+    scans = [_scan_category(root / name, layout) for name in names]
     return [row for rows, _ in scans for row in rows], problems + [problem for _, more in scans for problem in more]
 
 
-def scan_category(folder: Path, layout: Layout) -> Scan:
-    """Scan one category; its name is the folder's."""
+def _scan_category(folder: Path, layout: Layout) -> Scan:
     problems: list[Problem] = []
     parts = list_folder(folder, problems).folders
     if not {"train", "test"} & set(parts) and not problems:
         problem = f"no category: neither train/ nor test/ inside{hint_at_case(parts, 'train')}"
         fix = f"add train/{layout.normal} and test/; if it is none, move it away or start its name with '_'"
         return [], [error(folder, problem, fix)]
-    train = _split(folder, "train", parts, layout, problems)
-    test = _split(folder, "test", parts, layout, problems)
+    train, test = (_split(folder, split, parts, layout, problems) for split in ("train", "test"))
     masks = _masks(folder, parts, test, layout, problems)
     rows = [
         {
@@ -113,8 +144,8 @@ def _split(
     """Return the image folders of train/ or test/ by name; missing and unexpected ones go to `problems`."""
     folder, normal = category / split, layout.normal
     if split not in parts:
-        fix = f"put normal images into {split}/{normal}"
-        problems.append(error(folder, f"missing split folder{hint_at_case(parts, split)}", fix))
+        problem = f"missing split folder{hint_at_case(parts, split)}"
+        problems.append(error(folder, problem, f"put normal images into {split}/{normal}"))
         return {}
     inside = list_folder(folder, problems)
     folders = {name: list_folder(folder / name, problems) for name in inside.folders}
@@ -138,8 +169,7 @@ def _split(
         fix = f"training images are all normal: move them to test/ or into train/{normal}"
         problems += [error(folder / name, "unexpected folder in train/", fix) for name in defects]
     elif not any(folders[name].images for name in defects):
-        fix = "put them into test/DEFECT, one folder for each kind of defect"
-        problems.append(error(folder, "no anomalous images", fix))
+        problems.append(error(folder, "no anomalous images", "put them into test/DEFECT, a folder per kind of defect"))
     return folders
 
 
@@ -170,10 +200,7 @@ def _masks(
 def match_masks(images: Listing, masks: Listing, problems: list[Problem]) -> dict[str, tuple[str, ...]]:
     """Assign every mask of one kind of defect to its image, by its name: STEM.*, STEM_mask*.* or in a folder STEM/.
 
-    Masks without an image and images without a mask go to `problems`.
-
-    Returns:
-        Paths of the masks by path of the image.
+    Returns the masks' paths by the image's. Masks without an image and images without a mask go to `problems`.
     """
     by_stem: dict[str, list[str]] = defaultdict(list)
     for name in images.images:
@@ -204,12 +231,8 @@ def match_masks(images: Listing, masks: Listing, problems: list[Problem]) -> dic
         problems.append(error(images.folder, f"none of its {len(unmatched)} anomalous images has a mask", fix))
     else:
         problems += [error(images.path(name), "anomalous image without a mask", fix) for name in unmatched]
-    return {
-        images.path(name): tuple(sorted(masks_of[stem]))
-        for stem, names in by_stem.items()
-        for name in names
-        if masks_of[stem]
-    }
+    matched = [(name, sorted(masks_of[stem])) for stem, names in by_stem.items() for name in names if masks_of[stem]]
+    return {images.path(name): tuple(masks) for name, masks in matched}
 
 
 def _image_stem(stem: str, images: Collection[str]) -> str | None:

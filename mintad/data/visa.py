@@ -1,13 +1,9 @@
 """VisA: 12 categories, 8,659 training and 2,162 test images, one-class protocol (Zou et al., ECCV 2022).
 
-Two forms on disk are read:
-
-* as published, with the split in a table ``ROOT/split_csv/1cls.csv`` (columns object, split, label, image,
-  mask) and the files below ``ROOT/CATEGORY/Data``;
-* as the owners' script rearranges it: MVTec layout (`mintad.data.tree`) in ``ROOT/1cls`` or ``ROOT``.
-
-In both the defect is called "bad". The masks of the published form hold small integers, one for each kind
-of defect; everything except 0 is anomalous.
+Two forms are read: as published, with the split in ``ROOT/split_csv/1cls.csv`` (columns object, split, label, image,
+mask) and the files below ``ROOT/CATEGORY/Data``; and as the owners' script rearranges it, in MVTec layout
+(`mintad.data.tree`) in ``ROOT/1cls`` or ``ROOT``. In both the defect is called "bad". Published masks hold small
+integers, one for each kind of defect; everything except 0 is anomalous.
 """
 
 from __future__ import annotations
@@ -17,16 +13,13 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from mintad.data.dataset import Dataset, Source
-from mintad.data.listing import list_folder
 from mintad.data.problems import Problem, error
 from mintad.data.records import GOOD
 from mintad.data.registry import DATASETS
-from mintad.data.tree import Layout, Row, Scan, loader, scan_root
+from mintad.data.tree import Layout, Row, Scan, list_folder, scan_root
 
 CATEGORIES = tuple("candle capsules cashew chewinggum fryum macaroni1 macaroni2 pcb1 pcb2 pcb3 pcb4 pipe_fryum".split())
-REARRANGED = ("1cls", "visa_pytorch")
-"""Folders that hold the rearranged form: of the owners' script, and of anomalib."""
-
+REARRANGED = ("1cls", "visa_pytorch")  # folders of the rearranged form: of the owners' script, and of anomalib
 _COLUMNS = ["object", "split", "label", "image", "mask"]
 _RESTORE = "unpack the data set again"
 
@@ -54,8 +47,7 @@ def _scan_table(root: Path, table: Path) -> Scan:
     with table.open(newline="", encoding="utf-8-sig", errors="replace") as file:
         reader = csv.DictReader(file)
         if reader.fieldnames != _COLUMNS:
-            problem = f"the columns are {reader.fieldnames} where {_COLUMNS} are expected"
-            return [], [error(table, problem, _RESTORE)]
+            return [], [error(table, f"has the columns {reader.fieldnames}, not {_COLUMNS}", _RESTORE)]
         lines = [(reader.line_num, line) for line in reader]
     files = _image_files(root, (line[column] or "" for _, line in lines for column in ("image", "mask")))
     problems = [
@@ -68,8 +60,8 @@ def _scan_table(root: Path, table: Path) -> Scan:
 def _image_files(root: Path, paths: Iterable[str]) -> set[str]:
     """Return the images in the folders of these relative paths; folders outside of `root` are left out."""
     folders = {PurePosixPath(path).parent for path in paths}
-    inside = [folder for folder in folders if not folder.is_absolute() and ".." not in folder.parts]
-    return {str(folder / name) for folder in inside for name in list_folder(root / folder).images}
+    folders = [folder for folder in folders if not folder.is_absolute() and ".." not in folder.parts]
+    return {str(folder / name) for folder in folders for name in list_folder(root / folder).images}
 
 
 def _faults(line: dict[str, str], files: Collection[str]) -> Iterator[str]:
@@ -119,6 +111,7 @@ SOURCE = Source(
     size=1_929_840_640,
     hashes=("sha256:2eb8690c803ab37de0324772964100169ec8ba1fa3f7e94291c9ca673f40f362",),
     unpacked=2_000_000_000,
+    images=(8659, 2162),
     licence="CC BY 4.0, https://creativecommons.org/licenses/by/4.0/: "
     "give credit and name changes; commercial use is allowed.",
     homepage="https://github.com/amazon-science/spot-diff",
@@ -127,16 +120,7 @@ SOURCE = Source(
     expects=(*CATEGORIES, "split_csv"),
 )
 
-DATASETS.add(
-    "visa",
-    Dataset(
-        name="visa",
-        title="VisA",
-        load=loader(scan_visa),
-        scan=scan_visa,
-        looks_like=looks_like_visa,
-        categories=CATEGORIES,
-        published=(8659, 2162),
-        source=SOURCE,
-    ),
+VISA = Dataset(
+    name="visa", title="VisA", scan=scan_visa, looks_like=looks_like_visa, categories=CATEGORIES, source=SOURCE
 )
+DATASETS.add("visa", VISA)

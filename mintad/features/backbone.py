@@ -18,15 +18,14 @@ from mintad.errors import ConfigError, nearest
 from mintad.features.weights import LITE0_MODEL, assign, find_weights, fingerprint
 
 REDUCTIONS = (2, 4, 8, 16)
-PREPROCESSING = "pil-bilinear-1"
-"""Name of what `Backbone.prepare` does; part of the cache's key, so change it whenever pixels change."""
+PREPROCESSING = "pil-bilinear-1"  # what `Backbone.prepare` does; in the cache's key, so change it when pixels change
 
 
 class Backbone(nn.Module):
     """Features of a frozen network: all stages resized to one grid, concatenated (§3.2; UniAD's extractor).
 
-    For EfficientNet-b4 these are 24 + 32 + 56 + 160 = 272 channels; the stages up to reduction 16 have
-    3,635,984 parameters and take 0.920 GMAC at 224 x 224 pixels. Always in eval mode, never differentiated.
+    For EfficientNet-b4 these are 24 + 32 + 56 + 160 = 272 channels; the stages up to reduction 16 have 3,635,984
+    parameters and take 0.920 GMAC at 224 x 224 pixels. Always in eval mode, never differentiated.
     """
 
     def __init__(
@@ -43,17 +42,14 @@ class Backbone(nn.Module):
     ) -> None:
         super().__init__()
         self.network = network.to(memory_format=torch.channels_last)  # about half again as fast on CPUs
-        self.name = name
-        self.image_size = image_size
-        self.grid = (grid, grid)
-        self.resize = resize
+        self.name, self.source = name, source
+        self.image_size, self.grid, self.resize = image_size, (grid, grid), resize
         self.reductions: tuple[int, ...] = tuple(network.feature_info.reduction())
         self.stage_channels: tuple[int, ...] = tuple(network.feature_info.channels())
         self.channels = sum(self.stage_channels)
         self.channels_last = str(getattr(network, "output_fmt", "")).endswith("NHWC")
         self.mean, self.std = tuple(mean), tuple(std)
         self.preprocessing = PREPROCESSING
-        self.source = source
         self.weights_id = fingerprint(network)
         self.requires_grad_(False)
         self.eval()
@@ -85,10 +81,7 @@ class Backbone(nn.Module):
 
 
 def to_pixels(image: Image.Image, size: int) -> np.ndarray:
-    """Resize an RGB picture to a square, without keeping the aspect ratio; (size, size, 3) 8-bit pixels.
-
-    Bilinear as in UniAD, by Pillow, which widens its filter when it shrinks (no aliasing).
-    """
+    """Resize an RGB picture to (size, size, 3) 8-bit pixels: bilinear as in UniAD, by Pillow, which does not alias."""
     return np.asarray(image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR))
 
 
@@ -105,16 +98,15 @@ def build_backbone(
     """Build a frozen backbone with weights.
 
     Args:
-        name: 'efficientnet_lite0' (TensorFlow's EfficientNet-Lite0, whose weights come with a pip package),
-            or any timm model with `features_only`. Without a tag, timm's first weights are taken, but for
-            `tf_efficientnet_b*` those that saw ImageNet-1K alone ('aa_in1k'), not 300 million more images.
-        image_size: side of the square input, in pixels.
-        grid: side of the token grid.
+        name: 'efficientnet_lite0' (its weights come with a pip package), or any timm model with `features_only`.
+            Without a tag, timm's first weights are taken, but for `tf_efficientnet_b*` those that saw ImageNet-1K
+            alone ('aa_in1k'), not 300 million more images.
+        image_size, grid: sides of the square input, in pixels, and of the token grid.
         weights: 'auto' (pip package, else timm's hub), 'random' (for tests and counts), or a file's path.
         reductions: stages by their reduction. Of several stages with the same reduction the last is taken.
-        resize: how a stage comes to the grid: 'bilinear' with aligned corners, as UniAD does, or 'area', the mean
-            over each cell. Bilinear reads four values a cell, whatever its size: on a coarse grid it skips most
-            of a fine stage. `mintad.scoring.maps.upsample` says why maps go back without aligned corners.
+        resize: how a stage comes to the grid: 'bilinear' with aligned corners, as UniAD does, or 'area', the mean of
+            each cell. Bilinear reads four values per cell, so on a coarse grid it skips most of a fine stage.
+            `mintad.scoring.maps.upsample` says why maps go back without aligned corners.
         seed: of random weights.
 
     Raises:
@@ -159,9 +151,8 @@ def timm_model(name: str) -> str:
     if tag and name not in published:
         raise ConfigError(f"timm has no weights '{name}'." + nearest(name, published))
     imagenet_only = f"{architecture}.aa_in1k"
-    if not tag and architecture.startswith("tf_efficientnet_b") and imagenet_only in published:
-        return imagenet_only
-    return name
+    prefer = not tag and architecture.startswith("tf_efficientnet_b") and imagenet_only in published
+    return imagenet_only if prefer else name
 
 
 def _stages(timm_name: str, reductions: Sequence[int], options: dict[str, int]) -> tuple[int, ...]:

@@ -1,9 +1,8 @@
 """Features on disk: one folder per extractor, in it immutable shards of a few hundred images.
 
-A shard is a NumPy file (n, L, F) and a JSON index that lists the hashes of the n image *files*. Both are
-written under a temporary name, flushed to the disk and then renamed, the index last; a shard counts only once
-its index exists. So a crash loses at most the shard being written, and two processes that extract the same
-images only do the work twice.
+A shard is a NumPy file (n, L, F) and a JSON index that lists the hashes of the n image *files*. Both are written under
+a temporary name, flushed to the disk and renamed, the index last; a shard counts only once its index exists. So a crash
+loses at most the shard being written, and two processes that extract the same images only do the work twice.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 from platformdirs import user_cache_dir
@@ -51,32 +50,20 @@ def hash_file(path: str | Path) -> str:
 
 def describe_key(backbone: Backbone, dtype: str) -> dict[str, object]:
     """Describe everything besides the image that determines its features; stored with them as key.json."""
-    return {
-        "backbone": backbone.name,
-        "weights": backbone.source,
-        "weights_id": backbone.weights_id,
-        "image_size": backbone.image_size,
-        "grid": list(backbone.grid),
-        "resize": backbone.resize,
-        "reductions": list(backbone.reductions),
-        "channels": backbone.channels,
-        "mean": list(backbone.mean),
-        "std": list(backbone.std),
-        "dtype": dtype,
-        "preprocessing": backbone.preprocessing,
-    }
+    names = "weights_id image_size grid resize reductions channels mean std preprocessing".split()
+    values = {name: getattr(backbone, name) for name in names}
+    return {"backbone": backbone.name, "weights": backbone.source, "dtype": dtype, **values}
 
 
 def key_name(description: dict[str, object]) -> str:
     """Return a readable folder name, unique to a key. The content of the weights counts, not where they came from."""
-    identity = {k: v for k, v in description.items() if k not in ("backbone", "weights")}
+    identity = {name: value for name, value in description.items() if name not in ("backbone", "weights")}
     digest = hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=5).hexdigest()
     grid = "x".join(map(str, description["grid"]))
     return f"{description['backbone']}-{description['image_size']}px-{grid}-{description['dtype']}-{digest}"
 
 
-@dataclass(frozen=True)
-class StoredRow:
+class StoredRow(NamedTuple):
     """The place of one image's features: a shard's file and the row in it."""
 
     shard: Path
@@ -84,19 +71,11 @@ class StoredRow:
 
 
 class FeatureCache:
-    """The shards of one key; a folder that cannot be written to is a ConfigError.
-
-    Args:
-        root: folder of all caches, see `cache_root`.
-        description: the key, see `describe_key`.
-        row_shape: (L, F).
-        dtype: 'float16' or 'float32'.
-    """
+    """The shards of one key (see `describe_key`), rows (L, F); a folder that cannot be written to is a ConfigError."""
 
     def __init__(self, root: Path, description: dict[str, object], row_shape: tuple[int, int], dtype: str) -> None:
         self.folder = root / key_name(description)
-        self.row_shape = row_shape
-        self.dtype = np.dtype(dtype)
+        self.row_shape, self.dtype = row_shape, np.dtype(dtype)
         self.stored_rows: dict[str, StoredRow] = {}
         """Image hash -> stored row; `add` and `refresh` extend it."""
         with _writing(self.folder):
@@ -112,7 +91,7 @@ class FeatureCache:
         for index in sorted(self.folder.glob("shard-*.json")):
             shard = index.with_suffix(".npy")
             try:
-                hashes = self._check(index)
+                self._register(shard, self._check(index, shard))
             except FileNotFoundError:
                 continue  # cleared by another process between listing and reading
             except (OSError, ValueError, KeyError, TypeError) as error:
@@ -120,8 +99,6 @@ class FeatureCache:
                 for path in (index, shard):
                     with suppress(OSError):
                         path.unlink()
-                continue
-            self.stored_rows.update({name: StoredRow(shard, row) for row, name in enumerate(hashes)})
 
     def add(self, hashes: Sequence[str], features_nLF: np.ndarray) -> None:
         """Write one shard: the features (n, L, F) of the n images with these file hashes."""
@@ -131,25 +108,25 @@ class FeatureCache:
                 np.save(file, features_nLF, allow_pickle=False)
             index = {"images": list(hashes), "bytes": shard.stat().st_size}
             _publish_text(shard.with_suffix(".json"), json.dumps(index))
+        self._register(shard, hashes)
+
+    def _register(self, shard: Path, hashes: Sequence[str]) -> None:
         self.stored_rows.update({name: StoredRow(shard, row) for row, name in enumerate(hashes)})
 
-    def _check(self, index: Path) -> list[str]:
+    def _check(self, index: Path, shard: Path) -> list[str]:
         """Return the hashes of a complete shard; raise ValueError or the like if it is not complete."""
         content = json.loads(index.read_text(encoding="utf-8"))
-        shard = index.with_suffix(".npy")
-        if not shard.is_file():
-            raise ValueError("its features are gone")
-        if shard.stat().st_size != content["bytes"]:
-            raise ValueError(f"{shard.stat().st_size} bytes instead of {content['bytes']}")
-        if content["bytes"] < len(content["images"]) * np.prod(self.row_shape) * self.dtype.itemsize:
+        size = shard.stat().st_size if shard.is_file() else 0
+        if size != content["bytes"]:
+            raise ValueError(f"{size} bytes of features instead of {content['bytes']}")
+        if size < len(content["images"]) * np.prod(self.row_shape) * self.dtype.itemsize:
             raise ValueError("fewer features than images")
         return content["images"]
 
     def _clean(self) -> None:
         """Remove the files that crashed writers left: temporary files, and features whose index was never written."""
-        unfinished = [*self.folder.glob(".writing-*")]
-        unfinished += [shard for shard in self.folder.glob("shard-*.npy") if not shard.with_suffix(".json").exists()]
-        for path in unfinished:
+        shards = [shard for shard in self.folder.glob("shard-*.npy") if not shard.with_suffix(".json").exists()]
+        for path in (*self.folder.glob(".writing-*"), *shards):
             with suppress(FileNotFoundError):
                 if time.time() - path.stat().st_mtime > STALE_SECONDS:
                     path.unlink()
@@ -170,16 +147,14 @@ def open_shard(path: Path, row_shape: tuple[int, int], dtype: np.dtype) -> np.nd
 
 @dataclass(frozen=True)
 class CacheInfo:
-    """One key's cache, as `mintad cache list` shows it."""
+    """One key's cache; `modified` is the local time of its newest file, `description` {} if key.json is damaged."""
 
     key: str
     path: Path
     images: int
     nbytes: int
     modified: datetime
-    """Local time of the last shard, or of the key if there is none."""
     description: dict[str, object]
-    """The content of key.json; empty if it is damaged."""
 
     @property
     def backbone(self) -> str:

@@ -28,13 +28,8 @@ from mintad.features.table import FeatureTable
 from mintad.progress import progress_bar
 from mintad.threads import limit_threads
 
-SHARD_IMAGES, SHARD_BYTES = 256, 128 << 20
-"""A shard holds at most this many images and (beyond the first) about this many bytes."""
+SHARD_IMAGES, SHARD_BYTES = 256, 128 << 20  # at most, in one shard; the first image may be larger
 log = logging.getLogger(__name__)
-
-
-class _BeyondFloat16(Exception):
-    """Raised for a feature too large for float16."""
 
 
 def extract(
@@ -78,7 +73,7 @@ def extract(
         run = _Extraction(backbone.to(device), device, batch_size, progress, pool, 2 * workers)
         try:
             cache = run.fill(hash_of, problems, cache_dir, dtype)
-        except _BeyondFloat16:
+        except OverflowError:
             log.warning("%s: features beyond float16's range, storing float32 (features.dtype)", backbone.name)
             dtype = "float32"
             cache = run.fill(hash_of, problems, cache_dir, dtype)
@@ -87,11 +82,7 @@ def extract(
         fix = f"repair or remove them (the features of the others are kept):\n{listed}"
         raise DataError(f"{len(problems)} of {len(set(paths))} images cannot be read", fix=fix)
     hashes = [hash_of[path] for path in paths]
-    return FeatureTable([cache.stored_rows[name] for name in hashes], _row_shape(backbone), dtype, hashes)
-
-
-def _row_shape(backbone: Backbone) -> tuple[int, int]:
-    return backbone.grid[0] * backbone.grid[1], backbone.channels
+    return FeatureTable([cache.stored_rows[name] for name in hashes], cache.row_shape, dtype, hashes)
 
 
 def _hash_all(paths: Sequence[str], pool: ThreadPoolExecutor) -> tuple[dict[str, str], dict[str, DataError]]:
@@ -118,14 +109,13 @@ class _Extraction:
     batch_size: int
     progress: bool
     pool: ThreadPoolExecutor
-    ahead: int
-    """Images that the pool may work on before their turn."""
+    ahead: int  # images that the pool may work on before their turn
 
     def fill(
         self, hash_of: dict[str, str], problems: dict[str, DataError], cache_dir: str | Path | None, dtype: str
     ) -> FeatureCache:
         """Compute what the cache lacks. Unreadable images are added to `problems`."""
-        shape = _row_shape(self.backbone)
+        shape = (self.backbone.grid[0] * self.backbone.grid[1], self.backbone.channels)
         cache = FeatureCache(cache_root(cache_dir), describe_key(self.backbone, dtype), shape, dtype)
         path_of = {name: path for path, name in hash_of.items() if name not in cache.stored_rows}
         shard_images = max(1, min(SHARD_IMAGES, SHARD_BYTES // (shape[0] * shape[1] * cache.dtype.itemsize)))
@@ -135,7 +125,9 @@ class _Extraction:
         with full_precision(), progress_bar("features", len(path_of), show=self.progress) as report, results as images:
             try:
                 for number, (name, feat_LF) in enumerate(images, start=1):
-                    done[name] = _stored(feat_LF, cache.dtype)
+                    if np.abs(feat_LF).max() > np.finfo(cache.dtype).max:
+                        raise OverflowError(name)
+                    done[name] = feat_LF.astype(cache.dtype)
                     report(number)
                     if len(done) == shard_images:
                         cache.add(list(done), np.stack(list(done.values())))
@@ -199,14 +191,7 @@ class _Extraction:
 
 
 def _pays_off_in_batches(device: torch.device) -> bool:
-    """Whether the device should get batches. On a CPU they are half as fast: they do not fit into its caches."""
-    return device.type != "cpu"
-
-
-def _stored(feat_LF: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    if dtype == np.float16 and np.abs(feat_LF).max() > np.finfo(np.float16).max:
-        raise _BeyondFloat16
-    return feat_LF.astype(dtype)
+    return device.type != "cpu"  # on a CPU batches are half as fast: they do not fit into its caches
 
 
 @contextmanager

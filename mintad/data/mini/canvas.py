@@ -66,8 +66,7 @@ def mix(below: np.ndarray, above: np.ndarray | tuple[float, ...], coverage: np.n
 
 def plain(size: int, colour: tuple[float, ...] | np.ndarray, grain: float, rng: Rng) -> np.ndarray:
     """Draw a surface of one colour with fine grain."""
-    base = np.broadcast_to(np.asarray(colour, dtype=np.float32), (size, size, 3))
-    return base + grain * noise(size, size / 3, rng)[..., None]
+    return np.asarray(colour, dtype=np.float32) + grain * noise(size, size / 3, rng)[..., None]
 
 
 def vary(colour: tuple[float, ...], rng: Rng, amount: float = 0.03) -> np.ndarray:
@@ -77,8 +76,7 @@ def vary(colour: tuple[float, ...], rng: Rng, amount: float = 0.03) -> np.ndarra
 
 def lit(image: np.ndarray, rng: Rng) -> np.ndarray:
     """Put the picture under this shot's light: gain, a linear gradient, and sensor noise; 0..1."""
-    size = len(image)
-    axis = np.linspace(-1, 1, size, dtype=np.float32)
+    axis = np.linspace(-1, 1, len(image), dtype=np.float32)
     slope = rng.uniform(-0.07, 0.07, 2)
     light = rng.uniform(0.92, 1.08) + slope[0] * axis[:, None] + slope[1] * axis[None, :]
     return np.clip(image * light[..., None] + rng.normal(0, 0.008, image.shape), 0, 1).astype(np.float32)

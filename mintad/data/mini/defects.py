@@ -23,12 +23,6 @@ def _inner_point(body: np.ndarray, margin: float, rng: Rng) -> tuple[int, int]:
     return _random_pixel(depth >= min(margin * len(body), 0.7 * depth.max()), rng)
 
 
-def _edge_point(body: np.ndarray, rng: Rng) -> tuple[int, int]:
-    """Draw a random pixel (row, column) at the rim of the body."""
-    solid = body > 0.9
-    return _random_pixel(solid & ~ndimage.binary_erosion(solid, iterations=2), rng)
-
-
 def _random_pixel(allowed: np.ndarray, rng: Rng) -> tuple[int, int]:
     pixels = np.argwhere(allowed)
     row, column = pixels[rng.integers(len(pixels))]
@@ -37,8 +31,11 @@ def _random_pixel(allowed: np.ndarray, rng: Rng) -> tuple[int, int]:
 
 def _coordinates(layers: Layers, rng: Rng, *, on_edge: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Return coordinates x, y (in half picture sides) around a random point of the body, or of its rim."""
-    size = len(layers.body)
-    row, column = _edge_point(layers.body, rng) if on_edge else _inner_point(layers.body, 1 / 14, rng)
+    size, solid = len(layers.body), layers.body > 0.9
+    if on_edge:
+        row, column = _random_pixel(solid & ~ndimage.binary_erosion(solid, iterations=2), rng)
+    else:
+        row, column = _inner_point(layers.body, 1 / 14, rng)
     y, x = np.mgrid[:size, :size].astype(np.float32)
     return (x - column) * 2 / size, (y - row) * 2 / size
 
@@ -101,16 +98,13 @@ def deformed(category: str, layers: Layers, rng: Rng, difficulty: float) -> np.n
 
 def swap(category: str, layers: Layers, rng: Rng, difficulty: float) -> np.ndarray:
     """Draw a patch of the partner product's normal surface on the body."""
-    partner = swap_partner(category)
-    size = len(layers.body)
-    other = PRODUCTS[partner](size, rng)
+    other = PRODUCTS[swap_partner(category)](len(layers.body), rng)
     x, y = _coordinates(layers, rng)
     cover = _blot(x, y, rng.uniform(0.20, 0.28) * difficulty**-0.35, rng, 0.02) * layers.body
     row, column = np.unravel_index(np.argmin(np.hypot(x, y)), x.shape)
     source_row, source_column = _inner_point(other.body, 0.1, rng)
     shift = (int(row) - source_row, int(column) - source_column)
-    patch = np.roll(other.image, shift, (0, 1))
-    patch_body = np.roll(other.body, shift, (0, 1))
+    patch, patch_body = (np.roll(layer, shift, (0, 1)) for layer in (other.image, other.body))
     return mix(layers.image, patch, cover * patch_body * min(1.0, 1.0 / difficulty))
 
 

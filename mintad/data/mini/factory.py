@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -55,9 +55,7 @@ class MiniParameters:
                 raise DataError(f"mini: unknown category '{name}'." + nearest(name, PRODUCTS))
         limits = {
             "categories must be distinct names": 0 < len(self.categories) == len(set(self.categories)),
-            "n_train must be at least 1": self.n_train >= 1,
-            "n_test_good must be at least 1": self.n_test_good >= 1,
-            "n_test_defect must be at least 1": self.n_test_defect >= 1,
+            **{f"{n} must be at least 1": getattr(self, n) >= 1 for n in ("n_train", "n_test_good", "n_test_defect")},
             "size must be at least 64 pixels": self.size >= 64,
             "difficulty must be in (0, 3]; 1 is the default, 2 is subtle": 0 < self.difficulty <= 3,
             "seed must not be negative": self.seed >= 0,
@@ -81,13 +79,11 @@ def render(
 def render_with_twin(
     category: str, split: str, defect: str, index: int, *, size: int = 224, difficulty: float = 1.0, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Draw a picture, its mask, and the same picture without the defect.
+    """Draw a picture (S, S, 3), uint8, its mask (S, S), bool, and the same picture without the defect.
 
     Args:
-        category: a key of `PRODUCTS`.
-        split: 'train' or 'test'.
-        defect: 'good' or a key of `DEFECTS`.
-        index: number of the picture.
+        category, defect: keys of `PRODUCTS` and `DEFECTS`; the defect may be 'good'.
+        split, index: 'train' or 'test', and the number of the picture.
         size: S, in pixels.
         difficulty: see `mintad.data.mini.defects`.
         seed: of the whole set.
@@ -111,8 +107,7 @@ def render_with_twin(
 
 def make_mini(root: str | Path, parameters: MiniParameters | None = None, *, progress: bool = False) -> Path:
     """Write the set below `root` in MVTec layout, or return the finished one there; anything else is a DataError."""
-    parameters = parameters or MiniParameters()
-    root = Path(root)
+    parameters, root = parameters or MiniParameters(), Path(root)
     made_with = root / "mini.json"
     if made_with.exists():
         if json.loads(made_with.read_text(encoding="utf-8")) != json.loads(parameters.as_json()):
@@ -124,7 +119,9 @@ def make_mini(root: str | Path, parameters: MiniParameters | None = None, *, pro
     temporary = root.with_name(f".{root.name}.{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    jobs = list(_jobs(parameters))
+    counts = {("train", "good"): parameters.n_train, ("test", "good"): parameters.n_test_good}
+    counts |= {("test", defect): parameters.n_test_defect for defect in DEFECTS}
+    jobs = [(name, *kind, n) for name in parameters.categories for kind, count in counts.items() for n in range(count)]
     with ProcessPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
         work = pool.map(partial(_write, temporary, parameters), jobs, chunksize=16)
         list(track(work, "mini: drawing", len(jobs), show=progress))
@@ -172,18 +169,9 @@ def default_root(parameters: MiniParameters) -> Path:
     return base / f"mini-{zlib.crc32(parameters.as_json().encode()):08x}"
 
 
-def _jobs(parameters: MiniParameters) -> Iterator[tuple[str, str, str, int]]:
-    for category in parameters.categories:
-        yield from ((category, "train", "good", n) for n in range(parameters.n_train))
-        yield from ((category, "test", "good", n) for n in range(parameters.n_test_good))
-        for defect in DEFECTS:
-            yield from ((category, "test", defect, n) for n in range(parameters.n_test_defect))
-
-
 def _write(root: Path, parameters: MiniParameters, job: tuple[str, str, str, int]) -> None:
-    drawing = {"size": parameters.size, "difficulty": parameters.difficulty, "seed": parameters.seed}
-    picture, mask = render(*job, **drawing)
     category, split, defect, index = job
+    picture, mask = render(*job, size=parameters.size, difficulty=parameters.difficulty, seed=parameters.seed)
     files = {root / category / split / defect / f"{index:03d}.png": picture}
     if defect != "good":
         files[root / category / "ground_truth" / defect / f"{index:03d}_mask.png"] = mask.astype(np.uint8) * 255

@@ -16,9 +16,8 @@ def _texture(image: np.ndarray, hole: tuple[float, ...]) -> Layers:
 
 
 def _object(background: np.ndarray, image: np.ndarray, body: np.ndarray, shadow: float = 0.35) -> Layers:
-    size = len(body)
-    offset = max(1, size // 40)
-    cast = ndimage.gaussian_filter(np.roll(body, (offset, offset), (0, 1)), size / 50)
+    offset = max(1, len(body) // 40)
+    cast = ndimage.gaussian_filter(np.roll(body, (offset, offset), (0, 1)), len(body) / 50)
     background = background * (1 - shadow * cast[..., None])
     return Layers(mix(background, image, body), background.astype(np.float32), body)
 
@@ -28,9 +27,8 @@ def weave(size: int, rng: Rng) -> Layers:
     x, y = frame(size, rng, turn=0.12, shift=0.5, zoom=0.05)
     warp = vary(((0.30, 0.38, 0.52), (0.52, 0.34, 0.30))[rng.integers(2)], rng)
     weft = vary((0.78, 0.74, 0.64), rng)
-    across, along = np.sin(x * 36), np.sin(y * 36)
     over = (np.floor(x * 36 / np.pi) + np.floor(y * 36 / np.pi)) % 2 > 0
-    round_x, round_y = np.abs(across) ** 0.5, np.abs(along) ** 0.5
+    round_x, round_y = np.abs(np.sin(x * 36)) ** 0.5, np.abs(np.sin(y * 36)) ** 0.5
     image = np.where(over[..., None], warp * round_x[..., None], weft * round_y[..., None])
     image = ndimage.gaussian_filter(image, (size / 400, size / 400, 0))
     return _texture(image * (1 + 0.06 * noise(size, 40, rng))[..., None], (0.06, 0.05, 0.05))
@@ -67,8 +65,7 @@ def mesh(size: int, rng: Rng) -> Layers:
     x, y = frame(size, rng, turn=0.15, shift=0.3, zoom=0.04)
     pitch = 0.235
     row = np.floor(y / pitch)
-    dx = (x / pitch + 0.5 * (row % 2)) % 1 - 0.5
-    dy = (y / pitch) % 1 - 0.5
+    dx, dy = (x / pitch + 0.5 * (row % 2)) % 1 - 0.5, (y / pitch) % 1 - 0.5
     distance = np.hypot(dx, dy) * pitch - 0.072 * rng.uniform(0.95, 1.05)
     steel = plain(size, vary((0.60, 0.62, 0.64), rng, 0.02), 0.02, rng)
     steel = steel + 0.03 * noise(size, size / 2, rng, stretch=20)[..., None]
@@ -80,8 +77,7 @@ def leather(size: int, rng: Rng) -> Layers:
     """Draw a texture of wrinkled cells; tone and cell size vary."""
     x, y = frame(size, rng, shift=1.0)
     cells = rng.uniform(13, 16)
-    wobble_x, wobble_y = 0.35 * noise(size, 22, rng), 0.35 * noise(size, 22, rng)
-    gx, gy = x * cells + wobble_x * 2, y * cells + wobble_y * 2
+    gx, gy = (axis * cells + 0.35 * noise(size, 22, rng) * 2 for axis in (x, y))
     jitter = np.random.default_rng(rng.integers(2**32)).uniform(-0.35, 0.35, (64, 64, 2))
     nearest, second = np.full((size, size), 9.0), np.full((size, size), 9.0)
     for row in (-1, 0, 1):
@@ -121,8 +117,7 @@ def gear(size: int, rng: Rng) -> Layers:
     steel = vary((0.58, 0.60, 0.63), rng, 0.02)
     brushed = 0.05 * np.sin(radius * 160) + 0.10 * np.cos(2 * angle)
     face = steel + brushed[..., None] + 0.02 * noise(size, size / 3, rng)[..., None]
-    ring = inside(np.abs(radius - 0.42) - 0.055)
-    face = face - 0.22 * ring[..., None]
+    face = face - 0.22 * inside(np.abs(radius - 0.42) - 0.055)[..., None]
     for k in range(6):
         hole_x, hole_y = 0.42 * np.cos(k * np.pi / 3), 0.42 * np.sin(k * np.pi / 3)
         face = mix(face, (0.16, 0.16, 0.17), inside(np.hypot(x - hole_x, y - hole_y) - 0.04))
@@ -135,8 +130,7 @@ def capsule(size: int, rng: Rng) -> Layers:
     distance = box(x, y, 0.68, 0.27, 0.27)
     left, right = (((0.80, 0.18, 0.16), (0.92, 0.88, 0.80)), ((0.15, 0.42, 0.30), (0.94, 0.78, 0.24)))[rng.integers(2)]
     face = np.where((x < 0.04)[..., None], vary(left, rng), vary(right, rng))
-    shade = np.sqrt(np.clip(1 - (y / 0.29) ** 2, 0, 1))
-    face = face * (0.55 + 0.5 * shade[..., None])
+    face = face * (0.55 + 0.5 * np.sqrt(np.clip(1 - (y / 0.29) ** 2, 0, 1))[..., None])
     face = face + 0.35 * np.exp(-(((y + 0.12) / 0.03) ** 2))[..., None] * inside(np.abs(x) - 0.5, 0.1)[..., None]
     face = face - 0.18 * inside(np.abs(x - 0.04) - 0.012)[..., None]
     return _object(plain(size, vary((0.62, 0.66, 0.72), rng, 0.02), 0.015, rng), face, inside(distance))
@@ -148,14 +142,12 @@ def bolt(size: int, rng: Rng) -> Layers:
     head = box(x + 0.58, y, 0.15, 0.30, 0.05)
     half = 0.135 + np.where(x > -0.12, 0.022 * np.sin(x * 75 + rng.uniform(0, 6)), 0.0)
     shank = np.maximum(np.maximum(np.abs(y) - half, -0.5 - x), np.maximum(x - 0.74, x + np.abs(y) - 0.80))
-    steel = vary((0.66, 0.60, 0.46), rng, 0.02)
     shade = np.sqrt(np.clip(1 - (y / np.where(x < -0.43, 0.34, 0.17)) ** 2, 0, 1))
-    face = steel * (0.45 + 0.62 * shade[..., None])
+    face = vary((0.66, 0.60, 0.46), rng, 0.02) * (0.45 + 0.62 * shade[..., None])
     thread = np.where(x > -0.12, 0.15 * np.sin(x * 75 + y * 4), 0.0)
     facets = np.where(x < -0.43, 0.12 * (np.abs(y) < 0.12), 0.0)
-    body = inside(np.minimum(head, shank))
     table = plain(size, vary((0.86, 0.87, 0.88), rng, 0.02), 0.012, rng)
-    return _object(table, face + (thread + facets)[..., None], body)
+    return _object(table, face + (thread + facets)[..., None], inside(np.minimum(head, shank)))
 
 
 def cookie(size: int, rng: Rng) -> Layers:

@@ -59,12 +59,7 @@ def drawn_with(category: str, split: str, defect: str, index: int, *, seed: int 
 
 
 def add_truth(records: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
-    """Add the columns subclass ('' where the product has none) and angle (NaN) to a record table of mini.
-
-    Args:
-        records: as returned by `load_mini`; a picture's number is its file's name.
-        seed: that the set was drawn with.
-    """
+    """Add the columns subclass ('' where the product has none) and angle (NaN) to a record table of mini's `seed`."""
     drawn = [
         drawn_with(row.category, row.split, row.defect, int(Path(row.image).stem), seed=seed)
         if row.category in SUBCLASSES
