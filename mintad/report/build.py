@@ -21,8 +21,6 @@ from mintad.report.statistics import mean_std
 from mintad.report.table_values import every_metric, table_values
 from mintad.runs.page.render import Table, render
 
-PAGE = "index.html"
-
 
 class Part(NamedTuple):
     """A table with its numbers, its paired comparisons, all metrics of its runs, and its figure."""
@@ -58,10 +56,10 @@ def report(
     """Set measured numbers beside the paper's: a page, every table as CSV and LaTeX, all pairs and all metrics as CSV.
 
     Args:
-        paths: of runs, see `mintad.report.runs.read_runs`.
-        out: folder, made if need be; files of an earlier report are overwritten.
+        paths: see `mintad.report.runs.read_runs`.
+        out: folder; files of an earlier report are overwritten.
         tables: all ten if none.
-        conditions: KEY=VALUE that runs must have.
+        conditions: see `mintad.report.select_runs.where`.
 
     Raises:
         ConfigError: no such table or key.
@@ -83,7 +81,7 @@ def report(
     )
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    files = {PAGE: page}
+    files = {"index.html": page}
     for part in parts:
         name = f"table_{part.table.number:02d}"
         files |= {f"{name}.csv": part.values.to_csv(index=False), f"{name}.tex": latex(part.table)}
@@ -92,7 +90,7 @@ def report(
         files[f"{name}.csv"] = pd.concat(filled).to_csv(index=False)
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8", newline="")
-    return Report(folder / PAGE, [part.table for part in parts], runs)
+    return Report(folder / "index.html", [part.table for part in parts], runs)
 
 
 def _part(runs: Runs, number: int) -> Part:

@@ -16,11 +16,6 @@ from mintad.scoring.metrics import MEAN
 
 WIDE = (1, 2, 3, 7, 10)
 """Tables with one column per method."""
-_CATEGORIES = (
-    "bottle cable capsule hazelnut metal_nut pill screw toothbrush transistor zipper carpet grid leather tile wood "
-    "cashew chewinggum fryum pipe_fryum candle capsules macaroni1 macaroni2 pcb1 pcb2 pcb3 pcb4"
-).split()
-"""The order of Tables 1, 2 and 10: objects, textures; single instance, multiple instances, complex structure."""
 _NAMES = {4: ["method", "labels"], 5: list(paper.SWITCHES.values()), 8: ["method", "backbone"], 9: ["query"]}
 """Table -> heads of its leading columns, where methods are rows."""
 _PAPER_MEAN = "the paper's mean, "
@@ -36,13 +31,10 @@ class RenderedTable:
     head: list[str]
     rows: list[list[str]]
     foot: list[list[str]]
-    texts: int
-    """Leading columns that hold text."""
+    texts: int  # leading columns that hold text
     notes: list[str]
-    missing: list[list[str]]
-    """Method, settings and reason, for everything in the paper's table that has no measured number."""
-    measured: bool
-    """Whether there is any measured number."""
+    missing: list[list[str]]  # method, settings and reason, of everything printed that has no measured number
+    measured: bool  # whether there is any measured number
 
     @property
     def caption(self) -> str:
@@ -131,17 +123,16 @@ def _wide(table_runs: TableRuns, cells: pd.DataFrame) -> tuple[list[str], list[l
 
 def _ranks(categories: pd.Series) -> pd.Series:
     """Rank categories as the paper prints them if it has them all, else as they stand. The mean is last."""
-    names = categories.unique()
-    order = _CATEGORIES if set(names) <= {*_CATEGORIES, MEAN} else [name for name in names if name != MEAN]
+    names, printed = categories.unique(), pd.concat([paper.load(1), paper.load(2)])["category"].unique()
+    order = [name for name in (printed if set(names) <= set(printed) else names) if name != MEAN]
     return categories.map({name: rank for rank, name in enumerate([*order, MEAN])})
 
 
 def _long(table_runs: TableRuns, cells: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     """Lay out methods by metrics, the paper's number and, on its data, the difference beside the measured one."""
     table = table_runs.table
-    beside = {part: part for part in ("paper", "difference")}
-    if table_runs.elsewhere:
-        beside = {"paper": f"paper, {data_title(HOME[table])}"}
+    elsewhere = {"paper": f"paper, {data_title(HOME[table])}"}
+    beside = elsewhere if table_runs.elsewhere else {"paper": "paper", "difference": "difference"}
     printed = set(cells.loc[cells["paper"].notna(), "metric"])
     heads = {
         (metric, part): title

@@ -23,25 +23,17 @@ DRAWS = 5_000
 class Paired:
     """Comparison of two methods on the same categories, the second subtracted from the first."""
 
-    categories: int
-    """n of the test and of the interval."""
-    seeds_first: int
+    categories: int  # n of the test and of the interval
+    seeds_first: int  # runs behind each category's mean
     seeds_second: int
-    """Runs behind each category's mean."""
-    same_seeds: bool
-    """Whether the seeds are the same, so that they are drawn together."""
-    difference: float
-    """Mean over categories."""
-    low: float
+    same_seeds: bool  # so that they are drawn together
+    difference: float  # mean over categories
+    low: float  # 95 % interval of the difference, see `paired_bootstrap`
     high: float
-    """95 % interval of the difference, see `paired_bootstrap`."""
-    won: int
+    won: int  # categories in which the first is higher
     lost: int
-    """Categories in which the first is higher, and lower; the rest are equal."""
-    p_value: float
-    """Of Wilcoxon's signed-rank test over categories, two-sided."""
-    smallest_p: float
-    """The smallest p-value that this many categories with a difference can give."""
+    p_value: float  # of Wilcoxon's signed-rank test over categories, two-sided
+    smallest_p: float  # that this many categories with a difference can give
 
 
 def compare(first_CS: ArrayLike, second_CS: ArrayLike, *, same_seeds: bool) -> Paired:
@@ -58,19 +50,9 @@ def compare(first_CS: ArrayLike, second_CS: ArrayLike, *, same_seeds: bool) -> P
     low, high = np.quantile(paired_bootstrap(first, second, same_seeds=same_seeds), [0.025, 0.975]).tolist()
     clear_C = np.where(np.abs(difference_C) < 1e-12, 0.0, difference_C)
     won, lost = int((clear_C > 0).sum()), int((clear_C < 0).sum())
-    return Paired(
-        categories=len(first),
-        seeds_first=first.shape[1],
-        seeds_second=second.shape[1],
-        same_seeds=same_seeds,
-        difference=float(difference_C.mean()),
-        low=low,
-        high=high,
-        won=won,
-        lost=lost,
-        p_value=wilcoxon(clear_C),
-        smallest_p=min(1.0, 2.0 ** (1 - won - lost)),
-    )
+    p_value, smallest_p = wilcoxon(clear_C), min(1.0, 2.0 ** (1 - won - lost))
+    sizes, difference = (len(first), first.shape[1], second.shape[1]), float(difference_C.mean())
+    return Paired(*sizes, same_seeds, difference, low, high, won, lost, p_value, smallest_p)
 
 
 def wilcoxon(difference_C: ArrayLike) -> float:
