@@ -46,7 +46,6 @@ def evaluate(
 
     Args:
         features, records: the rows of both follow each other.
-        config: its `scoring`, `features.image_size` and `train.seed` are used.
         method, setting: what the results are listed under; a setting is one of `SETTINGS`.
         labels: class index or name of each test row, for a detector that must be given the class.
         pred_class: class that was predicted for each test row.

@@ -34,12 +34,9 @@ class Picture(NamedTuple):
 class Card:
     """A test image with its ground truth and anomaly map."""
 
-    row: pd.Series
-    """Of the scores."""
-    pictures: list[Picture | None]
-    """None in place of a mask that the image has not."""
-    pixel_ap: float | None
-    """Shown where the gallery is ordered by it."""
+    row: pd.Series  # of the scores
+    pictures: list[Picture | None]  # None in place of a mask that the image has not
+    pixel_ap: float | None  # shown where the gallery is ordered by it
 
     @property
     def name(self) -> str:
@@ -51,13 +48,10 @@ class Card:
 class Galleries:
     """All galleries of a page, and how to read their colours."""
 
-    cards: dict[str, list[Card]]
-    """Heading of a gallery -> its cards."""
-    columns: list[str]
-    """What the pictures of a card are."""
-    low: float
+    cards: dict[str, list[Card]]  # heading of a gallery -> its cards
+    columns: list[str]  # what the pictures of a card are
+    low: float  # ends of the colour scale
     high: float
-    """Ends of the colour scale."""
     colours = plots.SCORE_COLOURS
 
 
