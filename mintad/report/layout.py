@@ -46,22 +46,18 @@ class RenderedTable:
 
 def render_table(table_runs: TableRuns, cells: pd.DataFrame) -> RenderedTable:
     """Lay out the numbers that `mintad.report.table_values` gives as the table is shown."""
-    table = table_runs.table
-    lay_out = _wide if table in WIDE else _batches if table == 6 else _long
-    head, rows = lay_out(table_runs, cells)
+    table, metrics = table_runs.table, cells["metric"].unique()
+    head, rows = (_wide if table in WIDE else _batches if table == 6 else _long)(table_runs, cells)
     foot = [row for row in rows if row[0] == MEAN or row[0].startswith(_PAPER_MEAN)]
-    rows, metrics = [row for row in rows if row not in foot], cells["metric"].unique()
+    rows = [row for row in rows if row not in foot]
     title = f"Table {table}. {paper.TABLES[table]}"
     title += f" ({paper.title(metrics[0])})" if table in WIDE and len(metrics) == 1 else ""
     notes = [note for note in (*_notes(table_runs, cells), *table_runs.notes) if note]
-    measured = bool(cells["measured"].notna().any())
-    return RenderedTable(table, title, head, rows, foot, len(_NAMES.get(table, [""])), notes, _missing(cells), measured)
-
-
-def _missing(cells: pd.DataFrame) -> list[list[str]]:
     groups = cells.groupby(["method", "setting"], sort=False).agg(seeds=("seeds", "max"), status=("status", "first"))
-    missing = groups[groups["seeds"].isna()].reset_index().groupby("method", sort=False)
-    return missing.agg({"setting": ", ".join, "status": "first"}).reset_index().to_numpy().tolist()
+    absent = groups[groups["seeds"].isna()].reset_index().groupby("method", sort=False)
+    missing = absent.agg({"setting": ", ".join, "status": "first"}).reset_index().to_numpy().tolist()
+    measured = bool(cells["measured"].notna().any())
+    return RenderedTable(table, title, head, rows, foot, len(_NAMES.get(table, [""])), notes, missing, measured)
 
 
 def _notes(table_runs: TableRuns, cells: pd.DataFrame) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Statistics of a difference between two methods: intervals, paired tests, many tests at once, digits.
 
-What varies decides what an interval is about. Over *seeds*: would another training give the same? Over *categories*:
-would other products? Over *test images* (`mintad.scoring.resampling`): would other photographs of these products?
+Intervals over *seeds* ask about another training, those over *categories* about other products, those over *test
+images* (`mintad.scoring.resampling`) about other photographs of these products.
 """
 
 from __future__ import annotations
@@ -58,8 +58,7 @@ def compare(first_CS: ArrayLike, second_CS: ArrayLike, *, same_seeds: bool) -> P
 def wilcoxon(difference_C: ArrayLike) -> float:
     """Return the two-sided p-value of Wilcoxon's signed-rank test (scipy); 1 if all differences are zero.
 
-    The test asks whether the differences are symmetric about zero. Differences of zero are dropped. Exact where no two
-    are equally large.
+    Differences of zero are dropped. Exact where no two are equally large.
     """
     difference = np.asarray(difference_C, dtype=float)
     difference = difference[difference != 0]

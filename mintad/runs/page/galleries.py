@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
+from collections import namedtuple
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,11 +23,8 @@ CANDIDATES = 20
 """Anomalous images per category, those with the highest scores, among which the best localised are sought."""
 
 
-class Picture(NamedTuple):
-    """An image that stands in the page itself."""
-
-    uri: str
-    alt: str
+Picture = namedtuple("Picture", ["uri", "alt"])
+"""An image that stands in the page itself."""
 
 
 @dataclass
@@ -97,7 +94,7 @@ def spread(scores: pd.DataFrame, rows: Iterable[int], n: int) -> list[int]:
 
 
 def _by_localisation(scores: pd.DataFrame, grid_maps: np.ndarray, rows: Iterable[int]) -> dict[int, float]:
-    """Return the pixel AP of single images, highest first; at thumbnail size, which is enough to choose."""
+    """Return the pixel AP of single images at thumbnail size, highest first."""
     candidates = [row for row in rows if scores.at[row, "masks"]]
     highest = scores.loc[candidates].groupby(["dataset", "category"], sort=False).head(CANDIDATES).index
     values = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections import namedtuple
 
 import pandas as pd
 
@@ -17,12 +17,8 @@ SETTINGS = {"unified": "", "separate": ", given the class", "separate_chosen": "
 """What a setting adds to a method's name."""
 
 
-class Tile(NamedTuple):
-    """A headline number and what it was taken over."""
-
-    value: str
-    name: str
-    note: str
+Tile = namedtuple("Tile", ["value", "name", "note"])
+"""A headline number and what it was taken over."""
 
 
 def tiles(scores: pd.DataFrame, results: pd.DataFrame, threshold: Threshold | None) -> list[Tile]:
