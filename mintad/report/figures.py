@@ -68,9 +68,7 @@ def growth(runs: Runs) -> go.Figure | None:
 def growth_table(runs: Runs) -> pd.DataFrame:
     """Return mean image AUROC by number of classes, of the runs trained alike that differ most in their categories.
 
-    Returns:
-        Columns over ('all categories' or 'the n categories in common'), data, method, classes, seed, value; empty
-        without such runs.
+    Columns over ('all categories' or 'the n categories in common'), data, method, classes, seed, value.
     """
     columns = ["over", "data", "method", "classes", "seed", "value"]
     sets, families = runs.categories(), {}

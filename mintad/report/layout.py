@@ -14,8 +14,7 @@ from mintad.report.select_runs import TableRuns, measured_with
 from mintad.report.statistics import mean_std
 from mintad.scoring.metrics import MEAN
 
-WIDE = (1, 2, 3, 7, 10)
-"""Tables with one column per method."""
+WIDE = (1, 2, 3, 7, 10)  # tables with one column per method
 _NAMES = {4: ["method", "labels"], 5: list(paper.SWITCHES.values()), 8: ["method", "backbone"], 9: ["query"]}
 """Table -> heads of its leading columns, where methods are rows."""
 _PAPER_MEAN = "the paper's mean, "
@@ -98,8 +97,7 @@ def _notes(table_runs: TableRuns, cells: pd.DataFrame) -> Iterator[str]:
 
 def _wide(table_runs: TableRuns, cells: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     """Lay out categories by methods; on the paper's data its number stands below the measured one."""
-    table, elsewhere = table_runs.table, table_runs.elsewhere
-    keys = ["method", "setting", "metric"]
+    table, elsewhere, keys = table_runs.table, table_runs.elsewhere, ["method", "setting", "metric"]
     columns = cells.groupby(keys, sort=False)["measured"].count()
     if elsewhere:  # not the paper's table: what was measured comes first
         columns = columns.sort_values(key=lambda count: count == 0, kind="stable")

@@ -21,8 +21,7 @@ from mintad.scoring.metrics import METRICS as MEASURED
 
 FOLDER = "MINTAD_PAPER"
 """Environment variable: the folder of the tables, where they are neither in the repository nor installed."""
-_SHARE = "share/mintad/paper"
-"""Where a wheel puts them, below its prefix."""
+_SHARE = "share/mintad/paper"  # where a wheel puts them, below its prefix
 COLUMNS = ("table", "method", "category", "setting", "metric", "value")
 
 METRICS = dict.fromkeys(("I-AUROC", "AUROC"), "image_auroc") | {"P-AUPR": "pixel_ap", "Params (M)": "parameters_M"}
@@ -176,11 +175,8 @@ def folder() -> Path:
     for place in places:
         if all((place / _file(table)).is_file() for table in TABLES):
             return place
-    listed = ", ".join(map(str, places))
-    raise DataError(
-        f"the paper's tables (data/paper of the repository) are not in {listed}: set {FOLDER} to a folder that holds "
-        f"{_file(1)} to {_file(10)}"
-    )
+    missing = f"the paper's tables (data/paper of the repository) are not in {', '.join(map(str, places))}"
+    raise DataError(f"{missing}: set {FOLDER} to a folder that holds {_file(1)} to {_file(10)}")
 
 
 def _recorded_by_pip() -> list[Path]:

@@ -26,8 +26,7 @@ from mintad.scoring.metrics import ALL, MEAN, METRICS, POOLED, RESULT_COLUMNS
 from mintad.sweep.status import PLAN, WORK, read_plan, read_status
 
 COLUMNS = ("run", "data", *RESULT_COLUMNS)
-_PARAMETERS = ("preset", "data", "categories", "variant", "overrides")
-"""Parameters of notebook 10 that a sweep's table keeps, beside seed and setting."""
+_PARAMETERS = ("preset", "data", "categories", "variant", "overrides")  # notebook 10's, in a sweep's table
 
 
 @dataclasses.dataclass
@@ -151,8 +150,8 @@ def _by_parameters(path: Path, table: pd.DataFrame, runs: Runs) -> Iterator[pd.D
     table["trained"] = table["setting"].str.removesuffix("_chosen")
     for (*values, seed, setting), group in table.groupby([*names, "seed", "trained"], sort=False):
         parameters = dict(zip(names, values, strict=True))
-        listed = ", ".join(f"{name} {value}" for name, value in parameters.items() if value)
-        run = f"{path}: {listed}, {setting}, seed {seed}"
+        run = ", ".join([*(f"{name} {value}" for name, value in parameters.items() if value), setting, f"seed {seed}"])
+        run = f"{path}: {run}"
         runs.configs[run] = configure(**parameters, seed=int(seed))
         yield group.assign(run=run, data=_data_of(parameters["data"], group["category"]))
 

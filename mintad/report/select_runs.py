@@ -24,10 +24,8 @@ _FREE = set(
 )
 """Keys that may differ between runs that are averaged: of the seed, the machine, or a single variant."""
 _OPTIONS = "data.options"
-_ROUNDING = 2e-5
-"""Differences that come from rounding: tables have five digits."""
-_VARIED = {5: {f"model.{name}" for name in SWITCHES}, 8: {"features.backbone"}}
-"""Table -> keys that it compares."""
+_ROUNDING = 2e-5  # tables have five digits
+_VARIED = {5: {f"model.{name}" for name in SWITCHES}, 8: {"features.backbone"}}  # table -> keys that it compares
 
 
 @dataclasses.dataclass
@@ -107,12 +105,11 @@ def select_runs(runs: Runs, table: int) -> TableRuns:
 
 def _placed(runs: Runs, table: int) -> pd.DataFrame:
     """Return the rows that have a place in a table, with its names of method and setting."""
-    keys = ["run", "method", "setting"]
+    keys, names = ["run", "method", "setting"], ["paper_method", "paper_setting"]
     placed = runs.rows[keys].drop_duplicates()
     places = [table_row(table, row.method, row.setting, runs.configs[row.run]) for row in placed.itertuples()]
-    names = ["paper_method", "paper_setting"]
-    names = pd.DataFrame([place or (None, None) for place in places], columns=names, index=placed.index)
-    rows = runs.rows.merge(placed.join(names).dropna(), on=keys)
+    placed[names] = pd.DataFrame([place or (None, None) for place in places], columns=names, index=placed.index)
+    rows = runs.rows.merge(placed.dropna(), on=keys)
     return rows[rows["category"] != MEAN] if table == 7 else rows  # a run is one split, its mean that split again
 
 

@@ -15,9 +15,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-DRAWS = 5_000
-"""Resamples of a bootstrap."""
-
 
 @dataclass(frozen=True)
 class Paired:
@@ -66,7 +63,7 @@ def wilcoxon(difference_C: ArrayLike) -> float:
 
 
 def paired_bootstrap(
-    first_CS: np.ndarray, second_CS: np.ndarray, *, same_seeds: bool, draws: int = DRAWS, seed: int = 0
+    first_CS: np.ndarray, second_CS: np.ndarray, *, same_seeds: bool, draws: int = 5_000, seed: int = 0
 ) -> np.ndarray:
     """Draw the mean difference (draws,) anew from resampled categories and runs.
 
@@ -83,10 +80,7 @@ def paired_bootstrap(
 
 
 def t_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
-    """Return the interval of the mean of a few independent values, from Student's t; NaN for fewer than two.
-
-    With 3 values it reaches 4.3 standard errors to each side, with 5 values 2.8, with 10 values 2.3.
-    """
+    """Return the interval of the mean of a few independent values, from Student's t; NaN for fewer than two."""
     values = np.asarray(values, dtype=float)
     if len(values) < 2:
         return math.nan, math.nan
@@ -99,8 +93,7 @@ def t_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
 def power(std: float, difference: float, seeds: int, *, level: float = 0.05) -> float:
     """Return the probability that a true difference of two methods' means is found with this many seeds (>= 2) of each.
 
-    From the noncentral t distribution of the two-sided two-sample test; both methods have the standard deviation `std`
-    over seeds. With a standard deviation of zero it is 1, or `level` if there is no difference.
+    By the two-sided two-sample t-test; `std` is over seeds. If it is zero: 1, or `level` without a difference.
     """
     if std == 0:
         return 1.0 if difference else level
@@ -120,10 +113,7 @@ def seeds_needed(std: float, difference: float, *, target: float = 0.8, most: in
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjust p-values for all tests of one family by Holm's step-down rule.
-
-    The chance of a single false finding among them stays below the level, however the tests depend on each other.
-    """
+    """Adjust p-values by Holm's step-down rule, so that the level holds for one false finding in the whole family."""
     p_values = np.asarray(p_values, dtype=float)
     order, n = np.argsort(p_values, kind="stable"), len(p_values)
     adjusted = np.empty(n)
@@ -132,10 +122,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def mean_std(mean: float, std: float | None = None, *, digits: int = 3) -> str:
-    """Write a mean with its standard deviation: "0.916 ± 0.001".
-
-    Without a standard deviation (one run) the mean stands alone. One that would round to zero is written "<0.001".
-    """
+    """Write a mean with its standard deviation, if there is one: "0.916 ± 0.001", or "± <0.001" for a smaller one."""
     if std is None or not math.isfinite(std):
         return f"{mean:.{digits}f}"
     unit = 10.0**-digits

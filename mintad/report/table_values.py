@@ -20,8 +20,7 @@ COLUMNS = (
 )  # fmt: skip
 """Columns of `table_values`. `difference` (measured - paper) needs the paper's data set and categories."""
 KEY = ["method", "setting", "category", "metric"]
-SWAP = "image_auroc_swap"
-"""Shown in Tables 4 and 5, where the data have swapped parts."""
+SWAP = "image_auroc_swap"  # shown in Tables 4 and 5, where the data have swapped parts
 _NOTHING = pd.DataFrame(columns=[*KEY, "measured", "std", "seeds"])
 
 

@@ -17,10 +17,8 @@ from mintad.data.images import read_image, read_mask, resize_mask
 from mintad.data.records import category_keys
 from mintad.scoring import MetricError, average_precision
 
-THUMBNAIL = 200
-"""Longest side of the pictures, pixels."""
-CANDIDATES = 20
-"""Anomalous images per category, those with the highest scores, among which the best localised are sought."""
+THUMBNAIL = 200  # longest side of the pictures, pixels
+CANDIDATES = 20  # highest-scoring anomalous images per category, among which the best localised are sought
 
 
 Picture = namedtuple("Picture", ["uri", "alt"])

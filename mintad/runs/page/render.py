@@ -12,8 +12,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-SHARED = "mintad.runs.page"
-"""Package whose ``templates/`` hold the base page, the macros, the style sheet and the script."""
+SHARED = "mintad.runs.page"  # whose templates/ hold the base page, the macros, the style sheet and the script
 
 
 @dataclass

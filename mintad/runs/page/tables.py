@@ -13,8 +13,7 @@ from mintad.scoring import auroc
 from mintad.scoring.metrics import MEAN, METRICS, POOLED, by_category, value_of
 from mintad.scoring.threshold import Threshold
 
-SETTINGS = {"unified": "", "separate": ", given the class", "separate_chosen": ", class chosen by a classifier"}
-"""What a setting adds to a method's name."""
+SUFFIXES = {"unified": "", "separate": ", given the class", "separate_chosen": ", class chosen by a classifier"}
 
 
 Tile = namedtuple("Tile", ["value", "name", "note"])
@@ -93,7 +92,7 @@ def comparison(results: pd.DataFrame) -> dict[str, Table]:
 
 def _method_name(method: str, setting: str) -> str:
     name = BASELINES[method].title if method in BASELINES else method
-    return name + SETTINGS.get(setting, f", {setting}")
+    return name + SUFFIXES.get(setting, f", {setting}")
 
 
 def defect_table(scores: pd.DataFrame) -> Table | None:
