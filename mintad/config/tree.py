@@ -15,8 +15,7 @@ from mintad.config import sections
 from mintad.config.fields import limits, read_yaml, require, section
 from mintad.errors import ConfigError, nearest
 
-_MAPPINGS = ("data.options", "model.options")
-"""Keys whose values are mappings; ``data.options.NAME`` is a key, too."""
+_MAPPINGS = ("data.options", "model.options")  # data.options.NAME is a key, too
 _MOVED_MODEL = yaml.safe_load("""{
     ffn: ffn_dim, jitter_scale: jitter.scale, jitter_prob: jitter.probability, jitter_at: jitter.at,
     token_width: prompt_mapper.token_width, token_hidden: prompt_mapper.hidden,
@@ -46,8 +45,8 @@ class Config:
 
     def flat(self) -> dict[str, Any]:
         """Return every value under its dotted key, tuples as lists: two configurations differ where these differ."""
-        values = _flatten(self.to_dict())
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+        values = _flatten(self.to_dict()).items()
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in values}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Config:

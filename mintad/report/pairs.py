@@ -19,7 +19,7 @@ COLUMNS = (
 )  # fmt: skip
 """Columns of `pairs`: `difference` is `first` minus `second`, `low` and `high` its 95 % interval."""
 _REFERENCES = {4: "Feature Prompt", 9: "INR-Query", 5: "adapter+class_loss+prior_loss+class_query"}
-"""Table -> the row that is the full MINT-AD; in Table 5 a setting."""
+"""Table -> the row that is the full MINT-AD; a setting in Table 5."""
 
 
 def pairs(table_runs: TableRuns) -> pd.DataFrame:

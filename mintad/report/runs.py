@@ -157,7 +157,7 @@ def _by_parameters(path: Path, table: pd.DataFrame, runs: Runs) -> Iterator[pd.D
 
 
 def _data_of(name: str | None, categories: Iterable[str]) -> str:
-    """Return the data set's name, if need be from its categories; a merged set but Table 3's is named by its parts."""
+    """Return the data set's name, if need be from its categories; merged sets other than Table 3's by their parts."""
     if name not in (None, "merged"):
         return name
     parts = {key.partition("/")[0] for key in categories if "/" in key}
