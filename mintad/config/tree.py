@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 from pydantic.fields import FieldInfo
 
-from mintad.config import sections
 from mintad.config.fields import limits, read_yaml, require, section
+from mintad.config.sections import DataConfig, FeatureConfig, ModelConfig, ScoringConfig, TrainConfig
 from mintad.errors import ConfigError, nearest
 
 _MAPPINGS = ("data.options", "model.options")  # data.options.NAME is a key, too
@@ -33,11 +33,11 @@ _OLD_OPTIONS = {"model.mlp_hidden": ("mlp_query", 256), "model.text_encoder": ("
 class Config:
     """The whole configuration of a run."""
 
-    data: sections.DataConfig = dataclasses.field(default_factory=sections.DataConfig)
-    features: sections.FeatureConfig = dataclasses.field(default_factory=sections.FeatureConfig)
-    model: sections.ModelConfig = dataclasses.field(default_factory=sections.ModelConfig)
-    train: sections.TrainConfig = dataclasses.field(default_factory=sections.TrainConfig)
-    scoring: sections.ScoringConfig = dataclasses.field(default_factory=sections.ScoringConfig)
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    features: FeatureConfig = dataclasses.field(default_factory=FeatureConfig)
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    scoring: ScoringConfig = dataclasses.field(default_factory=ScoringConfig)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a nested plain dictionary, ready for JSON or YAML."""
@@ -118,10 +118,10 @@ def describe_keys(config: Config) -> Iterator[tuple[str, Any, str, str]]:
 def _flatten(values: Any, prefix: str = "") -> dict[str, Any]:
     """Return nested mappings as one, by dotted keys; a mapping that is a value, such as data.options, stays whole."""
     require(isinstance(values, Mapping), f"'{prefix[:-1] or 'configuration'}' must be a mapping of keys to values")
-    names, flat = {key.rpartition(".")[0] for key in _fields()}, {}
+    sections, flat = {key.rpartition(".")[0] for key in _fields()}, {}
     for key, value in ((f"{prefix}{name}", value) for name, value in values.items()):
         nested = isinstance(value, Mapping) and value and key not in _fields()
-        flat |= _flatten(value, f"{key}.") if nested or key in names else {key: value}
+        flat |= _flatten(value, f"{key}.") if nested or key in sections else {key: value}
     return flat
 
 
