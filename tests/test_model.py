@@ -8,16 +8,8 @@ import pytest
 import torch
 from annotated_types import Gt
 
-from mintad.config import (
-    Float,
-    INRConfig,
-    JitterConfig,
-    ModelConfig,
-    PromptMapperConfig,
-    TrainConfig,
-    preset,
-    section,
-)
+from mintad.config import Float, INRConfig, ModelConfig, PromptMapperConfig, TrainConfig, preset, section
+from mintad.config.sections import JitterConfig
 from mintad.errors import ConfigError
 from mintad.model import VARIANTS, UniAD, build_model, require_variant, variant
 from mintad.model.complexity import describe

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import types
 import typing
@@ -26,15 +27,17 @@ _BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<", "multiple_of": "a multi
 def section(name: str) -> Callable[[type[T]], type[T]]:
     """Make a class a frozen, keyword-only dataclass whose fields are checked, with one-line errors.
 
-    Args:
-        name: what the keys of the section begin with, for example "model.inr" ("model.options" for a variant's own).
+    Its keys begin with `name`, for example "model.inr" ("model.options" for a variant's own). A method `_check`
+    compares fields with each other.
     """
 
     def build(cls: type[T], values: Any, validate: Callable[[Any], T]) -> T:
         try:
-            return validate(values)
+            built = validate(values)
         except ValidationError as error:
             raise ConfigError(_explain(error.errors()[0], cls, name)) from None
+        getattr(built, "_check", lambda: None)()
+        return built
 
     def decorate(cls: type[T]) -> type[T]:
         cls.build = model_validator(mode="wrap")(classmethod(build))
@@ -74,14 +77,11 @@ Bool = Annotated[bool, Strict(), BeforeValidator(read_yaml)]
 Int = Annotated[int, BeforeValidator(_read_number)]
 Float = Annotated[float, BeforeValidator(_read_number)]
 Count = Annotated[Int, Ge(1)]
-"""A number of things."""
 Text = Annotated[str, MinLen(1)]
 PathText = Annotated[Text, BeforeValidator(lambda path: os.fspath(path) if isinstance(path, os.PathLike) else path)]
-"""Text, also given as a path object."""
 List = Annotated[tuple[T, ...], BeforeValidator(_read_list)]
 Nullable = Annotated[T | None, BeforeValidator(lambda value: None if value in ("null", "~") else value)]
-YamlNo = BeforeValidator(lambda value: "no" if value is False else value)
-"""For fields that may be 'no', which YAML reads as false where it stands without quotes."""
+YamlNo = BeforeValidator(lambda value: "no" if value is False else value)  # because YAML reads no as false
 
 
 def limits(annotation: Any, bounds: Sequence[Any] = ()) -> str:
@@ -95,10 +95,9 @@ def limits(annotation: Any, bounds: Sequence[Any] = ()) -> str:
         return " or ".join(parts)
     if kind is tuple:
         return f"a list, each item {limits(parts[0])}"
-    texts = [
-        f"{sign} {getattr(bound, name)}" for bound in bounds for name, sign in _BOUNDS.items() if hasattr(bound, name)
-    ]
-    return " ".join(filter(None, (_NAMES[kind or annotation], " and ".join(texts))))
+    pairs = itertools.product(bounds, _BOUNDS.items())
+    texts = [f"{sign} {getattr(bound, name)}" for bound, (name, sign) in pairs if hasattr(bound, name)]
+    return f"{_NAMES[kind or annotation]} {' and '.join(texts)}".rstrip()
 
 
 def _explain(problem: Mapping[str, Any], cls: type, section: str) -> str:

@@ -6,7 +6,6 @@ from dataclasses import field
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen, MultipleOf
-from pydantic import model_validator
 
 from mintad.config.fields import Bool, Count, Float, Int, List, Nullable, PathText, Text, YamlNo, require, section
 
@@ -48,12 +47,10 @@ class FeatureConfig:
     standardise: Bool = False
     """Scale each channel to zero mean and unit variance over the training tokens (not in the paper)."""
 
-    @model_validator(mode="after")
-    def _check(self) -> FeatureConfig:
-        rising = list(self.reductions) == sorted(set(self.reductions))
+    def _check(self) -> None:
+        rising = sorted(set(self.reductions)) == list(self.reductions)
         require(rising, f"features.reductions must be in rising order, not {list(self.reductions)}")
         require(self.grid <= self.image_size, f"features.grid must be in 1..image_size, not {self.grid}")
-        return self
 
 
 @section("model.prompt_mapper")
@@ -73,11 +70,9 @@ class PromptMapperConfig:
     gain: Annotated[Float, Gt(0)] = 1.0
     """Gain on the initial weights next to a softmax. The paper is silent; 1 (PyTorch's) leaves both almost uniform."""
 
-    @model_validator(mode="after")
-    def _check(self) -> PromptMapperConfig:
+    def _check(self) -> None:
         varies = self.token_width >= 2 or not (self.token_softmax or self.class_encoder_softmax)
         require(varies, "model.prompt_mapper.token_width must be at least 2: a softmax over one value is always 1")
-        return self
 
 
 @section("model.inr")
@@ -124,8 +119,7 @@ class ModelConfig:
     options: dict[str, Any] = field(default_factory=dict)
     """Options of the variant alone: 'hidden' of mlp_query, 'encoder' of text_prompt."""
     adapter: Bool = True
-    """Table 5, 'Adapter': learn the projection to the transformer's width. Off, it stays the random one it starts as,
-    because the paper does not say what replaces it."""
+    """Table 5, 'Adapter': learn the projection to the width; off, it stays random (the paper names no substitute)."""
     class_loss: Bool = True
     """Table 5, 'L_CE', of the MINT-AD family: a head on the class token learns the labels."""
     prior_loss: Bool = True
@@ -153,12 +147,10 @@ class ModelConfig:
     inr: INRConfig = field(default_factory=INRConfig)
     prior: PriorConfig = field(default_factory=PriorConfig)
 
-    @model_validator(mode="after")
-    def _check(self) -> ModelConfig:
+    def _check(self) -> None:
         multiple, odd = self.width % self.heads == 0, not self.neighbour_mask or self.neighbour_mask % 2 == 1
         require(multiple, f"model.width ({self.width}) must be a multiple of model.heads ({self.heads})")
         require(odd, f"model.neighbour_mask must be null, 0 or odd, not {self.neighbour_mask}")
-        return self
 
 
 @section("train")
@@ -199,12 +191,9 @@ class TrainConfig:
     log_every: Count = 20
     """Steps between lines of the history, and between checks for non-finite losses."""
 
-    @model_validator(mode="after")
-    def _check(self) -> TrainConfig:
-        require(
-            (self.epochs is None) != (self.steps is None), "give train.epochs or train.steps, and null for the other"
-        )
-        return self
+    def _check(self) -> None:
+        single = (self.epochs is None) != (self.steps is None)
+        require(single, "give train.epochs or train.steps, and null for the other")
 
 
 @section("scoring")

@@ -1,10 +1,11 @@
-"""The whole configuration of a run, and its values under dotted keys."""
+"""The whole configuration of a run: its values under dotted keys, presets, and files."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -14,8 +15,7 @@ from mintad.config.fields import limits, read_yaml, require, section
 from mintad.config.sections import DataConfig, FeatureConfig, ModelConfig, ScoringConfig, TrainConfig
 from mintad.errors import ConfigError, nearest
 
-_MAPPINGS = ("data.options", "model.options")
-"""Keys whose values are mappings; ``data.options.NAME`` is a key, too."""
+_MAPPINGS = ("data.options", "model.options")  # data.options.NAME is a key, too
 _MOVED_MODEL = yaml.safe_load("""{
     ffn: ffn_dim, jitter_scale: jitter.scale, jitter_prob: jitter.probability, jitter_at: jitter.at,
     token_width: prompt_mapper.token_width, token_hidden: prompt_mapper.hidden,
@@ -45,8 +45,8 @@ class Config:
 
     def flat(self) -> dict[str, Any]:
         """Return every value under its dotted key, tuples as lists: two configurations differ where these differ."""
-        values = flatten(self.to_dict())
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+        values = _flatten(self.to_dict()).items()
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in values}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Config:
@@ -55,7 +55,7 @@ class Config:
         Raises:
             ConfigError: an unknown key (the nearest valid one is named) or a value that is not allowed.
         """
-        flat = flatten(values)
+        flat = _flatten(values)
         for key, (variant, default) in _OLD_OPTIONS.items():
             if flat.get("model.variant") != variant or flat.get(key) == default:
                 flat.pop(key, None)
@@ -64,17 +64,14 @@ class Config:
     def override(self, **changes: Any) -> Config:
         """Return a copy with single values changed, keys dotted: ``config.override(**{"model.inr.layers": 2})``.
 
-        Setting one of `train.epochs` and `train.steps` clears the other. Another `data.name` puts root, categories and
-        options, which belong to the former set, back to their defaults, and another `model.variant` its options. Values
-        may be text, as on a command line.
+        Setting one of `train.epochs` and `train.steps` clears the other. Another `data.name` resets root, categories
+        and options, another `model.variant` its options. Values may be text, as on a command line.
 
         Raises:
             ConfigError: an unknown key or a value that is not allowed.
         """
-        if "train.steps" in changes:
-            changes = {"train.epochs": None, **changes}
-        elif "train.epochs" in changes:
-            changes = {"train.steps": None, **changes}
+        for key, other in (("train.steps", "train.epochs"), ("train.epochs", "train.steps")):
+            changes = {other: None, **changes} if key in changes else changes
         if changes.get("data.name", self.data.name) != self.data.name:
             changes = {"data.root": None, "data.categories": (), "data.options": {}, **changes}
         if changes.get("model.variant", self.model.variant) != self.model.variant:
@@ -84,24 +81,47 @@ class Config:
         return Config(**_nest(self.flat() | changes))
 
 
+def preset(name: str) -> Config:
+    """Return a named configuration: 'paper', 'fast' (2 CPU cores, minutes) or 'lesson' (the notebooks': half a minute).
+
+    Raises:
+        ConfigError: unknown name.
+    """
+    require(name in PRESETS, f"unknown preset '{name}'." + nearest(name, PRESETS))
+    return PRESETS[name]
+
+
+def load_config(path: str | Path, base: Config | None = None) -> Config:
+    """Read a YAML or JSON file over `base` (default: the fast preset); an optional key `preset` names another base.
+
+    Raises:
+        ConfigError: file missing, not YAML, or unknown keys.
+    """
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    except (OSError, yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"cannot read configuration {path}: {error}") from error
+    require(isinstance(values, dict), f"{path}: the file must hold a mapping of keys to values")
+    base = preset(values.pop("preset")) if "preset" in values else base or preset("fast")
+    try:
+        return base.override(**_flatten(values))
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
 def describe_keys(config: Config) -> Iterator[tuple[str, Any, str, str]]:
     """Yield every dotted key in order, with its value in `config`, its limits in words, and what it means."""
     for (key, info), value in zip(_fields().items(), config.flat().values(), strict=True):
-        words = limits(info.annotation, info.metadata).removeprefix("a ")
-        yield key, value, words, " ".join(info.description.split())
+        yield key, value, limits(info.annotation, info.metadata).removeprefix("a "), " ".join(info.description.split())
 
 
-def flatten(values: Any, prefix: str = "") -> dict[str, Any]:
-    """Return nested mappings as one, by dotted keys; a mapping that is a value, such as data.options, stays whole.
-
-    Raises:
-        ConfigError: a section is no mapping.
-    """
+def _flatten(values: Any, prefix: str = "") -> dict[str, Any]:
+    """Return nested mappings as one, by dotted keys; a mapping that is a value, such as data.options, stays whole."""
     require(isinstance(values, Mapping), f"'{prefix[:-1] or 'configuration'}' must be a mapping of keys to values")
     sections, flat = {key.rpartition(".")[0] for key in _fields()}, {}
     for key, value in ((f"{prefix}{name}", value) for name, value in values.items()):
         nested = isinstance(value, Mapping) and value and key not in _fields()
-        flat |= flatten(value, f"{key}.") if nested or key in sections else {key: value}
+        flat |= _flatten(value, f"{key}.") if nested or key in sections else {key: value}
     return flat
 
 
@@ -118,10 +138,24 @@ def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
     """Return the nested mappings that dotted keys describe; refuses unknown keys."""
     tree: dict[str, Any] = {}
     for key, value in flat.items():
-        if key in _MOVED:
-            raise ConfigError(f"the configuration key '{key}' is now called '{_MOVED[key]}'")
+        require(key not in _MOVED, f"the configuration key '{key}' is now called '{_MOVED.get(key)}'")
         if key not in _fields() and not key.startswith(tuple(f"{mapping}." for mapping in _MAPPINGS)):
             raise ConfigError(f"unknown configuration key '{key}'." + nearest(key, _fields()))
         *path, name = key.split(".", 2)  # no section is deeper, and the rest of an option's key is its name
         functools.reduce(lambda branch, part: branch.setdefault(part, {}), path, tree)[name] = value
     return tree
+
+
+_SMALL = {"width": 128, "ffn_dim": 512, "encoder_layers": 1, "decoder_layers": 1, "attention_dropout": 0.0}
+PRESETS: dict[str, Config] = {
+    "paper": Config(data={"name": "mvtec", "holdout": 0.0}, features={"backbone": "tf_efficientnet_b4"}),
+    "fast": Config(
+        features={"grid": 7, "resize": "area", "standardise": True},
+        model={**_SMALL, "prompt_mapper": {"hidden": 128, "gain": 16.0}, "inr": {"hidden": 128}},
+        train={"epochs": None, "steps": 1600, "lr": 2e-3, "schedule": "onecycle", "weight_ce": 10.0},
+    ),
+}
+_PAIRS = ["weave", "leather", "brick", "terrazzo", "gear", "button"]  # each with the one its "swap" defects come from
+LESSON_DATA = {"categories": _PAIRS, "n_train": 30, "n_test_good": 10, "n_test_defect": 4, "difficulty": 1.5}
+_LESSON = {"data.name": "mini", "data.options": LESSON_DATA, "train.steps": 300, "train.weight_ce": 1.0}
+PRESETS["lesson"] = PRESETS["fast"].override(**_LESSON)

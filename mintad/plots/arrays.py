@@ -18,10 +18,7 @@ SIDE, GAPS, WIDEST = 170, (6, 34), 1000
 
 
 def gallery(pictures: Mapping[str, ArrayLike], *, title: str = "", columns: int = 6) -> go.Figure:
-    """Draw pictures side by side, each under its caption.
-
-    Args:
-        pictures: caption -> (H, W, 3) or (H, W), uint8. Captions are distinct.
+    """Draw pictures (H, W, 3) or (H, W), uint8, side by side, each under its caption.
 
     Raises:
         ValueError: no picture.
@@ -40,11 +37,9 @@ def maps(
     value_range: tuple[float, float] | None = None,
     colours: Sequence[str] | str = SCORE_COLOURS,
 ) -> go.Figure:
-    """Draw maps (H, W) side by side on one colour scale, row 0 on top.
+    """Draw maps (H, W) side by side, each under its caption, on one colour scale, row 0 on top.
 
     Args:
-        values: caption -> (H, W).
-        unit: of the values, written at the colour bar.
         value_range: of the colours; None for the smallest and largest value of all maps.
         colours: a plotly colour scale; for values with a sign take 'RdBu' and a range around 0.
 
@@ -78,7 +73,7 @@ def case_panel(
     Args:
         images: (H, W, 3) uint8 each; sizes may differ.
         masks: (H, W) bool each, or None for a panel without them.
-        maps: (h, w) each, any resolution; interpolated to their image.
+        maps: (h, w) each, interpolated to their image.
         captions: one per row.
         value_range: of the colours; None for the `score_range` of `maps`.
 
@@ -146,14 +141,11 @@ def grouped_bars(
 ) -> go.Figure:
     """Draw horizontal bars: a group for each outer name, the first on top, a hue for each inner name.
 
-    Args:
-        values: group -> {name: value}; a name may be missing in a group.
-        digits: behind the point, written at each bar.
+    A name may be missing in a group. The value is written at each bar.
     """
     figure, names = go.Figure(), hues(name for group in values.values() for name in group)
     for name, hue in names.items():
-        numbers = {group: row.get(name) for group, row in values.items()}
-        _add_bars(figure, numbers, hue, name=text(name), digits=digits)
+        _add_bars(figure, values, name, hue, name=text(name), digits=digits)
     figure.update_xaxes(title=unit, range=value_range)
     figure.update_yaxes(autorange="reversed", ticksuffix=" ")
     height = 130 + len(values) * (12 + 19 * len(names))
@@ -170,7 +162,7 @@ def measures(
     """Draw a panel of horizontal bars for each measure; models are the rows, the first on top.
 
     Args:
-        values: model -> measure -> value; None or absent where a model has none. All measures share one axis range.
+        values: model -> measure -> value; None or absent where a model has none.
         references: measure -> value that is drawn as a dotted line, such as chance.
 
     Raises:
@@ -179,8 +171,7 @@ def measures(
     names = hues(name for row in values.values() for name in row)
     figure = panel_row(list(names), 0.04, shared_yaxes=True)
     for column, (name, hue) in enumerate(names.items(), start=1):
-        numbers = {model: row.get(name) for model, row in values.items()}
-        _add_bars(figure, numbers, hue, row=1, col=column)
+        _add_bars(figure, values, name, hue, row=1, col=column)
         if references and name in references:
             line = {"color": INK, "dash": "dot", "width": 2}
             figure.add_vline(x=references[name], line=line, row=1, col=column)
@@ -193,10 +184,7 @@ def measures(
 def embedding(
     points_nP: ArrayLike, classes: Sequence[str], labels: Sequence[int] | None = None, *, title: str
 ) -> go.Figure:
-    """Draw points (n, 2) of an embedding such as t-SNE (Fig. 4a, b).
-
-    Class = hue, normal = triangle, anomalous = circle.
-    """
+    """Draw points (n, 2) of an embedding such as t-SNE (Fig. 4a, b): class = hue, normal = triangle."""
     kinds = np.zeros(len(classes), dtype=int) if labels is None else labels
     figure = go.Figure()
     for name, kind, points in point_clouds(points_nP, classes, kinds):
@@ -219,14 +207,12 @@ def point_clouds(
             yield name, kind, {"x": x, "y": y, "mode": "markers", "marker": look}
 
 
-def _add_bars(
-    figure: go.Figure, values: Mapping[str, float | None], hue: str, *, digits: int = 3, **options: object
-) -> None:
-    """Add horizontal bars with their numbers written on them; None leaves a gap."""
-    written = ["" if value is None else f"{value:.{digits}f}" for value in values.values()]
+def _add_bars(figure: go.Figure, values: Mapping, key: str, hue: str, *, digits: int = 3, **options: object) -> None:
+    """Add a horizontal bar for each row's value of `key`, with its number written on it; None leaves a gap."""
+    numbers = [row.get(key) for row in values.values()]
+    written = ["" if value is None else f"{value:.{digits}f}" for value in numbers]
     look = {"textposition": "auto", "insidetextanchor": "start", "textangle": 0, "marker_color": hue}
-    names = [text(name) for name in values]
-    figure.add_bar(y=names, x=list(values.values()), text=written, orientation="h", **look, **options)
+    figure.add_bar(y=list(map(text, values)), x=numbers, text=written, orientation="h", **look, **options)
 
 
 def _side(columns: int) -> int:
@@ -234,7 +220,6 @@ def _side(columns: int) -> int:
 
 
 def _sized(panels: Panels, title: str) -> go.Figure:
-    top = 72 if title else 34
-    size = {"width": max(420, panels.width + GAPS[0] + 110), "height": panels.height + top + 12}
-    margin = {"l": 10, "r": 10, "t": top, "b": 12}
+    margin = {"l": 10, "r": 10, "t": 72 if title else 34, "b": 12}
+    size = {"width": max(420, panels.width + GAPS[0] + 110), "height": panels.height + margin["t"] + margin["b"]}
     return titled(panels.figure, title, margin=margin, **size)

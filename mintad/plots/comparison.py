@@ -12,8 +12,7 @@ from plotly.subplots import make_subplots
 from mintad.plots.panels import panel_row
 from mintad.plots.theme import INK, OKABE_ITO, hues, interval_bars, text, titled
 
-Dots = Mapping[str, tuple[Sequence[float], float, float]]
-"""Name -> (single values, low, high); low and high are NaN where there is no interval."""
+Dots = Mapping[str, tuple[Sequence[float], float, float]]  # name -> (values, low, high), NaN for no interval
 
 
 def dot_plot(
@@ -26,15 +25,10 @@ def dot_plot(
 ) -> go.Figure:
     """Draw a row for each name, the first on top, and a panel for each measure.
 
-    Small dots are runs (where there are several), the large dot is their mean, the line its interval.
-
-    Args:
-        panels: measure -> name -> dots.
-        unit: written at each panel's axis.
-        marks: measure -> name -> one more value, an open diamond.
-        mark_name: what the diamonds are called in the legend.
+    Small dots are runs (where there are several), the large dot is their mean, the line its interval. Open diamonds,
+    called `mark_name` in the legend, are the `marks`: measure -> name -> one more value.
     """
-    names = list(dict.fromkeys(name for dots in panels.values() for name in dots))
+    names = [text(name) for name in dict.fromkeys(name for dots in panels.values() for name in dots)]
     figure = make_subplots(1, len(panels), shared_yaxes=True, horizontal_spacing=0.04)
     for column, (measure, dots) in enumerate(panels.items(), start=1):
         shown = {"mode": "markers", "row": 1, "col": column, "showlegend": column == 1}
@@ -43,22 +37,17 @@ def dot_plot(
             x, y = zip(*runs, strict=True)
             look = {"size": 7, "color": OKABE_ITO[5], "opacity": 0.8}
             figure.add_scatter(x=x, y=y, marker=look, name="a run", **shown)
-        means = [np.mean(values) for values, _, _ in dots.values()]
-        error = interval_bars(
-            means, *zip(*(ends for _, *ends in dots.values()), strict=True), color=OKABE_ITO[0], thickness=2
-        )
+        values, low, high = zip(*dots.values(), strict=True)
+        means, look = [np.mean(runs) for runs in values], {"size": 11, "color": OKABE_ITO[0]}
+        error = interval_bars(means, low, high, color=OKABE_ITO[0], thickness=2)
         y = [text(name) for name in dots]
-        figure.add_scatter(
-            x=means, y=y, name="mean and interval", error_x=error, marker={"size": 11, "color": OKABE_ITO[0]}, **shown
-        )
-        extra = (marks or {}).get(measure, {})
-        if extra:
+        figure.add_scatter(x=means, y=y, name="mean and interval", error_x=error, marker=look, **shown)
+        if extra := (marks or {}).get(measure):
             look = {"symbol": "diamond-open", "size": 11, "color": OKABE_ITO[3], "line": {"width": 2}}
             y = [text(name) for name in extra]
             figure.add_scatter(x=list(extra.values()), y=y, marker=look, name=mark_name, **shown)
         figure.update_xaxes(title=f"{measure}{', ' + unit if unit else ''}", row=1, col=column)
-    order = [text(name) for name in names]
-    figure.update_yaxes(autorange="reversed", ticksuffix=" ", categoryorder="array", categoryarray=order)
+    figure.update_yaxes(autorange="reversed", ticksuffix=" ", categoryorder="array", categoryarray=names)
     legend = {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom"}
     layout = {"height": 170 + 34 * len(names), "margin": {"t": 84}, "legend": legend}
     return titled(figure, title, **layout)
@@ -67,33 +56,24 @@ def dot_plot(
 def growth_curves(
     panels: Mapping[str, Mapping[str, Mapping[int, tuple[float, float, float]]]], *, title: str, unit: str
 ) -> go.Figure:
-    """Draw values over the number of classes: a curve per method, a panel for each way to average.
-
-    Args:
-        panels: panel -> method -> number of classes -> (mean, low, high); NaN where there is no interval.
-    """
+    """Draw values over the number of classes: panel -> method -> classes -> (mean, low, high), NaN for no interval."""
     figure = panel_row(list(panels), 0.08, shared_yaxes=True)
     colours = hues(name for curves in panels.values() for name in curves)
     for column, curves in enumerate(panels.values(), start=1):
         for name, curve in curves.items():
-            ordered = sorted(curve.items())
-            middle, low, high = np.array([triple for _, triple in ordered], dtype=float).T
+            classes = sorted(curve)
+            middle, low, high = np.array([curve[n] for n in classes], dtype=float).T
             legend = {"name": text(name), "legendgroup": text(name), "showlegend": column == 1}
             look = {"mode": "lines+markers", "line": {"color": colours[name]}, **legend}
             error = interval_bars(middle, low, high, color=INK, thickness=1.2)
-            figure.add_scatter(x=[n for n, _ in ordered], y=middle, error_y=error, **look, row=1, col=column)
+            figure.add_scatter(x=classes, y=middle, error_y=error, **look, row=1, col=column)
         figure.update_xaxes(title="classes in one model", row=1, col=column)
     figure.update_yaxes(title=unit, row=1, col=1)
     return titled(figure, title, height=400, showlegend=True)
 
 
 def null_histogram(values: ArrayLike, observed: float, *, title: str, unit: str) -> go.Figure:
-    """Draw how often each value of a statistic occurs by chance alone; a line marks the observed value.
-
-    Args:
-        values: of the statistic, one per possible case; whole or half numbers.
-        observed: the statistic of the data.
-    """
+    """Draw how often each value of a statistic occurs over all possible cases; a line marks the observed value."""
     levels, counts = np.unique(np.asarray(values, dtype=float), return_counts=True)
     figure = go.Figure(go.Bar(x=levels.tolist(), y=(counts / counts.sum()).tolist(), marker_color=OKABE_ITO[5]))
     line = {"color": OKABE_ITO[3], "width": 3}

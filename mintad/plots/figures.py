@@ -19,8 +19,7 @@ SINGLED_OUT = 3
 def roc_pr(scores: pd.DataFrame) -> go.Figure:
     """Draw ROC and precision-recall curves of the image scores, a line for each category with both kinds of images.
 
-    Args:
-        scores: columns dataset, category, label, pred_score.
+    `scores` has the columns dataset, category, label, pred_score.
     """
     from sklearn.metrics import precision_recall_curve, roc_curve  # here, because it takes a second to import
 
@@ -56,8 +55,7 @@ def roc_pr(scores: pd.DataFrame) -> go.Figure:
 def per_category_bars(results: pd.DataFrame) -> go.Figure:
     """Draw image AUROC, and pixel AP where there are masks, of every category, the weakest on top; dotted: the means.
 
-    Args:
-        results: columns category, metric, value, of one method and setting, as `mintad.scoring.measure` gives them.
+    `results` is what `mintad.scoring.measure` gives.
     """
     metrics = [name for name in ("image_auroc", "pixel_ap") if by_category(results, name)]
     values = {METRICS[name].title: by_category(results, name) for name in metrics}
@@ -98,10 +96,9 @@ def score_histograms(scores: pd.DataFrame, threshold: float | None = None) -> go
             figure.add_vline(x=min(max(threshold, low), high), line={"color": INK, "dash": "dash"}, **place)
     figure.update_xaxes(range=[low, high])
     figure.update_yaxes(title="images", col=1)
+    x_title = "image score" if columns > 1 else "image score (the last bin holds all above)"
     for place in panels.places[-columns:]:
-        figure.update_xaxes(
-            title="image score" if columns > 1 else "image score (the last bin holds all above)", **place
-        )
+        figure.update_xaxes(title=x_title, **place)
     title = f"Scores of {len(scores):,} test images"
     if threshold is not None:
         flagged = (scores["pred_score"] > threshold).groupby(scores["label"]).mean()
@@ -115,8 +112,7 @@ def score_histograms(scores: pd.DataFrame, threshold: float | None = None) -> go
 def learning_curves(history: pd.DataFrame) -> go.Figure:
     """Draw the losses over training steps, and the class head's accuracy on the batches.
 
-    Args:
-        history: columns step, mse and, as far as the model has them, ce, prior, accuracy.
+    `history` has the columns step, mse and, as far as the model has them, ce, prior, accuracy.
     """
     names = {"mse": "reconstruction, MSE", "ce": "class, cross-entropy (nats)", "prior": "prior, NLL (nats)"}
     names["accuracy"] = "class accuracy on the batch"
@@ -134,10 +130,9 @@ def learning_curves(history: pd.DataFrame) -> go.Figure:
 
 
 def confusion(scores: pd.DataFrame) -> go.Figure:
-    """Draw predicted against true class of the test images whose class was trained on; shade: share of the true class.
+    """Draw predicted against true class (columns pred_class, prompt_class) of the test images of trained classes.
 
-    Args:
-        scores: columns prompt_class and pred_class.
+    The shade is the share of the true class.
     """
     trained = scores[(scores["prompt_class"] != "") & (scores["pred_class"] != "")]
     names = sorted({*trained["prompt_class"], *trained["pred_class"]})

@@ -18,21 +18,17 @@ class Panels:
     """Empty panels in a figure, row by row."""
 
     figure: go.Figure
-    places: list[dict[str, int]]
-    """Row and column of each panel, as `add_trace` takes them."""
-    width: int
-    """Of all panels with the gaps between them, pixels."""
+    places: list[dict[str, int]]  # row and column of each panel, as `add_trace` takes them
+    width: int  # of all panels with the gaps between them, pixels
     height: int
 
 
 def panel_grid(
     captions: Sequence[str], columns: int, *, size: tuple[int, int], gaps: tuple[int, int], **options: object
 ) -> Panels:
-    """Make panels side by side, each under its caption.
+    """Make panels side by side, at most `columns` in a row, each under its caption.
 
     Args:
-        captions: of the panels; they are escaped.
-        columns: panels per row, at most.
         size: width and height of a panel, pixels.
         gaps: between columns and between rows, pixels.
         options: of `make_subplots`, such as axes in common.
@@ -40,19 +36,12 @@ def panel_grid(
     Raises:
         ValueError: no caption, so nothing to draw.
     """
-    if not captions:
-        raise ValueError("nothing to draw")
+    titles = _titles(captions)
     across, down = min(columns, len(captions)), -(-len(captions) // columns)
     width, height = (n * side + (n - 1) * gap for n, side, gap in zip((across, down), size, gaps, strict=True))
-    figure = make_subplots(
-        down,
-        across,
-        subplot_titles=[text(caption) for caption in captions],
-        horizontal_spacing=gaps[0] / width if across > 1 else 0,
-        vertical_spacing=gaps[1] / height if down > 1 else 0,
-        **options,
-    )
-    figure.update_annotations(font_size=12)
+    options["horizontal_spacing"] = gaps[0] / width if across > 1 else 0
+    options["vertical_spacing"] = gaps[1] / height if down > 1 else 0
+    figure = make_subplots(down, across, subplot_titles=titles, **options).update_annotations(font_size=12)
     places = [{"row": n // across + 1, "col": n % across + 1} for n in range(len(captions))]
     return Panels(figure, places, width, height)
 
@@ -63,11 +52,15 @@ def panel_row(captions: Sequence[str], gap: float, **options: object) -> go.Figu
     Raises:
         ValueError: no caption, so nothing to draw.
     """
-    if not captions:
-        raise ValueError("nothing to draw")
-    titles = [text(caption) for caption in captions]
+    titles = _titles(captions)
     figure = make_subplots(1, len(titles), subplot_titles=titles, horizontal_spacing=gap, **options)
     return figure.update_annotations(font_size=12)
+
+
+def _titles(captions: Sequence[str]) -> list[str]:
+    if not captions:
+        raise ValueError("nothing to draw")
+    return [text(caption) for caption in captions]
 
 
 def picture_grid(

@@ -12,10 +12,8 @@ from plotly.subplots import make_subplots
 from mintad.plots.panels import panel_grid
 from mintad.plots.theme import interval_bars, text, titled
 
-CELL, GAP = 42, 58
-"""Pixels of a cell and between tables."""
-ROW, TABLE_GAP = 16, 46
-"""Pixels of a token's row and between tables of tokens."""
+CELL, GAP = 42, 58  # pixels of a cell and between tables
+ROW, TABLE_GAP = 16, 46  # pixels of a token's row and between tables of tokens
 SHADES = [[0, "#f7fbff"], [0.5, "#6baed6"], [1, "#08306b"]]
 
 
@@ -33,18 +31,13 @@ def class_tables(
 ) -> go.Figure:
     """Draw square tables (N, N) side by side on one scale of shades, the value written in each cell.
 
-    Args:
-        tables: caption -> values (N, N).
-        rows, columns: what rows and columns are.
-        value_range: of the shades; None for the smallest and largest value. Values beyond it keep the last shade.
-        digits: behind the decimal point.
+    `rows` and `columns` say what these are. Values beyond `value_range` keep the last shade; None spans all values.
     """
     arrays = [np.asarray(table, dtype=float) for table in tables.values()]
     low, high = value_range or (min(array.min() for array in arrays), max(array.max() for array in arrays))
     side = CELL * len(names)
-    panels = panel_grid(
-        list(tables), per_row, size=(side, side), gaps=(24, GAP), shared_xaxes=True, shared_yaxes="rows"
-    )
+    shared = {"shared_xaxes": True, "shared_yaxes": "rows"}
+    panels = panel_grid(list(tables), per_row, size=(side, side), gaps=(24, GAP), **shared)
     figure = panels.figure
     labels = [text(name) for name in names]
     for place, array in zip(panels.places, arrays, strict=True):
@@ -86,11 +79,9 @@ def dots(
     value_range: tuple[float, float] | None = None,
     line: float | None = None,
 ) -> go.Figure:
-    """Draw dots with intervals: a row per name, the kinds beside each other in hues of their own.
+    """Draw dots with intervals, kind -> name -> (value, low, high): a row per name, a hue per kind.
 
-    Args:
-        kinds: kind -> name -> (value, low, high).
-        line: a value that a dotted line marks.
+    A dotted line marks the value `line`.
     """
     names = list(dict.fromkeys(name for rows in kinds.values() for name in rows))
     figure = go.Figure()
@@ -113,10 +104,7 @@ def token_tables(tokens: Mapping[str, tuple[ArrayLike, Sequence[str]]], *, title
     """Draw tables below each other: a row for each token, a column for each of its values, dark for large ones.
 
     Every table has colours of its own, from its smallest to its largest value, which are written in its heading.
-
-    Args:
-        tokens: heading -> (tokens (n, T), the n rows' names). Names may repeat; only the first of equal neighbours is
-            written.
+    `tokens`: heading -> (tokens (n, T), the n rows' names, of which only the first of equal neighbours is written).
     """
     arrays = {name: np.asarray(values, dtype=float) for name, (values, _) in tokens.items()}
     heights = [len(array) * ROW for array in arrays.values()]

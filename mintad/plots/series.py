@@ -14,20 +14,14 @@ from mintad.plots.figures import learning_curves
 from mintad.plots.panels import panel_row, picture_grid
 from mintad.plots.theme import INK, SYMBOLS, hues, text, titled
 
-SEAM = 6
-"""Pixels between image, mask and map of a case."""
-LINE = 22
-"""Height of a case's caption, pixels."""
+SEAM, LINE = 6, 22  # pixels between image, mask and map of a case, and of its caption
 
 Case = tuple[np.ndarray, np.ndarray | None, np.ndarray]
 """Image (H, W, 3), mask (H, W) bool or None where there is none, map as colours (H, W, 3); uint8."""
 
 
 def case_grid(cases: Mapping[str, Case], *, title: str, per_row: int = 2) -> go.Figure:
-    """Draw image | ground truth | map of every case under its caption. Without a mask the ground truth is grey.
-
-    Args:
-        cases: distinct caption -> case, all of one size.
+    """Draw image | ground truth | map of every case under its caption, all of one size; grey: without a mask.
 
     Raises:
         ValueError: no case.
@@ -48,11 +42,7 @@ def _strip(image: np.ndarray, mask: np.ndarray | None, heat: np.ndarray) -> np.n
 
 
 def histories(parts: Mapping[str, pd.DataFrame]) -> go.Figure:
-    """Draw learning curves: all losses of a single model, or the reconstruction error of each of several models.
-
-    Args:
-        parts: name -> history, see `learning_curves`.
-    """
+    """Draw `learning_curves` of a single model's history, or the reconstruction error of each of several models."""
     if len(parts) == 1:
         return learning_curves(next(iter(parts.values())))
     steps = {name: history["step"] for name, history in parts.items()}
@@ -66,10 +56,7 @@ def histories(parts: Mapping[str, pd.DataFrame]) -> go.Figure:
 def before_after(
     before_nP: ArrayLike, after_nP: ArrayLike, classes: Sequence[str], labels: Sequence[int], *, title: str
 ) -> go.Figure:
-    """Draw two embeddings (n, 2) of the same images side by side on common axes (Fig. 4a, b).
-
-    Class = hue, normal = triangle, anomalous = circle.
-    """
+    """Draw two embeddings (n, 2) of the same images side by side (Fig. 4a, b): class = hue, normal = triangle."""
     figure = panel_row(["before: features", "after: reconstruction"], 0.03, shared_xaxes="all", shared_yaxes="all")
     for column, points_nP in enumerate((before_nP, after_nP), start=1):
         for name, _, points in point_clouds(points_nP, classes, labels):

@@ -12,21 +12,19 @@ from numpy.typing import ArrayLike
 from plotly.colors import sequential
 
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8A7A00", "#555555")
-"""Hues that colour-blind readers tell apart (the palette's yellow and black darkened and lightened, to be seen on white
-and on black)."""
+"""Hues that colour-blind readers tell apart; yellow and black are changed, to be seen on white and on black."""
 NORMAL, ANOMALOUS = "#0072B2", "#D55E00"
 SYMBOLS = {0: "triangle-up", 1: "circle"}
 """Marker of normal (0) and anomalous (1) images, as in Fig. 4."""
 SCORE_COLOURS = tuple(sequential.Inferno)
 """Anomaly scores, from low (dark) to high (bright)."""
-INK, FAINT = "#777", "rgba(128,128,128,0.35)"
-"""Text and lines in the background; both are read on white and on black."""
+INK, FAINT = "#777", "rgba(128,128,128,0.35)"  # both are read on white and on black
 
 
 def template() -> go.layout.Template:
     """Return the look of every figure; small, because each figure carries it."""
-    grid = "rgba(128,128,128,0.2)"
-    axis = {"gridcolor": grid, "zeroline": False, "ticks": "outside", "ticklen": 4, "automargin": True}
+    axis = {"gridcolor": "rgba(128,128,128,0.2)", "zeroline": False, "ticks": "outside"}
+    axis |= {"ticklen": 4, "automargin": True}
     place = {"x": 0, "xanchor": "left", "y": 0.99, "yanchor": "top", "yref": "container"}
     return go.layout.Template(
         layout={

@@ -17,13 +17,11 @@ from mintad.scoring.metrics import MEAN
 
 
 def table_dots(table_runs: TableRuns, table: pd.DataFrame) -> go.Figure | None:
-    """Draw the mean over categories of every method that was run; None if nothing was.
+    """Draw every method's mean over categories, of each run and of all, with its 95 % interval over seeds.
 
-    Each run, their mean, its 95 % interval over seeds, and the paper's number where it may be compared. `table` is what
-    `mintad.report.table_values` gives.
+    The paper's number stands beside it where it may be compared. `table` is what `table_values` gives. None if nothing
+    was run.
     """
-    if table_runs.rows.empty:
-        return None
     values = by_seed(table_runs)
     values = values[(values["category"] == MEAN) & values["metric"].isin(table["metric"])]
     if values.empty:
@@ -50,10 +48,7 @@ def _label(table: int, method: str, setting: str) -> str:
 
 
 def growth(runs: Runs) -> go.Figure | None:
-    """Draw image AUROC over the number of classes, of the full models of MINT-AD and UniAD; None without any growth.
-
-    One panel for the mean over all categories of a run, one for the mean over those that all runs have in common.
-    """
+    """Draw image AUROC over the number of classes, of the full models of MINT-AD and UniAD; None without any growth."""
     table = growth_table(runs)
     if table.empty:
         return None
@@ -71,13 +66,9 @@ def growth(runs: Runs) -> go.Figure | None:
 
 
 def growth_table(runs: Runs) -> pd.DataFrame:
-    """Return mean image AUROC by number of classes, of runs that are trained alike and have categories in common.
+    """Return mean image AUROC by number of classes, of the runs trained alike that differ most in their categories.
 
-    Of several families of such runs the one with most different sets of categories is taken.
-
-    Returns:
-        Columns over ('all categories' or 'the n categories in common'), data, method, classes, seed, value; empty
-        without such runs.
+    Columns over ('all categories' or 'the n categories in common'), data, method, classes, seed, value.
     """
     columns = ["over", "data", "method", "classes", "seed", "value"]
     sets, families = runs.categories(), {}

@@ -41,9 +41,5 @@ def to_latex(text: str) -> str:
 
 
 def _line(cells: list[str]) -> str:
-    return " & ".join(map(_cell, cells)) + r" \\"
-
-
-def _cell(cell: str) -> str:
-    lines = [to_latex(line) for line in cell.split("\n")]
-    return lines[0] if len(lines) == 1 else r"\shortstack{" + r"\\".join(lines) + "}"
+    texts = [r"\\".join(map(to_latex, cell.split("\n"))) for cell in cells]
+    return " & ".join(rf"\shortstack{{{text}}}" if r"\\" in text else text for text in texts) + r" \\"

@@ -14,13 +14,7 @@ from mintad.report.select_runs import TableRuns, measured_with
 from mintad.report.statistics import mean_std
 from mintad.scoring.metrics import MEAN
 
-WIDE = (1, 2, 3, 7, 10)
-"""Tables with one column per method."""
-_CATEGORIES = (
-    "bottle cable capsule hazelnut metal_nut pill screw toothbrush transistor zipper carpet grid leather tile wood "
-    "cashew chewinggum fryum pipe_fryum candle capsules macaroni1 macaroni2 pcb1 pcb2 pcb3 pcb4"
-).split()
-"""The order of Tables 1, 2 and 10: objects, textures; single instance, multiple instances, complex structure."""
+WIDE = (1, 2, 3, 7, 10)  # tables with one column per method
 _NAMES = {4: ["method", "labels"], 5: list(paper.SWITCHES.values()), 8: ["method", "backbone"], 9: ["query"]}
 """Table -> heads of its leading columns, where methods are rows."""
 _PAPER_MEAN = "the paper's mean, "
@@ -36,13 +30,10 @@ class RenderedTable:
     head: list[str]
     rows: list[list[str]]
     foot: list[list[str]]
-    texts: int
-    """Leading columns that hold text."""
+    texts: int  # leading columns that hold text
     notes: list[str]
-    missing: list[list[str]]
-    """Method, settings and reason, for everything in the paper's table that has no measured number."""
-    measured: bool
-    """Whether there is any measured number."""
+    missing: list[list[str]]  # method, settings and reason, of everything printed that has no measured number
+    measured: bool  # whether there is any measured number
 
     @property
     def caption(self) -> str:
@@ -54,22 +45,18 @@ class RenderedTable:
 
 def render_table(table_runs: TableRuns, cells: pd.DataFrame) -> RenderedTable:
     """Lay out the numbers that `mintad.report.table_values` gives as the table is shown."""
-    table = table_runs.table
-    lay_out = _wide if table in WIDE else _batches if table == 6 else _long
-    head, rows = lay_out(table_runs, cells)
+    table, metrics = table_runs.table, cells["metric"].unique()
+    head, rows = (_wide if table in WIDE else _batches if table == 6 else _long)(table_runs, cells)
     foot = [row for row in rows if row[0] == MEAN or row[0].startswith(_PAPER_MEAN)]
-    rows, metrics = [row for row in rows if row not in foot], cells["metric"].unique()
+    rows = [row for row in rows if row not in foot]
     title = f"Table {table}. {paper.TABLES[table]}"
     title += f" ({paper.title(metrics[0])})" if table in WIDE and len(metrics) == 1 else ""
     notes = [note for note in (*_notes(table_runs, cells), *table_runs.notes) if note]
-    measured = bool(cells["measured"].notna().any())
-    return RenderedTable(table, title, head, rows, foot, len(_NAMES.get(table, [""])), notes, _missing(cells), measured)
-
-
-def _missing(cells: pd.DataFrame) -> list[list[str]]:
     groups = cells.groupby(["method", "setting"], sort=False).agg(seeds=("seeds", "max"), status=("status", "first"))
-    missing = groups[groups["seeds"].isna()].reset_index().groupby("method", sort=False)
-    return missing.agg({"setting": ", ".join, "status": "first"}).reset_index().to_numpy().tolist()
+    absent = groups[groups["seeds"].isna()].reset_index().groupby("method", sort=False)
+    missing = absent.agg({"setting": ", ".join, "status": "first"}).reset_index().to_numpy().tolist()
+    measured = bool(cells["measured"].notna().any())
+    return RenderedTable(table, title, head, rows, foot, len(_NAMES.get(table, [""])), notes, missing, measured)
 
 
 def _notes(table_runs: TableRuns, cells: pd.DataFrame) -> Iterator[str]:
@@ -110,8 +97,7 @@ def _notes(table_runs: TableRuns, cells: pd.DataFrame) -> Iterator[str]:
 
 def _wide(table_runs: TableRuns, cells: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     """Lay out categories by methods; on the paper's data its number stands below the measured one."""
-    table, elsewhere = table_runs.table, table_runs.elsewhere
-    keys = ["method", "setting", "metric"]
+    table, elsewhere, keys = table_runs.table, table_runs.elsewhere, ["method", "setting", "metric"]
     columns = cells.groupby(keys, sort=False)["measured"].count()
     if elsewhere:  # not the paper's table: what was measured comes first
         columns = columns.sort_values(key=lambda count: count == 0, kind="stable")
@@ -131,17 +117,16 @@ def _wide(table_runs: TableRuns, cells: pd.DataFrame) -> tuple[list[str], list[l
 
 def _ranks(categories: pd.Series) -> pd.Series:
     """Rank categories as the paper prints them if it has them all, else as they stand. The mean is last."""
-    names = categories.unique()
-    order = _CATEGORIES if set(names) <= {*_CATEGORIES, MEAN} else [name for name in names if name != MEAN]
+    names, printed = categories.unique(), pd.concat([paper.load(1), paper.load(2)])["category"].unique()
+    order = [name for name in (printed if set(names) <= set(printed) else names) if name != MEAN]
     return categories.map({name: rank for rank, name in enumerate([*order, MEAN])})
 
 
 def _long(table_runs: TableRuns, cells: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     """Lay out methods by metrics, the paper's number and, on its data, the difference beside the measured one."""
     table = table_runs.table
-    beside = {part: part for part in ("paper", "difference")}
-    if table_runs.elsewhere:
-        beside = {"paper": f"paper, {data_title(HOME[table])}"}
+    elsewhere = {"paper": f"paper, {data_title(HOME[table])}"}
+    beside = elsewhere if table_runs.elsewhere else {"paper": "paper", "difference": "difference"}
     printed = set(cells.loc[cells["paper"].notna(), "metric"])
     heads = {
         (metric, part): title

@@ -21,8 +21,7 @@ ANOMALIB = {
     "anomalib_draem": "DRAEM",
     "anomalib_supersimplenet": "SuperSimpleNet",
 }
-"""Names in the CSV of benchmarks/anomalib_baselines.py -> names in the tables. These are the paper's names where the
-method is the same and we have none of our own; SimpleNet's successor keeps its own name."""
+"""Names in the CSV of benchmarks/anomalib_baselines.py -> names in the tables: the paper's, where we have none."""
 
 _NO_PACKAGE = "cannot be run here: no maintained package has it"
 _NOT_REBUILT = f"{_NO_PACKAGE}, and its own training on images is not rebuilt here"
@@ -52,19 +51,10 @@ def reason(method: str, table: int = 0) -> str:
 
 
 def table_row(table: int, method: str, setting: str, config: Config | None) -> tuple[str, str] | None:
-    """Find the row (or column) of a table to which a run belongs.
+    """Return the method and setting of the table's row (or column) to which a run belongs; None if there is none.
 
     Baselines and backbones that the table does not print get a row of their own, and so do variants from outside the
-    package in Table 4.
-
-    Args:
-        table: 1 to 10.
-        method: a `model.variant`, a name of `mintad.baselines.BASELINES`, or a key of `ANOMALIB`.
-        setting: of the run's results.
-        config: of the run; None if unknown.
-
-    Returns:
-        (method, setting) as the table names them; None if the table has no place for the run.
+    package in Table 4. `method` is a `model.variant`, a baseline's name or a key of `ANOMALIB`.
     """
     full = config is None or all(getattr(config.model, name) for name in SWITCHES)
     unified = setting == "unified"

@@ -23,15 +23,12 @@ _REFERENCES = {4: "Feature Prompt", 9: "INR-Query", 5: "adapter+class_loss+prior
 
 
 def pairs(table_runs: TableRuns) -> pd.DataFrame:
-    """Compare MINT-AD with each other method of a table.
+    """Compare MINT-AD with each other method of a table, by category, on means over seeds: columns `COLUMNS`.
 
-    What is compared are means over seeds, for each category that both methods have. Table 8 compares within each
-    backbone, Tables 1 and 2 within each setting. `p_holm` is adjusted for all tests of the table with one metric.
-
-    Returns:
-        Columns `COLUMNS`; empty if there is nothing to compare.
+    Table 8 compares within each backbone, Tables 1 and 2 within each setting. `p_holm` is adjusted for all tests of the
+    table with one metric.
     """
-    rows = [] if table_runs.rows.empty else list(_rows(table_runs))
+    rows = list(_rows(table_runs))
     table = pd.DataFrame(rows, columns=[name for name in COLUMNS if name != "p_holm"])
     table["p_holm"] = table.groupby("metric")["p_value"].transform(holm) if rows else None
     return table[list(COLUMNS)]
@@ -49,9 +46,9 @@ def _rows(table_runs: TableRuns) -> Iterator[dict[str, object]]:
         for key in tables:
             reference = _reference(table_runs.table, key, list(tables))
             if reference in tables and reference != key and (paired := _compare(tables[reference], tables[key])):
-                names = {"first": _name(table_runs.table, reference), "second": _name(table_runs.table, key)}
-                comparison = names | dataclasses.asdict(paired)
-                yield {"table": table_runs.table, "data": table_runs.data, "metric": metric, **comparison}
+                names = {"table": table_runs.table, "data": table_runs.data, "metric": metric}
+                names |= {"first": _name(table_runs.table, reference), "second": _name(table_runs.table, key)}
+                yield names | dataclasses.asdict(paired)
 
 
 def _reference(table: int, key: tuple[str, str], keys: list[tuple[str, str]]) -> tuple[str, str] | None:

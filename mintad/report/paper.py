@@ -1,7 +1,6 @@
 """The paper's printed numbers, Tables 1 to 10, to set beside measured ones.
 
-The tables are CSV files in ``data/paper``, one row per number. ``data/paper/README.md`` says what each name means, how
-we read ambiguous places, and which printed means do not follow from their rows. Nothing here was measured by us.
+They are CSV files in ``data/paper``, one row per number; the README there says how we read ambiguous places.
 """
 
 from __future__ import annotations
@@ -22,18 +21,11 @@ from mintad.scoring.metrics import METRICS as MEASURED
 
 FOLDER = "MINTAD_PAPER"
 """Environment variable: the folder of the tables, where they are neither in the repository nor installed."""
-_SHARE = "share/mintad/paper"
-"""Where a wheel puts them, below its prefix."""
+_SHARE = "share/mintad/paper"  # where a wheel puts them, below its prefix
 COLUMNS = ("table", "method", "category", "setting", "metric", "value")
 
-METRICS = {
-    "I-AUROC": "image_auroc",
-    "AUROC": "image_auroc",
-    "P-AUPR": "pixel_ap",
-    "Params (M)": "parameters_M",
-    "FLOPs (G)": "flops_G",
-    "Inference Time (s)": "seconds",
-}
+METRICS = dict.fromkeys(("I-AUROC", "AUROC"), "image_auroc") | {"P-AUPR": "pixel_ap", "Params (M)": "parameters_M"}
+METRICS |= {"FLOPs (G)": "flops_G", "Inference Time (s)": "seconds"}
 """The paper's name of a metric -> ours; only this module and ``data/paper`` use the paper's."""
 TITLES = {"parameters_M": "parameters, 10⁶", "flops_G": "FLOPs, 10⁹", "seconds": "seconds"}
 """How people read those that are not in `mintad.scoring.METRICS`."""
@@ -53,27 +45,22 @@ TABLES = {
 """Number of each table -> what it is about, in our words."""
 
 CATEGORIES_IN = {name: len(DATASETS[name].categories) for name in MERGED}
-"""Data set -> number of categories. Table 3 has one row per data set; its printed means weigh each by this number."""
+"""Data set -> number of categories, by which Table 3's printed means weigh it."""
 
-VARIANTS = {
-    "MINT-AD": "mint_ad",
-    "Feature Prompt": "mint_ad",
-    "INR-Query": "mint_ad",
-    "Image Prompt": "image_prompt",
-    "Label Prompt": "label_prompt",
-    "INR -> Large MLP": "mlp_query",
-    "MLP-Query": "mlp_query",
-    "UniAD": "uniad",
-    "Vanilla UniAD": "uniad",
-    "Query Pool": "query_pool",
-    "Class Token": "class_token",
-    "Text Prompt": "text_prompt",
+_NAMES = {
+    "mint_ad": ("MINT-AD", "Feature Prompt", "INR-Query"),
+    "image_prompt": ("Image Prompt",),
+    "label_prompt": ("Label Prompt",),
+    "mlp_query": ("INR -> Large MLP", "MLP-Query"),
+    "uniad": ("UniAD", "Vanilla UniAD"),
+    "query_pool": ("Query Pool",),
+    "class_token": ("Class Token",),
+    "text_prompt": ("Text Prompt",),
 }
+VARIANTS = {name: variant for variant, names in _NAMES.items() for name in names}
 """The paper's name of a method -> `model.variant` that builds it. The other methods are baselines."""
-
 PRINTED_PER_CATEGORY = {"mint_ad": "MINT-AD", "uniad": "UniAD"}
 """`model.variant` -> the paper's name, of the variants whose numbers it prints for each category."""
-
 SWITCHES = {"adapter": "adapter", "class_loss": "L_CE", "prior_loss": "L_Prior", "class_query": "query"}
 """Name in `mintad.config.ModelConfig` -> Table 5's column."""
 
@@ -96,21 +83,19 @@ def value(table: int, method: str, category: str, metric: str, setting: str | No
 
     Args:
         table, method: as printed, for example 1 and "MINT-AD".
-        category: a category's name, a CIFAR-10 split such as "{01234}", or "mean" or "all".
-        metric: in our words, for example "image_auroc".
-        setting: may be left out where the table has the number for one setting only.
+        category: its name, a CIFAR-10 split such as "{01234}", "mean" or "all".
+        metric: ours, for example "image_auroc".
+        setting: needed only where the table has the number for several.
 
     Raises:
         ConfigError: a name is nowhere in the ten tables, or there are several settings to choose from.
     """
     rows = load(table)
     for column, name in {"method": method, "category": category, "metric": metric, "setting": setting}.items():
-        if name is None:
-            continue
         names = {text for number in TABLES for text in _printed(number)[column]}
-        if name not in names:
+        if name is not None and name not in names:
             raise ConfigError(f"the paper's tables: unknown {column} '{name}'." + nearest(name, names))
-        rows = rows[rows[column] == name]
+        rows = rows if name is None else rows[rows[column] == name]
     if len(rows) > 1:
         choices = ", ".join(f"'{choice}'" for choice in rows["setting"])
         raise ConfigError(f"table {table}: {metric} of {method}, {category}: say which setting, {choices}")
@@ -136,14 +121,11 @@ def switches(setting: str) -> dict[str, bool]:
 
 
 def means() -> pd.DataFrame:
-    """Return every printed mean that has its rows in the same table, beside the mean of those rows.
-
-    In Table 3 each data set counts by its number of categories. `tolerance` is the most by which rounding, or cutting
-    off, can part the two: half a unit of the last digit printed, in the mean and in the rows.
+    """Return every printed mean beside the mean of its rows, which Table 3 weighs by numbers of categories.
 
     Returns:
-        Columns table, method, setting, metric, printed, of_rows, difference (printed - of_rows), tolerance, follows
-        (the difference is within the tolerance).
+        Columns table, method, setting, metric, printed, of_rows, difference (printed - of_rows), tolerance (half a unit
+        of the last printed digit, in the mean and in the rows) and follows (the difference is within it).
     """
     keys = ["table", "method", "setting", "metric"]
     table = pd.concat([_printed(number) for number in TABLES]).astype({"table": int})
@@ -171,8 +153,7 @@ def _read(path: Path) -> pd.DataFrame:
     rows = pd.read_csv(path, dtype=str, keep_default_na=False)
     if tuple(rows.columns) != COLUMNS:
         raise DataError(f"{path}: columns {', '.join(rows.columns)}; expected {', '.join(COLUMNS)}")
-    unknown = set(rows["metric"]) - set(METRICS)
-    if unknown:
+    if unknown := set(rows["metric"]) - set(METRICS):
         raise DataError(f"{path}: unknown metric {min(unknown)}; expected {', '.join(METRICS)}")
     return rows.assign(metric=rows["metric"].map(METRICS))
 
@@ -188,17 +169,14 @@ def folder() -> Path:
         DataError: they are in none of these.
     """
     beside_package = Path(mintad.__file__).resolve().parent.parent  # the repository, or where pip installed to
+    places = [beside_package / "data" / "paper", *_recorded_by_pip(), beside_package / _SHARE]
     if given := os.environ.get(FOLDER):
         places = [Path(given).expanduser().resolve()]
-    else:
-        places = [beside_package / "data" / "paper", *_recorded_by_pip(), beside_package / _SHARE]
     for place in places:
         if all((place / _file(table)).is_file() for table in TABLES):
             return place
-    raise DataError(
-        f"the paper's tables are not in {', '.join(map(str, places))}: they come with the repository as data/paper; "
-        f"set {FOLDER} to a folder that holds {_file(1)} to {_file(10)}"
-    )
+    missing = f"the paper's tables (data/paper of the repository) are not in {', '.join(map(str, places))}"
+    raise DataError(f"{missing}: set {FOLDER} to a folder that holds {_file(1)} to {_file(10)}")
 
 
 def _recorded_by_pip() -> list[Path]:

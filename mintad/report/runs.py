@@ -1,7 +1,7 @@
 """Many runs as one long table: run directories, folders of them (a sweep's, say), and CSV files of benchmarks/.
 
-All have the columns `mintad.scoring.metrics.RESULT_COLUMNS`. How the runs were configured stands in the run directory,
-in a file's line ``# config:``, or in columns with the parameters of notebook 10.
+Configurations are those of the run directory, of a file's line ``# config:``, or of columns with notebook 10's
+parameters.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ from mintad.scoring.metrics import ALL, MEAN, METRICS, POOLED, RESULT_COLUMNS
 from mintad.sweep.status import PLAN, WORK, read_plan, read_status
 
 COLUMNS = ("run", "data", *RESULT_COLUMNS)
-_PARAMETERS = ("preset", "data", "categories", "variant", "overrides")
-"""Parameters of notebook 10 that a sweep's table keeps, beside seed and setting."""
+_PARAMETERS = ("preset", "data", "categories", "variant", "overrides")  # notebook 10's, in a sweep's table
 
 
 @dataclasses.dataclass
@@ -35,14 +34,13 @@ class Runs:
     """What was read."""
 
     rows: pd.DataFrame
-    """Columns `COLUMNS`, one row per number. A baseline has the run, seed and setting of the run it was evaluated
-    with; data is the name of the data set."""
+    """Columns `COLUMNS`, one row per number. A baseline has the run, seed and setting that it was evaluated with."""
     configs: dict[str, Config | None]
-    """Run -> its configuration; None for what stands in a CSV that does not tell."""
+    """Run -> its configuration; None where a CSV does not tell."""
     skipped: dict[str, str] = dataclasses.field(default_factory=dict)
-    """Run -> why it is not among the rows: unfinished, failed, damaged, twice."""
+    """Run -> why it is not among the rows."""
     complexity: pd.DataFrame | None = None
-    """The table of benchmarks/complexity.py, if there was one; attrs["notes"]: how it was measured, line by line."""
+    """The table of benchmarks/complexity.py, if there was one; attrs["notes"]: how it was measured."""
 
     def categories(self) -> pd.Series:
         """Return the categories that each run was evaluated on: run -> frozenset of "dataset/category"."""
@@ -69,8 +67,7 @@ def read_runs(paths: Sequence[str | Path]) -> Runs:
         runs.rows = rows.loc[~rows["category"].isin([POOLED, ALL]), list(COLUMNS)].reset_index(drop=True)
     elif runs.complexity is None:
         listed = "".join(f"; {name}: {reason}" for name, reason in list(runs.skipped.items())[:3])
-        where = ", ".join(map(str, paths))
-        raise DataError(f"no finished run in {where}{listed}. mintad train and mintad sweep make some")
+        raise DataError(f"no finished run in {', '.join(map(str, paths))}{listed}. mintad train and sweep make some")
     return runs
 
 
@@ -127,23 +124,16 @@ def _read_csv(path: Path, runs: Runs) -> Iterator[pd.DataFrame]:
         lacking = f"{path} is no table of results: it lacks {', '.join(missing)}"
         raise DataError(f"{lacking} (benchmarks/convert_results.py converts old ones)")
     table = table[table["metric"].isin(METRICS)]
-    if "variant" in table:
-        yield from _by_parameters(path, table, runs)
-    else:
-        yield from _by_method(path, table, runs, _config_in(path, head))
+    yield from _by_parameters(path, table, runs) if "variant" in table else _by_method(path, table, runs, head)
 
 
-def _config_in(path: Path, head: list[str]) -> Config | None:
-    """Return what the runs of a CSV have in common, if its head says so."""
-    texts = [line.removeprefix("config:") for line in head if line.startswith("config:")]
+def _by_method(path: Path, table: pd.DataFrame, runs: Runs, head: list[str]) -> Iterator[pd.DataFrame]:
+    """Read runs that have all in common but method, setting and seed: benchmarks/compare.py's."""
+    configs = [line.removeprefix("config:") for line in head if line.startswith("config:")]
     try:
-        return Config.from_dict(json.loads(texts[0])) if texts else None
+        common = Config.from_dict(json.loads(configs[0])) if configs else None
     except (MintadError, ValueError) as error:
         raise DataError(f"{path}: cannot read its line '# config:': {error}") from error
-
-
-def _by_method(path: Path, table: pd.DataFrame, runs: Runs, common: Config | None) -> Iterator[pd.DataFrame]:
-    """Read runs that have all in common but method, setting and seed: benchmarks/compare.py's."""
     data = _data_of(None, table["category"])
     for (method, setting, seed), group in table.groupby(["method", "setting", "seed"], sort=False):
         name = f"{path}: {method}, {setting}, seed {seed}"
@@ -160,18 +150,14 @@ def _by_parameters(path: Path, table: pd.DataFrame, runs: Runs) -> Iterator[pd.D
     table["trained"] = table["setting"].str.removesuffix("_chosen")
     for (*values, seed, setting), group in table.groupby([*names, "seed", "trained"], sort=False):
         parameters = dict(zip(names, values, strict=True))
-        listed = ", ".join(f"{name} {value}" for name, value in parameters.items() if value)
-        run = f"{path}: {listed}, {setting}, seed {seed}"
+        run = ", ".join([*(f"{name} {value}" for name, value in parameters.items() if value), setting, f"seed {seed}"])
+        run = f"{path}: {run}"
         runs.configs[run] = configure(**parameters, seed=int(seed))
         yield group.assign(run=run, data=_data_of(parameters["data"], group["category"]))
 
 
 def _data_of(name: str | None, categories: Iterable[str]) -> str:
-    """Return the name of the data set.
-
-    A merged set other than Table 3's is named by its parts ("elpv+folder"). Where no name is known, the categories
-    ("dataset/category") give it.
-    """
+    """Return the data set's name, if need be from its categories; merged sets other than Table 3's by their parts."""
     if name not in (None, "merged"):
         return name
     parts = {key.partition("/")[0] for key in categories if "/" in key}

@@ -24,10 +24,8 @@ _FREE = set(
 )
 """Keys that may differ between runs that are averaged: of the seed, the machine, or a single variant."""
 _OPTIONS = "data.options"
-_ROUNDING = 2e-5
-"""Differences that come from rounding: tables have five digits."""
-_VARIED = {5: {f"model.{name}" for name in SWITCHES}, 8: {"features.backbone"}}
-"""Table -> keys that it compares."""
+_ROUNDING = 2e-5  # tables have five digits
+_VARIED = {5: {f"model.{name}" for name in SWITCHES}, 8: {"features.backbone"}}  # table -> keys that it compares
 
 
 @dataclasses.dataclass
@@ -35,8 +33,7 @@ class TableRuns:
     """The runs of one table."""
 
     table: int
-    data: str
-    """Name of the data set; '' if nothing was run."""
+    data: str  # name of the data set; '' if nothing was run
     rows: pd.DataFrame
     """As `Runs.rows`, with the table's names in the columns `paper_method` and `paper_setting`."""
     configs: dict[str, Config | None]
@@ -45,7 +42,7 @@ class TableRuns:
 
     @property
     def elsewhere(self) -> bool:
-        """Say whether the runs are on another data set than the paper's."""
+        """Whether the runs are on another data set than the paper's."""
         return self.data not in ("", HOME[self.table])
 
 
@@ -76,10 +73,9 @@ def _has(runs: Runs, name: str, key: str, value: str) -> bool:
 
 
 def select_runs(runs: Runs, table: int) -> TableRuns:
-    """Select the runs of a table.
+    """Select the runs of a table: those on the most categories of the paper's data set.
 
-    They are on the paper's data set if any is, else on the only other one, if the table makes sense on it. Of these,
-    the runs on the most categories are taken; the notes name the others.
+    If there are none and the table makes sense on another, the only other data set is taken.
 
     Raises:
         DataError: runs of different data sets, or trained differently, would be mixed.
@@ -91,12 +87,12 @@ def select_runs(runs: Runs, table: int) -> TableRuns:
         rows, notes = _most_categories(runs, rows)
     configs = {name: runs.configs[name] for name in rows["run"].unique()}
     table_runs = TableRuns(table, data if len(rows) else "", rows, configs, notes)
-    protocols = pd.DataFrame(
-        {key: json.dumps(value).strip('"') for key, value in protocol(config, table).items()}
-        for config in configs.values()
+    texts = {
+        name: {key: json.dumps(value).strip('"') for key, value in protocol(config, table).items()}
+        for name, config in configs.items()
         if config
-    )
-    protocols.index = [name for name, config in configs.items() if config]
+    }
+    protocols = pd.DataFrame.from_dict(texts, orient="index")
     _refuse_mixture(table_runs, protocols)
     _refuse_twice(table_runs)
     if differing := _differing(protocols):
@@ -109,12 +105,11 @@ def select_runs(runs: Runs, table: int) -> TableRuns:
 
 def _placed(runs: Runs, table: int) -> pd.DataFrame:
     """Return the rows that have a place in a table, with its names of method and setting."""
-    keys = ["run", "method", "setting"]
+    keys, names = ["run", "method", "setting"], ["paper_method", "paper_setting"]
     placed = runs.rows[keys].drop_duplicates()
     places = [table_row(table, row.method, row.setting, runs.configs[row.run]) for row in placed.itertuples()]
-    names = ["paper_method", "paper_setting"]
-    names = pd.DataFrame([place or (None, None) for place in places], columns=names, index=placed.index)
-    rows = runs.rows.merge(placed.join(names).dropna(), on=keys)
+    placed[names] = pd.DataFrame([place or (None, None) for place in places], columns=names, index=placed.index)
+    rows = runs.rows.merge(placed.dropna(), on=keys)
     return rows[rows["category"] != MEAN] if table == 7 else rows  # a run is one split, its mean that split again
 
 
@@ -123,10 +118,8 @@ def _data(table: int, rows: pd.DataFrame) -> str:
     if HOME[table] in names or not names or table not in OPEN:
         return HOME[table]
     if len(names) > 1:
-        raise DataError(
-            f"runs of different data sets ({', '.join(names)}) would be mixed in table {table}; choose one, for "
-            f"example --where data.name={names[0]}"
-        )
+        mixed = f"runs of different data sets ({', '.join(names)}) would be mixed in table {table}"
+        raise DataError(f"{mixed}; choose one, for example --where data.name={names[0]}")
     return names[0]
 
 
@@ -135,21 +128,15 @@ def _most_categories(runs: Runs, rows: pd.DataFrame) -> tuple[pd.DataFrame, list
     sets = sets[sets.index.isin(rows["run"].unique())]
     most = max(sets, key=len)
     others = sets[sets != most]
-    for categories in others:
-        if len(categories) == len(most):
-            raise DataError(
-                f"runs on different categories would be mixed: {', '.join(sorted(most))} and "
-                f"{', '.join(sorted(categories))}; give runs on the same, or choose with --where data.categories=..."
-            )
+    for categories in others[others.map(len) == len(most)]:
+        mixed = " and ".join(", ".join(sorted(names)) for names in (most, categories))
+        raise DataError(f"runs on different categories would be mixed: {mixed}; choose: --where data.categories=...")
     note = f"{len(others)} runs on fewer than {len(most)} categories are left out (see the growth of classes)."
     return rows[~rows["run"].isin(others.index)], [note] if len(others) else []
 
 
 def protocol(config: Config, table: int) -> dict[str, Any]:
-    """Return what must be equal in runs that are averaged.
-
-    The configuration without the keys that the table compares, and without those of the seed and of the machine.
-    """
+    """Return what must be equal in runs that are averaged: not what the table compares, the seed and the machine."""
     free = _FREE | _VARIED.get(table, set())
     values = {key: value for key, value in config.flat().items() if key not in free}
     own = ("categories", "split", "roots", "images")  # what a run is about, or where its files lie
@@ -183,10 +170,8 @@ def _refuse_twice(table_runs: TableRuns) -> None:
     if len(twice):
         first = twice.iloc[0]
         names = twice[(twice[keys] == first[keys]).all(axis=1)]["run"].unique()
-        raise DataError(
-            f"table {table_runs.table}: {first.paper_method}, {first.paper_setting} has seed {first.seed} more than "
-            f"once: {', '.join(names[:3])}; leave one out"
-        )
+        method = f"table {table_runs.table}: {first.paper_method}, {first.paper_setting}"
+        raise DataError(f"{method} has seed {first.seed} more than once: {', '.join(names[:3])}; leave one out")
 
 
 def _differing(protocols: pd.DataFrame) -> dict[str, list[str]]:
@@ -200,7 +185,7 @@ def _listed(differing: dict[str, list[str]]) -> str:
 
 def measured_with(table_runs: TableRuns) -> str:
     """Write one line about the training behind a table, beside the paper's configuration."""
-    config = next((config for config in table_runs.configs.values() if config), None)
+    config = next(filter(None, table_runs.configs.values()), None)
     if config is None:
         return "Measured as the command in the CSV says." if table_runs.configs else ""
     length = f"{config.train.steps:,} steps" if config.train.steps else f"{config.train.epochs:g} epochs"

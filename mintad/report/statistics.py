@@ -1,7 +1,7 @@
 """Statistics of a difference between two methods: intervals, paired tests, many tests at once, digits.
 
-What varies decides what an interval is about. Over *seeds*: would another training give the same? Over *categories*:
-would other products? Over *test images* (`mintad.scoring.resampling`): would other photographs of these products?
+Intervals over *seeds* ask about another training, those over *categories* about other products, those over *test
+images* (`mintad.scoring.resampling`) about other photographs of these products.
 """
 
 from __future__ import annotations
@@ -15,33 +15,22 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-DRAWS = 5_000
-"""Resamples of a bootstrap."""
-
 
 @dataclass(frozen=True)
 class Paired:
     """Comparison of two methods on the same categories, the second subtracted from the first."""
 
-    categories: int
-    """n of the test and of the interval."""
-    seeds_first: int
+    categories: int  # n of the test and of the interval
+    seeds_first: int  # runs behind each category's mean
     seeds_second: int
-    """Runs behind each category's mean."""
-    same_seeds: bool
-    """Whether the seeds are the same, so that they are drawn together."""
-    difference: float
-    """Mean over categories."""
-    low: float
+    same_seeds: bool  # so that they are drawn together
+    difference: float  # mean over categories
+    low: float  # 95 % interval of the difference, see `paired_bootstrap`
     high: float
-    """95 % interval of the difference, see `paired_bootstrap`."""
-    won: int
+    won: int  # categories in which the first is higher
     lost: int
-    """Categories in which the first is higher, and lower; the rest are equal."""
-    p_value: float
-    """Of Wilcoxon's signed-rank test over categories, two-sided."""
-    smallest_p: float
-    """The smallest p-value that this many categories with a difference can give."""
+    p_value: float  # of Wilcoxon's signed-rank test over categories, two-sided
+    smallest_p: float  # that this many categories with a difference can give
 
 
 def compare(first_CS: ArrayLike, second_CS: ArrayLike, *, same_seeds: bool) -> Paired:
@@ -58,26 +47,15 @@ def compare(first_CS: ArrayLike, second_CS: ArrayLike, *, same_seeds: bool) -> P
     low, high = np.quantile(paired_bootstrap(first, second, same_seeds=same_seeds), [0.025, 0.975]).tolist()
     clear_C = np.where(np.abs(difference_C) < 1e-12, 0.0, difference_C)
     won, lost = int((clear_C > 0).sum()), int((clear_C < 0).sum())
-    return Paired(
-        categories=len(first),
-        seeds_first=first.shape[1],
-        seeds_second=second.shape[1],
-        same_seeds=same_seeds,
-        difference=float(difference_C.mean()),
-        low=low,
-        high=high,
-        won=won,
-        lost=lost,
-        p_value=wilcoxon(clear_C),
-        smallest_p=min(1.0, 2.0 ** (1 - won - lost)),
-    )
+    p_value, smallest_p = wilcoxon(clear_C), min(1.0, 2.0 ** (1 - won - lost))
+    sizes, difference = (len(first), first.shape[1], second.shape[1]), float(difference_C.mean())
+    return Paired(*sizes, same_seeds, difference, low, high, won, lost, p_value, smallest_p)
 
 
 def wilcoxon(difference_C: ArrayLike) -> float:
     """Return the two-sided p-value of Wilcoxon's signed-rank test (scipy); 1 if all differences are zero.
 
-    The test asks whether the differences are symmetric about zero. Differences of zero are dropped. Exact where no two
-    are equally large.
+    Differences of zero are dropped. Exact where no two are equally large.
     """
     difference = np.asarray(difference_C, dtype=float)
     difference = difference[difference != 0]
@@ -85,7 +63,7 @@ def wilcoxon(difference_C: ArrayLike) -> float:
 
 
 def paired_bootstrap(
-    first_CS: np.ndarray, second_CS: np.ndarray, *, same_seeds: bool, draws: int = DRAWS, seed: int = 0
+    first_CS: np.ndarray, second_CS: np.ndarray, *, same_seeds: bool, draws: int = 5_000, seed: int = 0
 ) -> np.ndarray:
     """Draw the mean difference (draws,) anew from resampled categories and runs.
 
@@ -102,10 +80,7 @@ def paired_bootstrap(
 
 
 def t_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
-    """Return the interval of the mean of a few independent values, from Student's t; NaN for fewer than two.
-
-    With 3 values it reaches 4.3 standard errors to each side, with 5 values 2.8, with 10 values 2.3.
-    """
+    """Return the interval of the mean of a few independent values, from Student's t; NaN for fewer than two."""
     values = np.asarray(values, dtype=float)
     if len(values) < 2:
         return math.nan, math.nan
@@ -118,8 +93,7 @@ def t_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
 def power(std: float, difference: float, seeds: int, *, level: float = 0.05) -> float:
     """Return the probability that a true difference of two methods' means is found with this many seeds (>= 2) of each.
 
-    From the noncentral t distribution of the two-sided two-sample test; both methods have the standard deviation `std`
-    over seeds. With a standard deviation of zero it is 1, or `level` if there is no difference.
+    By the two-sided two-sample t-test; `std` is over seeds. If it is zero: 1, or `level` without a difference.
     """
     if std == 0:
         return 1.0 if difference else level
@@ -139,10 +113,7 @@ def seeds_needed(std: float, difference: float, *, target: float = 0.8, most: in
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjust p-values for all tests of one family by Holm's step-down rule.
-
-    The chance of a single false finding among them stays below the level, however the tests depend on each other.
-    """
+    """Adjust p-values by Holm's step-down rule, so that the level holds for one false finding in the whole family."""
     p_values = np.asarray(p_values, dtype=float)
     order, n = np.argsort(p_values, kind="stable"), len(p_values)
     adjusted = np.empty(n)
@@ -151,10 +122,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def mean_std(mean: float, std: float | None = None, *, digits: int = 3) -> str:
-    """Write a mean with its standard deviation: "0.916 ± 0.001".
-
-    Without a standard deviation (one run) the mean stands alone. One that would round to zero is written "<0.001".
-    """
+    """Write a mean with its standard deviation, if there is one: "0.916 ± 0.001", or "± <0.001" for a smaller one."""
     if std is None or not math.isfinite(std):
         return f"{mean:.{digits}f}"
     unit = 10.0**-digits

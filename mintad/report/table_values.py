@@ -20,25 +20,18 @@ COLUMNS = (
 )  # fmt: skip
 """Columns of `table_values`. `difference` (measured - paper) needs the paper's data set and categories."""
 KEY = ["method", "setting", "category", "metric"]
-SWAP = "image_auroc_swap"
-"""Shown in Tables 4 and 5, where the data have swapped parts."""
+SWAP = "image_auroc_swap"  # shown in Tables 4 and 5, where the data have swapped parts
 _NOTHING = pd.DataFrame(columns=[*KEY, "measured", "std", "seeds"])
 
 
 def table_values(table_runs: TableRuns, complexity: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Collect all numbers of a table: everything that the paper prints and everything that was measured.
+    """Collect all numbers of a table, printed and measured; Table 6 needs the table of benchmarks/complexity.py.
 
-    On another data set than the paper's, the paper's means stand in the column `paper`, their data set in `paper_data`,
-    and there is no difference. Where runs cover only some of the paper's categories, `paper` is the mean of its rows
-    for these, if it prints them.
-
-    Args:
-        table_runs: the table and its runs.
-        complexity: the table of benchmarks/complexity.py, for Table 6.
+    On another data set than the paper's, only the paper's means are set beside, with no difference. Where runs cover
+    some of the paper's categories, `paper` is the mean of its rows for these, if it prints them.
 
     Returns:
-        Columns `COLUMNS`. `std` is over seeds (n - 1), NaN for one seed. `status` is 'measured' or says why there is no
-        number.
+        Columns `COLUMNS`. `std` is over seeds (n - 1), NaN for one. `status`: 'measured', or why there is no number.
     """
     number = table_runs.table
     measured = _complexity(complexity) if number == 6 else _measured(table_runs)
@@ -61,10 +54,9 @@ def table_values(table_runs: TableRuns, complexity: pd.DataFrame | None = None) 
 
 
 def every_metric(table_runs: TableRuns) -> pd.DataFrame:
-    """Return the mean over categories of every metric that the runs have, also of those that the paper does not print.
+    """Return the mean over categories of every metric that the runs have, in the registry's order.
 
-    Returns:
-        Columns table, method, setting, metric, measured, std, seeds; metrics in the registry's order.
+    Columns table, method, setting, metric, measured, std, seeds.
     """
     rows, keys = _renamed(table_runs.rows), ["method", "setting", "metric"]
     rows = rows[rows["category"] == MEAN].groupby([*keys, "seed"], sort=False, as_index=False)["value"].mean()
@@ -74,18 +66,15 @@ def every_metric(table_runs: TableRuns) -> pd.DataFrame:
 
 
 def by_seed(table_runs: TableRuns, *, data_sets: bool = True) -> pd.DataFrame:
-    """Return the values by category and seed, means over categories included.
+    """Return method, setting, category, metric, seed and value in the table's terms, means over categories included.
 
     A baseline that stands in several runs of a seed has their mean. Table 3 has the means of its data sets in place of
     categories; without `data_sets` it has the categories themselves.
-
-    Returns:
-        Columns method, setting, category, metric, seed, value, in the table's terms.
     """
     rows, number = _renamed(table_runs.rows), table_runs.table
     rows = rows[rows["metric"].isin(["image_auroc", "pixel_ap", *([SWAP] if number in (4, 5) else [])])]
     if number == 3 and data_sets:  # the mean over each data set's categories, and over all
-        names = rows["category"].str.partition("/")[0]  # of a mean: "mean"
+        names = rows["category"].str.replace("/.*", "", regex=True)  # of a mean: "mean"
         rows = rows.assign(category=names).groupby([*KEY, "seed", "run"], sort=False, as_index=False)["value"].mean()
     rows = rows.groupby([*KEY, "seed"], sort=False, as_index=False)["value"].mean()
     if number == 7:
@@ -104,8 +93,6 @@ def _over_seeds(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 
 
 def _measured(table_runs: TableRuns) -> pd.DataFrame:
-    if table_runs.rows.empty:
-        return _NOTHING
     table, number = _over_seeds(by_seed(table_runs), KEY), table_runs.table
     if number in (4, 5, 8, 9):
         table = table[table["category"] == MEAN]

@@ -46,7 +46,6 @@ def evaluate(
 
     Args:
         features, records: the rows of both follow each other.
-        config: its `scoring`, `features.image_size` and `train.seed` are used.
         method, setting: what the results are listed under; a setting is one of `SETTINGS`.
         labels: class index or name of each test row, for a detector that must be given the class.
         pred_class: class that was predicted for each test row.
@@ -72,9 +71,8 @@ def pixels(scores: pd.DataFrame, maps_nHW: np.ndarray, image_size: int) -> Itera
 
     The ground truth is resized by nearest neighbour, the map bilinearly; labels of images never come from here.
     """
-    keys = category_keys(scores)
+    keys, size = category_keys(scores), (image_size, image_size)
     masked = set(keys[scores["masks"].map(len) > 0])
-    size = (image_size, image_size)
     for n, (key, masks) in enumerate(zip(keys, scores["masks"], strict=True)):
         if key in masked:
             mask = resize_mask(read_mask(masks), size) if masks else np.zeros(size, dtype=bool)

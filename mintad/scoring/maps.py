@@ -37,9 +37,7 @@ def grid_maps(
     labels: Sequence[Any] | None = None,
     batch_size: int = 64,
 ) -> np.ndarray:
-    """Compute the anomaly maps (n, H, W), float32, of some rows of `features`, at the grid's resolution.
-
-    `labels` are the class index or name of each of `rows`, for a detector that must be given the class.
+    """Compute the anomaly maps (n, H, W), float32, of some rows of `features`; see `Detector.anomaly_map`.
 
     Raises:
         ValueError: not as many labels as rows.
@@ -63,10 +61,9 @@ def as_distance(map_BHW: Tensor, config: ScoringConfig, *, squared: bool) -> np.
 def upsample(map_BHW: np.ndarray, size: int) -> np.ndarray:
     """Interpolate maps bilinearly to the input's resolution (B, size, size) (§3.6).
 
-    With half-pixel centres (`align_corners=False`) a grid cell covers the image area that its token stands for. UniAD
-    aligns the corners. Measured with EfficientNet-Lite0 and a spoiled square of 17 pixels at 35 places of a noise
-    image: the peak lies 4.1 pixels beside the square's centre on average this way and 5.2 with aligned corners
-    ('bilinear', 14x14), 4.3 and 4.6 for 'area' on 7x7.
+    With half-pixel centres a grid cell covers the image area that its token stands for; UniAD aligns the corners.
+    Measured with EfficientNet-Lite0 on a spoiled square at 35 places of a noise image: the peak lies 4.1 pixels from
+    its centre this way and 5.2 with aligned corners ('bilinear', 14x14), 4.3 and 4.6 for 'area' on 7x7.
     """
     tensor_BCHW = torch.as_tensor(map_BHW)[:, None]
     return F.interpolate(tensor_BCHW, size=(size, size), mode="bilinear", align_corners=False)[:, 0].numpy()

@@ -1,12 +1,7 @@
 """The metrics, each described once, and the one table of results that holds them (§4.1).
 
-A metric is added here or in a module that MINTAD_PLUGINS names:
-
-    @metric("image_median_gap", "image score gap", level="image")
-    def median_gap(scores: pd.DataFrame) -> float:
-        ...
-
-Its name then stands in every file, its title on every page and in every report.
+The decorator `metric` adds one, also from a module that MINTAD_PLUGINS names. Its name then stands in every file, its
+title on every page and in every report.
 """
 
 from __future__ import annotations
@@ -26,12 +21,9 @@ from mintad.scoring.regions import MapRanking
 
 log = logging.getLogger(__name__)
 
-MEAN = "mean"
-"""Category of a mean over categories, which is what the paper reports."""
-POOLED = "pooled"
-"""Category of a value over all test images on one scale, which is what a single threshold for all products meets."""
-ALL = "all"
-"""Category of a number that is not about test images: seconds, parameters."""
+MEAN, POOLED, ALL = "mean", "pooled", "all"
+"""Categories of a mean over categories (which the paper reports), of a value over all test images on one scale (which a
+single threshold for all products meets), and of a number that is not about test images (seconds, parameters)."""
 
 RESULT_COLUMNS = ("method", "setting", "seed", "category", "metric", "value")
 """The one table of results: every run, baseline, sweep, report and benchmark reads and writes these columns.
@@ -129,10 +121,7 @@ def image_auroc_other(scores: pd.DataFrame) -> float | None:
 
 @metric("class_accuracy", "class accuracy", level="image")
 def class_accuracy(scores: pd.DataFrame) -> float | None:
-    """Return the share of images whose predicted class is right; None without predictions.
-
-    Images of classes that were never trained on (an empty prompt_class) are left out.
-    """
+    """Return the share of images of trained classes whose predicted class is right; None without predictions."""
     if "pred_class" not in scores:
         return None
     trained = scores[(scores["prompt_class"] != "") & (scores["pred_class"] != "")]
@@ -148,8 +137,8 @@ def class_accuracy_normal(scores: pd.DataFrame) -> float | None:
 def measure(scores: pd.DataFrame, pixels: Iterable[tuple[str, np.ndarray, np.ndarray]] = ()) -> pd.DataFrame:
     """Return every metric of a scored test set: by category, as the mean over categories, and pooled.
 
-    The maps are read once and not kept: beside 4 bytes per pixel (float32) only anomalous pixels cost more. Measured on
-    one core with 100 million pixels (1,993 maps of 224 x 224 in 15 categories, 3 % anomalous): 20 to 25 s and 1.1 GB.
+    The maps are read once and not kept. Measured on one core with 100 million pixels (1,993 maps of 224 x 224 in 15
+    categories, 3 % anomalous): 20 to 25 s and 1.1 GB.
 
     Args:
         scores: test rows with columns dataset, category, label, defect, prompt_class, pred_score, and pred_class where
@@ -163,10 +152,9 @@ def measure(scores: pd.DataFrame, pixels: Iterable[tuple[str, np.ndarray, np.nda
     Raises:
         MetricError: a score is not finite.
     """
-    table = pd.concat([measure_images(scores), measure_pixels(pixels)], ignore_index=True)
-    return table.sort_values(
-        "metric", key=lambda names: names.map(list(METRICS).index), kind="stable", ignore_index=True
-    )
+    table = pd.concat([measure_images(scores), measure_pixels(pixels)])
+    order = {"key": lambda names: names.map(list(METRICS).index), "kind": "stable"}
+    return table.sort_values("metric", **order, ignore_index=True)
 
 
 def measure_images(scores: pd.DataFrame) -> pd.DataFrame:
@@ -186,17 +174,12 @@ def first_method(table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of a table's first method and setting: in a run's results those of its own model."""
     if table.empty or "method" not in table:
         return table
-    first = table.iloc[0]
-    return table[(table["method"] == first["method"]) & (table["setting"] == first["setting"])]
+    keys = table[["method", "setting"]]
+    return table[(keys == keys.iloc[0]).all(axis=1)]
 
 
 def by_category(table: pd.DataFrame, metric: str) -> dict[str, float]:
-    """Return a metric's value of each category, without mean and pooled value, of a table's first method and setting.
-
-    Args:
-        table: results, or what `measure` gives.
-        metric: a name of `METRICS`.
-    """
+    """Return a metric's value of each category of results (or of what `measure` gives), first method and setting."""
     rows = first_method(table)
     rows = rows[(rows["metric"] == metric) & ~rows["category"].isin([MEAN, POOLED, ALL])]
     return dict(zip(rows["category"], rows["value"], strict=True))

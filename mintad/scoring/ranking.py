@@ -34,8 +34,8 @@ class StreamingRanking:
         self._recent: list[np.ndarray] = []  # normal scores that are not yet in a block
         self._counts: Counts | None = None
 
-    def update(self, scores: ArrayLike, labels: ArrayLike) -> None:
-        """Add scores and their labels (1 or True = anomalous), of any equal shape.
+    def update(self, scores: ArrayLike, labels: ArrayLike) -> StreamingRanking:
+        """Add scores and their labels (1 or True = anomalous), of any equal shape; return the ranking.
 
         Raises:
             MetricError: shapes differ, scores are not finite numbers, labels are not 0 and 1.
@@ -50,6 +50,7 @@ class StreamingRanking:
         if sum(map(len, self._recent)) >= BLOCK:
             self._sort_recent()
         self._counts = None
+        return self
 
     @classmethod
     def merged(cls, rankings: Iterable[StreamingRanking]) -> StreamingRanking:
@@ -116,36 +117,23 @@ class Counts:
         self.normal_below = sum(np.searchsorted(block, self.thresholds, side="left") for block in normal_blocks)
         self.normal_up_to = sum(np.searchsorted(block, self.thresholds, side="right") for block in normal_blocks)
 
-    @property
-    def true_positives(self) -> np.ndarray:
-        """Anomalous items at or above each threshold."""
-        return np.cumsum(self.anomalous[::-1])[::-1]
-
-    @property
-    def false_positives(self) -> np.ndarray:
-        """Normal items at or above each threshold."""
-        return self.normals - self.normal_below
+        self.true_positives = np.cumsum(self.anomalous[::-1])[::-1]  # anomalous items at or above each threshold
+        self.false_positives = self.normals - self.normal_below
 
 
 def auroc(scores: ArrayLike, labels: ArrayLike) -> float:
-    """Return the area under the ROC curve, never flipped; see `StreamingRanking.auroc`."""
-    return _ranking(scores, labels).auroc()
+    """Return the area under the ROC curve, see `StreamingRanking.auroc`; never flipped."""
+    return StreamingRanking().update(scores, labels).auroc()
 
 
 def average_precision(scores: ArrayLike, labels: ArrayLike) -> float:
     """Return the average precision, the paper's AUPR, see `StreamingRanking.average_precision`."""
-    return _ranking(scores, labels).average_precision()
+    return StreamingRanking().update(scores, labels).average_precision()
 
 
 def f1_max(scores: ArrayLike, labels: ArrayLike) -> tuple[float, float]:
     """Return the largest F1 and its threshold, see `StreamingRanking.f1_max`."""
-    return _ranking(scores, labels).f1_max()
-
-
-def _ranking(scores: ArrayLike, labels: ArrayLike) -> StreamingRanking:
-    ranking = StreamingRanking()
-    ranking.update(scores, labels)
-    return ranking
+    return StreamingRanking().update(scores, labels).f1_max()
 
 
 def _as_float(scores: np.ndarray) -> np.ndarray:

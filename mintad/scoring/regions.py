@@ -24,8 +24,8 @@ class MapRanking(StreamingRanking):
         self.regions = 0
         """Anomalous regions so far (8 neighbours)."""
 
-    def update(self, scores: ArrayLike, labels: ArrayLike) -> None:
-        """Add the anomaly map (H, W) and the mask (H, W) of one image.
+    def update(self, scores: ArrayLike, labels: ArrayLike) -> MapRanking:
+        """Add the anomaly map (H, W) and the mask (H, W) of one image; return the ranking.
 
         Raises:
             MetricError: not two-dimensional, and as `StreamingRanking.update`.
@@ -38,6 +38,7 @@ class MapRanking(StreamingRanking):
         region_of_pixel = region_of_pixel[region_of_pixel > 0]
         self._shares.append(1 / np.bincount(region_of_pixel)[region_of_pixel])
         self.regions += regions
+        return self
 
     def aupro(self, fpr_limit: float = 0.3) -> float:
         """Return the area under the per-region overlap curve up to a false positive rate, divided by that rate.

@@ -19,10 +19,7 @@ def resampled_aurocs(
     subtracted from each other. The bootstrap says nothing about another training: that takes other seeds.
 
     Args:
-        scores: detector -> scores (n,) of the same images in the same order.
-        labels_n: 0 or 1.
-        groups_n: for example the categories.
-        draws, seed: of the bootstrap.
+        scores: detector -> scores (n,) of the same images; labels are 0 or 1, groups the categories, say.
 
     Returns:
         Detector -> value, and detector -> values of the draws (draws,).

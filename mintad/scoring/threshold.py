@@ -13,28 +13,20 @@ class Threshold:
     """An image is called anomalous if its score is above `value`."""
 
     value: float
-    quantile: float
-    """Share of new normal images that should pass."""
-    n: int
-    """Held-out normal images behind it."""
-    rank: int
-    """The value is the score of this rank among them, the lowest being 1."""
-    reached: bool
-    """False where n is too small for the quantile and the highest score stands in."""
+    quantile: float  # share of new normal images that should pass, in (0, 1)
+    n: int  # held-out normal images behind it
+    rank: int  # the value is the score of this rank among them, the lowest being 1
+    reached: bool  # False where n is too small for the quantile and the highest score stands in
 
 
 def fit_threshold(normal_scores: np.ndarray, quantile: float) -> Threshold:
-    """Fit the threshold to the scores of held-out normal training images; no test image is involved.
+    """Fit the threshold to the scores (n,) of held-out normal training images; no test image is involved.
 
     The value is the k-th smallest of the n scores with k = ceil((n + 1) * quantile), split-conformal prediction's
     rank (Vovk et al., 2005). A new normal image, drawn like the held-out ones, is then called anomalous with a
     probability of at most 1 - quantile, on average over draws of the n. The plain quantile promises that only for
     large n. With k > n (n below quantile / (1 - quantile): 19 images for 0.95) no score is high enough. The maximum
     then stands in, which a new normal image exceeds with a probability of up to 1 / (n + 1), more than was asked for.
-
-    Args:
-        normal_scores: image scores (n,) of held-out normal images.
-        quantile: share of new normal images that should pass, in (0, 1).
     """
     n = len(normal_scores)
     rank = math.ceil((n + 1) * quantile - 1e-9)  # 20 * 0.95 is 19, whatever rounding says

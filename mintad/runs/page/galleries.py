@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
+from collections import namedtuple
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,29 +17,21 @@ from mintad.data.images import read_image, read_mask, resize_mask
 from mintad.data.records import category_keys
 from mintad.scoring import MetricError, average_precision
 
-THUMBNAIL = 200
-"""Longest side of the pictures, pixels."""
-CANDIDATES = 20
-"""Anomalous images per category, those with the highest scores, among which the best localised are sought."""
+THUMBNAIL = 200  # longest side of the pictures, pixels
+CANDIDATES = 20  # highest-scoring anomalous images per category, among which the best localised are sought
 
 
-class Picture(NamedTuple):
-    """An image that stands in the page itself."""
-
-    uri: str
-    alt: str
+Picture = namedtuple("Picture", ["uri", "alt"])
+"""An image that stands in the page itself."""
 
 
 @dataclass
 class Card:
     """A test image with its ground truth and anomaly map."""
 
-    row: pd.Series
-    """Of the scores."""
-    pictures: list[Picture | None]
-    """None in place of a mask that the image has not."""
-    pixel_ap: float | None
-    """Shown where the gallery is ordered by it."""
+    row: pd.Series  # of the scores
+    pictures: list[Picture | None]  # None in place of a mask that the image has not
+    pixel_ap: float | None  # shown where the gallery is ordered by it
 
     @property
     def name(self) -> str:
@@ -51,13 +43,10 @@ class Card:
 class Galleries:
     """All galleries of a page, and how to read their colours."""
 
-    cards: dict[str, list[Card]]
-    """Heading of a gallery -> its cards."""
-    columns: list[str]
-    """What the pictures of a card are."""
-    low: float
+    cards: dict[str, list[Card]]  # heading of a gallery -> its cards
+    columns: list[str]  # what the pictures of a card are
+    low: float  # ends of the colour scale
     high: float
-    """Ends of the colour scale."""
     colours = plots.SCORE_COLOURS
 
 
@@ -103,7 +92,7 @@ def spread(scores: pd.DataFrame, rows: Iterable[int], n: int) -> list[int]:
 
 
 def _by_localisation(scores: pd.DataFrame, grid_maps: np.ndarray, rows: Iterable[int]) -> dict[int, float]:
-    """Return the pixel AP of single images, highest first; at thumbnail size, which is enough to choose."""
+    """Return the pixel AP of single images at thumbnail size, highest first."""
     candidates = [row for row in rows if scores.at[row, "masks"]]
     highest = scores.loc[candidates].groupby(["dataset", "category"], sort=False).head(CANDIDATES).index
     values = {}

@@ -33,14 +33,12 @@ def write_page(
     versions: dict[str, str] | None = None,
     n_cases: int = 6,
 ) -> Path:
-    """Write the page: about 5 MB, nearly all of it plotly's script, so that it works offline.
+    """Write the page as HTML: about 5 MB, nearly all of it plotly's script, so that it works offline.
 
     Args:
-        path: HTML file to write.
         scores: the test rows of the record table with pred_score and pred_class ("" for none).
         grid_maps: (n, H, W) anomaly maps in the same order.
         results: columns `RESULT_COLUMNS`; the first method and setting is the run's own model.
-        history: of the training, or None.
         config, versions: shown at the end.
         threshold: above it an image is called anomalous; None if there is none.
         n_cases: images in each gallery.
@@ -48,10 +46,9 @@ def write_page(
     Raises:
         DataError: an image or a mask of a case cannot be read.
     """
-    own = first_method(results)
+    own, defects, limit = first_method(results), defect_table(scores), threshold.value if threshold else None
     ranked = value_of(own, "image_auroc") is not None
-    defects = defect_table(scores)
-    limit = threshold.value if threshold else None
+    listings = {"Configuration": config, "Versions": versions}
     page = render(
         "results.html.j2",
         title=title,
@@ -67,11 +64,9 @@ def write_page(
         confusion=plots.confusion(scores) if "class_accuracy" in set(own["metric"]) else None,
         galleries=galleries(scores, grid_maps, n_cases),
         learning_curves=plots.learning_curves(history) if history is not None and len(history) else None,
-        listings={name: _json(part) for name, part in (("Configuration", config), ("Versions", versions)) if part},
+        listings={
+            name: json.dumps(part, indent=2, ensure_ascii=False, default=str) for name, part in listings.items() if part
+        },
     )
     Path(path).write_text(page, encoding="utf-8")
     return Path(path)
-
-
-def _json(values: dict[str, Any]) -> str:
-    return json.dumps(values, indent=2, ensure_ascii=False, default=str)

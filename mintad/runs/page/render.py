@@ -12,8 +12,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-SHARED = "mintad.runs.page"
-"""Package whose ``templates/`` hold the base page, the macros, the style sheet and the script."""
+SHARED = "mintad.runs.page"  # whose templates/ hold the base page, the macros, the style sheet and the script
 
 
 @dataclass
@@ -21,26 +20,17 @@ class Table:
     """A table as the macro `table` shows it."""
 
     head: Sequence[str]
-    """Names of the columns."""
     rows: Sequence[Sequence[object]]
     caption: str
-    """What the numbers are."""
-    foot: Sequence[Sequence[object]] = ()
-    """Rows that stay below when the reader sorts."""
-    texts: int = 1
-    """Leading columns that hold text, set to the left."""
+    foot: Sequence[Sequence[object]] = ()  # rows that stay below when the reader sorts
+    texts: int = 1  # leading columns that hold text, set to the left
 
 
 def render(template: str, *, package: str = SHARED, **context: object) -> str:
-    """Fill a template; every string in it is escaped but `Markup`.
-
-    Args:
-        template: name of the file.
-        package: the template lies in its ``templates/`` folder.
-        context: what the template asks for.
+    """Fill a template of the package's ``templates/``; every string in the context is escaped but `Markup`.
 
     Raises:
-        jinja2.UndefinedError: the template asks for something else.
+        jinja2.UndefinedError: the template asks for something that is not in the context.
     """
     return _environment(package).get_template(template).render(plotly=Markup(get_plotlyjs()), **context)
 
@@ -65,9 +55,7 @@ def highest(row: Sequence[object]) -> float | None:
 
 @lru_cache
 def _environment(package: str) -> Environment:
-    loader = ChoiceLoader([PackageLoader(package), PackageLoader(SHARED)])
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    options = {"autoescape": True, "undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
+    environment = Environment(loader=ChoiceLoader([PackageLoader(package), PackageLoader(SHARED)]), **options)
     environment.filters.update(number=number, highest=highest, interactive=interactive)
     return environment

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections import namedtuple
 
 import pandas as pd
 
@@ -13,26 +13,15 @@ from mintad.scoring import auroc
 from mintad.scoring.metrics import MEAN, METRICS, POOLED, by_category, value_of
 from mintad.scoring.threshold import Threshold
 
-SETTINGS = {"unified": "", "separate": ", given the class", "separate_chosen": ", class chosen by a classifier"}
-"""What a setting adds to a method's name."""
+SUFFIXES = {"unified": "", "separate": ", given the class", "separate_chosen": ", class chosen by a classifier"}
 
 
-class Tile(NamedTuple):
-    """A headline number and what it was taken over."""
-
-    value: str
-    name: str
-    note: str
+Tile = namedtuple("Tile", ["value", "name", "note"])
+"""A headline number and what it was taken over."""
 
 
 def tiles(scores: pd.DataFrame, results: pd.DataFrame, threshold: Threshold | None) -> list[Tile]:
-    """Return the headline numbers.
-
-    Args:
-        scores: test rows with label, pred_score.
-        results: of the run's own model.
-        threshold: above it an image is called anomalous; None if there is none.
-    """
+    """Return the headline numbers of the run's own model; without a threshold, no rates."""
     pooled = value_of(results, "image_auroc", POOLED)
     over = f"{len(scores):,} test images, one scale"
     shown = [_mean_tile(results, "image_auroc"), Tile(_three_digits(pooled), "image AUROC, pooled", over)]
@@ -93,24 +82,23 @@ def comparison(results: pd.DataFrame) -> dict[str, Table]:
         values = values.reindex(index=rows["category"].unique(), columns=columns)
         lines = [[name, *line] for name, line in zip(values.index, values.to_numpy().tolist(), strict=True)]
         title = METRICS[metric].title
-        tables[metric] = Table(
-            [title, *(_method_name(*column) for column in columns)],
-            [line for line in lines if line[0] not in (MEAN, POOLED)],
-            f"{title[:1].upper()}{title[1:]} on the test images, one run of each method. The highest of a row is bold.",
-            [line for line in lines if line[0] in (MEAN, POOLED)],
-        )
+        head = [title, *(_method_name(*column) for column in columns)]
+        caption = f"{title[:1].upper()}{title[1:]} on the test images, one run of each method."
+        foot = [line for line in lines if line[0] in (MEAN, POOLED)]
+        rows = [line for line in lines if line not in foot]
+        tables[metric] = Table(head, rows, f"{caption} The highest of a row is bold.", foot)
     return tables
 
 
 def _method_name(method: str, setting: str) -> str:
     name = BASELINES[method].title if method in BASELINES else method
-    return name + SETTINGS.get(setting, f", {setting}")
+    return name + SUFFIXES.get(setting, f", {setting}")
 
 
 def defect_table(scores: pd.DataFrame) -> Table | None:
-    """Return the image AUROC of each type of defect against the normal test images of its category.
+    """Return the image AUROC of each type of defect against its category's normal test images, the hardest first.
 
-    The hardest types stand first in each category. None if no category has both kinds of images.
+    None if no category has both kinds of images.
     """
     keys, anomalous = category_keys(scores), scores["label"] == 1
     rows = []
