@@ -51,7 +51,7 @@ notebooks_app = typer.Typer(no_args_is_help=True, help="Prepare and publish the 
 for group_name, group in {"data": data_app, "cache": cache_app, "notebooks": notebooks_app}.items():
     app.add_typer(group, name=group_name)
 
-PresetOption = Annotated[str | None, typer.Option("--preset", help="paper, or fast (for 2 CPU cores); default fast.")]
+PresetOption = Annotated[str | None, typer.Option("--preset", help="paper, fast (for 2 CPU cores) or lesson; default fast.")]
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="YAML or JSON file over the preset.")]
 SetOption = Annotated[
     list[str] | None,
@@ -300,7 +300,7 @@ def sweep_command(
 
 @app.command("report")
 def report_command(
-    runs: Annotated[list[Path], typer.Argument(help="Run directories, folders of them, tables of benchmarks/.")],
+    runs: Annotated[list[Path], typer.Argument(help="Run directories, folders of them, CSVs like data/results/*.csv.")],
     out: Annotated[Path, typer.Option(help="Folder for the page and the tables.")] = Path("report"),
     tables: TablesOption = None,
     conditions: RunsOption = None,

@@ -12,8 +12,8 @@ from synthetic import small
 
 import mintad.runs.prepare as prepare_module
 import mintad.runs.train as train_module
-from mintad.errors import MintadError, TrainingError
-from mintad.runs.directory import OLD_RESULTS, open_run
+from mintad.errors import ConfigError, MintadError, TrainingError
+from mintad.runs.directory import CATEGORIES, OLD_BASELINES, OLD_PAGE, OLD_RESULTS, open_run
 from mintad.runs.prepare import load_records, resolve_paths
 from mintad.runs.train import evaluate_run, train_run
 from mintad.scoring.metrics import by_category, value_of
@@ -140,15 +140,69 @@ def test_a_test_set_without_normal_images_has_a_threshold_and_no_auroc(copied, m
     assert copied.threshold() is not None and "image_auroc" not in set(copied.results()["metric"])
 
 
+def make_old(run):
+    """Leave the result files of version 0.1 in a run."""
+    run.discard_results()
+    (run.path / OLD_RESULTS).write_text("{}")
+    (run.path / OLD_PAGE).write_text("<html>")
+    (run.path / OLD_BASELINES).write_text("method,I mean\nmint_ad,0.9\npadim,0.8\n")
+
+
 def test_results_of_an_older_version_are_refused_with_the_way_to_convert_them(copied, finished):
-    copied.discard_results()
-    (copied.path / OLD_RESULTS).write_text("{}")
+    make_old(copied)
     assert not copied.finished
     with pytest.raises(MintadError, match=f"older version.*mintad evaluate {copied.path}"):
         copied.results()
-    converted = evaluate_run(copied.path, baseline_names=("padim",), progress=False)
+    converted = evaluate_run(copied.path, progress=False)
     pd.testing.assert_frame_equal(converted.results(), finished.results())
-    assert not (copied.path / OLD_RESULTS).exists()
+    assert not {OLD_RESULTS, OLD_BASELINES, OLD_PAGE} & {file.name for file in copied.path.iterdir()}
+
+
+def test_overwriting_leaves_nothing_of_an_older_version(copied):
+    make_old(copied)
+    with open_run(copied.path, copied.config(), overwrite=True) as run:
+        assert {file.name for file in run.path.iterdir()} == {"config.json", ".lock"}
+
+
+def test_a_crash_while_results_are_written_costs_no_finished_work(copied, finished, monkeypatch):
+    def write_half(file, maps):
+        file.write_bytes(b"\x93NUMPY")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mintad.runs.directory.np.save", write_half)
+    for work in (
+        lambda: train_run(finished.config(), copied.path, baseline_names=("patchcore",), progress=False),
+        lambda: evaluate_run(copied.path, progress=False),
+    ):
+        with pytest.raises(KeyboardInterrupt):
+            work()
+        pd.testing.assert_frame_equal(copied.results(), finished.results())
+        assert np.array_equal(np.load(copied.path / "maps.npy"), np.load(finished.path / "maps.npy"))
+
+
+def test_a_baseline_that_is_not_registered_any_more_is_not_dropped(copied):
+    results = copied.results()
+    copied.write_table("results", results.replace({"method": {"padim": "from_a_plug_in"}}))
+    with pytest.raises(ConfigError, match="unknown baseline 'from_a_plug_in'"):
+        evaluate_run(copied.path, progress=False)
+    assert copied.baselines() == ["from_a_plug_in"]
+
+
+def test_an_unfinished_training_is_not_evaluated(copied):
+    state = copied.checkpoint().path / "state.json"
+    state.write_text(json.dumps(json.loads(state.read_text()) | {"steps": 99}))
+    with pytest.raises(TrainingError, match=f"of 99 steps are trained; mintad train --out {copied.path}"):
+        evaluate_run(copied.path, progress=False)
+
+
+def test_a_unified_training_does_not_enter_a_separate_one(finished, tmp_path):
+    with open_run(tmp_path / "run", finished.config()) as run:
+        (run.path / CATEGORIES).mkdir()
+    with pytest.raises(TrainingError, match="holds a separate training"):
+        train_run(finished.config(), run.path, progress=False)
+    for refused in (run.results, run.checkpoint):
+        with pytest.raises(MintadError, match="notebook 10, setting 'separate'"):
+            refused()
 
 
 def test_damaged_results_are_refused_by_name(copied):

@@ -16,9 +16,9 @@ from mintad.data.records import category_keys
 from mintad.errors import ConfigError, TrainingError
 from mintad.features.table import FeatureTable
 from mintad.runs import experiment, shared
-from mintad.runs.directory import EXECUTED, RESULTS
+from mintad.runs.directory import CATEGORIES, EXECUTED, RESULTS
 from mintad.runs.experiment import configure, output_folder, read_overrides, resolve_folder, train_setting
-from mintad.runs.separate import FOLDER, nearest_mean
+from mintad.runs.separate import nearest_mean
 from mintad.scoring import auroc
 from mintad.scoring.metrics import POOLED, by_category, value_of
 
@@ -121,13 +121,13 @@ def test_a_unified_run_beside_the_notebook_that_papermill_writes(products, tmp_p
 
 
 def test_separate_trains_one_model_per_category(separate, products):
-    folders = sorted(path.name for path in (separate.path / FOLDER).iterdir())
+    folders = sorted(path.name for path in (separate.path / CATEGORIES).iterdir())
     assert folders == ["folder__capsule", "folder__mesh"] and separate.finished
     scores, results = separate.scores(), separate.results()
     assert set(results["setting"]) == {"separate", "separate_chosen"} and separate.threshold() is None
     assert len(scores) == len(np.load(separate.path / "maps.npy")) and set(scores["category"]) == {"capsule", "mesh"}
     for name in ("capsule", "mesh"):
-        alone = experiment.Run(separate.path / FOLDER / f"folder__{name}")
+        alone = experiment.Run(separate.path / CATEGORIES / f"folder__{name}")
         assert alone.read("classes") == [f"folder/{name}"]
         own = alone.scores()
         joined = own.merge(scores, on="image", suffixes=("", "_given"))
@@ -159,7 +159,8 @@ def test_an_image_sorted_wrongly_is_judged_by_the_other_model(separate, monkeypa
 
     config = separate.config()
     prepared = module.prepare_data(config, progress=False)
-    runs = {key: experiment.Run(separate.path / FOLDER / key.replace("/", "__")) for key in separate.read("classes")}
+    folders = {key: separate.path / CATEGORIES / key.replace("/", "__") for key in separate.read("classes")}
+    runs = {key: experiment.Run(folder) for key, folder in folders.items()}
     scores, maps = separate.scores(), np.load(separate.path / "maps.npy")
     row_of = {image: row for row, image in enumerate(prepared.records["image"])}
     rows = np.array([row_of[image] for image in scores["image"]])
@@ -177,7 +178,7 @@ def test_a_separate_run_is_resumed_and_not_mixed_up(separate):
     again = train_setting(config, "separate", separate.path, baselines=("padim",))
     assert (again.path / RESULTS).stat().st_mtime_ns == before
     separate.discard_results()
-    histories = {path: path.stat().st_mtime_ns for path in separate.path.glob(f"{FOLDER}/*/history.csv")}
+    histories = {path: path.stat().st_mtime_ns for path in separate.path.glob(f"{CATEGORIES}/*/history.csv")}
     train_setting(config, "separate", separate.path)
     assert separate.finished and histories == {path: path.stat().st_mtime_ns for path in histories}
     with pytest.raises(TrainingError, match="holds a separate training"):

@@ -27,7 +27,6 @@ import numpy as np
 import pandas as pd
 import torch
 
-from mintad.baselines import BASELINES
 from mintad.config import Config
 from mintad.errors import DataError, MintadError, TrainingError
 from mintad.lock import exclusive_lock
@@ -40,7 +39,8 @@ from mintad.training import Checkpoint, latest_checkpoint
 RESULTS, PAGE = "results.csv", "results.html"
 RECORD_FILES = ("versions.json", "classes.json", "images.csv", "seconds.json", "log.txt", "history.csv")
 RESULT_FILES = ("scores.csv", "maps.npy", "threshold.json", PAGE, RESULTS)
-OLD_RESULTS = "metrics.json"  # what versions before 0.2 wrote for `RESULTS`
+OLD_RESULTS, OLD_BASELINES, OLD_PAGE = "metrics.json", "peers.csv", "report.html"  # of versions before 0.2
+CATEGORIES = "categories"  # folder of a separate training: a run directory per category
 LOCK = ".lock"
 LEFTOVERS = {".config.json.tmp", LOCK, EXECUTED, PARAMETERS, STATUS}
 """Files that a directory without a run may hold: of a process killed early, of papermill, of a sweep."""
@@ -89,8 +89,13 @@ class Run:
         """Return the newest checkpoint; raise TrainingError if there is none."""
         checkpoint = latest_checkpoint(self.path / "checkpoints")
         if checkpoint is None:
-            raise TrainingError(f"{self.path} holds no checkpoint; run mintad train --out {self.path} first")
+            raise TrainingError("there is no checkpoint", path=self.path, fix=self._how_to_finish())
         return checkpoint
+
+    def _how_to_finish(self) -> str:
+        if (self.path / CATEGORIES).exists():
+            return "it is a separate training, which the call that began it finishes (notebook 10, setting 'separate')"
+        return f"mintad train --out {self.path} finishes it"
 
     def scores(self) -> pd.DataFrame:
         """Return the scored test rows, as they were when written."""
@@ -106,9 +111,10 @@ class Run:
         """
         file = self.path / RESULTS
         if not self.finished:
-            problem, fix = "the run is not finished", f"mintad train --out {self.path} finishes it"
+            problem, fix = "the run is not finished", self._how_to_finish()
             if (self.path / OLD_RESULTS).exists():
-                problem, fix = "the run is of an older version", f"mintad evaluate {self.path} converts it"
+                problem = "the run is of an older version"
+                fix = fix if (self.path / CATEGORIES).exists() else f"mintad evaluate {self.path} converts it"
             raise MintadError(f"{problem}, {RESULTS} is missing", path=self.path, fix=fix)
         try:
             table = pd.read_csv(file, dtype=dict.fromkeys(("method", "setting", "category", "metric"), str))
@@ -117,9 +123,13 @@ class Run:
             raise MintadError(f"{file} is damaged ({error}); mintad evaluate {self.path} writes it anew") from error
 
     def baselines(self) -> list[str]:
-        """Return the names of the baselines among the results of a finished run, in their order."""
-        methods = self.results()["method"].unique() if self.finished else ()
-        return [name for name in methods if name in BASELINES]
+        """Return the names of the baselines that the run was compared with, in their order."""
+        if self.finished:
+            methods = self.results()["method"]
+        else:
+            old = self.path / OLD_BASELINES
+            methods = pd.read_csv(old)["method"] if old.exists() else pd.Series(dtype=str)
+        return [name for name in methods.unique() if name != self.config().model.variant]
 
     def threshold(self) -> Threshold | None:
         """Return the decision threshold; None where no images were held out, and for separate models."""
@@ -131,7 +141,7 @@ class Run:
 
     def discard_results(self) -> None:
         """Remove the results, so that a crash from here on leaves an unfinished run and no mixture of old and new."""
-        for name in (RESULTS, OLD_RESULTS):
+        for name in (RESULTS, OLD_RESULTS, OLD_BASELINES, OLD_PAGE):
             (self.path / name).unlink(missing_ok=True)
 
     def save_results(
@@ -139,17 +149,16 @@ class Run:
     ) -> None:
         """Write all results of a run: scores, maps, threshold, page, and last the table that makes it a finished run.
 
+        Earlier results stay until the new ones lie beside them, complete, so that a crash costs no finished work.
         `results` has the columns `mintad.scoring.metrics.RESULT_COLUMNS`; `scores` are the test rows of the record
         table with pred_score and pred_class, `maps_nHW` their anomaly maps.
         """
         config, separate = self.config(), "separate" in set(results["setting"])
         title = f"{config.model.variant} on {config.data.name}" + (", one model per category" if separate else "")
-        self.write_table("scores", scores.assign(masks=scores["masks"].map(";".join)))
-        np.save(self.path / "maps.npy", maps_nHW)
-        self.write("threshold", None if threshold is None else asdict(threshold))
-        history = self.path / "history.csv"
+        maps, page, history = self.path / ".maps.npy", self.path / f".{PAGE}", self.path / "history.csv"
+        np.save(maps, maps_nHW)
         write_page(
-            self.page,
+            page,
             scores=scores,
             grid_maps=maps_nHW,
             results=results,
@@ -159,6 +168,11 @@ class Run:
             title=title,
             versions=self.read("versions"),
         )
+        self.discard_results()
+        os.replace(maps, self.path / "maps.npy")
+        os.replace(page, self.page)
+        self.write_table("scores", scores.assign(masks=scores["masks"].map(";".join)))
+        self.write("threshold", None if threshold is None else asdict(threshold))
         self.write_table("results", results)
 
     def record_training_images(self, images: pd.DataFrame) -> None:
@@ -235,6 +249,7 @@ def open_run(path: str | Path, config: Config, *, overwrite: bool = False) -> It
     with run.locked():
         if overwrite:  # by name, anything else is left; config.json last, so that this can be interrupted and repeated
             shutil.rmtree(run.path / "checkpoints", ignore_errors=True)
+            run.discard_results()
             for name in (*RECORD_FILES, *RESULT_FILES, "config.json"):
                 (run.path / name).unlink(missing_ok=True)
         if (run.path / "config.json").exists():

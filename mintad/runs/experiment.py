@@ -17,8 +17,8 @@ from mintad.config import Config
 from mintad.config import preset as load_preset
 from mintad.errors import ConfigError, TrainingError, nearest
 from mintad.model import require_variant
-from mintad.runs.directory import Run
-from mintad.runs.separate import FOLDER, train_separate
+from mintad.runs.directory import CATEGORIES, Run
+from mintad.runs.separate import train_separate
 from mintad.runs.shared import runs_dir, shared_model_dir, train_shared
 from mintad.runs.train import train_run
 
@@ -120,6 +120,6 @@ def train_setting(
 
 def trained_setting(folder: Path) -> str | None:
     """Return the setting in which a run directory was trained; None before any training."""
-    if (folder / FOLDER).exists():
+    if (folder / CATEGORIES).exists():
         return "separate"
     return "unified" if (folder / "checkpoints").exists() else None

@@ -20,15 +20,13 @@ from mintad.data.records import categories, category_keys
 from mintad.errors import TrainingError
 from mintad.features.table import FeatureTable
 from mintad.model import require_variant
-from mintad.runs.directory import Run, open_run, versions
+from mintad.runs.directory import CATEGORIES, Run, open_run, versions
 from mintad.runs.prepare import PreparedData, load_records, prepare_data, resolve_paths
 from mintad.runs.train import train_run, trained_model
 from mintad.scoring.evaluate import results_of
 from mintad.scoring.maps import grid_maps, image_scores
 from mintad.scoring.metrics import MEAN, POOLED, RESULT_COLUMNS
 from mintad.training.device import pick_device
-
-FOLDER = "categories"  # inside the run directory: one run per category
 
 
 def train_separate(
@@ -57,11 +55,11 @@ def train_separate(
     if (out / "checkpoints").exists():
         raise TrainingError(f"{out} holds a unified training; choose another folder for the separate one")
     with open_run(out, config) as run:
-        (out / FOLDER).mkdir(exist_ok=True)
+        (out / CATEGORIES).mkdir(exist_ok=True)
         runs = {}
         for key in categories(records):
             category_config = config.override(**{"data.categories": (key,)})
-            folder = out / FOLDER / key.replace("/", "__")
+            folder = out / CATEGORIES / key.replace("/", "__")
             runs[key] = train_run(category_config, folder, baseline_names=baseline_names, progress=progress)
         if not run.finished or not set(baseline_names) <= set(run.baselines()):
             _evaluate_and_save(run, runs, prepare_data(config, records, progress=progress), config)
@@ -91,7 +89,6 @@ def _pooled(features: FeatureTable, rows: np.ndarray, batch: int = 256) -> np.nd
 
 def _evaluate_and_save(run: Run, runs: Mapping[str, Run], data: PreparedData, config: Config) -> None:
     """Evaluate the categories' models with the category given and with the category predicted, and write both."""
-    run.discard_results()
     run.write("classes", sorted(runs))
     run.write("versions", versions())
     run.note_seconds("training", sum(category_run.seconds().get("training", 0.0) for category_run in runs.values()))

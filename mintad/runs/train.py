@@ -15,9 +15,10 @@ from accelerate import Accelerator
 
 from mintad.baselines import BASELINES
 from mintad.config import Config
+from mintad.errors import TrainingError
 from mintad.features.backbone import Backbone
 from mintad.model import ReconstructionModel, build_model, require_variant
-from mintad.runs.directory import Run, log_to, open_run, versions
+from mintad.runs.directory import CATEGORIES, Run, log_to, open_run, versions
 from mintad.runs.prepare import PreparedData, image_list, load_records, prepare_data, resolve_paths
 from mintad.scoring.evaluate import evaluate, predict_classes
 from mintad.scoring.maps import grid_maps, image_scores
@@ -71,6 +72,8 @@ def train_run(
     accelerator = make_accelerator(config.train)
     records = load_records(config)  # before a run directory is made: a mistake in the data leaves none behind
     run = Run(Path(out))
+    if (run.path / CATEGORIES).exists():
+        raise TrainingError("holds a separate training", path=run.path, fix="choose another folder for the unified one")
     with _opened_by_main_process(run, config, accelerator, overwrite) as main:
         if run.finished:
             if main:
@@ -87,7 +90,8 @@ def train_run(
         history = train(model, *inputs, config.train, run.path, accelerator=accelerator, progress=progress)
         if main:
             run.note_seconds("training", history["seconds"].iloc[-1])
-            evaluate_and_save(run, model, data, config, baseline_names=baseline_names)
+            names = list(dict.fromkeys([*run.baselines(), *baseline_names]))  # the former of an older version
+            evaluate_and_save(run, model, data, config, baseline_names=names)
     return run
 
 
@@ -127,19 +131,22 @@ def evaluate_run(
     that the run was compared with before.
 
     Raises:
-        MintadError: not a run directory, no checkpoint, or the training images have changed since.
+        MintadError: not a run directory, the training is not finished, a baseline of the run is not registered any
+            more, or the training images have changed since.
     """
-    BASELINES.require(baseline_names)
     run = Run(Path(path))
-    config, torch_device = run.config(), pick_device(device)
-    run.checkpoint()  # refused before anything is computed
+    config, torch_device, checkpoint = run.config(), pick_device(device), run.checkpoint()
+    if checkpoint.step < checkpoint.state()["steps"]:
+        problem = f"{checkpoint.step} of {checkpoint.state()['steps']} steps are trained"
+        raise TrainingError(problem, path=run.path, fix=f"mintad train --out {run.path} finishes it")
+    names = list(dict.fromkeys([*run.baselines(), *baseline_names]))
+    BASELINES.require(names)
     with run.locked(), log_to(run):
         data = prepare_data(config, device=torch_device, progress=progress)
         run.record_training_images(image_list(data, config))
         data = dataclasses.replace(data, classes=run.read("classes"))
         model = trained_model(run, data.backbone, torch_device)
-        names = dict.fromkeys([*run.baselines(), *baseline_names])
-        evaluate_and_save(run, model, data, config, baseline_names=list(names))
+        evaluate_and_save(run, model, data, config, baseline_names=names)
     return run
 
 
@@ -147,7 +154,6 @@ def evaluate_and_save(
     run: Run, model: ReconstructionModel, data: PreparedData, config: Config, *, baseline_names: Sequence[str] = ()
 ) -> None:
     """Evaluate a trained model, fit the threshold to held-out normal images, evaluate the baselines, and write all."""
-    run.discard_results()
     run.write("versions", versions())
     model.eval()
     rows, variant = data.test_rows, config.model.variant

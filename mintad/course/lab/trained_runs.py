@@ -6,9 +6,8 @@ import numpy as np
 import torch
 
 from mintad.data.records import category_keys
-from mintad.runs.directory import Run
+from mintad.runs.directory import CATEGORIES, Run
 from mintad.runs.experiment import trained_setting
-from mintad.runs.separate import FOLDER
 from mintad.runs.shared import TrainedRun
 
 
@@ -16,7 +15,7 @@ def runs_by_category(run: Run) -> dict[str, Run]:
     """Return the run of every model in a finished training: itself if unified, one per category if separate."""
     if trained_setting(run.path) != "separate":
         return {"all categories": run}
-    return {key: Run(run.path / FOLDER / key.replace("/", "__")) for key in run.read("classes")}
+    return {key: Run(run.path / CATEGORIES / key.replace("/", "__")) for key in run.read("classes")}
 
 
 def image_features(run: Run) -> tuple[np.ndarray, np.ndarray, list[str], np.ndarray]:
