@@ -112,11 +112,12 @@ def load_plugins() -> None:
     """Import the modules that MINTAD_PLUGINS names; a module that was imported before is not imported again.
 
     Raises:
-        ConfigError: a module cannot be imported.
+        ConfigError: a module cannot be imported, whatever its code raises.
     """
     for name in filter(None, (part.strip() for part in os.environ.get(PLUGINS, "").split(","))):
         try:
             importlib.import_module(name)
-        except ImportError as error:
-            problem = f"{PLUGINS}: the module '{name}' cannot be imported ({error})"
-            raise ConfigError(problem, fix="put its folder on PYTHONPATH") from error
+        except Exception as error:
+            problem = f"{PLUGINS}: the module '{name}' cannot be imported ({type(error).__name__}: {error})"
+            absent = isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}.")
+            raise ConfigError(problem, fix="put its folder on PYTHONPATH" if absent else "") from error

@@ -12,8 +12,9 @@ from mintad.baselines.padim import PaDiM
 from mintad.baselines.patchcore import PatchCore, greedy_coreset
 from mintad.baselines.per_category import PerCategory
 from mintad.config import preset
-from mintad.errors import DataError
+from mintad.errors import ConfigError, DataError
 from mintad.features.table import FeatureTable
+from mintad.model import VARIANTS
 from mintad.scoring.maps import grid_maps
 
 GRID = (4, 5)
@@ -209,3 +210,12 @@ def test_a_neighbourhood_is_averaged_over_the_part_inside_the_grid():
     assert smooth.count_nonzero() == 4
     with pytest.raises(ValueError, match="odd"):
         PatchCore(GRID, neighbourhood=2)
+
+
+@pytest.mark.parametrize("name", ["mint_ad", "plain_variant"])
+def test_a_baseline_named_like_a_model_variant_is_refused(name, monkeypatch):
+    BASELINES.require(iter(["padim", "patchcore"]))
+    monkeypatch.setitem(VARIANTS._entries, "plain_variant", VARIANTS["uniad"])
+    monkeypatch.setitem(BASELINES._entries, name, PaDiM)
+    with pytest.raises(ConfigError, match=f"'{name}'"):
+        BASELINES.require(["padim", name])

@@ -14,7 +14,10 @@ import pytest
 from sweep_builders import quick_imports
 from synthetic import SMALL
 
+from mintad.baselines import BASELINES
 from mintad.data.mini import MiniParameters, make_mini
+from mintad.errors import ConfigError
+from mintad.registry import PLUGINS, load_plugins
 from mintad.runs.directory import Run
 
 MODULE = '''
@@ -124,3 +127,37 @@ def test_parts_from_outside_are_found_by_notebook_10(place: Path):
         str(notebook), str(out / "notebook.ipynb"), parameters, cwd=str(place), progress_bar=False
     )
     check(Run(out))
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("def", "SyntaxError"),
+        ("1 / 0", "ZeroDivisionError"),
+        ("from mintad.baselines import BASELINES\nBASELINES.add('padim', object())", "ValueError"),
+        ("import no_such_library", "ModuleNotFoundError"),
+    ],
+)
+def test_a_plug_in_that_fails_is_named_every_time(code, kind, tmp_path, monkeypatch):
+    (tmp_path / "failing_plugin.py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "padim" in BASELINES
+    monkeypatch.setenv(PLUGINS, "failing_plugin")
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=f"'failing_plugin'.*{kind}") as caught:
+            load_plugins()
+        assert type(caught.value.__cause__).__name__ == kind and not caught.value.fix
+
+
+@pytest.mark.parametrize("name", ["no_such_plugin", "no_such_package.plugin"])
+def test_a_plug_in_that_is_not_found_must_be_put_on_the_path(name, monkeypatch):
+    monkeypatch.setenv(PLUGINS, name)
+    with pytest.raises(ConfigError, match=f"'{name}'") as caught:
+        load_plugins()
+    assert "PYTHONPATH" in caught.value.fix
+
+
+def test_a_plug_in_has_no_relative_name(monkeypatch):
+    monkeypatch.setenv(PLUGINS, ".relative")
+    with pytest.raises(ConfigError, match="'.relative'"):
+        load_plugins()

@@ -21,7 +21,8 @@ from mintad.course.widgets import panel
 from mintad.errors import ConfigError, MintadError
 from mintad.lock import exclusive_lock
 from mintad.model import VARIANTS
-from mintad.runs import shared
+from mintad.registry import PLUGINS
+from mintad.runs import fingerprint, shared
 from mintad.runs.fingerprint import PACKAGE, SOURCES, code_fingerprint
 
 PARAMETERS = 'seed: int = 0  # of weights\npreset: str = "lesson"  # configuration'
@@ -66,7 +67,7 @@ def test_shared_models_are_named_by_configuration_and_code(tmp_path, monkeypatch
     before = shared.shared_model_dir(lesson)
     assert before == shared.shared_model_dir(preset("lesson")) and before.parent == tmp_path
     assert before != shared.shared_model_dir(lesson.override(**{"train.seed": 1}))
-    monkeypatch.setattr(shared, "code_fingerprint", lambda **plugins: "of other code")
+    monkeypatch.setattr(shared, "code_fingerprint", lambda: "of other code")
     assert before != shared.shared_model_dir(lesson)
 
 
@@ -92,18 +93,44 @@ def test_the_fingerprint_follows_the_code_and_not_the_prose(tmp_path, old, new, 
     assert (fingerprints[0] == fingerprints[1]) == same
 
 
-def test_the_fingerprint_follows_plugin_modules(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("plugins", "changed"),
+    [
+        ("plugin_file", "plugin_file.py"),
+        (" plugin_file, plugin_package", "plugin_package/parts/rates.py"),
+        ("plugin_package.rates", "plugin_package/parts/rates.py"),
+    ],
+)
+def test_the_fingerprint_follows_plug_ins_in_every_process(tmp_path, monkeypatch, plugins, changed):
+    for name in "plugin_file.py", "plugin_package/__init__.py", "plugin_package/rates.py", changed:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("RATE = 1\n")
     monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "some_plugin.py").write_text("RATE = 1\n")
-    before = code_fingerprint(plugins="some_plugin")
+    bare = code_fingerprint()
+    monkeypatch.setenv(PLUGINS, plugins)
+    fingerprint._fingerprint.cache_clear()
+    before = code_fingerprint()
+    assert before != bare and before == code_fingerprint()
+    (tmp_path / changed).write_text("RATE = 2\n")
+    assert before == code_fingerprint()  # this process may have imported the old code
+    fingerprint._fingerprint.cache_clear()
     assert before != code_fingerprint()
-    code_fingerprint.cache_clear()
-    (tmp_path / "some_plugin.py").write_text("RATE = 2\n")
-    assert before != code_fingerprint(plugins="some_plugin")
+    fingerprint._fingerprint.cache_clear()
 
 
-def test_the_fingerprint_reads_files_that_are_there():
+@pytest.mark.parametrize("plugins", ["no_such_plugin", "no_such_package.plugin", ".relative"])
+def test_a_plug_in_that_is_not_there_has_no_fingerprint(monkeypatch, plugins):
+    monkeypatch.setenv(PLUGINS, plugins)
+    with pytest.raises(ConfigError, match=plugins):
+        code_fingerprint()
+
+
+def test_the_fingerprint_reads_what_decides_a_run_and_nothing_that_only_shows_it():
     assert all((PACKAGE / source).exists() for source in SOURCES)
+    for file in "baselines/padim.py", "data/images.py", "data/records.py", "data/mvtec.py", "scoring/metrics.py":
+        assert file.startswith(tuple(f"{source}/" for source in SOURCES))
+    for folder in "course", "report", "plots", "runs/page", "sweep":
+        assert not f"{folder}/".startswith(tuple(f"{source}/" for source in SOURCES)) and folder not in SOURCES
 
 
 def test_shared_models_are_trained_side_by_side_and_a_failure_is_named(monkeypatch):

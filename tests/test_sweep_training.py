@@ -12,6 +12,7 @@ from mintad.data.mini import MiniParameters, factory, make_mini
 from mintad.errors import ConfigError
 from mintad.runs.directory import Run
 from mintad.sweep import load_spec, plan, sweep
+from mintad.sweep.engine import jobs_of
 from mintad.sweep.spec import NOTEBOOK
 
 TINY = SMALL | {"train.steps": 8, "train.log_every": 4}
@@ -59,3 +60,13 @@ def test_a_sweep_without_a_notebook_plans_what_notebook_10_would(tmp_path):
         plan(load_spec(write_spec(tmp_path, notebook="none", fixed={"varriant": "uniad"})))
     with pytest.raises(ConfigError, match="'unaid'.*'uniad'"):
         plan(load_spec(write_spec(tmp_path, notebook="none", fixed={"variant": "unaid"})))
+
+
+def test_a_sweep_without_a_notebook_is_of_other_code_where_a_plug_in_is(tmp_path, monkeypatch):
+    (tmp_path / "sweep_plugin.py").write_text("RATE = 1\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    spec = load_spec(write_spec(tmp_path, notebook="none", fixed={"seed": 0}))
+    (before,) = jobs_of(spec, plan(spec))
+    monkeypatch.setenv("MINTAD_PLUGINS", "sweep_plugin")
+    (after,) = jobs_of(spec, plan(spec))
+    assert before.notebook_sha256 != after.notebook_sha256

@@ -6,14 +6,33 @@ training rows it is *unified*, one model for all categories, like MINT-AD; `PerC
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from mintad.errors import ConfigError
 from mintad.registry import Registry
 
 if TYPE_CHECKING:
     from mintad.baselines.base import Baseline
 
-BASELINES: Registry[type[Baseline]] = Registry(
-    "baseline", modules=["mintad.baselines.padim", "mintad.baselines.patchcore"]
-)
+
+class BaselineRegistry(Registry):
+    """Registry of baselines; none may be named like a model variant, because a run's results have one row per name."""
+
+    def require(self, names: Iterable[str]) -> None:
+        """Refuse unknown names and names that a model variant has too.
+
+        Raises:
+            ConfigError: such a name.
+        """
+        from mintad.model import VARIANTS  # here, because help texts list the baselines without PyTorch
+
+        names = tuple(names)
+        super().require(names)
+        for name in VARIANTS.keys() & names:
+            raise ConfigError(f"'{name}' is both a baseline and a model variant", fix="rename one of them")
+
+
+MODULES = ["mintad.baselines.padim", "mintad.baselines.patchcore"]
+BASELINES: Registry[type[Baseline]] = BaselineRegistry("baseline", modules=MODULES)
 """Name -> class; each is built from a grid (H, W)."""

@@ -7,11 +7,13 @@ crash leaves nothing that looks finished, and the next call removes what it left
 
 from __future__ import annotations
 
+import itertools
 import lzma
 import os
 import shutil
 import sys
 import tarfile
+import time
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
@@ -26,7 +28,7 @@ from mintad.errors import DataError, nearest
 from mintad.lock import exclusive_lock
 
 _DAMAGE = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, ValueError, RuntimeError)
-RETRIES = 2  # further attempts at each address
+RETRIES = 2  # further attempts at each address, if the connection fails
 TIMEOUT = 30  # seconds without a byte before a connection counts as broken
 
 
@@ -120,18 +122,12 @@ def _fetch_and_unpack(dataset: Dataset, source: Source, partial: Path, target: P
 
 
 def _download(dataset: Dataset, source: Source, archive: Path, partial: Path, progress: bool) -> None:
-    import pooch
     from requests import RequestException
 
-    pooch.get_logger().setLevel("INFO" if progress else "WARNING")
-    identity = {"Accept-Encoding": "identity"}  # the archive itself, not unpacked on the way
-    bar = progress and sys.stderr.isatty()
-    downloader = pooch.HTTPDownloader(progressbar=bar, chunk_size=1 << 20, timeout=TIMEOUT, headers=identity)
-    name, failures = source.filename, [f"{dataset.title} could not be downloaded:"]
+    failures = [f"{dataset.title} could not be downloaded:"]
     for url in source.urls:
-        files = pooch.create(partial, "", registry={name: source.hashes[0]}, urls={name: url}, retry_if_failed=RETRIES)
         try:
-            downloaded = Path(files.fetch(name, downloader=downloader))
+            downloaded = _download_from(url, source, partial, progress)
             _verify(downloaded, source.hashes[1:])
         except (RequestException, ValueError, DataError) as fault:  # ValueError: pooch got another hash
             failures.append(f"  - {url}: {fault.problem if isinstance(fault, DataError) else fault}")
@@ -140,6 +136,29 @@ def _download(dataset: Dataset, source: Source, archive: Path, partial: Path, pr
             return
     fix = f"run again later, or fetch the archive by hand from {source.homepage}, place it as {archive}, and run again"
     raise DataError("\n".join(failures), fix=fix)
+
+
+def _download_from(url: str, source: Source, folder: Path, progress: bool) -> Path:
+    """Download an archive from one address and compare it with its first hash.
+
+    Only a failed connection is tried again, because an address that has another file would send it again, and it may
+    have many gigabytes.
+    """
+    import pooch
+    from requests import RequestException
+
+    pooch.get_logger().setLevel("INFO" if progress else "WARNING")
+    identity = {"Accept-Encoding": "identity"}  # the archive itself, not unpacked on the way
+    bar = progress and sys.stderr.isatty()
+    downloader = pooch.HTTPDownloader(progressbar=bar, chunk_size=1 << 20, timeout=TIMEOUT, headers=identity)
+    for attempt in itertools.count(1):
+        try:
+            return Path(pooch.retrieve(url, source.hashes[0], source.filename, folder, downloader=downloader))
+        except RequestException as fault:
+            if attempt > RETRIES:
+                raise
+            pooch.get_logger().info("the connection failed and is tried again: %s", fault)
+            time.sleep(attempt)
 
 
 def unpack(archive: Path, folder: Path) -> None:

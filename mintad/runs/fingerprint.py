@@ -1,4 +1,4 @@
-"""A fingerprint of the code that makes a trained model, so that no model of older code is loaded by mistake."""
+"""A fingerprint of the code that makes a run, so that no weights and scores of older code are loaded by mistake."""
 
 from __future__ import annotations
 
@@ -6,30 +6,70 @@ import ast
 import functools
 import hashlib
 import importlib.util
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
+from mintad.errors import ConfigError
+from mintad.registry import PLUGINS
+
 PACKAGE = Path(__file__).resolve().parent.parent
-SOURCES = ("data/mini", "features", "model", "training", "scoring", "runs/prepare.py", "runs/train.py")
-"""Files and folders of the package that decide a shared model's weights and scores."""
+WINGS = ("config", "data", "features", "model", "training", "scoring", "baselines")
+SOURCES = (*WINGS, "runs/prepare.py", "runs/train.py", "runs/separate.py")
+"""Files and folders of the package that decide a run's images, weights and scores, those of its baselines included.
+
+What only shows a run is not among them, so that editing a page, a plot, a report or a lesson retrains nothing.
+"""
 
 
-@functools.cache
-def code_fingerprint(package: Path = PACKAGE, plugins: str = "") -> str:
-    """Return a hash of `SOURCES` and of plug-in modules; comments, docstrings and layout do not count.
+def code_fingerprint(package: Path = PACKAGE) -> str:
+    """Return a hash of `SOURCES` and of the plug-ins; comments, docstrings and layout do not count.
 
-    `package` is the folder of `mintad`, `plugins` the text of MINTAD_PLUGINS (see `mintad.registry`).
+    `package` is the folder of `mintad`. Of a plug-in, which MINTAD_PLUGINS names (see `mintad.registry`), the module
+    counts, or all modules of its package.
+
+    Raises:
+        ConfigError: a plug-in cannot be found.
     """
-    files = []
-    for path in (package / source for source in SOURCES):
-        files += sorted(path.rglob("*.py")) if path.is_dir() else [path]
-    specs = [importlib.util.find_spec(name.strip()) for name in plugins.split(",") if name.strip()]
-    files += [Path(spec.origin) for spec in specs if spec and spec.has_location]
+    return _fingerprint(package, os.environ.get(PLUGINS, ""))
+
+
+@functools.cache  # also because a process keeps the plug-in that it has imported, whatever its file says later
+def _fingerprint(package: Path, plugins: str) -> str:
     digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.name.encode())
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-        digest.update(ast.dump(_WithoutDocstrings().visit(tree)).encode())
+    for source in SOURCES:
+        _add(digest, package / source, package)
+    for name in filter(None, (part.strip() for part in plugins.split(","))):
+        digest.update(name.encode())
+        for path in _places(name):
+            _add(digest, path, path.parent)
     return digest.hexdigest()
+
+
+def _places(plugin: str) -> Iterator[Path]:
+    """Find the file of a plug-in, or the folder of the package that it is or belongs to."""
+    try:
+        spec = importlib.util.find_spec(plugin.partition(".")[0])
+    except (ImportError, ValueError) as error:
+        raise ConfigError(f"{PLUGINS}: the module '{plugin}' cannot be found ({error})") from error
+    if spec is None:
+        raise ConfigError(f"{PLUGINS}: there is no module '{plugin}'", fix="put its folder on PYTHONPATH")
+    if spec.submodule_search_locations is not None:
+        yield from map(Path, spec.submodule_search_locations)
+    elif spec.has_location:
+        yield Path(spec.origin)
+
+
+def _add(digest: hashlib._Hash, path: Path, root: Path) -> None:
+    """Add a file, or all modules of a folder, to a hash, each with its name relative to `root`."""
+    for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+        digest.update(file.relative_to(root).as_posix().encode())
+        content = file.read_bytes()
+        try:
+            content = ast.dump(_WithoutDocstrings().visit(ast.parse(content))).encode()
+        except (SyntaxError, ValueError):
+            pass  # a compiled module, or a template that nobody imports: its bytes count
+        digest.update(content)
 
 
 class _WithoutDocstrings(ast.NodeTransformer):

@@ -20,7 +20,6 @@ from mintad.errors import ConfigError, nearest
 from mintad.features.table import FeatureTable
 from mintad.lock import exclusive_lock
 from mintad.model import ReconstructionModel
-from mintad.registry import PLUGINS
 from mintad.runs.directory import Run
 from mintad.runs.fingerprint import code_fingerprint
 from mintad.runs.prepare import PreparedData, prepare_data
@@ -103,6 +102,5 @@ def train_shared(config: Config, *, baselines: Iterable[str] = ()) -> Run:
 
 def shared_model_dir(config: Config) -> Path:
     """Return the run directory of a shared model; its name holds a hash, so that no model of older code is loaded."""
-    code = code_fingerprint(plugins=os.environ.get(PLUGINS, ""))
-    text = json.dumps(config.to_dict(), sort_keys=True, default=list) + code
+    text = json.dumps(config.to_dict(), sort_keys=True, default=list) + code_fingerprint()
     return runs_dir() / f"{config.model.variant}-{config.data.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
