@@ -234,6 +234,20 @@ def test_settings_of_the_same_method_are_columns(folder):
     assert further == {METRICS[name].title for name in own["metric"].unique()}  # every metric is compared
 
 
+def test_a_separate_run_shows_the_accuracy_of_the_classifier_that_chooses_the_model(folder):
+    scores = make_scores(folder / "separate", masked=False)
+    given = scoring.measure(scores.assign(pred_class="")).assign(setting="separate")
+    chosen = scoring.measure(scores).assign(setting="separate_chosen")
+    results = pd.concat([given, chosen]).assign(method="mint_ad", seed=0)
+    page, _ = write(folder / "separate.html", scores, results=results)
+    accuracy = value_of(chosen, "class_accuracy", "pooled")
+    assert "class_accuracy" not in set(given["metric"]) and tiles_of(page)["class accuracy"] == f"{accuracy:.1%}"
+    assert any("classifier" in note for note in page.texts["small"])
+    assert any("lassifier" in heading for heading in page.texts["h2"]) and "Class head" not in page.texts["h2"]
+    rows = {row[0]: row for row in table_with(page, METRICS["class_accuracy"].title)}
+    assert rows["pooled"] == ["pooled", f"{accuracy:.4f}"]  # a column of the one setting that has it
+
+
 def test_nothing_is_fetched_and_strings_are_no_markup(masked, unmasked):
     for page, _, path in (masked, unmasked):
         links = [
