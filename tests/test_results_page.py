@@ -204,12 +204,20 @@ def test_rates_at_the_threshold_are_those_of_the_test_images(folder):
     scores["pred_score"] = np.where(scores["label"] == 1, 2.0, 0.0)
     scores.loc[scores.index[:3], "pred_score"] = 1.0  # 3 of 12 normal images
     scores.loc[scores.index[-6:], "pred_score"] = 0.5  # 6 of 12 anomalous ones: at, not above the threshold
-    page, _ = write(folder / "rates.html", scores)
+    many = Threshold(value=0.5, quantile=0.95, n=39, rank=38, reached=True)
+    page, _ = write(folder / "rates.html", scores, threshold=many)
     assert (tiles_of(page)["false alarms"], tiles_of(page)["anomalies found"]) == ("25.0%", "50.0%")
     few = Threshold(value=0.5, quantile=0.95, n=10, rank=10, reached=False)
     other, _ = write(folder / "few.html", scores, threshold=few)
     notes = [next(text for text in written.texts["p"] if "0.95" in text) for written in (page, other)]
-    assert "20" in notes[0] and "10" in notes[1] and "too few" in notes[1] and "too few" not in notes[0]
+    assert (
+        "rank 38" in notes[0]
+        and "39" in notes[0]
+        and "quantile" not in notes[0]
+        and "10" in notes[1]
+        and "too few" in notes[1]
+        and "too few" not in notes[0]
+    )
 
 
 def test_methods_stand_side_by_side_with_the_highest_in_bold(masked):
