@@ -68,6 +68,15 @@ def test_runs_are_found_at_any_depth_and_unfinished_ones_are_named(tmp_path):
     assert str(copy) in read_runs([tmp_path]).skipped[str(again)]
 
 
+def test_a_run_with_empty_results_is_skipped(tmp_path):
+    whole, empty = write_run(tmp_path / "a", mvtec(0.9)), write_run(tmp_path / "b", mvtec(0.9), train__seed=1)
+    (empty / RESULTS).write_text(",".join(RESULT_COLUMNS) + "\n")
+    all_runs = read_runs([tmp_path])
+    assert list(all_runs.configs) == [str(whole)] and "empty" in all_runs.skipped[str(empty)]
+    printed = CliRunner().invoke(app, ["report", str(tmp_path), "--out", str(tmp_path / "out"), "--table", "1"]).output
+    assert "1 run, 1 skipped" in printed
+
+
 def test_planned_runs_without_a_folder_are_named(tmp_path):
     write_run(tmp_path / "one", mvtec(0.9))
     (tmp_path / ".sweep").mkdir()
