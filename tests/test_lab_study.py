@@ -92,6 +92,7 @@ def test_single_runs_are_not_drawn_twice():
     figure = dot_plot({"x": {"a": ([1.0], np.nan, np.nan)}}, title="t")
     assert [trace.name for trace in figure.data] == ["mean and interval"]
     assert figure.layout.xaxis.range == pytest.approx((0.95, 1.05))
+    assert dot_plot({"x": {"a": ([np.nan], np.nan, np.nan)}}, title="t").layout.xaxis.range is None
 
 
 def test_panels_are_named_above_and_nothing_is_clipped():

@@ -61,8 +61,10 @@ def dot_plot(
     return titled(figure, title, height=height, margin={"t": 108}, legend=legend)
 
 
-def _padded(values: Sequence[float]) -> list[float]:
-    """Return a range, at least 0.1 wide, in which no value lies at the edge; NaN are skipped."""
+def _padded(values: Sequence[float]) -> list[float] | None:
+    """Return a range, at least 0.1 wide, in which no value lies at the edge; NaN are skipped, None if all are."""
+    if np.isnan(values).all():
+        return None
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     padding = max(0.08 * (high - low), 0.05 - (high - low) / 2)
     return [low - padding, high + padding]
