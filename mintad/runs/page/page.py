@@ -57,7 +57,7 @@ def write_page(
     own, defects, limit = first_method(results), defect_table(scores), threshold.value if threshold else None
     ranked = value_of(own, "image_auroc") is not None
     classes = class_rows(results)
-    judge = "classifier that chooses the separate model" if chooses_model(classes) else "class head"
+    judge = "classifier" if chooses_model(classes) else "class head"
     listings = {"Configuration": config, "Versions": versions}
     page = render(
         "results.html.j2",
