@@ -15,6 +15,8 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 
+from mintad.commented_csv import split_comments
+
 Row = dict[str, str]
 
 COMPARE_METRICS = {
@@ -140,9 +142,8 @@ def converter(columns: list[str]) -> Callable[[Row], Row] | None:
 
 def read(path: Path) -> tuple[list[str], list[Row]]:
     """Read a CSV file's comment lines and rows, all as text."""
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    comments = [line for line in lines if line.startswith("#")]
-    return comments, list(csv.DictReader(line for line in lines if not line.startswith("#")))
+    comments, table = split_comments(path.read_text(encoding="utf-8"))
+    return comments, list(csv.DictReader(io.StringIO(table)))
 
 
 def write(path: Path, comments: list[str], rows: list[Row]) -> None:
@@ -151,7 +152,7 @@ def write(path: Path, comments: list[str], rows: list[Row]) -> None:
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    path.write_text("".join(comments) + text.getvalue(), encoding="utf-8", newline="")
+    path.write_text("".join(f"{line}\n" for line in comments) + text.getvalue(), encoding="utf-8", newline="")
 
 
 def _pooled(category: str, metric: str) -> str:

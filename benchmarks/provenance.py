@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from mintad.commented_csv import split_comments
 from mintad.config import Config
 from mintad.runs.directory import versions
 
@@ -41,8 +42,8 @@ def write(
         head.append("# config: " + json.dumps(portable(config).to_dict()))
     if path.exists():
         written_here = tuple(line.partition(":")[0] + ":" for line in head)
-        lines = path.read_text(encoding="utf-8").splitlines()
-        head += [line for line in lines if line.startswith("#") and not line.startswith(written_here)]
+        comments, _ = split_comments(path.read_text(encoding="utf-8"))
+        head += [line for line in comments if not line.startswith(written_here)]
     path.write_text("\n".join(head) + "\n" + pd.DataFrame(rows).to_csv(index=False), encoding="utf-8")
 
 

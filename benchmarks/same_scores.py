@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import pandas as pd
 import typer
 
+from mintad.commented_csv import read_commented_csv
 from mintad.runs.directory import Run
 
 KEPT = Path(__file__).resolve().parents[1] / "data" / "results" / "elpv_scores_before.csv"
@@ -26,7 +26,7 @@ def main(
     kept: Annotated[Path, typer.Option(help="CSV of earlier scores: category, image, pred_score.")] = KEPT,
 ) -> None:
     """Compare the scores of a run with earlier ones; exit code 1 if one differs."""
-    before = pd.read_csv(kept, comment="#")
+    _, before = read_commented_csv(kept)
     now = Run(run).scores()
     now = now.assign(image=[Path(image).name for image in now["image"]])
     both = before.merge(now, on=["category", "image"], suffixes=("_before", "_now"), validate="one_to_one")

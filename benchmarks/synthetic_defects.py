@@ -27,6 +27,7 @@ from provenance import write
 
 from mintad.baselines import BASELINES
 from mintad.cli import resolve_config
+from mintad.commented_csv import read_commented_csv
 from mintad.config import Config
 from mintad.data.images import read_image
 from mintad.data.records import category_keys
@@ -200,7 +201,7 @@ def main() -> None:
         for steps, values in values_by_steps.items()
         for (category, metric), value in values.items()
     ]
-    earlier = pd.read_csv(arguments.csv, comment="#").to_dict("records") if arguments.csv.exists() else []
+    earlier = read_commented_csv(arguments.csv)[1].to_dict("records") if arguments.csv.exists() else []
     write(arguments.csv, [row for row in earlier if row["setting"] != arguments.setting] + rows)
     table = pd.DataFrame(rows).pivot_table(index=["steps", "metric"], columns="category", values="value")
     print(table.round(3).to_string())

@@ -166,9 +166,10 @@ def predict_command(
     table, problems = predict_files(run, images, out, device=device, category=category, progress=not quiet)
     shown = Table("image", "score", "anomalous", "class")
     for row in table.sort_values("pred_score", ascending=False).head(20).itertuples():
-        shown.add_row(Path(row.image).name, f"{row.pred_score:.4f}", str(row.anomalous), row.pred_class)
+        name, predicted = Text(Path(row.image).name), Text(row.pred_class)
+        shown.add_row(name, f"{row.pred_score:.4f}", str(row.anomalous), predicted)
     console.print(shown)
-    console.print(f"{len(table)} images scored; all results in {out / 'predictions.csv'}", soft_wrap=True)
+    console.print(f"{len(table)} images scored; all results in {out / 'predictions.csv'}", soft_wrap=True, markup=False)
     for problem in problems:
         errors.print(f"skipped: {problem}", style="red", markup=False)
     if problems:
@@ -199,7 +200,7 @@ def describe_command(
     title = f"{resolved.model.variant}, {resolved.features.backbone}, {classes} classes"
     table = Table("part", Column("parameters", justify="right"), Column("MACs", justify="right"), title=title)
     for name, count in counts.items():
-        table.add_row(name, f"{count:,}", f"{macs[name]:,}")
+        table.add_row(Text(name), f"{count:,}", f"{macs[name]:,}")
     console.print(table)
 
 
@@ -315,9 +316,10 @@ def report_command(
     for name, reason in written.runs.skipped.items():
         errors.print(f"skipped: {name}: {reason}", style="yellow", markup=False)
     filled = [str(table.number) for table in written.tables if table.measured]
-    counts = f"{len(written.runs.configs)} runs, {len(written.runs.skipped)} skipped"
+    number = len(written.runs.configs)
+    counts = f"{number} {'run' if number == 1 else 'runs'}, {len(written.runs.skipped)} skipped"
     console.print(f"{counts}; measured numbers in table {', '.join(filled) or 'none'}", markup=False)
-    console.print(f"report: {written.page.resolve().as_uri()}", soft_wrap=True)
+    console.print(f"report: {written.page.resolve().as_uri()}", soft_wrap=True, markup=False)
 
 
 @data_app.command("check", cls=ListsNames)
@@ -356,7 +358,7 @@ def cache_list_command() -> None:
     table = Table("key", "grid", "images", "size", "last written", title=str(cache_root()))
     for entry in list_caches():
         size, written = f"{entry.nbytes / 2**20:,.1f} MiB", f"{entry.modified:%Y-%m-%d %H:%M}"
-        table.add_row(entry.key, str(entry.grid), f"{entry.images:,}", size, written)
+        table.add_row(Text(entry.key), str(entry.grid), f"{entry.images:,}", size, written)
     console.print(table)
 
 
@@ -414,7 +416,7 @@ def print_results(path: Path) -> None:
     table = Table("category", *(METRICS[name].title for name in headline))
     columns = [by_category(results, name) for name in headline]
     for category in dict.fromkeys(key for column in columns for key in column):
-        table.add_row(category, *(_four_digits(column.get(category)) for column in columns))
+        table.add_row(Text(category), *(_four_digits(column.get(category)) for column in columns))
     table.add_section()
     table.add_row("mean", *(_four_digits(value_of(results, name)) for name in headline))
     console.print(table)
@@ -424,9 +426,9 @@ def print_results(path: Path) -> None:
     means = results[(results["metric"] == "image_auroc") & (results["category"] == MEAN)]
     if len(means) > 1:
         listed = ", ".join(f"{row.method} ({row.setting}) {row.value:.4f}" for row in means.itertuples())
-        console.print(f"mean image AUROC on the same features: {listed}")
+        console.print(f"mean image AUROC on the same features: {listed}", markup=False)
     console.print("seconds spent: " + ", ".join(f"{name} {value:.1f}" for name, value in run.seconds().items()))
-    console.print(f"results page: {run.page.resolve().as_uri()}", soft_wrap=True)
+    console.print(f"results page: {run.page.resolve().as_uri()}", soft_wrap=True, markup=False)
 
 
 def _four_digits(value: float | None) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from report_builders import write_run
 from typer.testing import CliRunner
 
 from mintad.baselines import BASELINES
@@ -173,6 +174,20 @@ def test_evaluate_and_predict_take_a_device(tmp_path, monkeypatch):
         for option, device in ([], "auto"), (["--device", "cuda"], "cuda"):
             result = invoke(*command, *option)
             assert result.exit_code == 0 and asked.pop()["device"] == device, result.output
+
+
+def test_brackets_in_names_are_no_markup(tmp_path, monkeypatch):
+    category = "größe [red]"
+    table = pd.DataFrame(
+        [("a [b].png", 0.5, True, category)], columns=["image", "pred_score", "anomalous", "pred_class"]
+    )
+    monkeypatch.setattr("mintad.runs.predict.predict_files", lambda *paths, **options: (table, []))
+    shown = invoke("predict", "run", "images", "--out", "out [red]").output
+    assert "a [b].png" in shown and category in shown and "out [red]" in shown
+    values = dict.fromkeys((category, "other"), 0.75)
+    monkeypatch.setattr("mintad.runs.train.evaluate_run", lambda run, **options: Run(run))
+    write_run(tmp_path / "run", values, data="folder", baselines={"padim": values})
+    assert category in invoke("evaluate", tmp_path / "run").output
 
 
 def test_data_check_and_cache_commands(tmp_path):

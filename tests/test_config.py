@@ -61,6 +61,8 @@ def test_unknown_keys_name_the_nearest():
         ("train.lr", -1, "> 0"),
         ("train.lr", True, "number"),
         ("train.steps", 0, ">= 1"),
+        ("train.steps", "1:30", "whole number.*'1:30'"),
+        ("train.lr", "-.inf", "inf"),
         ("train.schedule", "cosine", "onecycle, step"),
         ("train.precision", "bf61", "Did you mean 'bf16'"),
         ("data.holdout", 0.95, "< 0.9"),
@@ -129,6 +131,11 @@ def test_text_values_from_a_command_line():
         ("data.options", "{grades: anomalous}", {"grades": "anomalous"}),
         ("model.jitter.scale", "1e1", 10.0),
         ("model.inr.modulator_skip", "true", True),
+        ("train.seed", "010", 10),
+        ("train.steps", "1e3", 1000),
+        ("train.steps", "1_000", 1000),
+        ("train.lr", ".5", 0.5),
+        ("data.options", "{n: 010, lr: 1e-3, time: 1:30}", {"n": 10, "lr": 1e-3, "time": "1:30"}),
     ],
 )
 def test_text_is_read_by_the_type_of_its_key(key, text, expected):
@@ -136,6 +143,11 @@ def test_text_is_read_by_the_type_of_its_key(key, text, expected):
     for name in key.split("."):
         value = getattr(value, name)
     assert value == expected
+
+
+def test_an_option_of_what_is_no_mapping_is_refused():
+    with pytest.raises(ConfigError, match="data.options must be a mapping"):
+        preset("fast").override(**{"data.options": "3", "data.options.a": "1"})
 
 
 def test_a_single_option_has_a_dotted_key_too():

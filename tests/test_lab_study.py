@@ -91,6 +91,18 @@ def test_the_dot_plot_has_runs_means_intervals_and_the_papers_numbers(two):
 def test_single_runs_are_not_drawn_twice():
     figure = dot_plot({"x": {"a": ([1.0], np.nan, np.nan)}}, title="t")
     assert [trace.name for trace in figure.data] == ["mean and interval"]
+    assert figure.layout.xaxis.range == pytest.approx((0.95, 1.05))
+    assert dot_plot({"x": {"a": ([np.nan], np.nan, np.nan)}}, title="t").layout.xaxis.range is None
+
+
+def test_panels_are_named_above_and_nothing_is_clipped():
+    dots = {"a": ([0.5, 0.9], 0.4, 1.0), "b": ([0.7], np.nan, np.nan)}
+    figure = dot_plot({"x": dots, "y <z>": dots}, title="t", unit="mean", marks={"x": {"a": 0.2}}, mark_name="m")
+    assert [note.text for note in figure.layout.annotations] == ["x", "y &lt;z&gt;"]
+    assert figure.layout.xaxis.title.text == "mean"
+    for axis, lowest in ((figure.layout.xaxis, 0.2), (figure.layout.xaxis2, 0.4)):
+        low, high = axis.range
+        assert lowest - 0.1 < low < lowest and 1.0 < high < 1.1
 
 
 def test_growth_needs_runs_on_several_sets_of_categories(two, tmp_path):

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from mintad.baselines import BASELINES
 from mintad.cli import app
+from mintad.commented_csv import read_commented_csv
 from mintad.config import preset
 from mintad.errors import ConfigError, DataError
 from mintad.report import paper
@@ -67,6 +68,15 @@ def test_runs_are_found_at_any_depth_and_unfinished_ones_are_named(tmp_path):
     assert str(copy) in read_runs([tmp_path]).skipped[str(again)]
 
 
+def test_a_run_with_empty_results_is_skipped(tmp_path):
+    whole, empty = write_run(tmp_path / "a", mvtec(0.9)), write_run(tmp_path / "b", mvtec(0.9), train__seed=1)
+    (empty / RESULTS).write_text(",".join(RESULT_COLUMNS) + "\n")
+    all_runs = read_runs([tmp_path])
+    assert list(all_runs.configs) == [str(whole)] and "empty" in all_runs.skipped[str(empty)]
+    printed = CliRunner().invoke(app, ["report", str(tmp_path), "--out", str(tmp_path / "out"), "--table", "1"]).output
+    assert "1 run, 1 skipped" in printed
+
+
 def test_planned_runs_without_a_folder_are_named(tmp_path):
     write_run(tmp_path / "one", mvtec(0.9))
     (tmp_path / ".sweep").mkdir()
@@ -105,6 +115,17 @@ def test_the_tables_of_the_benchmarks_are_read(tmp_path):
     assert select_runs(where(all_runs, ["data.name=mini"]), 1).data == "mini"
     with pytest.raises(DataError, match="train.steps=5"):
         where(all_runs, ["train.steps=5"])
+
+
+def test_a_hash_in_a_name_is_no_comment(tmp_path):
+    file, name = tmp_path / "compare.csv", "folder/part #1"
+    rows = [("mint_ad", "unified", 0, key, "image_auroc", 0.75) for key in (name, "mean")]
+    table = pd.DataFrame(rows, columns=list(RESULT_COLUMNS)).to_csv(index=False)
+    file.write_text("# command: x # y\n# versions: z\n" + table)
+    comments, read = read_commented_csv(file)
+    assert comments == ["# command: x # y", "# versions: z"] and read.to_csv(index=False) == table
+    values = read_runs([file]).rows
+    assert dict(zip(values["category"], values["value"], strict=True)) == {name: 0.75, "mean": 0.75}
 
 
 def test_means_spreads_and_differences_by_hand(three_seeds):

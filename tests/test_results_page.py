@@ -204,12 +204,20 @@ def test_rates_at_the_threshold_are_those_of_the_test_images(folder):
     scores["pred_score"] = np.where(scores["label"] == 1, 2.0, 0.0)
     scores.loc[scores.index[:3], "pred_score"] = 1.0  # 3 of 12 normal images
     scores.loc[scores.index[-6:], "pred_score"] = 0.5  # 6 of 12 anomalous ones: at, not above the threshold
-    page, _ = write(folder / "rates.html", scores)
+    many = Threshold(value=0.5, quantile=0.95, n=39, rank=38, reached=True)
+    page, _ = write(folder / "rates.html", scores, threshold=many)
     assert (tiles_of(page)["false alarms"], tiles_of(page)["anomalies found"]) == ("25.0%", "50.0%")
     few = Threshold(value=0.5, quantile=0.95, n=10, rank=10, reached=False)
     other, _ = write(folder / "few.html", scores, threshold=few)
     notes = [next(text for text in written.texts["p"] if "0.95" in text) for written in (page, other)]
-    assert "20" in notes[0] and "10" in notes[1] and "too few" in notes[1] and "too few" not in notes[0]
+    assert (
+        "rank 38" in notes[0]
+        and "39" in notes[0]
+        and "quantile" not in notes[0]
+        and "10" in notes[1]
+        and "too few" in notes[1]
+        and "too few" not in notes[0]
+    )
 
 
 def test_methods_stand_side_by_side_with_the_highest_in_bold(masked):
@@ -232,6 +240,20 @@ def test_settings_of_the_same_method_are_columns(folder):
     assert len(heads) == 1 and len(set(heads[0])) == 3 and all("mint_ad" in name for name in heads[0][1:])
     further = {rows[0][0] for rows in page.tables.values() if "mint_ad" in "".join(rows[0])}
     assert further == {METRICS[name].title for name in own["metric"].unique()}  # every metric is compared
+
+
+def test_a_separate_run_shows_the_accuracy_of_the_classifier_that_chooses_the_model(folder):
+    scores = make_scores(folder / "separate", masked=False)
+    given = scoring.measure(scores.assign(pred_class="")).assign(setting="separate")
+    chosen = scoring.measure(scores).assign(setting="separate_chosen")
+    results = pd.concat([given, chosen]).assign(method="mint_ad", seed=0)
+    page, _ = write(folder / "separate.html", scores, results=results)
+    accuracy = value_of(chosen, "class_accuracy", "pooled")
+    assert "class_accuracy" not in set(given["metric"]) and tiles_of(page)["class accuracy"] == f"{accuracy:.1%}"
+    assert any("classifier" in note for note in page.texts["small"])
+    assert any("lassifier" in heading for heading in page.texts["h2"]) and "Class head" not in page.texts["h2"]
+    rows = {row[0]: row for row in table_with(page, METRICS["class_accuracy"].title)}
+    assert rows["pooled"] == ["pooled", f"{accuracy:.4f}"]  # a column of the one setting that has it
 
 
 def test_nothing_is_fetched_and_strings_are_no_markup(masked, unmasked):

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from mintad.plots.theme import ANOMALOUS, INK, SCORE_COLOURS
+from mintad.plots.theme import ANOMALOUS, INK
 from toy.canvas import class_points, panel_at, panels, scatter, square
 from toy.decisions import Decisions
 from toy.experiment import Comparison, decisions_at
 from toy.geometry import WINDOW, lattice
-from toy.shapes import make_shape
 
 TITLES = {
     "ae": "autoencoder",
@@ -26,16 +25,6 @@ TITLES = {
 ACCEPTED = "rgba(128,128,128,0.28)"
 GRID = 81
 """Points of a drawn field along each axis."""
-
-
-def shapes_gallery(names: Sequence[str], *, points: int = 400, seed: int = 0, columns: int = 4) -> go.Figure:
-    """Draw samples of named shapes; the class sets the hue."""
-    figure = panels(list(names), columns)
-    for n, name in enumerate(names):
-        shape = make_shape(name)
-        drawn, labels = shape.sample(points, np.random.default_rng(seed))
-        scatter(figure, drawn, labels, n, columns)
-    return square(figure, len(names), columns, f"{len(names)} shapes whose support is known exactly")
 
 
 def boundaries(
@@ -104,26 +93,6 @@ def accepted_area(decisions: Decisions, seed: int) -> go.Contour:
         showlegend=False,
         hoverinfo="skip",
     )
-
-
-def error_maps(
-    comparison: Comparison, models: Sequence[str], *, seed: int = 0, of_class: int | None = None, columns: int = 4
-) -> go.Figure:
-    """Draw the scores over the plane on one scale, cut at 3 (the threshold is 1), for one class or for all."""
-    figure = panels([TITLES.get(name, name) for name in models], columns)
-    axis = np.linspace(-WINDOW, WINDOW, GRID).round(4)
-    for n, name in enumerate(models):
-        decisions = comparison.decisions[name].of_class(of_class)
-        field = decisions.scores(lattice(GRID))[seed].clip(0, 3).reshape(GRID, GRID)
-        heat = go.Heatmap(x=axis, y=axis, z=field.astype(np.float32), coloraxis="coloraxis", hoverinfo="z")
-        figure.add_trace(heat, **panel_at(n, columns))
-        line = accepted_area(decisions, seed)
-        figure.add_trace(
-            line.update(fillcolor="rgba(0,0,0,0)", line={"color": "white", "width": 2}), **panel_at(n, columns)
-        )
-    scale = {"colorscale": SCORE_COLOURS, "cmin": 0, "cmax": 3, "colorbar": {"title": "score", "thickness": 12}}
-    title = "Score over the plane; the white line is the threshold"
-    return square(figure, len(models), columns, title).update_layout(coloraxis=scale)
 
 
 def vector_field(

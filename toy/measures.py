@@ -14,7 +14,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from toy.decisions import Decisions, Detector
-from toy.geometry import WINDOW, lattice
+from toy.geometry import lattice
 from toy.shapes import Shape
 
 MARGIN = 0.1
@@ -146,11 +146,6 @@ def interval(values: Iterable[float], level: float = 0.95) -> dict[str, float | 
         return {"mean": mean, "low": None, "high": None}
     half = float(stats.t.ppf((1 + level) / 2, len(finite) - 1) * finite.std(ddof=1) / np.sqrt(len(finite)))
     return {"mean": mean, "low": mean - half, "high": mean + half}
-
-
-def cell_area(grid: int) -> float:
-    """Return the area that a lattice point represents."""
-    return (2 * WINDOW / (grid - 1)) ** 2
 
 
 def _auroc(normal_SP: np.ndarray, anomalous_SP: np.ndarray) -> np.ndarray:

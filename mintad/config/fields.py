@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -52,7 +53,30 @@ def require(condition: bool, message: str) -> None:
         raise ConfigError(message)
 
 
-def read_yaml(value: Any, loader: type = yaml.SafeLoader) -> Any:
+class Loader(yaml.SafeLoader):
+    """YAML whose numbers are read as YAML 1.2 and people do: 010 is 10, 1e3 a number, and 1:30 is text, not 90."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":int", ":float"))]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+_NUMBERS = {
+    "int": (r"[-+]?[0-9][0-9_]*", lambda text: int(text.replace("_", ""))),
+    "float": (
+        r"[-+]?(\.[0-9][0-9_]*|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        lambda text: float(re.sub(r"_|\.(?=[in])", "", text.lower())),
+    ),
+}
+for _kind, (_pattern, _read) in _NUMBERS.items():
+    Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(f"^({_pattern})$"), list("-+.0123456789"))
+    Loader.add_constructor(
+        f"tag:yaml.org,2002:{_kind}", lambda loader, node, read=_read: read(loader.construct_scalar(node))
+    )
+
+
+def read_yaml(value: Any, loader: type = Loader) -> Any:
     """Read text as YAML; text that is no YAML stays as it is, and so does what is not text."""
     with contextlib.suppress(yaml.YAMLError, ValueError):  # ValueError: what looks like a date and is none
         return yaml.load(value, loader) if isinstance(value, str) else value

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from pydantic.fields import FieldInfo
 
-from mintad.config.fields import limits, read_yaml, require, section
+from mintad.config.fields import Loader, limits, read_yaml, require, section
 from mintad.config.sections import DataConfig, FeatureConfig, ModelConfig, ScoringConfig, TrainConfig
 from mintad.errors import ConfigError, nearest
 
@@ -98,7 +98,7 @@ def load_config(path: str | Path, base: Config | None = None) -> Config:
         ConfigError: file missing, not YAML, or unknown keys.
     """
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+        values = yaml.load(Path(path).read_text(encoding="utf-8"), Loader) or {}
     except (OSError, yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"cannot read configuration {path}: {error}") from error
     require(isinstance(values, dict), f"{path}: the file must hold a mapping of keys to values")
@@ -142,7 +142,9 @@ def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
         if key not in _fields() and not key.startswith(tuple(f"{mapping}." for mapping in _MAPPINGS)):
             raise ConfigError(f"unknown configuration key '{key}'." + nearest(key, _fields()))
         *path, name = key.split(".", 2)  # no section is deeper, and the rest of an option's key is its name
-        functools.reduce(lambda branch, part: branch.setdefault(part, {}), path, tree)[name] = value
+        branch = functools.reduce(lambda branch, part: branch.setdefault(part, {}), path, tree)
+        require(isinstance(branch, dict), f"{'.'.join(path)} must be a mapping, because {key} is set, too")
+        branch[name] = value
     return tree
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike
-from plotly.subplots import make_subplots
 
 from mintad.plots.panels import panel_row
 from mintad.plots.theme import INK, OKABE_ITO, hues, interval_bars, text, titled
@@ -23,13 +23,13 @@ def dot_plot(
     marks: Mapping[str, Mapping[str, float]] | None = None,
     mark_name: str = "",
 ) -> go.Figure:
-    """Draw a row for each name, the first on top, and a panel for each measure.
+    """Draw a row for each name, the first on top, and a panel for each measure, with `unit` under its axis.
 
     Small dots are runs (where there are several), the large dot is their mean, the line its interval. Open diamonds,
     called `mark_name` in the legend, are the `marks`: measure -> name -> one more value.
     """
     names = [text(name) for name in dict.fromkeys(name for dots in panels.values() for name in dots)]
-    figure = make_subplots(1, len(panels), shared_yaxes=True, horizontal_spacing=0.04)
+    figure = panel_row(list(panels), 0.04, shared_yaxes=True)
     for column, (measure, dots) in enumerate(panels.items(), start=1):
         shown = {"mode": "markers", "row": 1, "col": column, "showlegend": column == 1}
         runs = [(value, text(name)) for name, (values, _, _) in dots.items() if len(values) > 1 for value in values]
@@ -42,15 +42,32 @@ def dot_plot(
         error = interval_bars(means, low, high, color=OKABE_ITO[0], thickness=2)
         y = [text(name) for name in dots]
         figure.add_scatter(x=means, y=y, name="mean and interval", error_x=error, marker=look, **shown)
-        if extra := (marks or {}).get(measure):
+        extra = (marks or {}).get(measure, {})
+        if extra:
             look = {"symbol": "diamond-open", "size": 11, "color": OKABE_ITO[3], "line": {"width": 2}}
             y = [text(name) for name in extra]
             figure.add_scatter(x=list(extra.values()), y=y, marker=look, name=mark_name, **shown)
-        figure.update_xaxes(title=f"{measure}{', ' + unit if unit else ''}", row=1, col=column)
+        shown_values = [*itertools.chain(*values), *low, *high, *extra.values()]
+        figure.update_xaxes(title=unit or None, range=_padded(shown_values), row=1, col=column)
     figure.update_yaxes(autorange="reversed", ticksuffix=" ", categoryorder="array", categoryarray=names)
-    legend = {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom"}
-    layout = {"height": 170 + 34 * len(names), "margin": {"t": 84}, "legend": legend}
-    return titled(figure, title, **layout)
+    height = 194 + 34 * len(names)
+    legend = {
+        "orientation": "h",
+        "x": 0,
+        "y": 1 - 34 / height,
+        "yref": "container",
+        "yanchor": "top",
+    }  # above the panels
+    return titled(figure, title, height=height, margin={"t": 108}, legend=legend)
+
+
+def _padded(values: Sequence[float]) -> list[float] | None:
+    """Return a range, at least 0.1 wide, in which no value lies at the edge; NaN are skipped, None if all are."""
+    if np.isnan(values).all():
+        return None
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    padding = max(0.08 * (high - low), 0.05 - (high - low) / 2)
+    return [low - padding, high + padding]
 
 
 def growth_curves(

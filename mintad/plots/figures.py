@@ -129,10 +129,10 @@ def learning_curves(history: pd.DataFrame) -> go.Figure:
     return titled(figure, title, height=320)
 
 
-def confusion(scores: pd.DataFrame) -> go.Figure:
+def confusion(scores: pd.DataFrame, judge: str = "class head") -> go.Figure:
     """Draw predicted against true class (columns pred_class, prompt_class) of the test images of trained classes.
 
-    The shade is the share of the true class.
+    The shade is the share of the true class; `judge` is what predicts the class.
     """
     trained = scores[(scores["prompt_class"] != "") & (scores["pred_class"] != "")]
     names = sorted({*trained["prompt_class"], *trained["pred_class"]})
@@ -149,5 +149,5 @@ def confusion(scores: pd.DataFrame) -> go.Figure:
     side = len(names) * max(34, 110 - 12 * len(names))
     figure.update_xaxes(title="predicted class", showgrid=False, tickangle=-40 if len(names) > 4 else 0)
     figure.update_yaxes(title={"text": "true class", "standoff": 12}, showgrid=False, autorange="reversed")
-    title = f"The class head is right on {right:.1%} of {len(trained):,} test images"
+    title = f"The {judge} is right on {right:.1%} of {len(trained):,} test images"
     return titled(figure, title, height=170 + side, width=min(max(520, 240 + side), 1130))

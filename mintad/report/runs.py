@@ -7,7 +7,6 @@ parameters.
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 
+from mintad.commented_csv import read_commented_csv
 from mintad.config import Config
 from mintad.data.merged import MERGED
 from mintad.errors import DataError, MintadError
@@ -92,6 +92,8 @@ def _read_folder(folder: Path, runs: Runs, seen: dict[Any, str]) -> Iterator[pd.
         except MintadError as error:
             reason = f"cannot be read: {error}"
         else:
+            reason = "its results are empty" if results.empty else None
+        if not reason:
             same = json.dumps(config.to_dict(), sort_keys=True, default=str), results["setting"].iloc[0]
             reason = f"the same configuration and seed as {seen[same]}" if same in seen else None
     if reason:
@@ -111,11 +113,10 @@ def _unfinished(run: Run) -> str | None:
 
 def _read_csv(path: Path, runs: Runs) -> Iterator[pd.DataFrame]:
     try:
-        text = path.read_text(encoding="utf-8")
-        table = pd.read_csv(io.StringIO(text), comment="#")
+        comments, table = read_commented_csv(path)
     except ValueError as error:
         raise DataError(f"cannot read {path}: {error}") from error
-    head = [line[1:].strip() for line in text.splitlines() if line.startswith("#")]
+    head = [line[1:].strip() for line in comments]
     if {"method", "batch", "metric", "value", "paper"} <= set(table.columns):  # of benchmarks/complexity.py
         table.attrs["notes"] = [f"{line}." for line in head if not line.startswith(("command", "versions", "paper"))]
         runs.complexity = table

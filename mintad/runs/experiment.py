@@ -15,6 +15,7 @@ import yaml
 import mintad
 from mintad.config import Config
 from mintad.config import preset as load_preset
+from mintad.config.fields import Loader
 from mintad.errors import ConfigError, TrainingError, nearest
 from mintad.model import require_variant
 from mintad.runs.directory import CATEGORIES, Run
@@ -66,7 +67,7 @@ def read_overrides(overrides: str | Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(overrides, Mapping):
         return dict(overrides)
     try:
-        values = yaml.safe_load(overrides) or {}
+        values = yaml.load(overrides, Loader) or {}
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"overrides cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):

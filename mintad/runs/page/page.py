@@ -12,7 +12,15 @@ import pandas as pd
 from mintad import plots
 from mintad.runs.page.galleries import galleries
 from mintad.runs.page.render import render
-from mintad.runs.page.tables import category_table, comparison, defect_table, hardest_defect, tiles
+from mintad.runs.page.tables import (
+    category_table,
+    chooses_model,
+    class_rows,
+    comparison,
+    defect_table,
+    hardest_defect,
+    tiles,
+)
 from mintad.scoring.metrics import first_method, value_of
 from mintad.scoring.threshold import Threshold
 
@@ -48,20 +56,23 @@ def write_page(
     """
     own, defects, limit = first_method(results), defect_table(scores), threshold.value if threshold else None
     ranked = value_of(own, "image_auroc") is not None
+    classes = class_rows(results)
+    judge = "classifier" if chooses_model(classes) else "class head"
     listings = {"Configuration": config, "Versions": versions}
     page = render(
         "results.html.j2",
         title=title,
         scores=scores,
         threshold=threshold,
-        tiles=tiles(scores, own, threshold),
+        tiles=tiles(scores, results, threshold),
         categories=category_table(scores, own),
         category_bars=plots.per_category_bars(own) if ranked else None,
         comparison=comparison(results),
         score_figures=[*([plots.roc_pr(scores)] if ranked else []), plots.score_histograms(scores, limit)],
         defects=defects,
         defects_summary=hardest_defect(defects) if defects and len(defects.rows) > FOLDED else "",
-        confusion=plots.confusion(scores) if "class_accuracy" in set(own["metric"]) else None,
+        confusion=plots.confusion(scores, judge=judge) if len(classes) else None,
+        judge=judge,
         galleries=galleries(scores, grid_maps, n_cases),
         learning_curves=plots.learning_curves(history) if history is not None and len(history) else None,
         listings={

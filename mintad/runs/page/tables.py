@@ -10,7 +10,7 @@ from mintad.baselines import BASELINES
 from mintad.data.records import category_keys
 from mintad.runs.page.render import Table
 from mintad.scoring import auroc
-from mintad.scoring.metrics import MEAN, METRICS, POOLED, by_category, value_of
+from mintad.scoring.metrics import MEAN, METRICS, POOLED, by_category, first_method, value_of
 from mintad.scoring.threshold import Threshold
 
 SUFFIXES = {"unified": "", "separate": ", given the class", "separate_chosen": ", class chosen by a classifier"}
@@ -20,15 +20,27 @@ Tile = namedtuple("Tile", ["value", "name", "note"])
 """A headline number and what it was taken over."""
 
 
-def tiles(scores: pd.DataFrame, results: pd.DataFrame, threshold: Threshold | None) -> list[Tile]:
+def class_rows(results: pd.DataFrame) -> pd.DataFrame:
+    """Return the run's own results that have a class accuracy, no rows if none have.
+
+    Of a separate run these are the results of the setting in which a classifier chooses the model.
+    """
+    own = results[results["method"] == results["method"].iloc[0]]
+    settings = own.loc[own["metric"] == "class_accuracy", "setting"]
+    return own[own["setting"].isin(settings[:1])]
+
+
+def tiles(scores: pd.DataFrame, all_results: pd.DataFrame, threshold: Threshold | None) -> list[Tile]:
     """Return the headline numbers of the run's own model; without a threshold, no rates."""
+    results, classes = first_method(all_results), class_rows(all_results)
     pooled = value_of(results, "image_auroc", POOLED)
     over = f"{len(scores):,} test images, one scale"
     shown = [_mean_tile(results, "image_auroc"), Tile(_three_digits(pooled), "image AUROC, pooled", over)]
     shown += [_mean_tile(results, name) for name in ("pixel_ap", "pixel_aupro") if name in set(results["metric"])]
-    accuracy, of_normal = (value_of(results, f"class_accuracy{part}", POOLED) for part in ("", "_normal"))
+    accuracy, of_normal = (value_of(classes, f"class_accuracy{part}", POOLED) for part in ("", "_normal"))
     if accuracy is not None:
         note = "of the test images" + ("" if of_normal is None else f"; {of_normal:.1%} of the normal ones")
+        note += "; of the classifier that chooses the separate model" if chooses_model(classes) else ""
         shown.append(Tile(f"{accuracy:.1%}", METRICS["class_accuracy"].title, note))
     if threshold:
         flagged = scores["pred_score"] > threshold.value
@@ -37,6 +49,11 @@ def tiles(scores: pd.DataFrame, results: pd.DataFrame, threshold: Threshold | No
             if len(images):
                 shown.append(Tile(f"{images.mean():.1%}", name, f"of {len(images):,} {kind} test images"))
     return shown
+
+
+def chooses_model(classes: pd.DataFrame) -> bool:
+    """Return whether `class_rows` are those of the classifier that chooses the model in a separate run."""
+    return "separate_chosen" in set(classes["setting"])
 
 
 def _mean_tile(results: pd.DataFrame, metric: str) -> Tile:
@@ -69,7 +86,10 @@ def category_table(scores: pd.DataFrame, results: pd.DataFrame) -> Table:
 
 
 def comparison(results: pd.DataFrame) -> dict[str, Table]:
-    """Return the metrics that several methods or settings have, each as a table with a column for each of them."""
+    """Return a table for each metric, with a column for each method and setting that has it.
+
+    Metrics that the run's own model alone has are left out, because `category_table` shows them.
+    """
     keys = ["method", "setting"]
     methods = list(results[keys].drop_duplicates().itertuples(index=False, name=None))
     tables = {}
@@ -77,7 +97,7 @@ def comparison(results: pd.DataFrame) -> dict[str, Table]:
         rows = results[results["metric"] == metric]
         values = rows.pivot(index="category", columns=keys, values="value").astype(float)
         columns = [method for method in methods if method in values]
-        if len(columns) < 2:
+        if columns == methods[:1]:
             continue
         values = values.reindex(index=rows["category"].unique(), columns=columns)
         lines = [[name, *line] for name, line in zip(values.index, values.to_numpy().tolist(), strict=True)]
@@ -86,7 +106,8 @@ def comparison(results: pd.DataFrame) -> dict[str, Table]:
         caption = f"{title[:1].upper()}{title[1:]} on the test images, one run of each method."
         foot = [line for line in lines if line[0] in (MEAN, POOLED)]
         rows = [line for line in lines if line not in foot]
-        tables[metric] = Table(head, rows, f"{caption} The highest of a row is bold.", foot)
+        caption += " The highest of a row is bold." if len(columns) > 1 else ""
+        tables[metric] = Table(head, rows, caption, foot)
     return tables
 
 
