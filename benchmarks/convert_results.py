@@ -15,7 +15,7 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 
-from mintad.commented_csv import split_comments
+from mintad.report.commented_csv import split_comments
 
 Row = dict[str, str]
 

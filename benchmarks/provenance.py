@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mintad.commented_csv import split_comments
+from mintad.report.commented_csv import split_comments
 from mintad.config import Config
 from mintad.runs.directory import versions
 

@@ -15,7 +15,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from mintad.commented_csv import read_commented_csv
+from mintad.report.commented_csv import read_commented_csv
 from mintad.runs.directory import Run
 
 KEPT = Path(__file__).resolve().parents[1] / "data" / "results" / "elpv_scores_before.csv"

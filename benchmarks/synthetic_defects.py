@@ -27,7 +27,7 @@ from provenance import write
 
 from mintad.baselines import BASELINES
 from mintad.cli import resolve_config
-from mintad.commented_csv import read_commented_csv
+from mintad.report.commented_csv import read_commented_csv
 from mintad.config import Config
 from mintad.data.images import read_image
 from mintad.data.records import category_keys

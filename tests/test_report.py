@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from mintad.baselines import BASELINES
 from mintad.cli import app
-from mintad.commented_csv import read_commented_csv
+from mintad.report.commented_csv import read_commented_csv
 from mintad.config import preset
 from mintad.errors import ConfigError, DataError
 from mintad.report import paper

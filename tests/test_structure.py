@@ -14,7 +14,7 @@ import mintad
 ROOT = Path(mintad.__file__).parent
 LAYERS = (
     ("errors",),
-    ("registry", "lock", "threads", "progress", "commented_csv"),
+    ("registry", "lock", "threads", "progress"),
     ("config", "data"),
     ("features",),
     ("model",),

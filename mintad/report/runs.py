@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from mintad.commented_csv import read_commented_csv
+from mintad.report.commented_csv import read_commented_csv
 from mintad.config import Config
 from mintad.data.merged import MERGED
 from mintad.errors import DataError, MintadError
