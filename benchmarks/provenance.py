@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from mintad.report.commented_csv import split_comments
 from mintad.config import Config
+from mintad.report.commented_csv import split_comments
 from mintad.runs.directory import versions
 
 

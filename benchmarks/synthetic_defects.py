@@ -27,11 +27,11 @@ from provenance import write
 
 from mintad.baselines import BASELINES
 from mintad.cli import resolve_config
-from mintad.report.commented_csv import read_commented_csv
 from mintad.config import Config
 from mintad.data.images import read_image
 from mintad.data.records import category_keys
 from mintad.features.backbone import to_pixels
+from mintad.report.commented_csv import read_commented_csv
 from mintad.runs.prepare import PreparedData, prepare_data
 from mintad.runs.train import new_model
 from mintad.scoring import auroc, average_precision

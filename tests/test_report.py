@@ -12,11 +12,11 @@ from typer.testing import CliRunner
 
 from mintad.baselines import BASELINES
 from mintad.cli import app
-from mintad.report.commented_csv import read_commented_csv
 from mintad.config import preset
 from mintad.errors import ConfigError, DataError
 from mintad.report import paper
 from mintad.report.build import report
+from mintad.report.commented_csv import read_commented_csv
 from mintad.report.figures import growth_table
 from mintad.report.layout import render_table
 from mintad.report.methods import reason, table_row

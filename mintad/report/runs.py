@@ -15,11 +15,11 @@ from typing import Any
 
 import pandas as pd
 
-from mintad.report.commented_csv import read_commented_csv
 from mintad.config import Config
 from mintad.data.merged import MERGED
 from mintad.errors import DataError, MintadError
 from mintad.model import VARIANTS
+from mintad.report.commented_csv import read_commented_csv
 from mintad.runs.directory import OLD_RESULTS, Run
 from mintad.runs.experiment import configure
 from mintad.scoring.metrics import ALL, MEAN, METRICS, POOLED, RESULT_COLUMNS
