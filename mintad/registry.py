@@ -103,9 +103,18 @@ class Registry(Mapping[str, T]):
     def _load(self) -> None:
         if not self._loaded:
             self._loaded = True  # first, because a module may ask the registry while it is imported
-            for module in self.modules:
-                importlib.import_module(module)
+            try:
+                for module in self.modules:
+                    importlib.import_module(module)
+            except BaseException:
+                self._loaded = False  # so that the next look-up says the cause again, not "unknown"
+                raise
         load_plugins()
+
+
+def plugin_names() -> list[str]:
+    """Return the modules that MINTAD_PLUGINS names."""
+    return [name.strip() for name in os.environ.get(PLUGINS, "").split(",") if name.strip()]
 
 
 def load_plugins() -> None:
@@ -114,7 +123,7 @@ def load_plugins() -> None:
     Raises:
         ConfigError: a module cannot be imported, whatever its code raises.
     """
-    for name in filter(None, (part.strip() for part in os.environ.get(PLUGINS, "").split(","))):
+    for name in plugin_names():
         try:
             importlib.import_module(name)
         except Exception as error:

@@ -166,7 +166,7 @@ def test_overwriting_leaves_nothing_of_an_older_version(copied):
 
 def test_a_crash_while_results_are_written_costs_no_finished_work(copied, finished, monkeypatch):
     def write_half(file, maps):
-        file.write_bytes(b"\x93NUMPY")
+        file.write(b"\x93NUMPY")
         raise KeyboardInterrupt
 
     monkeypatch.setattr("mintad.runs.directory.np.save", write_half)

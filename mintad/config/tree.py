@@ -82,7 +82,7 @@ class Config:
 
 
 def preset(name: str) -> Config:
-    """Return a named configuration: 'paper', 'fast' (2 CPU cores, minutes) or 'lesson' (the notebooks': half a minute).
+    """Return a named configuration: 'paper', 'fast' (2 CPU cores, minutes) or 'lesson' (the notebooks': a minute).
 
     Raises:
         ConfigError: unknown name.

@@ -38,7 +38,7 @@ from mintad.training import Checkpoint, latest_checkpoint
 
 RESULTS, PAGE = "results.csv", "results.html"
 RECORD_FILES = ("versions.json", "classes.json", "images.csv", "seconds.json", "log.txt", "history.csv")
-RESULT_FILES = ("scores.csv", "maps.npy", "threshold.json", PAGE, RESULTS)
+RESULT_FILES = ("scores.csv", "maps.npy", "threshold.json", PAGE, RESULTS)  # results.csv last: it says "finished"
 OLD_RESULTS, OLD_BASELINES, OLD_PAGE = "metrics.json", "peers.csv", "report.html"  # of versions before 0.2
 CATEGORIES = "categories"  # folder of a separate training: a run directory per category
 LOCK = ".lock"
@@ -70,16 +70,24 @@ class Run:
 
     def write(self, name: str, value: Any) -> None:
         """Write a JSON file of the run atomically."""
-        self._publish(f"{name}.json", json.dumps(value, indent=1))
+        self._stage(f"{name}.json", json.dumps(value, indent=1))
+        self._publish(f"{name}.json")
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """Write a CSV file of the run atomically."""
-        self._publish(f"{name}.csv", table.to_csv(index=False))
+        self._stage(f"{name}.csv", table.to_csv(index=False))
+        self._publish(f"{name}.csv")
 
-    def _publish(self, name: str, text: str) -> None:
-        temporary = self.path / f".{name}.tmp"
-        temporary.write_text(text, encoding="utf-8", newline="")
-        os.replace(temporary, self.path / name)
+    def _temporary(self, name: str) -> Path:
+        return self.path / f".{name}.tmp"
+
+    def _stage(self, name: str, text: str) -> None:
+        self._temporary(name).write_text(text, encoding="utf-8", newline="")
+
+    def _publish(self, *names: str) -> None:
+        """Give staged files their names, in this order."""
+        for name in names:
+            os.replace(self._temporary(name), self.path / name)
 
     def config(self) -> Config:
         """Return the configuration that the run was started with."""
@@ -155,10 +163,11 @@ class Run:
         """
         config, separate = self.config(), "separate" in set(results["setting"])
         title = f"{config.model.variant} on {config.data.name}" + (", one model per category" if separate else "")
-        maps, page, history = self.path / ".maps.npy", self.path / f".{PAGE}", self.path / "history.csv"
-        np.save(maps, maps_nHW)
+        history = self.path / "history.csv"
+        with self._temporary("maps.npy").open("wb") as file:
+            np.save(file, maps_nHW)
         write_page(
-            page,
+            self._temporary(PAGE),
             scores=scores,
             grid_maps=maps_nHW,
             results=results,
@@ -168,12 +177,11 @@ class Run:
             title=title,
             versions=self.read("versions"),
         )
+        self._stage("scores.csv", scores.assign(masks=scores["masks"].map(";".join)).to_csv(index=False))
+        self._stage("threshold.json", json.dumps(None if threshold is None else asdict(threshold), indent=1))
+        self._stage(RESULTS, results.to_csv(index=False))
         self.discard_results()
-        os.replace(maps, self.path / "maps.npy")
-        os.replace(page, self.page)
-        self.write_table("scores", scores.assign(masks=scores["masks"].map(";".join)))
-        self.write("threshold", None if threshold is None else asdict(threshold))
-        self.write_table("results", results)
+        self._publish(*RESULT_FILES)
 
     def record_training_images(self, images: pd.DataFrame) -> None:
         """Record the images of `mintad.runs.prepare.image_list`, or compare them with those that the run began with.

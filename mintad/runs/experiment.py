@@ -16,7 +16,7 @@ import mintad
 from mintad.config import Config
 from mintad.config import preset as load_preset
 from mintad.config.fields import Loader
-from mintad.errors import ConfigError, TrainingError, nearest
+from mintad.errors import ConfigError, nearest
 from mintad.model import require_variant
 from mintad.runs.directory import CATEGORIES, Run
 from mintad.runs.separate import train_separate
@@ -109,9 +109,6 @@ def train_setting(
     """
     names = tuple(re.findall(r"[\w.-]+", baselines)) if isinstance(baselines, str) else tuple(baselines)
     out = output_folder(config, setting, out_dir)
-    trained = trained_setting(out)
-    if trained not in (None, setting):
-        raise TrainingError(f"{out} holds a {trained} training, not a {setting} one; choose another out_dir")
     if setting == "separate":
         return train_separate(config, out, baseline_names=names, progress=False)
     if not str(out_dir):

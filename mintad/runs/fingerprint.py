@@ -6,19 +6,19 @@ import ast
 import functools
 import hashlib
 import importlib.util
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from mintad.errors import ConfigError
-from mintad.registry import PLUGINS
+from mintad.registry import PLUGINS, plugin_names
 
 PACKAGE = Path(__file__).resolve().parent.parent
 WINGS = ("config", "data", "features", "model", "training", "scoring", "baselines")
 SOURCES = (*WINGS, "runs/prepare.py", "runs/train.py", "runs/separate.py")
 """Files and folders of the package that decide a run's images, weights and scores, those of its baselines included.
 
-What only shows a run is not among them, so that editing a page, a plot, a report or a lesson retrains nothing.
+A wing counts as a whole, downloads and checks of data included. Editing a page, a plot, a report or a notebook's code
+retrains nothing.
 """
 
 
@@ -31,15 +31,15 @@ def code_fingerprint(package: Path = PACKAGE) -> str:
     Raises:
         ConfigError: a plug-in cannot be found.
     """
-    return _fingerprint(package, os.environ.get(PLUGINS, ""))
+    return _fingerprint(package, tuple(plugin_names()))
 
 
 @functools.cache  # also because a process keeps the plug-in that it has imported, whatever its file says later
-def _fingerprint(package: Path, plugins: str) -> str:
+def _fingerprint(package: Path, plugins: tuple[str, ...]) -> str:
     digest = hashlib.sha256()
     for source in SOURCES:
         _add(digest, package / source, package)
-    for name in filter(None, (part.strip() for part in plugins.split(","))):
+    for name in plugins:
         digest.update(name.encode())
         for path in _places(name):
             _add(digest, path, path.parent)

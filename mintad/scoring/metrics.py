@@ -30,9 +30,9 @@ RESULT_COLUMNS = ("method", "setting", "seed", "category", "metric", "value")
 
 method: a model variant or a baseline. setting: one of `SETTINGS`. category: "dataset/category", `MEAN`, `POOLED` or
 `ALL`. metric: a name of `METRICS`."""
-SETTINGS = ("unified", "separate", "separate_chosen")
+SETTINGS = {"unified": "", "separate": "given the class", "separate_chosen": "class chosen by a classifier"}
 """Table 1: one model for all categories; one model per category, given the category of a test image; one model per
-category, chosen by a classifier (App. A.1)."""
+category, chosen by a classifier (App. A.1). The text says who chooses the model of a test image."""
 
 Level = Literal["image", "pixel"]
 

@@ -140,8 +140,7 @@ def _check_values(given: Mapping[str, Any], parameters: Mapping[str, Mapping[str
         declared = str(parameters[name]["inferred_type_name"])
         scalar = isinstance(value, bool | int | float | str)
         if scalar and type(value) not in _ACCEPTED.get(declared, (type(value),)):
-            hint = " (in YAML, write 1.0e-4 for a number)" if declared == "float" else ""
-            raise ConfigError(f"{name} must be {declared}, not {value!r}{hint}")
+            raise ConfigError(f"{name} must be {declared}, not {value!r}")
 
 
 def _merged(values: Mapping[str, Any], more: Mapping[str, Any], *, replace: bool = False) -> dict[str, Any]:

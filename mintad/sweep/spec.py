@@ -21,6 +21,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 import mintad
+from mintad.config.fields import Loader
 from mintad.errors import ConfigError, nearest
 
 NOTEBOOK = Path(mintad.__file__).resolve().parent.parent / "notebooks" / "10_unified_training.ipynb"
@@ -94,8 +95,8 @@ def load_spec(path: str | Path, *, out: str | Path | None = None) -> Spec:
         raise ConfigError(f"{path.name}: {text}") from error
 
 
-class _Loader(yaml.SafeLoader):
-    """A safe loader that refuses a key given twice; PyYAML would take the second value."""
+class _Loader(Loader):
+    """The configuration's loader, which also refuses a key given twice; PyYAML would take the second value."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Return the mapping of a node."""

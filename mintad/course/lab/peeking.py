@@ -34,7 +34,7 @@ def scores_by_step(config: Config, every: int = 20) -> ScoresByStep:
 
     They are also scored before training and at its end; the last scores are those of the finished run. The result is
     kept beside the shared model, under its name, and read from there the next time. On two CPU cores the lesson preset
-    takes as long as its training (half a minute) and half a second per scoring.
+    takes as long as its training (under a minute) and half a second per scoring.
 
     Raises:
         MintadError: another process makes the same file, or see `mintad.runs.prepare.prepare_data` and

@@ -10,11 +10,8 @@ from mintad.baselines import BASELINES
 from mintad.data.records import category_keys
 from mintad.runs.page.render import Table
 from mintad.scoring import auroc
-from mintad.scoring.metrics import MEAN, METRICS, POOLED, by_category, first_method, value_of
+from mintad.scoring.metrics import MEAN, METRICS, POOLED, SETTINGS, by_category, first_method, value_of
 from mintad.scoring.threshold import Threshold
-
-SUFFIXES = {"unified": "", "separate": ", given the class", "separate_chosen": ", class chosen by a classifier"}
-
 
 Tile = namedtuple("Tile", ["value", "name", "note"])
 """A headline number and what it was taken over."""
@@ -113,7 +110,8 @@ def comparison(results: pd.DataFrame) -> dict[str, Table]:
 
 def _method_name(method: str, setting: str) -> str:
     name = BASELINES[method].title if method in BASELINES else method
-    return name + SUFFIXES.get(setting, f", {setting}")
+    text = SETTINGS.get(setting, setting)
+    return f"{name}, {text}" if text else name
 
 
 def defect_table(scores: pd.DataFrame) -> Table | None:
