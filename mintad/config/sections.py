@@ -163,6 +163,9 @@ class TrainConfig:
     """Optimiser steps."""
     batch_size: Count = 32
     """Images per step over all processes together (§4.1: '32 on 4 GPUs', read as the total)."""
+    sampling: Literal["uniform", "sqrt", "balanced"] = "uniform"
+    """How often a class trains: 'uniform', as often as it has images; 'balanced', as often as the others; 'sqrt', in
+    proportion to the root of its images. The paper is silent. Classes of the same size train alike in any case."""
     lr: Annotated[Float, Gt(0)] = 1e-4
     """Peak learning rate of AdamW (§4.1)."""
     weight_decay: Annotated[Float, Ge(0)] = 1e-4
@@ -173,6 +176,8 @@ class TrainConfig:
     """Gradient norm limit, UniAD's recipe; 0 for none."""
     weight_ce: Annotated[Float, Ge(0)] = 1.0
     """lambda_a of Eq. 6 (§3.5: 1). In long trainings on mini the class head forgot classes with 1, not with 10."""
+    ce_weights: Literal["uniform", "sqrt", "balanced"] = "uniform"
+    """Weight of an image in L_CE: the same for all, or falling with the size n of its class, by 1/n or its root."""
     weight_prior: Annotated[Float, Ge(0)] = 0.1
     """lambda_b of Eq. 6."""
     mse_reduction: Literal["element", "token"] = "token"
