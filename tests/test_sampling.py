@@ -7,9 +7,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic import TRAIN, ArrayFeatures, fresh_model, two_categories
+from synthetic import CHANNELS, GRID, TRAIN, ArrayFeatures, changed_model, fresh_model, two_categories
 
-from mintad.config import TrainConfig
+from mintad.config import TrainConfig, preset
 from mintad.model.losses import cross_entropy
 from mintad.training import train
 from mintad.training.batches import batch_rows
@@ -83,6 +83,37 @@ def test_weighted_cross_entropy_is_a_mean_over_images_that_processes_can_share()
     halves = [cross_entropy(logits_BN[half], labels_B[half], weight_N) for half in (slice(3), slice(3, 6))]
     assert torch.allclose(whole, naive) and torch.allclose(whole, sum(halves) / 2)
     assert torch.equal(cross_entropy(logits_BN, labels_B), torch.nn.functional.cross_entropy(logits_BN, labels_B))
+
+
+def learn_uneven(folder, sampling):
+    """Train on classes of 120, 60, 60 and 3 images, the last like the first but for a difference of 0.6 of its size:
+    share of the images of each that the head has right, and how far the tokens of the first and the last lie apart."""
+    rng, counts_N = np.random.default_rng(0), (120, 60, 60, 3)
+    patterns = rng.normal(size=(4, GRID[0] * GRID[1], CHANNELS))
+    patterns[3] = patterns[0] + 0.6 * patterns[3]
+    labels_n = np.repeat(np.arange(4), counts_N)
+    features = ArrayFeatures(patterns[labels_n] + 0.3 * rng.normal(size=(len(labels_n), *patterns.shape[1:])))
+    fast = preset("fast")
+    config = dataclasses.replace(fast.train, steps=50, batch_size=8, seed=2, sampling=sampling, device="cpu")
+    gain = fast.model.prompt_mapper.gain
+    model = fresh_model(changed_model(**{"prompt_mapper.gain": gain}), seed=2, classes=4)
+    train(model, features, np.arange(len(labels_n)), labels_n, config, folder, progress=False)
+    with torch.no_grad():
+        output = model(features.array)
+    right_n, token_nT = output.class_logits.argmax(-1).numpy() == labels_n, output.class_token
+    apart = (token_nT[labels_n == 0].mean(0) - token_nT[labels_n == 3].mean(0)).norm().item()
+    return [right_n[labels_n == label].mean() for label in range(4)], apart
+
+
+def test_the_smallest_class_is_lost_in_uniform_batches(tmp_path):
+    """Why the fast preset balances: the small class takes the large one's token, and saturated softmaxes keep it."""
+    right_N, apart = learn_uneven(tmp_path, "uniform")
+    assert right_N == [1, 1, 1, 0] and apart < 0.2
+
+
+def test_the_fast_preset_keeps_the_smallest_class(tmp_path):
+    right_N, apart = learn_uneven(tmp_path, preset("fast").train.sampling)
+    assert right_N == [1, 1, 1, 1] and apart > 0.5
 
 
 def test_an_interrupted_balanced_run_is_resumed_bit_for_bit(tmp_path):

@@ -165,7 +165,8 @@ class TrainConfig:
     """Images per step over all processes together (§4.1: '32 on 4 GPUs', read as the total)."""
     sampling: Literal["uniform", "sqrt", "balanced"] = "uniform"
     """How often a class trains: 'uniform', as often as it has images; 'balanced', as often as the others; 'sqrt', in
-    proportion to the root of its images. The paper is silent. Classes of the same size train alike in any case."""
+    proportion to the root of its images. The paper is silent. Uniform, a small class can lose its token (see
+    data/results/README.md). Where classes have the same size, the three are one."""
     lr: Annotated[Float, Gt(0)] = 1e-4
     """Peak learning rate of AdamW (§4.1)."""
     weight_decay: Annotated[Float, Ge(0)] = 1e-4

@@ -154,7 +154,8 @@ PRESETS: dict[str, Config] = {
     "fast": Config(
         features={"grid": 7, "resize": "area", "standardise": True},
         model={**_SMALL, "prompt_mapper": {"hidden": 128, "gain": 16.0}, "inr": {"hidden": 128}},
-        train={"epochs": None, "steps": 1600, "lr": 2e-3, "schedule": "onecycle", "weight_ce": 10.0},
+        train={"epochs": None, "steps": 1600, "lr": 2e-3, "schedule": "onecycle", "weight_ce": 10.0}
+        | {"sampling": "balanced"},
     ),
 }
 _PAIRS = ["weave", "leather", "brick", "terrazzo", "gear", "button"]  # each with the one its "swap" defects come from
