@@ -16,25 +16,20 @@ classes' mean tokens.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
-import torch
-import torch.nn.functional as F
 import typer
-from class_balance import classify
+from class_balance import classify, train_mapper
 from provenance import write
 
 from mintad.cli import resolve_config
-from mintad.config import Config
 from mintad.course.lab.tokens import closest_means
 from mintad.model import MintAD
 from mintad.report.commented_csv import read_commented_csv
 from mintad.runs.prepare import PreparedData, prepare_data
 from mintad.runs.train import new_model
 from mintad.training import train
-from mintad.training.batches import batch_rows
 
 LITE0 = {"features.backbone": "efficientnet_lite0", "data.holdout": 0.1}
 
@@ -50,22 +45,6 @@ def measure(model: MintAD, prepared: PreparedData) -> dict[str, float]:
     distance = closest_means(table.filter(regex="^t[0-9]"), table["name"])
     accuracies = {"accuracy": table["right"].mean(), "mean_accuracy": by_class.mean()}
     return {"ce": table["ce"].mean(), **accuracies, "token_distance": distance}
-
-
-def train_mapper(model: MintAD, prepared: PreparedData, config: Config, after_step: Callable[[int], None]) -> None:
-    """Train adapter, class encoder, channel encoder and head by the cross-entropy, until `after_step` stops it."""
-    parameters = [*model.adapter.parameters(), *model.prompt_mapper.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=config.train.lr, weight_decay=config.train.weight_decay)
-    labels_n, step = prepared.train_labels, 0
-    while True:
-        rows = batch_rows(step, labels_n, config.train)
-        adapted_BLD = model.adapter(model.standardise(prepared.features.gather(prepared.train_rows[rows])))
-        loss = F.cross_entropy(model.prompt_mapper(adapted_BLD)[1], torch.from_numpy(labels_n[rows]))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        step += 1
-        after_step(step)
 
 
 def main(
@@ -95,14 +74,14 @@ def main(
             if step % every == 0:
                 row = {"setting": setting, "seed": seed, "step": step}
                 rows[:] = [old for old in rows if {name: old[name] for name in row} != row]
-                rows.append(row | {name: round(float(value), 5) for name, value in measure(model, prepared).items()})
+                rows.append(row | {name: float(f"{value:.4g}") for name, value in measure(model, prepared).items()})
                 print(rows[-1], flush=True)
                 write(csv, rows)
 
         inputs = (prepared.features, prepared.train_rows, prepared.train_labels)
         with contextlib.suppress(Stopped):
             if what == "mapper":
-                train_mapper(model, prepared, config, after_step)
+                train_mapper(model, prepared, config, stop, after_step)
             else:
                 train(model, *inputs, config.train, folder / f"{setting}-{seed}", progress=False, after_step=after_step)
 

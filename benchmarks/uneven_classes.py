@@ -6,7 +6,7 @@ Mini has twelve products. Eighteen more classes are made from them: a negative o
 close-up of each object (the middle half, enlarged). The second argument is the folder for the pictures, which are
 drawn once. The numbers of images are a geometric series, dealt out to the classes at random; of fewer than 30
 classes, every n-th of that series is taken, always with the smallest and the largest. A tenth is held out, as in the
-`fast` preset. A row that the CSV has already is not trained again.
+`fast` preset. A row that the CSV has already is not trained again; for `--mapper-steps` see `class_balance.py`.
 
 Columns: `accuracy` and `worst_accuracy` of the class head on 15 normal test images of each class, over all and of the
 class that has the lowest; `worst_class` and its number of images; `train_accuracy` on the training images, and `lost`,
@@ -24,14 +24,16 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import pandas as pd
 import typer
-from class_balance import SETTINGS, classify, report
+from class_balance import SETTINGS, classify, report, train_mapper
 from PIL import Image
 from provenance import write
 
 from mintad.cli import resolve_config
 from mintad.course.lab.tokens import closest_means
 from mintad.data.mini import PRODUCTS, render
+from mintad.data.records import make_records
 from mintad.report.commented_csv import read_commented_csv
 from mintad.runs.prepare import prepare_data
 from mintad.runs.train import new_model
@@ -41,6 +43,7 @@ OBJECTS = ("gear", "capsule", "bolt", "cookie", "button", "board")
 CLASSES = [*PRODUCTS, *(f"{name}_negative" for name in PRODUCTS), *(f"{name}_close" for name in OBJECTS)]
 SMALLEST, LARGEST, TESTED = 10, 500, 15
 SIZE = 224
+KEYS = ("trained", "steps", "classes", "setting", "seed")
 
 
 def image_counts() -> dict[str, int]:
@@ -76,6 +79,16 @@ def make_images(folder: Path) -> None:
                 Image.fromarray(draw(name, split, index)).save(target / f"{index:03d}.png")
 
 
+def records_of(folder: Path, names: list[str]) -> pd.DataFrame:
+    """Return the record table of some of the classes in `folder`, all of them normal images."""
+    parts = [(name, split) for name in names for split in ("train", "test")]
+    files = [(*part, file) for part in parts for file in folder.joinpath(*part, "good").glob("*.png")]
+    common = {"dataset": "mini", "label": 0, "defect": "good"}
+    return make_records(
+        {**common, "category": name, "split": split, "image": str(file.absolute())} for name, split, file in files
+    )
+
+
 def main(
     csv: Path,
     folder: Path,
@@ -84,28 +97,33 @@ def main(
     changes: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE")] = None,
     settings: Annotated[list[str] | None, typer.Option("--setting")] = None,
     seeds: int = 3,
+    mapper_steps: int = 0,
 ) -> None:
     """Train every number of classes with every setting and seed, and write the CSV after each."""
     logging.basicConfig(level=logging.WARNING)
     make_images(folder)
-    base = resolve_config(preset, None, changes or [], "folder", folder)
+    base = resolve_config(preset, None, changes or [], "mini")
     counts = image_counts()
     rows = read_commented_csv(csv)[1].to_dict("records") if csv.exists() else []
-    done = {(row["classes"], row["setting"], row["steps"], row["seed"]) for row in rows}
+    what = {"trained": "mapper" if mapper_steps else "model", "steps": mapper_steps or base.train.steps}
+    done = {tuple(row[key] for key in KEYS) for row in rows}
     for seed in range(seeds):
         for number in map(int, numbers.split(",")):
-            names = some_classes(number)
-            seeded = base.override(**{"train.seed": seed, "data.categories": names})
-            prepared = prepare_data(seeded, progress=False)
+            seeded = base.override(**{"train.seed": seed})
+            prepared = prepare_data(seeded, records_of(folder, some_classes(number)), progress=False)
             for setting in settings or SETTINGS:
-                if (number, setting, base.train.steps, seed) in done:
+                row = {**what, "classes": number, "setting": setting, "seed": seed}
+                if tuple(row[key] for key in KEYS) in done:
                     continue
                 config, began = seeded.override(**SETTINGS[setting]), time.perf_counter()
                 model = new_model(config, prepared)
-                with tempfile.TemporaryDirectory() as checkpoints:
-                    inputs = (prepared.features, prepared.train_rows, prepared.train_labels)
-                    watch = partial(report, model=model, prepared=prepared)
-                    train(model, *inputs, config.train, Path(checkpoints), progress=False, after_step=watch)
+                reporter = partial(report, model=model, prepared=prepared)
+                if mapper_steps:
+                    train_mapper(model, prepared, config, mapper_steps, reporter)
+                else:
+                    with tempfile.TemporaryDirectory() as checkpoints:
+                        inputs = (prepared.features, prepared.train_rows, prepared.train_labels)
+                        train(model, *inputs, config.train, Path(checkpoints), progress=False, after_step=reporter)
                 seconds = time.perf_counter() - began
                 model.eval()
                 tested = classify(model, prepared, prepared.test_rows)
@@ -118,7 +136,6 @@ def main(
                     "train_accuracy": trained["right"].mean(),
                     "token_distance": closest_means(trained.filter(regex="^t[0-9]"), trained["name"]),
                 }
-                row = {"classes": number, "setting": setting, "steps": base.train.steps, "seed": seed}
                 row |= {name: round(float(value), 4) for name, value in values.items()}
                 row |= {"lost": int((learned < 0.5).sum()), "worst_class": worst, "worst_images": counts[worst]}
                 rows.append(row | {"seconds": round(seconds)})
