@@ -50,6 +50,7 @@ from mintad.training.schedule import learning_rate
 SETTINGS = {
     "uniform": {"train.sampling": "uniform"},
     "sampling": {"train.sampling": "balanced"},
+    "sampling, token": {"train.sampling": "balanced", "model.prompt_mapper.token_std": 2.0},
     "sampling, root": {"train.sampling": "sqrt"},
     "loss": {"train.sampling": "uniform", "train.ce_weights": "balanced"},
     "loss, root": {"train.sampling": "uniform", "train.ce_weights": "sqrt"},

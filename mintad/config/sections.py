@@ -69,6 +69,9 @@ class PromptMapperConfig:
     """What the classification head reads: the token (Table 12) or its values before the softmax."""
     gain: Annotated[Float, Gt(0)] = 1.0
     """Gain on the initial weights next to a softmax. The paper is silent; 1 (PyTorch's) leaves both almost uniform."""
+    token_std: Nullable[Annotated[Float, Gt(0)]] = None
+    """Standard deviation to which each image's T values before the token's softmax are scaled; null leaves them. A
+    one-hot token passes no gradient, and of 30 classes some then share one; with 2 it cannot become one-hot."""
 
     def _check(self) -> None:
         varies = self.token_width >= 2 or not (self.token_softmax or self.class_encoder_softmax)
