@@ -31,6 +31,7 @@ SMALL = {
     "data.holdout": 0.3,
     "features.image_size": 64,
     "features.grid": 4,
+    "model.pool": 1,
     "model.width": 16,
     "model.heads": 2,
     "model.ffn_dim": 32,

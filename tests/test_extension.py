@@ -97,7 +97,12 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def check(run: Run) -> None:
     results = run.results()
-    assert list(results["method"].unique()) == ["plain_uniad", "mean_distance"]
+    assert list(results["method"].unique()) == [
+        "plain_uniad+gaussian",
+        "plain_uniad",
+        "plain_uniad+both",
+        "mean_distance",
+    ]
     assert "image_gap" in set(results["metric"])
     assert all(name.startswith("plates/") for name in results["category"] if name not in ("mean", "pooled"))
     page = run.page.read_text(encoding="utf-8")

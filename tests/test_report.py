@@ -375,7 +375,7 @@ def test_tables_that_tell_their_configuration_join_those_of_the_same_images_alon
         not chosen.notes
         and only_row(table_values(chosen), method="PaDiM", setting="unified", category="gear").measured == 0.7
     )
-    assert select_runs(where(all_runs, ["features.grid=7"]), 1).rows["method"].nunique() == 2
+    assert select_runs(where(all_runs, ["features.grid=14"]), 1).rows["method"].nunique() == 2
     judged = compare_csv(tmp_path / "harder.csv", {"gear": 0.6}, config=harder, method="padim")
     with pytest.raises(DataError, match=r'"difficulty": 2.0.*--where'):
         select_runs(read_runs([runs, judged]), 1)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mintad.baselines import BASELINES
-from mintad.config import preset
+from mintad.config import ScoringConfig, preset
 from mintad.features.table import FeatureTable
 from mintad.model import build_model
 from mintad.scoring.maps import grid_maps, image_scores, upsample
@@ -50,7 +50,7 @@ def test_root_is_taken_of_squared_errors_and_not_of_the_baselines_distances():
 
 
 def test_image_scores():
-    config = preset("fast").scoring
+    config = ScoringConfig()
     maps = np.zeros((2, 4, 4), dtype=np.float32)
     maps[1, 2, 1] = 8.0
     assert image_scores(maps, 32, config)[0] == 0

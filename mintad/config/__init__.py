@@ -5,5 +5,13 @@
 
 # ruff: noqa: F401  (the imports are what the package offers)
 from mintad.config.fields import Bool, Count, Float, Int, section
-from mintad.config.sections import FeatureConfig, INRConfig, ModelConfig, PromptMapperConfig, ScoringConfig, TrainConfig
+from mintad.config.sections import (
+    FeatureConfig,
+    INRConfig,
+    ModelConfig,
+    PromptMapperConfig,
+    ScoringConfig,
+    SharpPriorConfig,
+    TrainConfig,
+)
 from mintad.config.tree import LESSON_DATA, PRESETS, Config, describe_keys, load_config, preset

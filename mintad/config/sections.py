@@ -140,6 +140,9 @@ class ModelConfig:
     """Dropout behind attention and feed-forward layers (Table 15)."""
     attention_dropout: Annotated[Float, Ge(0), Lt(1)] = 0.1
     """Dropout on attention weights, as in UniAD; it takes a quarter of a CPU step."""
+    pool: Count = 1
+    """Side of the squares of tokens that are averaged before the model (not in the paper). It saves time where other
+    detectors need a finer grid: 2 makes 7 x 7 tokens of 14 x 14."""
     neighbour_mask: Nullable[Annotated[Int, Ge(0)]] = None
     """Side of the square that attention must not see: odd, 0 for none; null for the variant's own (UniAD: 7 of 14)."""
     jitter: JitterConfig = field(default_factory=JitterConfig)
@@ -196,15 +199,38 @@ class TrainConfig:
         require(single, "give train.epochs or train.steps, and null for the other")
 
 
+@section("scoring.sharp_prior")
+class SharpPriorConfig:
+    """The sharp prior: a Gaussian for each class and position (not in the paper), see `mintad.scoring.sharp_prior`."""
+
+    neighbours: Annotated[Int, Ge(0)] = 5
+    """Normal images of the class, the most similar ones, whose mean is what a token should be; 0: the class's mean."""
+    scales: Annotated[List[Count], MinLen(1)] = (1, 2)
+    """Sides of the squares of tokens that have Gaussians of their own; their distances are averaged."""
+    ridge: Annotated[Float, Gt(0), Lt(1)] = 0.01
+    """Share of a multiple of the identity in every covariance."""
+    images: Count = 1000
+    """Normal images of a class that are used and kept, at most; a random choice where there are more."""
+    weighted: Bool = False
+    """Weight the classes by the head's probabilities instead of taking the most probable one."""
+
+
 @section("scoring")
 class ScoringConfig:
-    """From anomaly maps to scores and a threshold (§3.6)."""
+    """From features to anomaly maps, scores and a threshold (§3.6)."""
 
+    score: Literal["reconstruction", "gaussian", "both"] = "reconstruction"
+    """What decides: the reconstruction error (Eq. 7, the paper's), the distance from the sharp prior (ours), or the
+    mean of both. With the last two, all three are measured."""
     distance: Literal["squared", "root"] = "squared"
     """Per-token error of the model: squared norm (Eq. 7) or its root (UniAD's code). Baselines give distances."""
-    image_score: Literal["max", "pooled_max", "mean"] = "max"
-    """Image score from the anomaly map: maximum (§3.6), UniAD's maximum after average pooling, or mean (CIFAR-10)."""
+    image_score: Literal["max", "pooled_max", "mean", "top_mean"] = "max"
+    """Image score from the anomaly map: maximum (§3.6), UniAD's maximum after average pooling, mean (CIFAR-10), or the
+    mean of the highest tokens."""
     pool: Count = 16
     """Window of 'pooled_max', in input pixels."""
+    top_share: Annotated[Float, Gt(0), Le(1)] = 0.01
+    """Share of the tokens that 'top_mean' averages, at least one."""
+    sharp_prior: SharpPriorConfig = field(default_factory=SharpPriorConfig)
     threshold_quantile: Annotated[Float, Gt(0), Lt(1)] = 0.95
     """Share of new normal images that the threshold lets pass, at least; see `mintad.scoring.threshold`."""

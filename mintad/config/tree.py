@@ -152,12 +152,22 @@ _SMALL = {"width": 128, "ffn_dim": 512, "encoder_layers": 1, "decoder_layers": 1
 PRESETS: dict[str, Config] = {
     "paper": Config(data={"name": "mvtec", "holdout": 0.0}, features={"backbone": "tf_efficientnet_b4"}),
     "fast": Config(
-        features={"grid": 7, "resize": "area", "standardise": True},
-        model={**_SMALL, "prompt_mapper": {"hidden": 128, "gain": 16.0}, "inr": {"hidden": 128}},
+        features={"grid": 14, "resize": "area", "standardise": True},
+        model={**_SMALL, "pool": 2, "prompt_mapper": {"hidden": 128, "gain": 16.0}, "inr": {"hidden": 128}},
         train={"epochs": None, "steps": 1600, "lr": 2e-3, "schedule": "onecycle", "weight_ce": 10.0},
+        scoring={"score": "gaussian", "image_score": "top_mean"},
     ),
 }
 _PAIRS = ["weave", "leather", "brick", "terrazzo", "gear", "button"]  # each with the one its "swap" defects come from
 LESSON_DATA = {"categories": _PAIRS, "n_train": 30, "n_test_good": 10, "n_test_defect": 4, "difficulty": 1.5}
-_LESSON = {"data.name": "mini", "data.options": LESSON_DATA, "train.steps": 300, "train.weight_ce": 1.0}
+_LESSON = {
+    "data.name": "mini",
+    "data.options": LESSON_DATA,
+    "features.grid": 7,
+    "model.pool": 1,
+    "train.steps": 300,
+    "train.weight_ce": 1.0,
+    "scoring.score": "reconstruction",
+    "scoring.image_score": "max",
+}
 PRESETS["lesson"] = PRESETS["fast"].override(**_LESSON)

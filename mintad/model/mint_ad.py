@@ -40,7 +40,8 @@ class MintAD(ReconstructionModel):
 
     def make_prompt(self, classes: int) -> None:
         """Make the network that predicts the class token, with a head if the labels are learned."""
-        config, classes = self.config, classes if self.config.class_loss else 0
+        config, self.predicts_class = self.config, self.config.class_loss
+        classes = classes if self.predicts_class else 0
         self.prompt_mapper = PromptMapper(self.tokens, config.width, classes, config.prompt_mapper)
 
     def make_query_network(self) -> None:

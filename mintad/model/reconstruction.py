@@ -5,11 +5,12 @@ Shapes: B images, L = H * W tokens, F feature channels, D width, T class-token w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mintad.config import ModelConfig
@@ -63,12 +64,20 @@ class Standardise(nn.Module):
         return (feat_BLF - self.mean_F) / self.std_F
 
 
+def pooled_grid(grid: tuple[int, int], pool: int) -> tuple[int, int]:
+    """Return the grid of squares of `pool` tokens; raise ConfigError if they do not fill `grid`."""
+    if grid[0] % pool or grid[1] % pool:
+        problem = f"model.pool = {pool}: squares of that side do not fill a grid of {grid[0]} x {grid[1]} tokens"
+        raise ConfigError(problem, fix="choose a divisor of features.grid")
+    return grid[0] // pool, grid[1] // pool
+
+
 class ReconstructionModel(nn.Module):
     """Base of the variants: `forward` of a subclass calls `embed`, makes the queries and calls `reconstruct`.
 
     Args:
-        channels, grid: F and (H, W).
-        default_mask: neighbour mask of the variant, used where `config.neighbour_mask` is None.
+        channels, grid: F and (H, W) of the features; `config.pool` makes the model's own grid coarser.
+        default_mask: the variant's neighbour mask on a grid, used where `config.neighbour_mask` is None.
         extra_tokens: tokens that a variant puts before those of the image.
     """
 
@@ -76,20 +85,29 @@ class ReconstructionModel(nn.Module):
     """See `mintad.scoring.maps.Detector`."""
     needs_labels = False
     """Whether the class of every image must be given, in training and at test time ('Using Label' of Table 4)."""
+    predicts_class = False
+    """Whether a head gives class logits, which the labels of the training images teach."""
     Options: type | None = None
     """What `config.options` may hold: a class decorated with `mintad.config.section("model.options")`."""
 
     def __init__(
-        self, config: ModelConfig, channels: int, grid: tuple[int, int], *, default_mask: int = 0, extra_tokens: int = 0
+        self,
+        config: ModelConfig,
+        channels: int,
+        grid: tuple[int, int],
+        *,
+        default_mask: Callable[[tuple[int, int]], int] = lambda grid: 0,
+        extra_tokens: int = 0,
     ) -> None:
         super().__init__()
         self.config, self.options = config, self.read_options(config)
-        self.channels, self.grid, self.tokens = channels, grid, grid[0] * grid[1]
+        self.channels, self.feature_grid, self.grid = channels, grid, pooled_grid(grid, config.pool)
+        self.tokens = self.grid[0] * self.grid[1]
         self.standardise = Standardise(channels)
         self.adapter = nn.Linear(channels, config.width)
         self.jitter = FeatureJitter(config.jitter.scale, config.jitter.probability)
         self.transformer = Transformer(
-            grid,
+            self.grid,
             config.width,
             heads=config.heads,
             ffn_dim=config.ffn_dim,
@@ -97,7 +115,7 @@ class ReconstructionModel(nn.Module):
             decoder_layers=config.decoder_layers,
             dropout=config.dropout,
             attention_dropout=config.attention_dropout,
-            mask_size=default_mask if config.neighbour_mask is None else config.neighbour_mask,
+            mask_size=default_mask(self.grid) if config.neighbour_mask is None else config.neighbour_mask,
             extra_tokens=extra_tokens,
         )
         self.output = nn.Linear(config.width, channels)
@@ -125,9 +143,16 @@ class ReconstructionModel(nn.Module):
     def learn_names(self, names: Sequence[str]) -> None:
         """Learn what the classes are called, in the order of their indices; most variants do not need to know."""
 
+    def pooled(self, feat_BLF: Tensor) -> Tensor:
+        """Average the features over squares of `config.pool` tokens, to the model's own L tokens."""
+        if self.config.pool == 1:
+            return feat_BLF
+        maps_BFHW = feat_BLF.transpose(1, 2).unflatten(2, self.feature_grid)
+        return F.avg_pool2d(maps_BFHW, self.config.pool).flatten(2).transpose(1, 2)
+
     def embed(self, feat_BLF: Tensor) -> Output:
         """Return an output with the clean target (B, L, F) and the adapted features (B, L, D)."""
-        target_BLF = self.standardise(feat_BLF)
+        target_BLF = self.standardise(self.pooled(feat_BLF))
         return Output(target=target_BLF, adapted=self.adapter(target_BLF))
 
     def reconstruct(self, output: Output, queries: Sequence[Tensor], noise: Tensor | None) -> Tensor:

@@ -31,7 +31,7 @@ class TextPrompt(ReconstructionModel):
         """'minilm' (all-MiniLM-L6-v2, comes with a pip package) or 'clip' (the paper's; ViT-B/32 here, from a hub)."""
 
     def __init__(self, config: ModelConfig, channels: int, grid: tuple[int, int], classes: int) -> None:
-        super().__init__(config, channels, grid, default_mask=default_mask(grid))
+        super().__init__(config, channels, grid, default_mask=default_mask)
         self.register_buffer("text_NE", torch.zeros(classes, WIDTHS[self.options.encoder]))
         self.project = nn.Linear(self.text_NE.shape[1], config.width)
 

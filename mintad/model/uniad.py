@@ -21,7 +21,7 @@ class UniAD(ReconstructionModel):
     """Reconstruction transformer with class-agnostic queries and a neighbour mask (7x7 on UniAD's 14x14 grid)."""
 
     def __init__(self, config: ModelConfig, channels: int, grid: tuple[int, int], classes: int) -> None:
-        super().__init__(config, channels, grid, default_mask=default_mask(grid))
+        super().__init__(config, channels, grid, default_mask=default_mask)
         self.queries = nn.ParameterList(torch.randn(self.tokens, config.width) for _ in range(config.decoder_layers))
 
     def forward(self, feat_BLF: Tensor, noise: Tensor | None = None, labels_B: Tensor | None = None) -> Output:

@@ -189,7 +189,7 @@ def measured_with(table_runs: TableRuns) -> str:
     if config is None:
         return "Measured as the command in the CSV says." if table_runs.configs else ""
     length = f"{config.train.steps:,} steps" if config.train.steps else f"{config.train.epochs:g} epochs"
-    grid, model = config.features.grid, config.model
+    model, grid = config.model, config.features.grid // config.model.pool
     backbone = "several backbones" if table_runs.table == 8 else config.features.backbone
     options = ", ".join(f"{name} {value}" for name, value in protocol(config, table_runs.table)[_OPTIONS].items())
     return (

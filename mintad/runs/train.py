@@ -19,15 +19,17 @@ from mintad.config import Config
 from mintad.errors import TrainingError
 from mintad.features.backbone import Backbone
 from mintad.model import ReconstructionModel, build_model, require_variant
-from mintad.runs.directory import CATEGORIES, Run, log_to, open_run, versions
+from mintad.runs.directory import CATEGORIES, SHARP_PRIOR, Run, log_to, open_run, versions
 from mintad.runs.prepare import PreparedData, image_list, load_records, prepare_data, resolve_paths
 from mintad.scoring.evaluate import evaluate, predict_classes
 from mintad.scoring.maps import grid_maps, image_scores
 from mintad.scoring.metrics import value_of
+from mintad.scoring.sharp_prior import SharpPrior, SharpPriorDetector, score_method
 from mintad.scoring.threshold import fit_threshold
 from mintad.training import load_weights, train
 from mintad.training.device import make_accelerator, pick_device
 
+SAMPLE = 256  # training images whose reconstruction error gives its unit for the score 'both'
 log = logging.getLogger(__name__)
 
 
@@ -38,7 +40,7 @@ def new_model(config: Config, data: PreparedData) -> ReconstructionModel:
     model = build_model(config.model, channels=backbone.channels, grid=backbone.grid, classes=len(data.classes))
     if config.features.standardise:
         parts = np.array_split(data.train_rows, max(1, len(data.train_rows) // 256))
-        model.standardise.fit(data.features.gather(part) for part in parts)
+        model.standardise.fit(model.pooled(data.features.gather(part)) for part in parts)
     model.learn_names(data.classes)
     return model
 
@@ -49,6 +51,15 @@ def trained_model(run: Run, backbone: Backbone, device: torch.device) -> Reconst
     model = build_model(run.config().model, channels=backbone.channels, grid=backbone.grid, classes=len(classes))
     load_weights(model, checkpoint)
     return model.to(device).eval()
+
+
+def trained_detector(run: Run, model: ReconstructionModel) -> ReconstructionModel | SharpPriorDetector:
+    """Return what gives the decisive score of a run (`scoring.score`), with the model of `trained_model`."""
+    score = run.config().scoring.score
+    if score == "reconstruction":
+        return model
+    prior = SharpPrior.load(run.path / SHARP_PRIOR).to(model.output.weight.device)
+    return SharpPriorDetector(model, prior, score=score)
 
 
 def train_run(
@@ -165,18 +176,50 @@ def evaluate_and_save(
     rows, variant = data.test_rows, config.model.variant
     with run.timing("evaluation"):
         labels, classes = data.labels_for(model, rows), predict_classes(model, data.features, rows, data.classes)
-        evaluation = evaluate(
-            model, data.features, data.records, config, method=variant, labels=labels, pred_class=classes
-        )
+        detectors, inputs = run_detectors(run, model, data, config), (data.features, data.records, config)
+        evaluations = {
+            score: evaluate(detector, *inputs, method=score_method(variant, score), labels=labels, pred_class=classes)
+            for score, detector in detectors.items()
+        }
         threshold, rows = None, data.holdout_rows
         if len(rows):
             labels = data.labels_for(model, rows)
-            maps_nHW = grid_maps(model, data.features, rows, config.scoring, labels=labels)
+            maps_nHW = grid_maps(detectors[config.scoring.score], data.features, rows, config.scoring, labels=labels)
             normal_scores = image_scores(maps_nHW, config.features.image_size, config.scoring)
             threshold = fit_threshold(normal_scores, config.scoring.threshold_quantile)
-    results = pd.concat([evaluation.results, *baseline_results(run, baseline_names, data, config)], ignore_index=True)
-    run.save_results(results, evaluation.scores, evaluation.grid_maps, threshold)
+    tables = [evaluation.results for evaluation in evaluations.values()]
+    results = pd.concat([*tables, *baseline_results(run, baseline_names, data, config)], ignore_index=True)
+    decisive = evaluations[config.scoring.score]
+    run.save_results(results, decisive.scores, decisive.grid_maps, threshold)
     log.info("image AUROC, mean over categories: %s", value_of(results, "image_auroc"))
+
+
+def run_detectors(
+    run: Run, model: ReconstructionModel, data: PreparedData, config: Config
+) -> dict[str, ReconstructionModel | SharpPriorDetector]:
+    """Return the detector of every score that a run measures, the decisive one first (`scoring.score`).
+
+    The sharp prior is fitted to the training images, and its file written into the run directory.
+    """
+    if config.scoring.score == "reconstruction":
+        return {"reconstruction": model}
+    labels = data.train_labels if model.predicts_class or model.needs_labels else np.zeros_like(data.train_labels)
+    with run.timing("sharp prior"):
+        prior = SharpPrior.fit(
+            data.features,
+            data.train_rows,
+            labels,
+            data.backbone.grid,
+            config.scoring.sharp_prior,
+            seed=config.train.seed,
+        )
+        sample = data.train_rows[:: max(1, len(data.train_rows) // SAMPLE)]
+        errors_nHW = grid_maps(model, data.features, sample, config.scoring, labels=data.labels_for(model, sample))
+        prior.typical_error.fill_(float(errors_nHW.mean()))
+        prior.save(run.path / SHARP_PRIOR)
+    ours = {score: SharpPriorDetector(model, prior, score=score) for score in ("gaussian", "both")}
+    decisive = config.scoring.score
+    return {decisive: ours.pop(decisive), "reconstruction": model, **ours}
 
 
 def baseline_results(run: Run, names: Sequence[str], data: PreparedData, config: Config) -> list[pd.DataFrame]:

@@ -73,10 +73,14 @@ def image_scores(map_BHW: np.ndarray, image_size: int, config: ScoringConfig) ->
     """Return image scores (B,) of grid maps.
 
     'max' is the maximum of the interpolated map (§3.6), 'pooled_max' UniAD's maximum after average pooling with a
-    window of `config.pool` pixels (stride 1), 'mean' the map's mean (UniAD on CIFAR-10).
+    window of `config.pool` pixels (stride 1), 'mean' the map's mean (UniAD on CIFAR-10), 'top_mean' the mean of the
+    highest tokens, a share of `config.top_share` of them.
     """
     if config.image_score == "mean":
         return map_BHW.mean(axis=(1, 2))
+    if config.image_score == "top_mean":
+        count = max(1, round(config.top_share * map_BHW[0].size))
+        return np.sort(map_BHW.reshape(len(map_BHW), -1), axis=1)[:, -count:].mean(axis=1)
     scores = []
     for start in range(0, len(map_BHW), 64):
         pixels_BHW = torch.from_numpy(upsample(map_BHW[start : start + 64], image_size))

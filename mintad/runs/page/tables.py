@@ -11,6 +11,7 @@ from mintad.data.records import category_keys
 from mintad.runs.page.render import Table
 from mintad.scoring import auroc
 from mintad.scoring.metrics import MEAN, METRICS, POOLED, SETTINGS, by_category, first_method, value_of
+from mintad.scoring.sharp_prior import SCORES
 from mintad.scoring.threshold import Threshold
 
 Tile = namedtuple("Tile", ["value", "name", "note"])
@@ -109,9 +110,9 @@ def comparison(results: pd.DataFrame) -> dict[str, Table]:
 
 
 def _method_name(method: str, setting: str) -> str:
-    name = BASELINES[method].title if method in BASELINES else method
-    text = SETTINGS.get(setting, setting)
-    return f"{name}, {text}" if text else name
+    variant, _, score = method.partition("+")
+    name = BASELINES[method].title if method in BASELINES else variant
+    return ", ".join(text for text in (name, SCORES.get(score, score), SETTINGS.get(setting, setting)) if text)
 
 
 def defect_table(scores: pd.DataFrame) -> Table | None:
