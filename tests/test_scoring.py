@@ -3,13 +3,16 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 from mintad.baselines import BASELINES
 from mintad.config import preset
 from mintad.features.table import FeatureTable
 from mintad.model import build_model
+from mintad.scoring.evaluate import pixels
 from mintad.scoring.maps import grid_maps, image_scores, upsample
 from mintad.scoring.threshold import Threshold, fit_threshold
 
@@ -57,9 +60,25 @@ def test_image_scores():
     assert image_scores(maps, 32, config)[1] == upsample(maps, 32)[1].max() <= 8.0
     assert image_scores(maps, 32, dataclasses.replace(config, image_score="mean"))[1] == 0.5
     pooled = image_scores(maps, 32, dataclasses.replace(config, image_score="pooled_max", pool=4))[1]
-    pixels = upsample(maps, 32)[1]
-    windows = [pixels[r : r + 4, c : c + 4].mean() for r in range(29) for c in range(29)]
+    full_map = upsample(maps, 32)[1]
+    windows = [full_map[r : r + 4, c : c + 4].mean() for r in range(29) for c in range(29)]
     assert pooled == pytest.approx(max(windows), rel=1e-5)
+
+
+def test_maps_with_aligned_corners_as_in_uniads_code(tmp_path):
+    """The corners of grid and image coincide; image scores and pixels both use the configuration's choice."""
+    ramp = np.array([[[0.0, 1.0], [2.0, 3.0]]], dtype=np.float32)
+    expected = [[2 * row / 3 + column / 3 for column in range(4)] for row in range(4)]
+    np.testing.assert_allclose(upsample(ramp, 4, align_corners=True)[0], expected, atol=1e-6)
+    spike = np.zeros((1, 4, 4), dtype=np.float32)
+    spike[0, 1, 2] = 1.0
+    config = preset("fast").override(**{"features.image_size": 7, "scoring.align_corners": True})
+    assert image_scores(spike, 7, config.scoring)[0] == 1.0  # a grid point is a pixel
+    assert image_scores(spike, 7, preset("fast").scoring)[0] < 1.0
+    Image.new("L", (7, 7), 255).save(tmp_path / "mask.png")
+    scores = pd.DataFrame({"dataset": ["a"], "category": ["b"], "masks": [[str(tmp_path / "mask.png")]]})
+    (_, full_map, _), *_ = pixels(scores, spike, config)
+    assert full_map.argmax() == 2 * 7 + 4 and full_map.max() == 1.0
 
 
 def test_labels_travel_with_their_rows_through_batches():

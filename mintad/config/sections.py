@@ -6,8 +6,22 @@ from dataclasses import field
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen, MultipleOf
+from pydantic import BeforeValidator
 
-from mintad.config.fields import Bool, Count, Float, Int, List, Nullable, PathText, Text, YamlNo, require, section
+from mintad.config.fields import (
+    Bool,
+    Count,
+    Float,
+    Int,
+    List,
+    Nullable,
+    PathText,
+    Text,
+    YamlNo,
+    read_yaml,
+    require,
+    section,
+)
 
 
 @section("data")
@@ -109,6 +123,12 @@ class PriorConfig:
     """Floor of the predicted log-variance, because the prior's likelihood (Eq. 4) has no upper bound."""
 
 
+def _read_adapter(value: Any) -> Any:
+    """Read true and false, which older configurations have, by what they meant."""
+    value = read_yaml(value)
+    return {True: "learned", False: "random"}[value] if isinstance(value, bool) else value
+
+
 @section("model")
 class ModelConfig:
     """The model (§3), and which of its parts are switched on (Tables 4, 5)."""
@@ -118,14 +138,21 @@ class ModelConfig:
     'mlp_query'; 'uniad' and its class-aware improvements (Fig. 2), 'query_pool', 'class_token', 'text_prompt'."""
     options: dict[str, Any] = field(default_factory=dict)
     """Options of the variant alone: 'hidden' of mlp_query, 'encoder' of text_prompt."""
-    adapter: Bool = True
-    """Table 5, 'Adapter': learn the projection to the width; off, it stays random (the paper names no substitute)."""
+    adapter: Annotated[Literal["learned", "projection", "random"], BeforeValidator(_read_adapter)] = "learned"
+    """Table 5, 'Adapter'. On, 'learned': one linear layer makes the features that class encoder and prior read and the
+    transformer reconstructs from. Off, which the paper leaves open, 'projection': UniAD's learned input projection, the
+    same layer, for the transformer alone; class encoder and prior read the backbone's features. Where neither is used,
+    and for variants outside the MINT-AD family, it is the same network as 'learned'. 'random', a weaker 'off': the
+    layer keeps its random weights. Older configurations say true for 'learned' and false for 'random'."""
     class_loss: Bool = True
     """Table 5, 'L_CE', of the MINT-AD family: a head on the class token learns the labels."""
     prior_loss: Bool = True
     """Table 5, 'L_Prior', of the MINT-AD family: the query also predicts the adapted features' distribution."""
     class_query: Bool = True
     """Table 5, 'Query', of the MINT-AD family: the class-aware query drives the decoder; off, a learned one does."""
+    query_layers: Literal["all", "first"] = "all"
+    """Decoder layers that the query enters, in the MINT-AD family: 'all' (§3.5, 'each decoder layer'), or the 'first'
+    alone (§3.2, no 'layer-wise query'), after which the decoder is a plain one. The same with one layer."""
     width: Annotated[Int, Ge(2), MultipleOf(2)] = 256
     """D, channels of a token inside the transformer and of the query; even, for row and column embeddings."""
     heads: Count = 8
@@ -140,6 +167,9 @@ class ModelConfig:
     """Dropout behind attention and feed-forward layers (Table 15)."""
     attention_dropout: Annotated[Float, Ge(0), Lt(1)] = 0.1
     """Dropout on attention weights, as in UniAD; it takes a quarter of a CPU step."""
+    attention_init: Literal["separate", "stacked"] = "separate"
+    """Xavier-uniform weights of an attention's query, key and value, on which the paper is silent: each matrix by
+    itself, or the three stacked as in UniAD's code, whose standard deviation is smaller by the root of 2."""
     neighbour_mask: Nullable[Annotated[Int, Ge(0)]] = None
     """Side of the square that attention must not see: odd, 0 for none; null for the variant's own (UniAD: 7 of 14)."""
     jitter: JitterConfig = field(default_factory=JitterConfig)
@@ -204,6 +234,8 @@ class ScoringConfig:
     """Per-token error of the model: squared norm (Eq. 7) or its root (UniAD's code). Baselines give distances."""
     image_score: Literal["max", "pooled_max", "mean"] = "max"
     """Image score from the anomaly map: maximum (§3.6), UniAD's maximum after average pooling, or mean (CIFAR-10)."""
+    align_corners: Bool = False
+    """Interpolate maps with aligned corners, as UniAD's code does; see `mintad.scoring.maps.upsample`."""
     pool: Count = 16
     """Window of 'pooled_max', in input pixels."""
     threshold_quantile: Annotated[Float, Gt(0), Lt(1)] = 0.95
