@@ -48,17 +48,12 @@ def test_uniad_preset_is_uniad_as_published_and_no_other():
     uniad, paper = preset("uniad"), preset("paper")
     differing = {key for key, value in uniad.flat().items() if value != paper.flat()[key]}
     assert differing == set(UNIAD_RECIPE) - {"scoring.pool"}, "all else is the paper's, which adopts it from UniAD"
-    assert (uniad.train.lr, uniad.train.clip_norm, uniad.train.schedule, uniad.train.batch_size) == (
-        1e-4,
-        0.1,
-        "step",
-        8,
-    )
+    assert (uniad.train.lr, uniad.train.clip_norm, uniad.train.batch_size) == (1e-4, 0.1, 8)
     assert (uniad.model.jitter.scale, uniad.model.attention_dropout, uniad.scoring.pool) == (20, 0.1, 16)
     assert is_published_uniad(uniad.override(**{"data.name": "visa", "train.seed": 2, "train.batch_size": 64}))
     for name in ("paper", "fast"):
         assert not is_published_uniad(preset(name).override(**{"model.variant": "uniad"}))
-    for key, value in UNIAD_RECIPE.items():
+    for key in UNIAD_RECIPE:
         if key not in ("train.batch_size", "scoring.pool"):
             assert not is_published_uniad(uniad.override(**{key: paper.flat()[key]})), key
     assert not is_published_uniad(uniad.override(**{"train.epochs": 100}))

@@ -72,13 +72,13 @@ def test_maps_with_aligned_corners_as_in_uniads_code(tmp_path):
     np.testing.assert_allclose(upsample(ramp, 4, align_corners=True)[0], expected, atol=1e-6)
     spike = np.zeros((1, 4, 4), dtype=np.float32)
     spike[0, 1, 2] = 1.0
-    config = preset("fast").override(**{"features.image_size": 7, "scoring.align_corners": True})
-    assert image_scores(spike, 7, config.scoring)[0] == 1.0  # a grid point is a pixel
-    assert image_scores(spike, 7, preset("fast").scoring)[0] < 1.0
-    Image.new("L", (7, 7), 255).save(tmp_path / "mask.png")
+    config = preset("fast").override(**{"features.image_size": 37, "scoring.align_corners": True})
+    assert image_scores(spike, 37, config.scoring)[0] == 1.0  # a grid point is a pixel
+    assert image_scores(spike, 37, preset("fast").scoring)[0] < 1.0
+    Image.new("L", (8, 8), 255).save(tmp_path / "mask.png")
     scores = pd.DataFrame({"dataset": ["a"], "category": ["b"], "masks": [[str(tmp_path / "mask.png")]]})
     (_, full_map, _), *_ = pixels(scores, spike, config)
-    assert full_map.argmax() == 2 * 7 + 4 and full_map.max() == 1.0
+    assert full_map.argmax() == 12 * 37 + 24 and full_map.max() == 1.0
 
 
 def test_labels_travel_with_their_rows_through_batches():
