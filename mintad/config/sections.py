@@ -45,7 +45,7 @@ class FeatureConfig:
     """The backbone's features (§4.1)."""
 
     backbone: Text = "efficientnet_lite0"
-    """'efficientnet_lite0' (weights come with a pip package) or any timm model with `features_only`."""
+    """'efficientnet_lite0' (or 1, 2; weights come with pip packages) or any timm model with `features_only`."""
     weights: PathText = "auto"
     """'auto' (pip package, else timm's hub), 'random', or the path of a local file."""
     image_size: Annotated[Int, Ge(32)] = 224
