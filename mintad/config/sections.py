@@ -53,7 +53,8 @@ class FeatureConfig:
     grid: Count = 14
     """Side of the token grid; L = grid * grid tokens."""
     reductions: Annotated[List[Count], MinLen(1)] = (2, 4, 8, 16)
-    """Backbone stages by their reduction, in rising order; UniAD's CIFAR-10 recipe adds 32."""
+    """Backbone stages by their reduction, in rising order; UniAD's CIFAR-10 recipe adds 32. The paper's 'first to fourth
+    stages' are EfficientNet-b4's; UniAD's ResNets have 4, 8, 16."""
     resize: Literal["bilinear", "area"] = "bilinear"
     """How a stage is resized to the grid: 'bilinear' samples it (UniAD's recipe), 'area' averages each cell."""
     dtype: Literal["float16", "float32"] = "float16"
@@ -202,11 +203,14 @@ class TrainConfig:
     clip_norm: Annotated[Float, Ge(0)] = 0.1
     """Gradient norm limit, UniAD's recipe; 0 for none."""
     weight_ce: Annotated[Float, Ge(0)] = 1.0
-    """lambda_a of Eq. 6 (§3.5: 1). In long trainings on mini the class head forgot classes with 1, not with 10."""
+    """lambda_a of Eq. 6 (§3.5: 1). With the MSE summed over channels ('token'), the class head forgot classes in long
+    trainings on mini with 1, not with 10."""
     weight_prior: Annotated[Float, Ge(0)] = 0.1
-    """lambda_b of Eq. 6."""
+    """lambda_b of Eq. 6 (§3.5: 0.1)."""
     mse_reduction: Literal["element", "token"] = "token"
-    """'token': sum over channels, mean over tokens (Eq. 5 to the letter); 'element': mean over elements (UniAD's)."""
+    """'token': sum over channels, mean over tokens (Eq. 5 to the letter); 'element': mean over elements (UniAD's code,
+    whose loss §3.5 'maintains'). What lambda_a and lambda_b do depends on it: they count as many times less with
+    'token' as there are channels. Whatever is said of L_CE and L_Prior holds for one reading."""
     prior_reduction: Literal["element", "token", "sum"] = "element"
     """'element' and 'token' as above, 'sum': over tokens and channels (Eq. 4 to the letter). The default is small,
     because a large prior pays the adapter to shrink its output to a point instead of describing the image."""
