@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -57,11 +58,13 @@ def train_run(
     baseline_names: Sequence[str] = (),
     overwrite: bool = False,
     progress: bool = True,
+    after_step: Callable[[ReconstructionModel, PreparedData, int], None] | None = None,
 ) -> Run:
     """Train, evaluate and report, or resume what was interrupted. A finished run only gets the baselines it lacks.
 
     The baselines, of `mintad.baselines.BASELINES`, are evaluated on the same features. With `overwrite`, a run that is
-    already in `out` is removed.
+    already in `out` is removed. `after_step` is called with the model, its data and the number of steps done, as
+    `mintad.training.train` says.
 
     Raises:
         MintadError: see `prepare_data`, `train` and `open_run`.
@@ -87,7 +90,10 @@ def train_run(
             run.record_training_images(image_list(data, config))
             run.write("classes", data.classes)
         inputs = (data.features, data.train_rows, data.train_labels)
-        history = train(model, *inputs, config.train, run.path, accelerator=accelerator, progress=progress)
+        observe = partial(after_step, model, data) if after_step else None
+        history = train(
+            model, *inputs, config.train, run.path, accelerator=accelerator, progress=progress, after_step=observe
+        )
         if main:
             run.note_seconds("training", history["seconds"].iloc[-1])
             names = list(dict.fromkeys([*run.baselines(), *baseline_names]))  # the former of an older version
