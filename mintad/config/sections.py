@@ -53,8 +53,8 @@ class FeatureConfig:
     grid: Count = 14
     """Side of the token grid; L = grid * grid tokens."""
     reductions: Annotated[List[Count], MinLen(1)] = (2, 4, 8, 16)
-    """Backbone stages by their reduction, in rising order; UniAD's CIFAR-10 recipe adds 32. The paper's 'first to fourth
-    stages' are EfficientNet-b4's; UniAD's ResNets have 4, 8, 16."""
+    """Backbone stages by their reduction, in rising order: the paper's 'first to fourth' of EfficientNet-b4. UniAD has
+    4, 8, 16 for ResNets, and adds 32 for CIFAR-10."""
     resize: Literal["bilinear", "area"] = "bilinear"
     """How a stage is resized to the grid: 'bilinear' samples it (UniAD's recipe), 'area' averages each cell."""
     dtype: Literal["float16", "float32"] = "float16"
