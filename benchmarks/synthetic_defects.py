@@ -129,7 +129,7 @@ def evaluate(
             scoring = dataclasses.replace(config.scoring, image_score=how, pool=pool)
             scores = [image_scores(maps[in_category], size, scoring) for maps in (normal, anomalous)]
             values[category, f"image_auroc_{name}"] = auroc(np.concatenate(scores), labels)
-        pixels = upsample(anomalous[in_category], size).ravel()
+        pixels = upsample(anomalous[in_category], size, align_corners=config.scoring.align_corners).ravel()
         values[category, "pixel_ap_spoiled"] = average_precision(pixels, test.masks[in_category].ravel().astype(int))
     means = pd.Series(values).groupby(level=1).mean()
     return values | {(MEAN, metric): value for metric, value in means.items()}

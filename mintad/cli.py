@@ -51,7 +51,9 @@ notebooks_app = typer.Typer(no_args_is_help=True, help="Prepare and publish the 
 for group_name, group in {"data": data_app, "cache": cache_app, "notebooks": notebooks_app}.items():
     app.add_typer(group, name=group_name)
 
-PresetOption = Annotated[str | None, typer.Option("--preset", help="paper, fast (for CPUs) or lesson; default fast.")]
+PresetOption = Annotated[
+    str | None, typer.Option("--preset", help="paper, uniad, small, fast (the default) or lesson.")
+]
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="YAML or JSON file over the preset.")]
 SetOption = Annotated[
     list[str] | None,

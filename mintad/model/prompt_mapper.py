@@ -33,7 +33,7 @@ class PromptMapper(nn.Module):
     chance for thousands of steps. `gain` widens the initial weights of the layers next to a softmax, which keeps the
     printed form and lets it learn.
 
-    `tokens`, `width` and `classes` are L, D and N; there is no head for N = 0.
+    `tokens`, `width` and `classes` are L, D (F without an adapter) and N; there is no head for N = 0.
     """
 
     def __init__(self, tokens: int, width: int, classes: int, config: PromptMapperConfig = TABLE_12) -> None:

@@ -1,6 +1,15 @@
 """What MINT-AD and UniAD share: clean target, adapter, jitter, transformer, and the projection back to features.
 
-Shapes: B images, L = H * W tokens, F feature channels, D width, T class-token width, N classes.
+Adapter and input projection: UniAD takes tokens to the transformer's width by a learned Linear(F, D). The paper's
+adapter is "a single fully connected layer" (§3.2), and Table 6 leaves no room for a further one: its 9.44 M - 6.27 M
+are what INR, distribution decoder and prompt mapper have (3.16 M); a second Linear(F, D) would add 0.07 M. So the
+adapter *is* that projection. What makes it an adapter is that class encoder and prior read its output f, and that their
+losses shape it. Without an adapter ('projection' in `ModelConfig.adapter`) the layer stays, but belongs to the
+transformer alone, and class encoder and prior read the backbone's own f', as in Eq. 2. Where neither is used, as in
+Table 5's first two rows, the two are one network, trained alike: its 0.971 and 0.975 would differ by chance.
+
+Shapes: B images, L = H * W tokens, F feature channels, D width, C channels of the adapted features (D; F without an
+adapter), T class-token width, N classes.
 """
 
 from __future__ import annotations
@@ -24,12 +33,12 @@ class Output:
     """What a model returns for a batch, filled in step by step. Fields that a variant does not have stay None."""
 
     target: Tensor  # (B, L, F) clean features f', standardised if the model standardises
-    adapted: Tensor  # (B, L, D) adapted features f, seen by the class encoder and the prior
+    adapted: Tensor  # (B, L, C) adapted features f, seen by the class encoder and the prior
     query: Tensor | None = None  # (B, L, D) class-aware query
     class_logits: Tensor | None = None  # (B, N) logits of the classification head
     class_token: Tensor | None = None  # (B, T) class token t_c
-    mean: Tensor | None = None  # (B, L, D) mean of the prior
-    log_variance: Tensor | None = None  # (B, L, D) log-variance of the prior
+    mean: Tensor | None = None  # (B, L, C) mean of the prior
+    log_variance: Tensor | None = None  # (B, L, C) log-variance of the prior
     reconstruction: Tensor | None = None  # (B, L, F) reconstructed features, the last that `forward` fills in
 
     @property
@@ -117,12 +126,13 @@ class ReconstructionModel(nn.Module):
             attention_dropout=config.attention_dropout,
             mask_size=default_mask(self.grid) if config.neighbour_mask is None else config.neighbour_mask,
             extra_tokens=extra_tokens,
+            attention_init=config.attention_init,
         )
         self.output = nn.Linear(config.width, channels)
         for layer in (self.adapter, self.output):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
-        self.adapter.requires_grad_(config.adapter)
+        self.adapter.requires_grad_(config.adapter != "random")
 
     @classmethod
     def read_options(cls, config: ModelConfig) -> Any:
@@ -137,8 +147,13 @@ class ReconstructionModel(nn.Module):
 
     @property
     def noise_channels(self) -> int:
-        """Channels of the jitter's noise: F or D, depending on where the jitter stands."""
-        return self.channels if self.config.jitter.at == "feature" else self.config.width
+        """Channels of the jitter's noise: F or C, depending on where the jitter stands."""
+        return self.channels if self.config.jitter.at == "feature" else self.adapted_channels
+
+    @property
+    def adapted_channels(self) -> int:
+        """C, channels of what class encoder and prior read: D, or F where there is no adapter."""
+        return self.channels if self.config.adapter == "projection" else self.config.width
 
     def learn_names(self, names: Sequence[str]) -> None:
         """Learn what the classes are called, in the order of their indices; most variants do not need to know."""
@@ -151,8 +166,10 @@ class ReconstructionModel(nn.Module):
         return F.avg_pool2d(maps_BFHW, self.config.pool).flatten(2).transpose(1, 2)
 
     def embed(self, feat_BLF: Tensor) -> Output:
-        """Return an output with the clean target (B, L, F) and the adapted features (B, L, D)."""
+        """Return an output with the clean target (B, L, F) and the adapted features (B, L, C)."""
         target_BLF = self.standardise(self.pooled(feat_BLF))
+        if self.config.adapter == "projection":
+            return Output(target=target_BLF, adapted=target_BLF)
         return Output(target=target_BLF, adapted=self.adapter(target_BLF))
 
     def reconstruct(self, output: Output, queries: Sequence[Tensor], noise: Tensor | None) -> Tensor:
@@ -160,7 +177,9 @@ class ReconstructionModel(nn.Module):
         return self.output(self.transformer(self.jittered(output, noise), queries))
 
     def jittered(self, output: Output, noise: Tensor | None) -> Tensor:
-        """Return the tokens (B, L, D) that enter the transformer: adapted, and in training jittered."""
+        """Return the tokens (B, L, D) that enter the transformer: adapted or projected, and in training jittered."""
+        if self.config.adapter == "projection":  # of f', which is the backbone's: both places of the jitter are one
+            return self.adapter(self.jitter(output.adapted, noise))
         if self.config.jitter.at == "adapted":
             return self.jitter(output.adapted, noise)
         return self.adapter(self.jitter(output.target, noise)) if self.training else output.adapted

@@ -43,6 +43,6 @@ class TextPrompt(ReconstructionModel):
         """Reconstruct features (B, L, F) of images of the classes `labels_B`; `noise` as in `FeatureJitter`."""
         output = self.embed(feat_BLF)
         text_BE = self.text_NE[self.require_labels(labels_B)]
-        output.query = self.project(text_BE)[:, None].expand_as(output.adapted)
+        output.query = self.project(text_BE)[:, None].expand(-1, self.tokens, -1)
         output.reconstruction = self.reconstruct(output, [output.query] * self.config.decoder_layers, noise)
         return output

@@ -62,21 +62,22 @@ def results_of(
     scores: pd.DataFrame, maps_nHW: np.ndarray, config: Config, *, method: str, setting: str = "unified"
 ) -> pd.DataFrame:
     """Measure scored test rows; see `evaluate` for the arguments. Returns columns `RESULT_COLUMNS`."""
-    table = measure(scores, pixels(scores, maps_nHW, config.features.image_size))
+    table = measure(scores, pixels(scores, maps_nHW, config))
     return table.assign(method=method, setting=setting, seed=config.train.seed)[list(RESULT_COLUMNS)]
 
 
-def pixels(scores: pd.DataFrame, maps_nHW: np.ndarray, image_size: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+def pixels(scores: pd.DataFrame, maps_nHW: np.ndarray, config: Config) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Yield category, full-size map and mask of every test image in categories with masks, one image at a time.
 
     The ground truth is resized by nearest neighbour, the map bilinearly; labels of images never come from here.
     """
+    image_size, align_corners = config.features.image_size, config.scoring.align_corners
     keys, size = category_keys(scores), (image_size, image_size)
     masked = set(keys[scores["masks"].map(len) > 0])
     for n, (key, masks) in enumerate(zip(keys, scores["masks"], strict=True)):
         if key in masked:
             mask = resize_mask(read_mask(masks), size) if masks else np.zeros(size, dtype=bool)
-            yield key, upsample(maps_nHW[n : n + 1], image_size)[0], mask
+            yield key, upsample(maps_nHW[n : n + 1], image_size, align_corners=align_corners)[0], mask
 
 
 @torch.no_grad()
