@@ -129,6 +129,8 @@ def test_unknown_keys_name_the_nearest():
         ("model.inr.layers", -1, ">= 0"),
         ("model.inr.omega", 0, "> 0"),
         ("model.prompt_mapper.gain", 0, "> 0"),
+        ("model.prompt_mapper.token_std", 0, "> 0"),
+        ("train.sampling", "even", "uniform"),
         ("model.prompt_mapper.token_width", 1, "softmax"),
         ("model.prompt_mapper.hidden", 0, ">= 1"),
         ("train.device", "gpu", "auto, cpu, cuda"),
@@ -313,7 +315,7 @@ def test_configurations_of_older_runs_are_read():
     model = read_old()
     assert (model.ffn_dim, model.options, model.prior.min_log_variance) == (512, {"hidden": 99}, -3.0)
     assert dataclasses.astuple(model.jitter) == (8.0, 0.5, "adapted")
-    assert dataclasses.astuple(model.prompt_mapper) == (16, 64, False, False, "logits", 4.0)
+    assert dataclasses.astuple(model.prompt_mapper) == (16, 64, False, False, "logits", 4.0, None)
     assert dataclasses.astuple(model.inr) == (32, 2, 10.0, True)
     assert read_old(variant="text_prompt").options == {"encoder": "clip"}
     assert read_old(variant="uniad").options == {}

@@ -439,6 +439,24 @@ def test_head_reads_the_token_or_the_values_before_its_softmax():
     torch.testing.assert_close(token.sum(-1), torch.ones(2))
 
 
+def test_token_std_scales_the_values_before_the_softmax():
+    """Also where the gain would make the token one-hot, so that a gradient always passes."""
+    torch.manual_seed(0)
+    adapted = torch.randn(2, 9, 4)
+    tokens = {}
+    for std in (None, 2.0):
+        torch.manual_seed(1)
+        mapper = PromptMapper(9, 4, 3, PromptMapperConfig(hidden=8, token_width=5, gain=1000.0, token_std=std))
+        pattern = mapper.class_encoder(adapted.transpose(1, 2)).softmax(-1)
+        values = mapper.channel_encoder(pattern.flatten(1)).detach()
+        tokens[std] = mapper(adapted)[0].detach()
+    assert tokens[None].max() > 0.999 > 0.99 > tokens[2.0].max()
+    for image in range(2):  # naive
+        centred = values[image] - values[image].mean()
+        scaled = 2.0 * centred / (centred.square().mean() + 1e-5).sqrt()
+        torch.testing.assert_close(tokens[2.0][image], scaled.exp() / scaled.exp().sum())
+
+
 def test_query_depends_on_class_token_and_position():
     model = small_model().eval()
     token = torch.eye(8)[:2]

@@ -84,6 +84,9 @@ class PromptMapperConfig:
     """What the classification head reads: the token (Table 12) or its values before the softmax."""
     gain: Annotated[Float, Gt(0)] = 1.0
     """Gain on the initial weights next to a softmax. The paper is silent; 1 (PyTorch's) leaves both almost uniform."""
+    token_std: Nullable[Annotated[Float, Gt(0)]] = None
+    """Standard deviation to which each image's T values before the token's softmax are scaled; null leaves them. A
+    one-hot token passes no gradient, and of 30 classes some then share one; with 2 it cannot become one-hot."""
 
     def _check(self) -> None:
         varies = self.token_width >= 2 or not (self.token_softmax or self.class_encoder_softmax)
@@ -197,6 +200,10 @@ class TrainConfig:
     """Optimiser steps."""
     batch_size: Count = 32
     """Images per step over all processes together (§4.1: '32 on 4 GPUs', read as the total)."""
+    sampling: Literal["uniform", "sqrt", "balanced"] = "uniform"
+    """How often a class trains: 'uniform', as often as it has images; 'balanced', as often as the others; 'sqrt', in
+    proportion to the root of its images. The paper is silent. Uniform, a small class can lose its token (see
+    data/results/README.md). Where classes have the same size, the three are one."""
     lr: Annotated[Float, Gt(0)] = 1e-4
     """Peak learning rate of AdamW (§4.1)."""
     weight_decay: Annotated[Float, Ge(0)] = 1e-4
@@ -208,6 +215,8 @@ class TrainConfig:
     weight_ce: Annotated[Float, Ge(0)] = 1.0
     """lambda_a of Eq. 6 (§3.5: 1). With the MSE summed over channels ('token'), the class head forgot classes in long
     trainings on mini with 1, not with 10."""
+    ce_weights: Literal["uniform", "sqrt", "balanced"] = "uniform"
+    """Weight of an image in L_CE: the same for all, or falling with the size n of its class, by 1/n or its root."""
     weight_prior: Annotated[Float, Ge(0)] = 0.1
     """lambda_b of Eq. 6 (§3.5: 0.1)."""
     mse_reduction: Literal["element", "token"] = "token"

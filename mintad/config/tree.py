@@ -161,7 +161,13 @@ PRESETS: dict[str, Config] = {
     ),
 }
 PRESETS["fast"] = PRESETS["small"].override(
-    **{"features.grid": 14, "model.pool": 2, "scoring.score": "gaussian", "scoring.image_score": "top_mean"}
+    **{
+        "features.grid": 14,
+        "model.pool": 2,
+        "train.sampling": "balanced",
+        "scoring.score": "gaussian",
+        "scoring.image_score": "top_mean",
+    }
 )
 UNIAD_RECIPE = {
     "model.variant": "uniad",
@@ -191,8 +197,8 @@ PRESETS["uniad"] = PRESETS["paper"].override(**UNIAD_RECIPE)
 _NOT_OF_UNIAD = tuple(
     "data. features.backbone features.weights features.dtype model.class_ model.prior model.query_layers "
     "model.prompt_mapper. model.inr. train.seed train.device train.batch_size train.precision train.weight_ce "
-    "train.weight_prior train.prior_reduction train.checkpoint_every train.log_every scoring.top_share "
-    "scoring.sharp_prior. scoring.threshold_quantile".split()
+    "train.ce_weights train.weight_prior train.prior_reduction train.checkpoint_every train.log_every "
+    "scoring.top_share scoring.sharp_prior. scoring.threshold_quantile".split()
 )
 """Keys, or their beginnings, that say nothing about UniAD's recipe: of data, machine, seed, and MINT-AD's own parts."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mintad.config import PromptMapperConfig
@@ -33,6 +34,10 @@ class PromptMapper(nn.Module):
     chance for thousands of steps. `gain` widens the initial weights of the layers next to a softmax, which keeps the
     printed form and lets it learn.
 
+    With the gain, tokens soon are one-hot, and a one-hot token passes no gradient either: two classes that share one by
+    then share it for good. `token_std` s bounds the T values v before the outer softmax, ``s * (v - mean) / std``, so
+    that no token is quite one-hot (a layer norm without parameters; not in the paper).
+
     `tokens`, `width` and `classes` are L, D (F without an adapter) and N; there is no head for N = 0.
     """
 
@@ -57,6 +62,8 @@ class PromptMapper(nn.Module):
         if self.config.class_encoder_softmax:
             pattern_BDT = pattern_BDT.softmax(dim=-1)
         values_BT = self.channel_encoder(pattern_BDT.flatten(1))
+        if self.config.token_std is not None:
+            values_BT = self.config.token_std * F.layer_norm(values_BT, values_BT.shape[-1:])
         token_BT = values_BT.softmax(dim=-1) if self.config.token_softmax else values_BT
         if self.head is None:
             return token_BT, None

@@ -13,16 +13,20 @@ from mintad.config import TrainConfig
 from mintad.errors import TrainingError
 from mintad.features.table import FeatureTable
 from mintad.model.reconstruction import ReconstructionModel
+from mintad.training.sampling import class_weights, epoch_order
 from mintad.training.schedule import batch_shape, total_steps
 
 GPU_MEMORY_SHARE = 0.5  # features up to this share of the GPU's free memory are kept there
 
 
-def batch_rows(step: int, images: int, config: TrainConfig) -> np.ndarray:
-    """Return the positions (batch,) in the training set that step `step` sees, over all processes."""
-    batch, per_epoch = batch_shape(images, config)
+def batch_rows(step: int, labels_n: np.ndarray, config: TrainConfig) -> np.ndarray:
+    """Return the positions (batch,) in the training set that step `step` sees, over all processes.
+
+    `labels_n` has the class index of each training image.
+    """
+    batch, per_epoch = batch_shape(len(labels_n), config)
     epoch, index = divmod(step, per_epoch)
-    order = np.random.default_rng([config.seed, epoch]).permutation(images)
+    order = epoch_order(labels_n, config.sampling, config.seed, epoch)
     return order[index * batch : (index + 1) * batch]
 
 
@@ -43,6 +47,7 @@ class Batch:
     feat_BLF: Tensor
     noise: Tensor  # (B, L, F) or (B, L, D) standard normal noise for the jitter, zeros for a batch without jitter
     labels_B: Tensor
+    class_weights_N: Tensor | None = None  # of the cross-entropy, see `compute_losses`
 
 
 class Batches:
@@ -68,18 +73,22 @@ class Batches:
             problem = f"a batch of {self.size} images cannot be shared by {accelerator.num_processes} processes"
             raise TrainingError(problem, fix="choose train.batch_size as a multiple of them")
         self.mine = slice(self.process * share, (self.process + 1) * share)
+        self.labels_n = labels
         self.labels = torch.tensor(labels, dtype=torch.long, device=device)
+        weights_N = class_weights(np.bincount(labels), config.ce_weights)
+        differ = np.ptp(weights_N) > 0
+        self.class_weights_N = torch.tensor(weights_N, dtype=torch.float32, device=device) if differ else None
         fits_on_gpu = device.type == "cuda" and features.nbytes < GPU_MEMORY_SHARE * torch.cuda.mem_get_info(device)[0]
         self.features = features.to(device) if fits_on_gpu else features
         self.generator = torch.Generator(device=device)
 
     def __getitem__(self, step: int) -> Batch:
         """Return this process's part of a step's batch, and seed torch for what the step draws itself (dropout)."""
-        positions_B = batch_rows(step, len(self.rows), self.config)[self.mine]
+        positions_B = batch_rows(step, self.labels_n, self.config)[self.mine]
         feat_BLF = self.features.gather(self.rows[positions_B]).to(self.device, non_blocking=True)
         noise = self._noise(step, tokens=self.model.tokens)
         torch.manual_seed(step_seed(self.config.seed, step, 1 + self.process))
-        return Batch(feat_BLF, noise, self.labels[positions_B])
+        return Batch(feat_BLF, noise, self.labels[positions_B], self.class_weights_N)
 
     def _noise(self, step: int, tokens: int) -> Tensor:
         """Return this process's part of the batch's noise, the same for any number of processes."""

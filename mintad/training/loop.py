@@ -99,7 +99,7 @@ def train_step(
 ) -> tuple[Output, Losses]:
     """Take one step: forward, loss (Eq. 6), backward, clip, update; return the model's output and its losses."""
     output = model(batch.feat_BLF, batch.noise, batch.labels_B)
-    losses = compute_losses(output, batch.labels_B, config)
+    losses = compute_losses(output, batch.labels_B, config, batch.class_weights_N)
     optimizer.zero_grad()
     accelerator.backward(losses.total)
     if config.clip_norm:

@@ -96,7 +96,7 @@ def train_mapper(model: MintAD, prepared: PreparedData, config: Config, steps: i
     optimizer = torch.optim.AdamW(parameters, lr=config.train.lr, weight_decay=config.train.weight_decay)
     labels, history = torch.tensor(prepared.train_labels), []
     for step in range(steps):
-        rows = batch_rows(step, len(labels), config.train)
+        rows = batch_rows(step, labels.numpy(), config.train)
         adapted_BLD = model.adapter(model.standardise(prepared.features.gather(prepared.train_rows[rows])))
         logits_BN = model.prompt_mapper(adapted_BLD)[1]
         loss = F.cross_entropy(logits_BN, labels[rows])
