@@ -2,9 +2,9 @@
 
     python benchmarks/compare.py elpv.csv --data elpv --variants mint_ad --seeds 0,1,2 --baselines padim,patchcore
 
-Each run has its own run directory under --runs and is resumed or skipped when the command is repeated. A baseline is
-fitted once, on the normal images that a variant trains on with the preset's own seed (0). With `_separate` after its
-name there is one model per category, and a test image is given to the model of its category.
+Each run has its own run directory under --runs and is resumed or skipped when the command is repeated. With the same
+seed, a baseline is fitted to the very images that a variant trains on. With `_separate` after its name there is one
+model per category, and a test image is given to the model of its category.
 """
 
 from __future__ import annotations
@@ -18,14 +18,11 @@ from pathlib import Path
 import pandas as pd
 from provenance import write
 
-from mintad.baselines import BASELINES
-from mintad.baselines.per_category import PerCategory
 from mintad.cli import resolve_config
 from mintad.config import Config
-from mintad.data.records import category_keys
+from mintad.runs.baselines import evaluate_baseline, require_baselines
 from mintad.runs.prepare import PreparedData, prepare_data
 from mintad.runs.train import train_run
-from mintad.scoring.evaluate import evaluate
 from mintad.scoring.metrics import ALL
 
 SEPARATE = "_separate"
@@ -41,18 +38,7 @@ def with_seconds(results: pd.DataFrame, seconds: Mapping[str, float]) -> pd.Data
 def run_baseline(name: str, data: PreparedData, config: Config) -> pd.DataFrame:
     """Fit and evaluate a baseline: one for all categories or, with `SEPARATE` after its name, one per category."""
     began = time.perf_counter()
-    method, separate = name.removesuffix(SEPARATE), name.endswith(SEPARATE)
-    keys, grid = category_keys(data.records).to_numpy(), data.backbone.grid
-    unfitted = PerCategory(lambda: BASELINES[method](grid), keys) if separate else BASELINES[method](grid)
-    evaluation = evaluate(
-        unfitted.fit(data.features, data.train_rows),
-        data.features,
-        data.records,
-        config,
-        method=method,
-        setting="separate" if separate else "unified",
-        labels=keys[data.test_rows] if separate else None,
-    )
+    evaluation = evaluate_baseline(name.removesuffix(SEPARATE), data, config, separate=name.endswith(SEPARATE))
     return with_seconds(evaluation.results, {"fit_and_evaluation": time.perf_counter() - began})
 
 
@@ -76,10 +62,17 @@ def main() -> None:
     arguments = parse_arguments()
     base = resolve_config(arguments.preset, None, arguments.set, arguments.data, arguments.root)
     tables: list[pd.DataFrame] = []
-    for name in filter(None, arguments.baselines.split(",")):
-        tables.append(run_baseline(name, prepare_data(base, progress=False), base))
+    seeds = [int(seed) for seed in arguments.seeds.split(",")]
+    baselines = list(filter(None, arguments.baselines.split(",")))
+    require_baselines([name.removesuffix(SEPARATE) for name in baselines], base)
+    for seed in seeds if baselines else ():
+        config = base.override(**{"train.seed": seed})
+        data = prepare_data(config, progress=False)
+        for name in baselines:
+            tables.append(run_baseline(name, data, config))
+            write(arguments.csv, pd.concat(tables), config=base)
     for variant in filter(None, arguments.variants.split(",")):
-        for seed in map(int, arguments.seeds.split(",")):
+        for seed in seeds:
             config = base.override(**{"model.variant": variant, "train.seed": seed})
             out = arguments.runs / f"{arguments.csv.stem}-{variant}-{seed}"
             run = train_run(config, out, progress=sys.stderr.isatty())

@@ -3,14 +3,17 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from scipy import ndimage
 
 from mintad.baselines import BASELINES
 from mintad.config import preset
 from mintad.features.table import FeatureTable
 from mintad.model import build_model
-from mintad.scoring.maps import grid_maps, image_scores, upsample
+from mintad.scoring.evaluate import pixels
+from mintad.scoring.maps import grid_maps, image_scores, maps_and_scores, upsample
 from mintad.scoring.threshold import Threshold, fit_threshold
 
 
@@ -57,9 +60,47 @@ def test_image_scores():
     assert image_scores(maps, 32, config)[1] == upsample(maps, 32)[1].max() <= 8.0
     assert image_scores(maps, 32, dataclasses.replace(config, image_score="mean"))[1] == 0.5
     pooled = image_scores(maps, 32, dataclasses.replace(config, image_score="pooled_max", pool=4))[1]
-    pixels = upsample(maps, 32)[1]
-    windows = [pixels[r : r + 4, c : c + 4].mean() for r in range(29) for c in range(29)]
+    full = upsample(maps, 32)[1]
+    windows = [full[r : r + 4, c : c + 4].mean() for r in range(29) for c in range(29)]
     assert pooled == pytest.approx(max(windows), rel=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(2, 7, 7), (3, 5, 9)])
+def test_a_blur_is_a_gaussian_of_the_full_size_map(shape):
+    maps = np.random.default_rng(0).random(shape, dtype=np.float32)
+    expected = [ndimage.gaussian_filter(pixels, 4.0) for pixels in upsample(maps, 64)]
+    np.testing.assert_allclose(upsample(maps, 64, blur=4.0), expected, atol=1e-5)
+    config = dataclasses.replace(preset("fast").scoring, blur=4.0)
+    np.testing.assert_allclose(image_scores(maps, 64, config), np.max(expected, axis=(1, 2)), atol=1e-5)
+
+
+def test_the_blur_reaches_the_pixel_metrics():
+    scores = pd.DataFrame({"dataset": "d", "category": "c", "masks": [("mask.png",)]})
+    maps = np.random.default_rng(0).random((1, 4, 4), dtype=np.float32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mintad.scoring.evaluate.read_mask", lambda masks: np.zeros((16, 16), dtype=bool))
+        ((_, plain, _),), ((_, blurred, _),) = pixels(scores, maps, 16), pixels(scores, maps, 16, 2.0)
+    np.testing.assert_array_equal(plain, upsample(maps, 16)[0])
+    np.testing.assert_array_equal(blurred, upsample(maps, 16, 2.0)[0])
+
+
+def test_a_detectors_own_image_score_is_preferred_to_its_maps():
+    class Opinionated:
+        returns_squared_error = False
+
+        def anomaly_map(self, feat_BLF, labels=None):
+            return feat_BLF.mean(-1).unflatten(1, (2, 2))
+
+        def image_score(self, feat_BLF, map_BHW, labels=None):
+            return feat_BLF[:, 0, 0] + 10 if self.own else None
+
+    detector, rows, scoring = Opinionated(), np.array([4, 1, 2]), preset("fast").scoring
+    features = FeatureTable.from_tensor(torch.randn(5, 4, 3))
+    for detector.own in (True, False):
+        maps, scores = maps_and_scores(detector, features, rows, 8, scoring, batch_size=2)
+        np.testing.assert_array_equal(maps, grid_maps(detector, features, rows, scoring))
+        own = features.gather(rows)[:, 0, 0].numpy() + 10
+        np.testing.assert_array_equal(scores, own if detector.own else image_scores(maps, 8, scoring))
 
 
 def test_labels_travel_with_their_rows_through_batches():

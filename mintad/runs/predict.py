@@ -133,7 +133,8 @@ def predict_files(
         for (file, image), score, grid_map, name in zip(readable, *predictions, strict=True):
             heatmap = out / f"{len(rows):05d}_{file.stem}.png"
             resized = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
-            Image.fromarray(overlay(resized, upsample(grid_map[None], size)[0], predictor.map_range)).save(heatmap)
+            full_map = upsample(grid_map[None], size, predictor.config.scoring.blur)[0]
+            Image.fromarray(overlay(resized, full_map, predictor.map_range)).save(heatmap)
             anomalous = "" if threshold is None else bool(score > threshold.value)
             rows.append((str(file), float(score), anomalous, name, heatmap.name))
     table = pd.DataFrame(rows, columns=["image", "pred_score", "anomalous", "pred_class", "heatmap"])
