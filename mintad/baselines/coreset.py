@@ -7,6 +7,10 @@ from torch import Tensor
 
 POOL = 2048
 """Points that are compared with every new choice; the others wait. At 128 numbers a point they fit a core's cache."""
+PART = 512
+"""Points of the pool, of about the same age, that catch up together."""
+MATRIX_ENTRIES = 1 << 21
+"""Distances computed at a time: 8 MB."""
 
 
 def greedy_coreset(points_NP: Tensor, size: int, first: int) -> Tensor:
@@ -19,14 +23,13 @@ def greedy_coreset(points_NP: Tensor, size: int, first: int) -> Tensor:
     loop, which compares every point with every choice, but for rounding; `benchmarks/coreset_time.py` measures both.
 
     Args:
-        points_NP: N points; N (P + 2) numbers of memory.
+        points_NP: N points, best with a mean of 0: |x - c|^2 = |x|^2 - 2 x.c + |c|^2 loses digits far from the origin.
         size: how many to choose, 1..N.
         first: number of the point to begin with.
 
     Returns:
         The numbers (size,) of the chosen points, in order; no point twice.
     """
-    points_NP = points_NP - points_NP.mean(0)  # |x - c|^2 = |x|^2 - 2 x.c + |c|^2 loses fewer digits near the origin
     norms_N = points_NP.square().sum(1)
     bound_N = torch.full_like(norms_N, torch.inf)  # squared distance to the nearest of the first `known` choices
     known_N = torch.zeros(len(points_NP), dtype=torch.long, device=points_NP.device)
@@ -38,7 +41,7 @@ def greedy_coreset(points_NP: Tensor, size: int, first: int) -> Tensor:
         others, pool = (largest[-1], pool[:-1]) if len(pool) > POOL else (-torch.inf, pool)
         pool = pool[known_N[pool].argsort()]
         points_nP, norms_n, bound_n = points_NP[pool], norms_N[pool], bound_N[pool]
-        for part in torch.arange(len(pool), device=pool.device).split(-(-POOL // 4)):  # each part about equally old
+        for part in torch.arange(len(pool), device=pool.device).split(min(PART, 1 + MATRIX_ENTRIES // count)):
             missed = chosen[int(known_N[pool[part[0]]]) : count]
             if len(missed):
                 squared = torch.addmm(norms_N[missed], points_nP[part], points_NP[missed].T, alpha=-2).amin(1)

@@ -80,6 +80,12 @@ class PatchCore(Baseline):
         Raises:
             DataError: no rows.
         """
+        tokens_NF, points_NP, size, first = self.draw(features, rows)
+        self.memory_MF = tokens_NF[greedy_coreset(points_NP, size, first)]
+        return self
+
+    def draw(self, features: FeatureTable, rows: np.ndarray) -> tuple[Tensor, Tensor, int, int]:
+        """Draw the candidates of the coreset: tokens (N, F), centred projections (N, P), its size and first choice."""
         if len(rows) == 0:
             raise DataError("PatchCore needs at least one normal training image")
         generator = torch.Generator().manual_seed(self.seed)
@@ -87,13 +93,12 @@ class PatchCore(Baseline):
         sample = torch.randperm(tokens, generator=generator)[: self.candidates].sort().values
         tokens_NF = _gather_tokens(features, rows, sample)
         size = min(max(1, round(self.share * tokens)), self.limit, len(tokens_NF))
-        points_NP = tokens_NF
+        matrix_FP = torch.eye(features.channels)
         if 0 < self.projection < features.channels:
-            matrix_FP = torch.randn(features.channels, self.projection, generator=generator)
-            points_NP = tokens_NF @ matrix_FP.to(tokens_NF.device) / self.projection**0.5
-        first = int(torch.randint(len(tokens_NF), (), generator=generator))
-        self.memory_MF = tokens_NF[greedy_coreset(points_NP, size, first)]
-        return self
+            matrix_FP = torch.randn(features.channels, self.projection, generator=generator) / self.projection**0.5
+        matrix_FP = matrix_FP.to(tokens_NF.device)
+        points_NP = torch.addmm(-(tokens_NF.mean(0) @ matrix_FP), tokens_NF, matrix_FP)
+        return tokens_NF, points_NP, size, int(torch.randint(len(tokens_NF), (), generator=generator))
 
     def anomaly_map(self, feat_BLF: Tensor, labels: Any = None) -> Tensor:
         """Return the distances (B, H, W) of features (B, L, F) to their nearest remembered tokens."""

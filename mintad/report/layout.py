@@ -87,7 +87,7 @@ def _notes(table_runs: TableRuns, cells: pd.DataFrame) -> Iterator[str]:
             "of methods only, so no difference is taken."
         )
     if {"PaDiM", "PatchCore"} & set(measured["method"]):
-        yield "PaDiM and PatchCore use our features here; the paper ran them with other backbones."
+        yield "PaDiM and PatchCore use our backbone here; the paper ran them with other backbones."
     if foreign := [name for key, name in ANOMALIB.items() if key in set(table_runs.rows["method"])]:
         yield (
             f"{', '.join(foreign)}: run by anomalib on the same images, with our frozen backbone if they need one; "
