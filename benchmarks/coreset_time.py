@@ -63,11 +63,12 @@ def main() -> None:
     parser.add_argument("--data", default="elpv")
     parser.add_argument("--root", type=Path)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--only", help="comma-separated rows to measure, such as all,elpv/mono; default: all of them")
     arguments = parser.parse_args()
     config = published("patchcore", resolve_config(None, None, arguments.set, arguments.data, arguments.root))
     data = prepare_data(config, progress=False)
     keys, rows = category_keys(data.records).to_numpy()[data.train_rows], []
-    for key in (ALL, *sorted(set(keys))):
+    for key in arguments.only.split(",") if arguments.only else (ALL, *sorted(set(keys))):
         images = data.train_rows if key == ALL else data.train_rows[keys == key]
         _, points_NP, size, first = PatchCore(data.backbone.grid).draw(data.features, images)
         fast, seconds = timed(greedy_coreset, points_NP, size, first)
