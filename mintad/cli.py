@@ -62,7 +62,7 @@ SetOption = Annotated[
 DataOption = Annotated[str | None, typer.Option("--data", help="Data set: {datasets}.")]
 RootOption = Annotated[Path | None, typer.Option("--root", help="Folder of the data set.")]
 CategoriesOption = Annotated[str | None, typer.Option("--categories", help="Comma-separated; default all.")]
-BaselinesOption = Annotated[str, typer.Option("--baselines", help="Comma-separated, on the same features: {baselines}")]
+BaselinesOption = Annotated[str, typer.Option("--baselines", help="Comma-separated, on the same images: {baselines}")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda, whatever the run was trained on.")]
 TablesOption = Annotated[list[int] | None, typer.Option("--table", metavar="N", help="Only this table; repeatable.")]
 RunsOption = Annotated[list[str] | None, typer.Option("--where", metavar="KEY=VALUE", help="E.g. data.name=mini.")]

@@ -11,7 +11,10 @@ from safetensors.torch import load_file
 from synthetic import small
 
 from mintad.baselines.padim import PaDiM
+from mintad.baselines.patchcore import PatchCore
+from mintad.data.records import category_keys
 from mintad.errors import ConfigError, DataError, TrainingError
+from mintad.runs.baselines import evaluate_baseline
 from mintad.runs.directory import Run
 from mintad.runs.predict import Predictor, predict_files
 from mintad.runs.prepare import load_records, prepare_data, split_holdout
@@ -107,6 +110,37 @@ def test_baselines_are_added_to_a_finished_run(copied, finished, monkeypatch):
     assert copied.seconds().keys() == {"features", "training", "sharp prior", "evaluation", "padim", "patchcore"}
     evaluate_run(copied.path, progress=False)  # the comparison is kept
     assert copied.baselines() == ["padim", "patchcore"] and fitted == ["padim"]
+
+
+def test_a_baseline_gets_its_published_features_and_scores_and_the_runs_images(finished, monkeypatch):
+    seen = {}
+
+    def spy(fitted, features, records, config, **names):
+        seen.update(fitted=fitted, features=features, config=config, names=names)
+
+    monkeypatch.setattr("mintad.runs.baselines.evaluate", spy)
+    config = finished.config().override(**{"train.seed": 3})
+    data = prepare_data(config, progress=False)
+    fit = PatchCore.fit
+    monkeypatch.setattr(PatchCore, "fit", lambda self, table, rows: seen.update(rows=rows) or fit(self, table, rows))
+    evaluate_baseline("patchcore", data, config, options={"share": 0.02})
+    assert (seen["features"].tokens, seen["features"].channels) == (64, 40 + 112)  # 64 pixels: 8 x 8 cells
+    assert seen["fitted"].grid == (8, 8) and seen["fitted"].seed == 3 and seen["fitted"].share == 0.02
+    assert np.array_equal(seen["rows"], data.train_rows) and seen["names"]["setting"] == "unified"
+    assert seen["config"].scoring.blur == 4 and seen["config"].features.local_mean == 3
+    evaluate_baseline("padim", data, config, separate=True)
+    assert seen["features"] is data.features and seen["config"].features == config.features
+    keys = category_keys(data.records).to_numpy()[data.test_rows]
+    assert seen["names"]["setting"] == "separate" and list(seen["names"]["labels"]) == list(keys)
+    evaluate_baseline("padim", data, config, separate=True, labels=keys[::-1])
+    assert seen["names"]["setting"] == "separate_chosen" and list(seen["names"]["labels"]) == list(keys[::-1])
+
+
+def test_a_baseline_that_cannot_use_the_backbone_is_refused_before_anything_is_done(products, tmp_path):
+    config = small(products, **{"features.backbone": "vit_tiny_patch16_224", "features.weights": "random"})
+    with pytest.raises(ConfigError, match=r"'patchcore' cannot be compared.*stages of reduction \[16\].*leave"):
+        train_run(config, tmp_path / "run", baseline_names=("patchcore",))
+    assert not (tmp_path / "run").exists()
 
 
 def weights(run):

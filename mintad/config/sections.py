@@ -55,8 +55,11 @@ class FeatureConfig:
     reductions: Annotated[List[Count], MinLen(1)] = (2, 4, 8, 16)
     """Backbone stages by their reduction, in rising order: the paper's 'first to fourth' of EfficientNet-b4. UniAD has
     4, 8, 16 for ResNets, and adds 32 for CIFAR-10."""
-    resize: Literal["bilinear", "area"] = "bilinear"
-    """How a stage is resized to the grid: 'bilinear' samples it (UniAD's recipe), 'area' averages each cell."""
+    local_mean: Count = 1
+    """Side of the square, in cells of each stage's own resolution, that a stage is averaged over; odd, 1 for none."""
+    resize: Literal["bilinear", "area", "half_pixel"] = "bilinear"
+    """How a stage is resized to the grid: 'bilinear' samples it with aligned corners (UniAD's recipe), 'half_pixel'
+    with aligned cells (PatchCore's), 'area' averages each cell."""
     dtype: Literal["float16", "float32"] = "float16"
     """Storage type of the feature cache."""
     standardise: Bool = False
@@ -65,6 +68,7 @@ class FeatureConfig:
     def _check(self) -> None:
         rising = sorted(set(self.reductions)) == list(self.reductions)
         require(rising, f"features.reductions must be in rising order, not {list(self.reductions)}")
+        require(self.local_mean % 2 == 1, f"features.local_mean must be odd, not {self.local_mean}")
         require(self.grid <= self.image_size, f"features.grid must be in 1..image_size, not {self.grid}")
 
 
@@ -277,5 +281,7 @@ class ScoringConfig:
     top_share: Annotated[Float, Gt(0), Le(1)] = 0.01
     """Share of the tokens that 'top_mean' averages, at least one."""
     sharp_prior: SharpPriorConfig = field(default_factory=SharpPriorConfig)
+    blur: Annotated[Float, Ge(0)] = 0.0
+    """Standard deviation of a Gaussian that blurs the full-size map before it is scored, in input pixels; 0: none."""
     threshold_quantile: Annotated[Float, Gt(0), Lt(1)] = 0.95
     """Share of new normal images that the threshold lets pass, at least; see `mintad.scoring.threshold`."""

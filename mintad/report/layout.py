@@ -91,7 +91,7 @@ def _notes(table_runs: TableRuns, cells: pd.DataFrame) -> Iterator[str]:
         published = "UniAD is as published: its loss, map, image score, initial weights and length of training."
         yield published if uniads == {True} else "UniAD is UniAD's network in our recipe, not UniAD as published."
     if {"PaDiM", "PatchCore"} & set(measured["method"]):
-        yield "PaDiM and PatchCore use our features here; the paper ran them with other backbones."
+        yield "PaDiM and PatchCore use our backbone here; the paper ran them with other backbones."
     if foreign := [name for key, name in ANOMALIB.items() if key in set(table_runs.rows["method"])]:
         yield (
             f"{', '.join(foreign)}: run by anomalib on the same images, with our frozen backbone if they need one; "

@@ -134,7 +134,8 @@ def predict_files(
         for (file, image), score, grid_map, name in zip(readable, *predictions, strict=True):
             heatmap = out / f"{len(rows):05d}_{file.stem}.png"
             resized = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
-            full_map = upsample(grid_map[None], size, align_corners=predictor.config.scoring.align_corners)[0]
+            scoring = predictor.config.scoring
+            full_map = upsample(grid_map[None], size, blur=scoring.blur, align_corners=scoring.align_corners)[0]
             Image.fromarray(overlay(resized, full_map, predictor.map_range)).save(heatmap)
             anomalous = "" if threshold is None else bool(score > threshold.value)
             rows.append((str(file), float(score), anomalous, name, heatmap.name))

@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from mintad.baselines import BASELINES
 from mintad.config import Config
 from mintad.data.records import categories, category_keys
 from mintad.errors import TrainingError
 from mintad.features.table import FeatureTable
 from mintad.model import require_variant
+from mintad.runs.baselines import require_baselines
 from mintad.runs.directory import CATEGORIES, Run, open_run, versions
 from mintad.runs.prepare import PreparedData, load_records, prepare_data, resolve_paths
 from mintad.runs.train import train_run, trained_detector, trained_model
@@ -48,7 +48,7 @@ def train_separate(
     Raises:
         MintadError: see `mintad.runs.train.train_run`; the directory holds a unified run.
     """
-    BASELINES.require(baseline_names)
+    require_baselines(baseline_names, config)
     require_variant(config.model)
     config = resolve_paths(config)
     records = load_records(config)

@@ -14,11 +14,11 @@ import pandas as pd
 import torch
 from accelerate import Accelerator
 
-from mintad.baselines import BASELINES
 from mintad.config import Config
 from mintad.errors import TrainingError
 from mintad.features.backbone import Backbone
 from mintad.model import ReconstructionModel, build_model, require_variant
+from mintad.runs.baselines import evaluate_baseline, require_baselines
 from mintad.runs.directory import CATEGORIES, SHARP_PRIOR, Run, log_to, open_run, versions
 from mintad.runs.prepare import PreparedData, image_list, load_records, prepare_data, resolve_paths
 from mintad.scoring.evaluate import evaluate, predict_classes
@@ -73,14 +73,14 @@ def train_run(
 ) -> Run:
     """Train, evaluate and report, or resume what was interrupted. A finished run only gets the baselines it lacks.
 
-    The baselines, of `mintad.baselines.BASELINES`, are evaluated on the same features. With `overwrite`, a run that is
-    already in `out` is removed. `after_step` is called with the model, its data and the number of steps done, as
-    `mintad.training.train` says.
+    The baselines, of `mintad.baselines.BASELINES`, are fitted to the same images, see `mintad.runs.baselines`. With
+    `overwrite`, a run that is already in `out` is removed. `after_step` is called with the model, its data and the
+    number of steps done, as `mintad.training.train` says.
 
     Raises:
         MintadError: see `prepare_data`, `train` and `open_run`.
     """
-    BASELINES.require(baseline_names)
+    require_baselines(baseline_names, config)
     require_variant(config.model)
     config = resolve_paths(config)
     accelerator = make_accelerator(config.train)
@@ -134,7 +134,7 @@ def add_baselines(
     config = run.config()
     data = prepare_data(config, records, device=device, progress=progress)
     run.record_training_images(image_list(data, config))
-    results = pd.concat([run.results(), *baseline_results(run, missing, data, config)], ignore_index=True)
+    results = pd.concat([run.results(), *baseline_results(run, missing, data, config, device)], ignore_index=True)
     maps_nHW = np.load(run.path / "maps.npy")
     run.save_results(results, run.scores(), maps_nHW, run.threshold())
 
@@ -157,7 +157,7 @@ def evaluate_run(
         problem = f"{checkpoint.step} of {checkpoint.state()['steps']} steps are trained"
         raise TrainingError(problem, path=run.path, fix=f"mintad train --out {run.path} finishes it")
     names = list(dict.fromkeys([*run.baselines(), *baseline_names]))
-    BASELINES.require(names)
+    require_baselines(names, config)
     with run.locked(), log_to(run):
         data = prepare_data(config, device=torch_device, progress=progress)
         run.record_training_images(image_list(data, config))
@@ -188,7 +188,8 @@ def evaluate_and_save(
             normal_scores = image_scores(maps_nHW, config.features.image_size, config.scoring)
             threshold = fit_threshold(normal_scores, config.scoring.threshold_quantile)
     tables = [evaluation.results for evaluation in evaluations.values()]
-    results = pd.concat([*tables, *baseline_results(run, baseline_names, data, config)], ignore_index=True)
+    tables += baseline_results(run, baseline_names, data, config, model.output.weight.device)
+    results = pd.concat(tables, ignore_index=True)
     decisive = evaluations[config.scoring.score]
     run.save_results(results, decisive.scores, decisive.grid_maps, threshold)
     log.info("image AUROC, mean over categories: %s", value_of(results, "image_auroc"))
@@ -222,12 +223,13 @@ def run_detectors(
     return {decisive: ours.pop(decisive), "reconstruction": model, **ours}
 
 
-def baseline_results(run: Run, names: Sequence[str], data: PreparedData, config: Config) -> list[pd.DataFrame]:
-    """Fit baselines to the same features and return the results of each; the run records their seconds."""
+def baseline_results(
+    run: Run, names: Sequence[str], data: PreparedData, config: Config, device: torch.device
+) -> list[pd.DataFrame]:
+    """Fit baselines to the same images and return the results of each; the run records their seconds."""
     tables = []
     for name in names:
         log.info("fitting baseline %s", name)
         with run.timing(name):
-            fitted = BASELINES[name](data.backbone.grid).fit(data.features, data.train_rows)
-            tables.append(evaluate(fitted, data.features, data.records, config, method=name).results)
+            tables.append(evaluate_baseline(name, data, config, device=device).results)
     return tables
