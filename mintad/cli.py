@@ -428,7 +428,7 @@ def print_results(path: Path) -> None:
     means = results[(results["metric"] == "image_auroc") & (results["category"] == MEAN)]
     if len(means) > 1:
         listed = ", ".join(f"{row.method} ({row.setting}) {row.value:.4f}" for row in means.itertuples())
-        console.print(f"mean image AUROC on the same features: {listed}", markup=False)
+        console.print(f"mean image AUROC, every method on the same images: {listed}", markup=False)
     console.print("seconds spent: " + ", ".join(f"{name} {value:.1f}" for name, value in run.seconds().items()))
     console.print(f"results page: {run.page.resolve().as_uri()}", soft_wrap=True, markup=False)
 

@@ -30,7 +30,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from mintad.config import SharpPriorConfig
@@ -215,7 +215,9 @@ class SharpPrior(nn.Module):
         first = self.classes[0]
         about = {"grid": list(first.grid), "config": asdict(first.config), "classes": len(self.classes)}
         tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
-        save_file(tensors, file, metadata={"about": json.dumps(about)})
+        part = file.with_name(f".{file.name}.tmp")  # renamed when complete
+        part.write_bytes(save(tensors, metadata={"about": json.dumps(about)}))
+        part.replace(file)
 
     @classmethod
     def load(cls, file: Path) -> SharpPrior:
