@@ -167,7 +167,11 @@ def test_overwriting_leaves_nothing_of_an_older_version(copied):
 
 
 def test_a_crash_while_results_are_written_costs_no_finished_work(copied, finished, monkeypatch):
-    def write_half(file, maps):
+    save = np.save
+
+    def write_half(file, array, **options):
+        if "maps" not in str(getattr(file, "name", file)):  # features of a baseline
+            return save(file, array, **options)
         file.write(b"\x93NUMPY")
         raise KeyboardInterrupt
 

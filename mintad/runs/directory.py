@@ -34,6 +34,7 @@ from mintad.lock import exclusive_lock
 from mintad.runs.files import EXECUTED, PARAMETERS, STATUS
 from mintad.runs.page import write_page
 from mintad.scoring.metrics import RESULT_COLUMNS
+from mintad.scoring.sharp_prior import SCORES
 from mintad.scoring.threshold import Threshold
 from mintad.training import Checkpoint, latest_checkpoint
 
@@ -163,7 +164,9 @@ class Run:
         table with pred_score and pred_class, `maps_nHW` their anomaly maps.
         """
         config, separate = self.config(), "separate" in set(results["setting"])
-        title = f"{config.model.variant} on {config.data.name}" + (", one model per category" if separate else "")
+        score = "" if config.scoring.score == "reconstruction" else f", {SCORES[config.scoring.score]},"
+        title = f"{config.model.variant}{score} on {config.data.name}"
+        title += ", one model per category" if separate else ""
         history = self.path / "history.csv"
         with self._temporary("maps.npy").open("wb") as file:
             np.save(file, maps_nHW)

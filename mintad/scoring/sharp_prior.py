@@ -38,7 +38,11 @@ from mintad.errors import MintadError
 from mintad.features.table import FeatureTable
 from mintad.model.reconstruction import Output, ReconstructionModel
 
-SCORES = {"reconstruction": "", "gaussian": "sharp prior (ours)", "both": "reconstruction and sharp prior (ours)"}
+SCORES = {
+    "reconstruction": "reconstruction error (Eq. 7)",
+    "gaussian": "sharp prior (ours)",
+    "both": "both (ours)",
+}
 """Values of `scoring.score`, with the words that a table adds to the model's name."""
 BATCH = 64
 COMPARED_SIDE = 7
