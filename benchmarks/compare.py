@@ -2,9 +2,11 @@
 
     python benchmarks/compare.py elpv.csv --data elpv --variants mint_ad --seeds 0,1,2 --baselines padim,patchcore
 
-Each run has its own run directory under --runs and is resumed or skipped when the command is repeated. A baseline is
-fitted once, on the normal images that a variant trains on with the preset's own seed (0). With `_separate` after its
-name there is one model per category, and a test image is given to the model of its category.
+With the same seed, a baseline is fitted to the very images that a variant trains on. With `_separate` after its name
+there is one model per category, and a test image is given to the model of its category.
+
+Finished work is not repeated: each run has its own run directory under --runs, and the table keeps the baselines that
+it has for this configuration, also those that a later command does not name. Delete it to measure them anew.
 """
 
 from __future__ import annotations
@@ -16,16 +18,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
-from provenance import write
+from provenance import config_line, write
 
 from mintad.baselines import BASELINES
-from mintad.baselines.per_category import PerCategory
 from mintad.cli import resolve_config
 from mintad.config import Config
-from mintad.data.records import category_keys
+from mintad.report.commented_csv import read_commented_csv
+from mintad.runs.baselines import evaluate_baseline, require_baselines
 from mintad.runs.prepare import PreparedData, prepare_data
 from mintad.runs.train import train_run
-from mintad.scoring.evaluate import evaluate
 from mintad.scoring.metrics import ALL
 
 SEPARATE = "_separate"
@@ -41,19 +42,23 @@ def with_seconds(results: pd.DataFrame, seconds: Mapping[str, float]) -> pd.Data
 def run_baseline(name: str, data: PreparedData, config: Config) -> pd.DataFrame:
     """Fit and evaluate a baseline: one for all categories or, with `SEPARATE` after its name, one per category."""
     began = time.perf_counter()
-    method, separate = name.removesuffix(SEPARATE), name.endswith(SEPARATE)
-    keys, grid = category_keys(data.records).to_numpy(), data.backbone.grid
-    unfitted = PerCategory(lambda: BASELINES[method](grid), keys) if separate else BASELINES[method](grid)
-    evaluation = evaluate(
-        unfitted.fit(data.features, data.train_rows),
-        data.features,
-        data.records,
-        config,
-        method=method,
-        setting="separate" if separate else "unified",
-        labels=keys[data.test_rows] if separate else None,
-    )
+    method, setting = method_and_setting(name)
+    evaluation = evaluate_baseline(method, data, config, separate=setting == "separate")
     return with_seconds(evaluation.results, {"fit_and_evaluation": time.perf_counter() - began})
+
+
+def method_and_setting(name: str) -> tuple[str, str]:
+    """Return what the rows of a baseline are listed under, by its name on the command line."""
+    return name.removesuffix(SEPARATE), "separate" if name.endswith(SEPARATE) else "unified"
+
+
+def measured_baselines(csv: Path, config: Config) -> list[pd.DataFrame]:
+    """Return the baselines' results in an earlier table of the same configuration, one table for each and seed."""
+    if not csv.exists() or config_line(config) not in read_commented_csv(csv)[0]:
+        return []
+    rows = read_commented_csv(csv)[1]
+    baselines = rows[rows["method"].isin(list(BASELINES))]
+    return [table for _, table in baselines.groupby(["method", "setting", "seed"], sort=False)]
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -75,11 +80,20 @@ def main() -> None:
     """Run the baselines and every variant with every seed, and write the CSV after each run."""
     arguments = parse_arguments()
     base = resolve_config(arguments.preset, None, arguments.set, arguments.data, arguments.root)
-    tables: list[pd.DataFrame] = []
-    for name in filter(None, arguments.baselines.split(",")):
-        tables.append(run_baseline(name, prepare_data(base, progress=False), base))
+    seeds = [int(seed) for seed in arguments.seeds.split(",")]
+    baselines = list(filter(None, arguments.baselines.split(",")))
+    require_baselines([name.removesuffix(SEPARATE) for name in baselines], base)
+    tables = measured_baselines(arguments.csv, base)
+    done = {tuple(table.iloc[0][["method", "setting", "seed"]]) for table in tables}
+    for seed in seeds:
+        missing = [name for name in baselines if (*method_and_setting(name), seed) not in done]
+        config = base.override(**{"train.seed": seed})
+        data = prepare_data(config, progress=False) if missing else None
+        for name in missing:
+            tables.append(run_baseline(name, data, config))
+            write(arguments.csv, pd.concat(tables), config=base)
     for variant in filter(None, arguments.variants.split(",")):
-        for seed in map(int, arguments.seeds.split(",")):
+        for seed in seeds:
             config = base.override(**{"model.variant": variant, "train.seed": seed})
             out = arguments.runs / f"{arguments.csv.stem}-{variant}-{seed}"
             run = train_run(config, out, progress=sys.stderr.isatty())

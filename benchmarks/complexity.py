@@ -48,7 +48,7 @@ CLASSES = 15
 REPEATS = {1: 5, 8: 3, 16: 2, 32: 2, 64: 2}
 """Batch size -> turns, of which the fastest counts. The first batch size has a warm-up turn, too."""
 BANK = 5_000
-"""Tokens in PatchCore's memory: the limit of `mintad.baselines.patchcore.PatchCore`."""
+"""Tokens in PatchCore's memory; of the run's own features."""
 PUBLISHED_BANK = 71_128
 """A tenth, as published, of the tokens of MVTec AD's 3,629 training images."""
 PUBLISHED = f"PatchCore, {PUBLISHED_BANK} tokens"

@@ -67,7 +67,6 @@ def main(
         prepared = prepare_data(config, progress=False)
         model = new_model(config, prepared)
 
-
         def after_step(step: int, model: MintAD = model, prepared: PreparedData = prepared, seed: int = seed) -> None:
             if step > stop:  # not at once: the checkpoint of step `stop` is written after this call
                 raise Stopped

@@ -39,12 +39,17 @@ def write(
         f"# machine: {machine}",
     ]
     if config:
-        head.append("# config: " + json.dumps(portable(config).to_dict()))
+        head.append(config_line(config))
     if path.exists():
         written_here = tuple(line.partition(":")[0] + ":" for line in head)
         comments, _ = split_comments(path.read_text(encoding="utf-8"))
         head += [line for line in comments if not line.startswith(written_here)]
     path.write_text("\n".join(head) + "\n" + pd.DataFrame(rows).to_csv(index=False), encoding="utf-8")
+
+
+def config_line(config: Config) -> str:
+    """Return the comment line that says which configuration a table was measured with."""
+    return "# config: " + json.dumps(portable(config).to_dict())
 
 
 def portable(config: Config) -> Config:

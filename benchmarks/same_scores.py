@@ -1,6 +1,6 @@
 """Compare the scores of a run with earlier ones, number by number, to see whether a change of the code changed them.
 
-    mintad train --preset fast --data elpv --baselines padim,patchcore --out runs/elpv
+    mintad train --preset small --data elpv --baselines padim,patchcore --out runs/elpv
     python benchmarks/same_scores.py runs/elpv
 
 The earlier scores are those of the code before version 0.2. Expect the same scores, bit for bit, only on the same kind

@@ -32,6 +32,7 @@ from mintad.data.images import read_image
 from mintad.data.records import category_keys
 from mintad.features.backbone import to_pixels
 from mintad.report.commented_csv import read_commented_csv
+from mintad.runs.baselines import published
 from mintad.runs.prepare import PreparedData, prepare_data
 from mintad.runs.train import new_model
 from mintad.scoring import auroc, average_precision
@@ -129,7 +130,8 @@ def evaluate(
             scoring = dataclasses.replace(config.scoring, image_score=how, pool=pool)
             scores = [image_scores(maps[in_category], size, scoring) for maps in (normal, anomalous)]
             values[category, f"image_auroc_{name}"] = auroc(np.concatenate(scores), labels)
-        pixels = upsample(anomalous[in_category], size).ravel()
+        scoring = config.scoring
+        pixels = upsample(anomalous[in_category], size, blur=scoring.blur, align_corners=scoring.align_corners).ravel()
         values[category, "pixel_ap_spoiled"] = average_precision(pixels, test.masks[in_category].ravel().astype(int))
     means = pd.Series(values).groupby(level=1).mean()
     return values | {(MEAN, metric): value for metric, value in means.items()}
@@ -186,6 +188,7 @@ def main() -> None:
     parser = make_parser()
     arguments = parser.parse_args()
     config = resolve_config(arguments.preset, None, arguments.set, arguments.data, arguments.root)
+    config = published(arguments.baseline, config) if arguments.baseline else config
     prepared = prepare_data(config, progress=False)
     counts = category_keys(prepared.records.iloc[prepared.holdout_rows]).value_counts()
     if counts.min() < 2 or len(counts) < len(prepared.classes):

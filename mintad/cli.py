@@ -51,7 +51,9 @@ notebooks_app = typer.Typer(no_args_is_help=True, help="Prepare and publish the 
 for group_name, group in {"data": data_app, "cache": cache_app, "notebooks": notebooks_app}.items():
     app.add_typer(group, name=group_name)
 
-PresetOption = Annotated[str | None, typer.Option("--preset", help="paper, fast (for CPUs) or lesson; default fast.")]
+PresetOption = Annotated[
+    str | None, typer.Option("--preset", help="paper, uniad, small, fast (the default) or lesson.")
+]
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="YAML or JSON file over the preset.")]
 SetOption = Annotated[
     list[str] | None,
@@ -60,7 +62,7 @@ SetOption = Annotated[
 DataOption = Annotated[str | None, typer.Option("--data", help="Data set: {datasets}.")]
 RootOption = Annotated[Path | None, typer.Option("--root", help="Folder of the data set.")]
 CategoriesOption = Annotated[str | None, typer.Option("--categories", help="Comma-separated; default all.")]
-BaselinesOption = Annotated[str, typer.Option("--baselines", help="Comma-separated, on the same features: {baselines}")]
+BaselinesOption = Annotated[str, typer.Option("--baselines", help="Comma-separated, on the same images: {baselines}")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda, whatever the run was trained on.")]
 TablesOption = Annotated[list[int] | None, typer.Option("--table", metavar="N", help="Only this table; repeatable.")]
 RunsOption = Annotated[list[str] | None, typer.Option("--where", metavar="KEY=VALUE", help="E.g. data.name=mini.")]
@@ -426,7 +428,7 @@ def print_results(path: Path) -> None:
     means = results[(results["metric"] == "image_auroc") & (results["category"] == MEAN)]
     if len(means) > 1:
         listed = ", ".join(f"{row.method} ({row.setting}) {row.value:.4f}" for row in means.itertuples())
-        console.print(f"mean image AUROC on the same features: {listed}", markup=False)
+        console.print(f"mean image AUROC, every method on the same images: {listed}", markup=False)
     console.print("seconds spent: " + ", ".join(f"{name} {value:.1f}" for name, value in run.seconds().items()))
     console.print(f"results page: {run.page.resolve().as_uri()}", soft_wrap=True, markup=False)
 

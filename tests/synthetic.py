@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import signal
 from pathlib import Path
@@ -30,6 +31,7 @@ SMALL = {
     "data.holdout": 0.3,
     "features.image_size": 64,
     "features.grid": 4,
+    "model.pool": 1,
     "model.width": 16,
     "model.heads": 2,
     "model.ffn_dim": 32,
@@ -80,41 +82,62 @@ def fresh_model(config: ModelConfig = MODEL, seed: int = 3, classes: int = 2):
     return build_model(config, channels=CHANNELS, grid=GRID, classes=classes)
 
 
-def main() -> None:
-    """Train in this process; ``--kill-at S`` ends it with SIGKILL in step S, ``--kill-saving S`` while saving
-    checkpoint S."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--kill-at", type=int)
-    parser.add_argument("--kill-saving", type=int)
-    parser.add_argument("--dropout", type=float, default=0.1)
-    parser.add_argument("--jitter-prob", type=float, default=1.0)
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-
+def die(when: str, step: int) -> None:
+    """End this process with SIGKILL in a step, or while it saves that step's checkpoint."""
     import mintad.training.checkpoint as checkpoint
     import mintad.training.loop as loop
 
-    calls = {"losses": 0}
-    compute, save = loop.compute_losses, checkpoint.save_file
+    steps, compute, save = itertools.count(1), loop.compute_losses, checkpoint.save_file
 
     def compute_or_die(*args):
-        calls["losses"] += 1
-        if calls["losses"] == arguments.kill_at:
+        if next(steps) == step and when == "at":
             os.kill(os.getpid(), signal.SIGKILL)
         return compute(*args)
 
     def save_or_die(tensors, path):
         save(tensors, path)
-        if arguments.kill_saving and f"{arguments.kill_saving:08d}" in str(path):
+        if when == "saving" and f"{step:08d}" in str(path):
             os.kill(os.getpid(), signal.SIGKILL)
 
     loop.compute_losses, checkpoint.save_file = compute_or_die, save_or_die
+
+
+def main() -> None:
+    """Train in this process, or in processes that are killed.
+
+    ``--kill-at S`` starts a process that ends itself with SIGKILL in step S, ``--kill-saving S`` one that does so while
+    it saves checkpoint S; each trains in a folder of its own, such as ``at-2``. They are forked, because importing
+    PyTorch takes longer than the training.
+    """
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--kill-at", type=int, nargs="*", default=[])
+    parser.add_argument("--kill-saving", type=int, nargs="*", default=[])
+    parser.add_argument("--dropout", type=float, default=0.1)
+    parser.add_argument("--jitter-prob", type=float, default=1.0)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    import mintad.training.loop as loop
+
     features, labels = two_categories()
     changes = {"dropout": arguments.dropout, "attention_dropout": arguments.dropout}
     changes |= {"jitter.probability": arguments.jitter_prob}
     rows = np.arange(len(features))
-    loop.train(fresh_model(changed_model(**changes)), features, rows, labels, TRAIN, arguments.folder, progress=False)
+
+    def train(folder: Path) -> None:
+        loop.train(fresh_model(changed_model(**changes)), features, rows, labels, TRAIN, folder, progress=False)
+
+    kills = [("at", step) for step in arguments.kill_at] + [("saving", step) for step in arguments.kill_saving]
+    for when, step in kills:
+        if os.fork() == 0:
+            die(when, step)
+            train(arguments.folder / f"{when}-{step}")
+            os._exit(0)
+    if kills:
+        endings = [os.waitstatus_to_exitcode(os.wait()[1]) for _ in kills]
+        assert endings == [-signal.SIGKILL] * len(kills), endings
+        return
+    train(arguments.folder)
     if torch.distributed.is_initialized():
         from torch.distributed.distributed_c10d import _get_default_group
 

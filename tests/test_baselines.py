@@ -1,4 +1,6 @@
-"""PaDiM, PatchCore and one baseline per category, against direct computations and planted anomalies."""
+"""PaDiM, PatchCore and one baseline per category, against direct computations, planted anomalies and anomalib."""
+
+import dataclasses
 
 import numpy as np
 import pytest
@@ -6,16 +8,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mintad.baselines import BASELINES
+from mintad.baselines import BASELINES, coreset
 from mintad.baselines import padim as padim_module
+from mintad.baselines.coreset import greedy_coreset
 from mintad.baselines.padim import PaDiM
-from mintad.baselines.patchcore import PatchCore, greedy_coreset
+from mintad.baselines.patchcore import PatchCore
 from mintad.baselines.per_category import PerCategory
 from mintad.config import preset
 from mintad.errors import ConfigError, DataError
+from mintad.features.backbone import build_backbone
 from mintad.features.table import FeatureTable
 from mintad.model import VARIANTS
-from mintad.scoring.maps import grid_maps
+from mintad.scoring.maps import grid_maps, maps_and_scores, upsample
 
 GRID = (4, 5)
 TOKENS, CHANNELS = 20, 12
@@ -45,7 +49,7 @@ def naive_mahalanobis(train_NLF, feat_BLF, kept, shrinkage):
     return result.reshape(-1, *GRID)
 
 
-@pytest.mark.parametrize("channels", [5, 100])
+@pytest.mark.parametrize("channels", [5, 550])
 def test_padim_is_the_mahalanobis_distance_at_every_position(channels, monkeypatch):
     monkeypatch.setattr(padim_module, "CHUNK", 7)  # statistics over several chunks
     train, test = normal_images(40), normal_images(3, seed=1)
@@ -64,49 +68,83 @@ def test_padim_with_fewer_images_than_channels():
     assert alone.anomaly_map(train[:1]).abs().max() == 0
 
 
-@given(st.integers(0, 1000), st.integers(1, 12))
-@settings(max_examples=30, deadline=None)
-def test_coreset_is_the_naive_k_centre(seed, size):
-    points = torch.randn(60, 3, generator=torch.Generator().manual_seed(seed))
-    chosen = [seed % 60]
-    exact = points.double().numpy()
+def naive_coreset(points_NP, size, first):
+    """Compare every point with every choice."""
+    exact, chosen = points_NP.numpy(), [first]
+    nearest_N = np.full(len(exact), np.inf)
     while len(chosen) < size:
-        nearest = np.linalg.norm(exact[:, None] - exact[chosen], axis=-1).min(1)
-        chosen.append(int(nearest.argmax()))
-    assert greedy_coreset(points, size, seed % 60).tolist() == chosen
+        nearest_N = np.minimum(nearest_N, np.square(exact - exact[chosen[-1]]).sum(1))
+        chosen.append(int(nearest_N.argmax()))
+    return chosen
 
 
-def test_coreset_of_everything_has_no_repeats_even_among_equal_points():
+@given(st.integers(0, 1000), st.integers(1, 60), st.integers(1, 70))
+@settings(max_examples=40, deadline=None)
+def test_coreset_is_the_naive_k_centre(seed, size, pool):
+    points = torch.randn(60, 3, generator=torch.Generator().manual_seed(seed)).double() + 5
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(coreset, "POOL", pool)
+        assert greedy_coreset(points, size, seed % 60).tolist() == naive_coreset(points, size, seed % 60)
+
+
+def test_coreset_of_many_points_in_clusters_is_the_naive_one():
+    generator = torch.Generator().manual_seed(0)
+    centres, spread = 9 * torch.randn(20, 16, generator=generator), torch.rand(20, 1, generator=generator)
+    kind = torch.randint(20, (6_000,), generator=generator)  # more than two pools
+    points = (centres[kind] + spread[kind] * torch.randn(6_000, 16, generator=generator)).double()
+    assert greedy_coreset(points, 500, 17).tolist() == naive_coreset(points, 500, 17)
+
+
+@pytest.mark.parametrize("pool", [1, 2, 4, 100])
+def test_coreset_of_everything_has_no_repeats_even_among_equal_points(pool, monkeypatch):
+    monkeypatch.setattr(coreset, "POOL", pool)
     points = torch.zeros(6, 2)
     points[3:] = 1
     chosen = greedy_coreset(points, 6, 0).tolist()
     assert sorted(chosen) == list(range(6)) and chosen[1] >= 3
+    assert points[0].sum() == 0 and greedy_coreset(points[:1], 1, 0).tolist() == [0]
 
 
-def neighbourhood_means(images_BLF):
-    maps = images_BLF.unflatten(1, GRID).numpy()
-    result = np.empty_like(maps)
-    for row in range(GRID[0]):
-        for column in range(GRID[1]):
-            square = maps[:, max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2]
-            result[:, row, column] = square.mean((1, 2))
-    return result
+def naive_distances(memory, queries):
+    return np.linalg.norm(queries[..., None, :].double().numpy() - memory.double().numpy(), axis=-1)
 
 
-@pytest.mark.parametrize("neighbourhood", [1, 3])
-def test_patchcore_with_everything_remembered_is_the_nearest_neighbour_distance(neighbourhood):
-    train, test = normal_images(6), normal_images(3, seed=1)
-    patchcore = fitted(PatchCore(GRID, share=1.0, neighbourhood=neighbourhood), train)
+def test_patchcore_with_everything_remembered_is_the_nearest_neighbour_distance():
+    train, test = normal_images(6, offset=3.0), normal_images(3, seed=1, offset=3.0)
+    patchcore = fitted(PatchCore(GRID, share=1.0), train)
     assert patchcore.memory_MF.shape == (6 * TOKENS, CHANNELS)
-    smooth = neighbourhood_means if neighbourhood == 3 else lambda images: images.unflatten(1, GRID).numpy()
-    memory, queries = smooth(train).reshape(-1, CHANNELS), smooth(test)
-    expected = np.linalg.norm(queries[..., None, :] - memory, axis=-1).min(-1)
-    np.testing.assert_allclose(patchcore.anomaly_map(test).numpy(), expected, rtol=1e-3, atol=1e-3)
+    expected = naive_distances(train.flatten(0, 1), test).min(-1).reshape(-1, *GRID)
+    np.testing.assert_allclose(patchcore.anomaly_map(test).numpy(), expected, rtol=1e-4)
+    assert patchcore.anomaly_map(train).abs().max() < 5e-3
+
+
+@pytest.mark.parametrize("neighbours", [1, 3, 9, 500])
+def test_patchcores_image_score_is_equation_7(neighbours):
+    train, test = normal_images(6), normal_images(5, seed=1)
+    patchcore = fitted(PatchCore(GRID, share=0.5, neighbours=neighbours), train)
+    memory = patchcore.memory_MF
+    actual = patchcore.image_score(test, patchcore.anomaly_map(test))
+    for tokens, score in zip(test, actual.tolist(), strict=True):
+        distances = naive_distances(memory, tokens)
+        token = distances.min(1).argmax()  # the most anomalous patch, m^test,*
+        nearest = distances[token].argmin()  # m*
+        around = naive_distances(memory, memory[nearest]).argsort()[:neighbours]  # N_b(m*)
+        weight = 1 - np.exp(distances[token, nearest]) / np.exp(distances[token, around]).sum()
+        expected = distances[token, nearest] * (weight if neighbours > 1 else 1)
+        assert score == pytest.approx(expected, rel=1e-4)
+
+
+def test_patchcores_image_score_does_not_overflow_and_survives_repeated_tokens():
+    train = normal_images(4).repeat(3, 1, 1)  # every token three times
+    patchcore = fitted(PatchCore(GRID, share=1.0), train)
+    far = train[:1] + 1e4
+    score, distances = patchcore.image_score(far, patchcore.anomaly_map(far)), patchcore.anomaly_map(far)
+    assert torch.isfinite(score).all() and 0.6 * distances.max() < score < distances.max()
 
 
 def test_patchcores_memory_is_a_coreset_of_sampled_normal_patches():
     train = normal_images(70)  # more than a chunk
-    patchcore = fitted(PatchCore(GRID, share=0.5, limit=30, candidates=100, projection=0, neighbourhood=1), train)
+    patchcore = fitted(PatchCore(GRID, share=0.5, limit=30, candidates=100, projection=0), train)
     assert patchcore.memory_MF.shape == (30, CHANNELS)
     distance = torch.cdist(patchcore.memory_MF, train.flatten(0, 1), compute_mode="donot_use_mm_for_euclid_dist")
     assert distance.amin(1).max() == 0  # each is a training token, unchanged
@@ -121,8 +159,28 @@ def test_a_coreset_covers_better_than_a_random_sample():
     patchcore = fitted(PatchCore(GRID, share=0.05, projection=4), train)
     rare = patchcore.anomaly_map(train[-1:]).max()
     sampled = PatchCore(GRID)
-    sampled.memory_MF = sampled._smooth(train[:2]).flatten(0, 1)
+    sampled.memory_MF = train[:2].flatten(0, 1)
     assert rare < sampled.anomaly_map(train[-1:]).max() / 2
+
+
+def test_published_features_and_scores():
+    config = preset("fast").override(**{"scoring.image_score": "mean"})
+    features = PatchCore.published_features(config.features)
+    assert (features.reductions, features.grid, features.local_mean, features.resize) == ((8, 16), 28, 3, "half_pixel")
+    assert (features.backbone, features.image_size) == (config.features.backbone, 224)
+    assert PatchCore.published_features(dataclasses.replace(config.features, image_size=100)).grid == 13
+    assert PaDiM.published_features(config.features) == config.features
+    scoring = PaDiM.published_scoring(config.scoring)
+    assert (scoring.image_score, scoring.blur) == ("max", 4.0) and PatchCore.published_scoring(scoring).blur == 4.0
+
+
+def test_padim_takes_all_channels_of_a_small_backbone_and_draws_from_a_large_one():
+    train = normal_images(30)
+    maps = [fitted(PaDiM(GRID, seed=seed), train).anomaly_map(train) for seed in (0, 1)]
+    assert torch.equal(*maps)
+    assert len(fitted(PaDiM((1, 1)), torch.randn(3, 1, 448)).chosen) == 448
+    first, second = (fitted(PaDiM((1, 1), seed=seed), torch.randn(3, 1, 600)).chosen.tolist() for seed in (0, 1))
+    assert len(set(first)) == 550 and first != second
 
 
 @pytest.mark.parametrize(
@@ -198,18 +256,16 @@ def test_per_category_takes_its_labels_in_any_batches():
     maps = grid_maps(separate, table, test, scoring, labels=categories[test], batch_size=2)
     whole = separate.anomaly_map(table.gather(test), categories[test])
     np.testing.assert_allclose(maps, whole.numpy(), rtol=1e-3, atol=2e-2)  # cdist loses digits near zero
+    _, scores = maps_and_scores(separate, table, test, 32, scoring, labels=categories[test], batch_size=2)
+    own = separate.image_score(table.gather(test), whole, categories[test])
+    np.testing.assert_allclose(scores, own.numpy(), rtol=1e-3, atol=2e-2)
+    nut = PatchCore(GRID, share=0.2).fit(table, rows[:30])
+    feat_BLF = table.gather([3, 2])
+    torch.testing.assert_close(own[[1, 3]], nut.image_score(feat_BLF, nut.anomaly_map(feat_BLF)))
+    gaussians = PerCategory(lambda: PaDiM(GRID), categories).fit(table, rows)
+    assert gaussians.image_score(table.gather(test), whole, categories[test]) is None
     with pytest.raises(DataError, match="category of every image"):
         separate.anomaly_map(table.gather(test))
-
-
-def test_a_neighbourhood_is_averaged_over_the_part_inside_the_grid():
-    feat = torch.zeros(1, TOKENS, 1)
-    feat[0, 0] = 4.0
-    smooth = PatchCore(GRID)._smooth(feat).unflatten(1, GRID)[0, ..., 0]
-    assert smooth[0, 0] == 1.0 and smooth[1, 1] == pytest.approx(4 / 9) and smooth[2, 2] == 0
-    assert smooth.count_nonzero() == 4
-    with pytest.raises(ValueError, match="odd"):
-        PatchCore(GRID, neighbourhood=2)
 
 
 @pytest.mark.parametrize("name", ["mint_ad", "plain_variant"])
@@ -219,3 +275,42 @@ def test_a_baseline_named_like_a_model_variant_is_refused(name, monkeypatch):
     monkeypatch.setitem(BASELINES._entries, name, PaDiM)
     with pytest.raises(ConfigError, match=f"'{name}'"):
         BASELINES.require(["padim", name])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_patchcore_is_anomalibs():
+    """The same weights, memory and images: features, map and image score agree; anomalib enlarges by repetition."""
+    torch_model = pytest.importorskip("anomalib.models.image.patchcore.torch_model")
+    settings = {"reductions": (8, 16), "grid": 8, "local_mean": 3, "resize": "half_pixel"}
+    backbone = build_backbone("resnet18", image_size=64, weights="random", **settings)
+    theirs = torch_model.PatchcoreModel(layers=["layer2", "layer3"], backbone="resnet18", pre_trained=False)
+    theirs.feature_extractor.feature_extractor.load_state_dict(backbone.network.state_dict(), strict=False)
+    theirs.train().feature_extractor.eval()
+    images = torch.randn(6, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    feat_BLF = backbone(images)
+    torch.testing.assert_close(theirs(images).view_as(feat_BLF), feat_BLF, rtol=1e-4, atol=1e-5)
+
+    ours = fitted(PatchCore((8, 8), share=0.2), feat_BLF[:4])
+    theirs.eval().memory_bank = ours.memory_MF
+    map_BHW, expected = ours.anomaly_map(feat_BLF[4:]), theirs(images[4:])
+    torch.testing.assert_close(ours.image_score(feat_BLF[4:], map_BHW), expected.pred_score, rtol=1e-4, atol=1e-5)
+    enlarged = theirs.anomaly_map_generator(map_BHW[:, None], (64, 64))
+    torch.testing.assert_close(enlarged, expected.anomaly_map, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_padim_is_anomalibs():
+    components = pytest.importorskip("anomalib.models.components")
+    anomaly_map = pytest.importorskip("anomalib.models.image.padim.anomaly_map")
+    train, test = normal_images(40), normal_images(3, seed=1)
+    images = [feat.transpose(1, 2).unflatten(2, GRID) for feat in (train, test)]
+    gaussian, generator = components.MultiVariateGaussian(), anomaly_map.AnomalyMapGenerator(sigma=4)
+    gaussian.fit(images[0])
+    expected = generator.compute_distance(images[1], [gaussian.mean, gaussian.inv_covariance])[:, 0]
+    map_BHW = fitted(PaDiM(GRID), train).anomaly_map(test)
+    torch.testing.assert_close(map_BHW, expected, rtol=1e-3, atol=1e-4)
+    size = 64
+    known = {"mean": gaussian.mean, "inv_covariance": gaussian.inv_covariance}
+    theirs = generator(embedding=images[1], image_size=(size, size), **known)[:, 0].numpy()
+    inside = np.s_[:, 16:-16, 16:-16]  # the two reflect the border differently
+    np.testing.assert_allclose(upsample(map_BHW.numpy(), size, blur=4.0)[inside], theirs[inside], rtol=1e-3)

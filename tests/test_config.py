@@ -11,7 +11,17 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mintad.config import PRESETS, Config, ModelConfig, TrainConfig, describe_keys, load_config, preset
+from mintad.config import (
+    PRESETS,
+    Config,
+    ModelConfig,
+    TrainConfig,
+    describe_keys,
+    is_published_uniad,
+    load_config,
+    preset,
+)
+from mintad.config.tree import UNIAD_RECIPE
 from mintad.errors import ConfigError
 
 RESULTS = Path(__file__).parent.parent / "data" / "results"
@@ -32,6 +42,30 @@ def test_paper_preset_is_the_published_configuration():
     assert (model.width, model.ffn_dim, model.heads, model.dropout) == (256, 1024, 8, 0.1)
     assert mapper.class_encoder_softmax and mapper.token_softmax and mapper.head_input == "token"
     assert not config.features.standardise and config.data.holdout == 0
+
+
+def test_uniad_preset_is_uniad_as_published_and_no_other():
+    uniad, paper = preset("uniad"), preset("paper")
+    differing = {key for key, value in uniad.flat().items() if value != paper.flat()[key]}
+    assert differing == set(UNIAD_RECIPE) - {"scoring.pool"}, "all else is the paper's, which adopts it from UniAD"
+    assert (uniad.train.lr, uniad.train.clip_norm, uniad.train.batch_size) == (1e-4, 0.1, 8)
+    assert (uniad.model.jitter.scale, uniad.model.attention_dropout, uniad.scoring.pool) == (20, 0.1, 16)
+    assert is_published_uniad(uniad.override(**{"data.name": "visa", "train.seed": 2, "train.batch_size": 64}))
+    for name in ("paper", "fast"):
+        assert not is_published_uniad(preset(name).override(**{"model.variant": "uniad"}))
+    for key in UNIAD_RECIPE:
+        if key not in ("train.batch_size", "scoring.pool"):
+            assert not is_published_uniad(uniad.override(**{key: paper.flat()[key]})), key
+    assert not is_published_uniad(uniad.override(**{"train.epochs": 100}))
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [(True, "learned"), (False, "random"), ("true", "learned"), ("false", "random"), ("projection", "projection")],
+)
+def test_an_adapter_that_was_on_or_off_is_read_as_what_it_was(given, read):
+    assert preset("fast").override(**{"model.adapter": given}).model.adapter == read
+    assert Config.from_dict({"model": {"adapter": given}}).model.adapter == read
 
 
 def test_unknown_keys_name_the_nearest():
@@ -58,6 +92,12 @@ def test_unknown_keys_name_the_nearest():
         ("model.heads", 7, "multiple"),
         ("model.dropout", 1.0, "< 1"),
         ("model.neighbour_mask", 4, "odd"),
+        ("model.adapter", "none", "learned, projection, random"),
+        ("model.adapter", 1, "learned, projection, random"),
+        ("model.adapter", [], "learned, projection, random"),
+        ("model.query_layers", "last", "all, first"),
+        ("model.attention_init", "stack", "Did you mean 'stacked'"),
+        ("scoring.align_corners", "1", "true or false"),
         ("train.lr", -1, "> 0"),
         ("train.lr", True, "number"),
         ("train.steps", 0, ">= 1"),

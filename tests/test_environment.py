@@ -95,7 +95,7 @@ def test_public_sets_are_found_below_the_data_root(tmp_path, name, nested):
 
 
 def test_weights_are_looked_for_in_package_and_hub_cache(monkeypatch):
-    monkeypatch.setattr(environment, "lite0_file", lambda: None)
+    monkeypatch.setattr(environment, "package_file", lambda architecture: None)
     missing = named(environment.weights(), "EfficientNet-Lite0")
     assert missing.state == "✗" and "[offline]" in missing.fix
     monkeypatch.setattr(environment, "cached_file", lambda name: Path("x") if name == "tf_efficientnet_lite0" else None)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import papermill
 import pytest
 from sweep_builders import quick_imports
@@ -96,7 +97,12 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def check(run: Run) -> None:
     results = run.results()
-    assert list(results["method"].unique()) == ["plain_uniad", "mean_distance"]
+    assert list(results["method"].unique()) == [
+        "plain_uniad+gaussian",
+        "plain_uniad",
+        "plain_uniad+both",
+        "mean_distance",
+    ]
     assert "image_gap" in set(results["metric"])
     assert all(name.startswith("plates/") for name in results["category"] if name not in ("mean", "pooled"))
     page = run.page.read_text(encoding="utf-8")
@@ -116,17 +122,25 @@ def test_parts_from_outside_are_found_by_commands_runs_and_reports(place: Path):
     assert "Mean distance" in page and "plain_uniad" in page and "Steel plates" in page
 
 
-def test_parts_from_outside_are_found_by_notebook_10(place: Path):
+def test_parts_from_outside_are_found_by_notebook_10_and_papermill_meets_its_run_directory(place: Path):
+    """One model per category, with other parameters; with the series, the notebook is run with one model for all."""
     notebook = Path(__file__).resolve().parents[1] / "notebooks" / "10_unified_training.ipynb"
     out = place / "runs" / "outside"
     out.mkdir(parents=True)
     parameters = {"data": "plates", "root": "parts", "variant": "plain_uniad", "baselines": "mean_distance"}
     parameters |= {"preset": "fast", "overrides": json.dumps(SMALL | {"train.steps": 6, "train.log_every": 3})}
-    parameters["out_dir"] = out.name
+    parameters |= {"setting": "separate", "seed": 1, "out_dir": out.name}
     papermill.execute_notebook(
         str(notebook), str(out / "notebook.ipynb"), parameters, cwd=str(place), progress_bar=False
     )
-    check(Run(out))
+    run, (train, data) = Run(out), (Run(out).config().train, Run(out).config().data)
+    check(run)
+    assert run.finished and (train.seed, train.steps) == (1, 6)
+    assert Path(data.root) == place / "parts", "a relative root is found from the working directory"
+    cells = nbformat.read(out / "notebook.ipynb", as_version=4).cells
+    text = "".join(output.get("text", "") for cell in cells for output in cell.get("outputs", []))
+    assert "outside: 2 model(s), 16 test images" in text and text.count("✓") >= 4
+    assert [path.name for path in (place / "runs").iterdir() if path.is_dir()] == [out.name]
 
 
 @pytest.mark.parametrize(

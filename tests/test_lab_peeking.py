@@ -26,18 +26,21 @@ SMALL = preset("lesson").override(
 )
 
 
-@pytest.mark.parametrize("variant", ["mint_ad", "label_prompt"])
-def test_the_last_scores_are_those_of_the_shared_model(tmp_path, monkeypatch, capsys, variant):
+@pytest.mark.parametrize(("variant", "trained_before"), [("mint_ad", False), ("mint_ad", True), ("label_prompt", True)])
+def test_the_last_scores_are_those_of_the_shared_model(tmp_path, monkeypatch, capsys, variant, trained_before):
     monkeypatch.setenv("MINTAD_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("MINTAD_CACHE", str(tmp_path / "cache"))
     config = SMALL.override(**{"model.variant": variant})
+    if trained_before:
+        shared_model(config)
+        capsys.readouterr()
     by_step = scores_by_step(config, every=2)
     assert by_step.steps.tolist() == [0, 2, 4, 5] and by_step.scores.shape == (4, 14)
     (file,) = (tmp_path / "runs").glob("*.npz")
     assert file.name in capsys.readouterr().out and file.name.startswith(shared_model_dir(config).name)
     scores = shared_model(config).run.scores()["pred_score"]
+    assert capsys.readouterr().out == "", "trained once"
     np.testing.assert_allclose(by_step.scores[-1], scores, rtol=1e-5)
     assert not np.allclose(by_step.scores[0], by_step.scores[1])
-    capsys.readouterr()
     again = scores_by_step(config, every=2)
     assert np.array_equal(again.scores, by_step.scores) and capsys.readouterr().out == ""

@@ -22,7 +22,7 @@ from mintad.report.layout import render_table
 from mintad.report.methods import reason, table_row
 from mintad.report.pairs import pairs
 from mintad.report.runs import read_runs
-from mintad.report.select_runs import select_runs, where
+from mintad.report.select_runs import measured_with, select_runs, where
 from mintad.report.table_values import table_values
 from mintad.runs.directory import RESULTS
 from mintad.scoring.metrics import METRICS, RESULT_COLUMNS, metric
@@ -254,6 +254,38 @@ def test_methods_trained_differently_are_told(tmp_path):
     assert "train.batch_size: 32, 8" in note
 
 
+def test_two_ways_to_be_without_an_adapter_are_told_apart(tmp_path):
+    off = {f"model__{name}": False for name in ("class_loss", "prior_loss", "class_query")}
+    write_run(tmp_path / "a", mvtec(0.9), model__adapter="projection", **off)
+    write_run(tmp_path / "b", mvtec(0.8), model__adapter="learned", **off)
+    table_runs = select_runs(read_runs([tmp_path]), 5)
+    assert set(table_runs.rows["paper_setting"]) == {"none", "adapter"}
+    assert any("model.adapter: learned, projection" in note for note in table_runs.notes)
+    write_run(tmp_path / "c", mvtec(0.7), model__adapter="random", train__seed=1, **off)
+    with pytest.raises(DataError, match=r"none: .*model.adapter: projection, random.*--where model.adapter=projection"):
+        select_runs(read_runs([tmp_path]), 5)
+
+
+def test_a_report_says_how_the_losses_are_read(tmp_path):
+    write_run(tmp_path / "a", mvtec(0.9))
+    line = measured_with(select_runs(read_runs([tmp_path]), 4))
+    assert "(Eq. 5) is summed over channels and averaged over tokens" in line
+    assert "(Eq. 4) averaged over all elements" in line
+    write_run(tmp_path / "b", mvtec(0.9), train__mse_reduction="element", train__seed=1)
+    with pytest.raises(DataError, match="train.mse_reduction: element, token"):
+        select_runs(read_runs([tmp_path]), 4)
+
+
+@pytest.mark.parametrize(("name", "published"), [("paper", False), ("uniad", True)])
+def test_a_report_says_which_uniad_it_shows(tmp_path, name, published):
+    write_run(tmp_path / "a", mvtec(0.9), name=name, model__variant="uniad")
+    write_run(tmp_path / "b", mvtec(0.9))
+    runs = read_runs([tmp_path])
+    notes = " ".join(render_table(select_runs(runs, 1), table_of(tmp_path, 1)).notes)
+    assert ("UniAD is as published" in notes) == published
+    assert ("UniAD's network in our recipe" in notes) == (not published)
+
+
 def test_fewer_categories_are_for_the_growth_alone(tmp_path):
     for seed in (0, 1):
         for k in (1, 2, 4):
@@ -365,9 +397,9 @@ def compare_csv(file, values: dict[str, float], *, data: str = "mini", config=No
 
 
 def test_tables_that_tell_their_configuration_join_those_of_the_same_images_alone(tmp_path):
-    base = preset("fast").override(**{"data.name": "mini"})
+    base = preset("small").override(**{"data.name": "mini"})
     harder = base.override(**{"data.options": {"difficulty": 2.0}})
-    runs = write_run(tmp_path / "run", {"gear": 0.9}, data="mini", name="fast")
+    runs = write_run(tmp_path / "run", {"gear": 0.9}, data="mini", name="small")
     baselines = compare_csv(tmp_path / "baselines.csv", {"gear": 0.7}, config=base, method="padim")
     all_runs = read_runs([runs, baselines])
     chosen = select_runs(all_runs, 1)

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 BEFORE = json.loads((ROOT / "tests" / "results_before.json").read_text(encoding="utf-8"))
-"""File -> number and digest of its rows before the conversion."""
+"""File -> number and digest of its rows before the conversion; without the files that were measured anew since."""
 
 
 @pytest.fixture(scope="module")

@@ -328,7 +328,7 @@ def test_categories_take_turns():
 
 
 def test_sections_in_order(masked, folder):
-    every = "By category|Methods on the same features|Image scores|By defect|Class head|Cases|Training"
+    every = "By category|Methods on the same images|Image scores|By defect|Class head|Cases|Training"
     assert masked[0].texts["h2"] == [*every.split("|"), "Configuration and versions"]
     scores = make_scores(folder / "bare", masked=False).assign(pred_class="")
     results = scoring.measure(scores).assign(method="uniad", setting="unified", seed=0)

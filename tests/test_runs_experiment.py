@@ -169,7 +169,8 @@ def test_an_image_sorted_wrongly_is_judged_by_the_other_model(separate, monkeypa
     mesh = (scores["category"] == "mesh").to_numpy()
     np.testing.assert_array_equal(chosen[mesh], maps[mesh])
     model = module.trained_model(runs["folder/mesh"], prepared.backbone, torch.device("cpu"))
-    wanted = model.anomaly_map(prepared.features.gather(rows[~mesh])).numpy()
+    detector = module.trained_detector(runs["folder/mesh"], model)
+    wanted = detector.anomaly_map(prepared.features.gather(rows[~mesh])).numpy()
     np.testing.assert_allclose(chosen[~mesh], wanted, rtol=1e-4)
 
 

@@ -11,7 +11,10 @@ from safetensors.torch import load_file
 from synthetic import small
 
 from mintad.baselines.padim import PaDiM
+from mintad.baselines.patchcore import PatchCore
+from mintad.data.records import category_keys
 from mintad.errors import ConfigError, DataError, TrainingError
+from mintad.runs.baselines import evaluate_baseline
 from mintad.runs.directory import Run
 from mintad.runs.predict import Predictor, predict_files
 from mintad.runs.prepare import load_records, prepare_data, split_holdout
@@ -66,11 +69,13 @@ def test_evaluating_with_other_training_images_is_refused(copied, products, tmp_
 
 
 def test_evaluating_and_predicting_use_the_saved_classes(copied, products, tmp_path):
-    copied.write("classes", ["one", "two"])
+    names, before = copied.read("classes"), copied.scores()["pred_class"]
+    copied.write("classes", names[::-1])
     evaluate_run(copied.path, progress=False)
-    assert set(copied.scores()["pred_class"]) <= {"one", "two"}
+    swapped = dict(zip(names, names[::-1], strict=True))
+    assert list(copied.scores()["pred_class"]) == [swapped[name] for name in before]
     table, _ = predict_files(copied.path, [products / "mesh/test/good"], tmp_path / "out", progress=False)
-    assert set(table["pred_class"]) <= {"one", "two"}
+    assert set(table["pred_class"]) <= set(copied.scores()["pred_class"])
 
 
 def test_evaluation_and_prediction_compute_in_float32_on_any_device(copied, finished, products, tmp_path):
@@ -98,13 +103,44 @@ def test_baselines_are_added_to_a_finished_run(copied, finished, monkeypatch):
     monkeypatch.setattr(PaDiM, "fit", lambda self, *args: fitted.append("padim") or fit(self, *args))
     train_run(finished.config(), copied.path, baseline_names=("padim", "patchcore"), progress=False)
     results, before = copied.results(), finished.results()
-    assert list(results["method"].unique()) == ["mint_ad", "padim", "patchcore"] and not fitted
+    assert list(results["method"].unique()) == [*before["method"].unique(), "patchcore"] and not fitted
     pd.testing.assert_frame_equal(results.iloc[: len(before)], before)
     assert "PatchCore" in copied.page.read_text(encoding="utf-8")
     assert copied.checkpoint().weights.stat().st_mtime_ns == checkpoint
-    assert copied.seconds().keys() == {"features", "training", "evaluation", "padim", "patchcore"}
+    assert copied.seconds().keys() == {"features", "training", "sharp prior", "evaluation", "padim", "patchcore"}
     evaluate_run(copied.path, progress=False)  # the comparison is kept
     assert copied.baselines() == ["padim", "patchcore"] and fitted == ["padim"]
+
+
+def test_a_baseline_gets_its_published_features_and_scores_and_the_runs_images(finished, monkeypatch):
+    seen = {}
+
+    def spy(fitted, features, records, config, **names):
+        seen.update(fitted=fitted, features=features, config=config, names=names)
+
+    monkeypatch.setattr("mintad.runs.baselines.evaluate", spy)
+    config = finished.config().override(**{"train.seed": 3})
+    data = prepare_data(config, progress=False)
+    fit = PatchCore.fit
+    monkeypatch.setattr(PatchCore, "fit", lambda self, table, rows: seen.update(rows=rows) or fit(self, table, rows))
+    evaluate_baseline("patchcore", data, config, options={"share": 0.02})
+    assert (seen["features"].tokens, seen["features"].channels) == (64, 40 + 112)  # 64 pixels: 8 x 8 cells
+    assert seen["fitted"].grid == (8, 8) and seen["fitted"].seed == 3 and seen["fitted"].share == 0.02
+    assert np.array_equal(seen["rows"], data.train_rows) and seen["names"]["setting"] == "unified"
+    assert seen["config"].scoring.blur == 4 and seen["config"].features.local_mean == 3
+    evaluate_baseline("padim", data, config, separate=True)
+    assert seen["features"] is data.features and seen["config"].features == config.features
+    keys = category_keys(data.records).to_numpy()[data.test_rows]
+    assert seen["names"]["setting"] == "separate" and list(seen["names"]["labels"]) == list(keys)
+    evaluate_baseline("padim", data, config, separate=True, labels=keys[::-1])
+    assert seen["names"]["setting"] == "separate_chosen" and list(seen["names"]["labels"]) == list(keys[::-1])
+
+
+def test_a_baseline_that_cannot_use_the_backbone_is_refused_before_anything_is_done(products, tmp_path):
+    config = small(products, **{"features.backbone": "vit_tiny_patch16_224", "features.weights": "random"})
+    with pytest.raises(ConfigError, match=r"'patchcore' cannot be compared.*stages of reduction \[16\].*leave"):
+        train_run(config, tmp_path / "run", baseline_names=("patchcore",))
+    assert not (tmp_path / "run").exists()
 
 
 def weights(run):

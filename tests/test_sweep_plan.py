@@ -12,9 +12,15 @@ import pytest
 from sweep_builders import write_notebook, write_spec
 
 from mintad.cli import app
+from mintad.config import is_published_uniad
+from mintad.config.tree import UNIAD_RECIPE
 from mintad.errors import ConfigError
+from mintad.features.backbone import timm_model
+from mintad.features.weights import PACKAGES
 from mintad.report import paper
+from mintad.report.methods import table_row
 from mintad.report.paper import VARIANTS
+from mintad.runs.experiment import configure
 from mintad.sweep import load_spec, plan
 from mintad.sweep.engine import planned_runs
 from mintad.sweep.plan import TRAINING
@@ -187,12 +193,77 @@ def test_the_examples_are_runnable(path):
     assert "/runs/" in load_spec(path).out.as_posix()
 
 
-def test_table_5_turns_on_what_its_labels_say():
-    runs = example("table5")
-    for run in runs:
+@pytest.mark.parametrize("name", ["table5", "table5_mean", "table5_token"])
+def test_table_5_turns_on_what_its_labels_say(name):
+    for run in example(name):
         on = paper.switches(run.labels["overrides"])
-        assert run.given["overrides"] == {f"model.{name}": value for name, value in on.items()}
-    assert {run.labels["overrides"] for run in runs} == set(paper.load(5)["setting"])
+        on["adapter"] = "learned" if on["adapter"] else "projection"
+        given = {key: value for key, value in run.given["overrides"].items() if key.startswith("model.")}
+        assert given == {f"model.{name}": value for name, value in on.items()}
+    if name == "table5":
+        assert {run.labels["overrides"] for run in example(name)} == set(paper.load(5)["setting"])
+
+
+def config_of(run):
+    names = ("preset", "data", "variant", "overrides", "seed")
+    return configure(**{name: run.given[name] for name in names if name in run.given})
+
+
+@pytest.mark.parametrize(("reading", "mse", "prior"), [("mean", "element", "element"), ("token", "token", "token")])
+def test_readings_of_the_losses_differ_from_ours_in_nothing_else(reading, mse, prior):
+    """Each row is one of Table 4 or 5, but for the reductions and, all-mean, the printed lambda_a."""
+    ours = {(*row_of(run), run.given["data"], run.given["seed"]): config_of(run) for run in rows("table4", "table5")}
+    found = rows(f"table4_{reading}", f"table5_{reading}")
+    changes = {"train.mse_reduction": mse, "train.prior_reduction": prior}
+    changes |= {"train.weight_ce": 1.0} if reading == "mean" else {}
+    for run in found:
+        assert config_of(run) == ours[(*row_of(run), run.given["data"], run.given["seed"])].override(**changes)
+    missing = {row_of(run) for run in rows("table4", "table5")} - {row_of(run) for run in found}
+    without_prior = {("uniad", ""), ("query_pool", ""), ("class_token", ""), ("text_prompt", ""), ("mlp_query", "")}
+    settings = ("adapter", "adapter+class_loss", "adapter+class_loss+class_query")
+    without_prior |= {("mint_ad", setting) for setting in settings}
+    assert missing == {("mint_ad", "none")} | (without_prior if reading == "token" else set())
+
+
+def rows(*names):
+    return [run for name in names for run in example(name)]
+
+
+def row_of(run):
+    """Variant and Table 5's setting, '' for the full model, which both tables have."""
+    label = run.labels.get("overrides", "")
+    return run.given["variant"], "" if label == "adapter+class_loss+prior_loss+class_query" else label
+
+
+def test_table_7_takes_the_root_before_the_mean():
+    scoring = {(config_of(run).scoring.distance, config_of(run).scoring.image_score) for run in example("table7")}
+    assert scoring == {("root", "mean")}
+
+
+@pytest.mark.parametrize("name", ["table8", "table8_lite"])
+def test_table_8_has_the_printed_backbones_with_uniads_stages_and_weights(name):
+    settings = set()
+    for run in example(name):
+        config = config_of(run)
+        row = table_row(8, run.given["variant"], "unified", config)
+        assert row[1] == run.labels["overrides"]
+        settings.add(row[1])
+        resnet = row[1].startswith("resnet")
+        assert config.features.reductions == ((4, 8, 16) if resnet else (2, 4, 8, 16))
+        assert timm_model(config.features.backbone).endswith(".tv_in1k") == resnet
+    offline = {architecture.removeprefix("tf_") for architecture in PACKAGES}
+    if name == "table8":
+        assert settings == set(paper.load(8)["setting"]) | offline
+    else:
+        assert settings == offline - {"efficientnet_lite0"}
+
+
+def test_uniad_as_published_and_its_network_in_our_recipe():
+    assert all(is_published_uniad(config_of(run)) for run in example("uniad_published"))
+    uniad = [config_of(run) for run in rows("table1", "table4", "uniad_recipe") if run.given["variant"] == "uniad"]
+    assert uniad and not any(map(is_published_uniad, uniad))
+    recipe = {key: value for key, value in UNIAD_RECIPE.items() if key != "train.batch_size"}
+    assert all(config == config.override(**recipe) for config in map(config_of, example("uniad_recipe")))
 
 
 def test_table_4_has_all_its_models():

@@ -124,7 +124,8 @@ def test_a_kept_sweep_is_read_like_its_runs(tmp_path, keep, capsys):
         rows = found.rows[found.rows["run"] == run].set_index(["category", "metric"])["value"]
         original = there[there["seed"] == config.train.seed].set_index(["category", "metric"])["value"]
         assert rows.to_dict() == pytest.approx(original.to_dict(), abs=1e-5)
-        assert config.model.adapter is config.model.class_query is (config.train.seed == 1)
+        assert config.model.class_query is (config.train.seed == 1)
+        assert config.model.adapter == ("learned" if config.model.class_query else "random"), "what false meant"
         assert config.train.steps == 1600 and config.data.name == "mini"
     settings = select_runs(found, 5).rows.groupby("seed")["paper_setting"].first()
     assert settings.to_dict() == {0: "class_loss+prior_loss", 1: "adapter+class_loss+prior_loss+class_query"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import itertools
 
 import numpy as np
 import pytest
@@ -102,9 +103,10 @@ def test_the_mlp_has_the_parameters_of_table_9_at_the_stated_width():
     assert parameters(model.mlp_query) == 33 * 256 + 257 * 196 * 256
 
 
-@pytest.mark.parametrize("switches", [(a, c, p, q) for a in (0, 1) for c in (0, 1) for p in (0, 1) for q in (0, 1)])
-def test_switches_build_what_is_used_and_nothing_else(switches):
-    adapter, class_loss, prior_loss, class_query = map(bool, switches)
+@pytest.mark.parametrize("adapter", ["learned", "projection", "random"])
+@pytest.mark.parametrize("switches", list(itertools.product([False, True], repeat=3)))
+def test_switches_build_what_is_used_and_nothing_else(switches, adapter):
+    class_loss, prior_loss, class_query = switches
     changes = {"adapter": adapter, "class_loss": class_loss, "prior_loss": prior_loss, "class_query": class_query}
     model = fresh_model(changed_model(**changes)).train()
     names = {name.split(".")[0] for name, _ in model.named_parameters()}
@@ -116,11 +118,55 @@ def test_switches_build_what_is_used_and_nothing_else(switches):
     assert (losses.ce > 0) == class_loss and (losses.prior != 0) == prior_loss
     losses.total.backward()
     for name, parameter in model.named_parameters():
-        assert (parameter.grad is not None) == (adapter or not name.startswith("adapter.")), name
+        assert (parameter.grad is not None) == (adapter != "random" or not name.startswith("adapter.")), name
+
+
+def test_without_an_adapter_class_encoder_and_prior_read_the_backbones_features():
+    """And their losses leave the transformer's projection alone, which they shape where it is the adapter."""
+    feat, labels = torch.randn(4, 16, CHANNELS), torch.tensor([0, 1, 0, 1])
+    for adapter in ("projection", "learned"):
+        model = fresh_model(changed_model(adapter=adapter)).train()
+        output = model(feat)
+        losses = compute_losses(output, labels, TrainConfig())
+        (losses.ce + losses.prior).backward()
+        if adapter == "learned":
+            assert output.mean.shape == (4, 16, 16) and model.adapter.weight.grad.abs().min() > 0
+            continue
+        assert model.adapter.weight.grad is None and torch.equal(output.adapted, feat)
+        assert output.mean.shape == output.log_variance.shape == (4, 16, CHANNELS)
+        token, logits = model.prompt_mapper(feat)
+        assert torch.equal(output.class_token, token) and torch.equal(output.class_logits, logits)
+        assert model.prompt_mapper.channel_encoder[0].in_features == CHANNELS * 8
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"), [("mint_ad", {"class_loss": False, "prior_loss": False, "class_query": False}), ("uniad", {})]
+)
+def test_where_nothing_reads_it_an_adapter_is_the_input_projection(name, parts, tmp_path):
+    """Table 5's first two rows: the same weights before and after a training with dropout and jitter."""
+    features, labels = two_categories()
+    states = []
+    for adapter in ("learned", "projection"):
+        model = fresh_model(changed_model(variant=name, adapter=adapter, **parts))
+        config = dataclasses.replace(TRAIN, steps=4)
+        train(model, features, np.arange(len(features)), labels, config, tmp_path / adapter, progress=False)
+        states.append(model.state_dict())
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_variant_can_do_without_an_adapter(name):
+    model = fresh_model(changed_model(variant=name, adapter="projection", **{"jitter.at": "adapted"})).train()
+    assert model.noise_channels == CHANNELS
+    feat, noise = torch.randn(2, 16, CHANNELS), torch.randn(2, 16, CHANNELS)
+    output = model(feat, noise, torch.tensor([0, 1]))
+    assert output.reconstruction.shape == (2, 16, CHANNELS)
+    torch.testing.assert_close(model.jittered(output, noise), model.adapter(model.jitter(feat, noise)))
 
 
 def test_a_fixed_adapter_stays_what_it_is(tmp_path):
-    model = fresh_model(changed_model(adapter=False))
+    model = fresh_model(changed_model(adapter="random"))
     before = model.adapter.weight.clone()
     features, labels = two_categories()
     train(model, features, np.arange(len(features)), labels, TRAIN, tmp_path, progress=False)

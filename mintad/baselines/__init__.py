@@ -1,4 +1,4 @@
-"""Baselines that MINT-AD is compared with, on the very same features.
+"""Baselines that MINT-AD is compared with, on features of the very same backbone.
 
 A baseline is one module here, with `@baseline("name")` on its class, and its line in `BASELINES` below. Fitted on all
 training rows it is *unified*, one model for all categories, like MINT-AD; `PerCategory` fits one per category.
@@ -35,4 +35,4 @@ class BaselineRegistry(Registry):
 
 MODULES = ["mintad.baselines.padim", "mintad.baselines.patchcore"]
 BASELINES: Registry[type[Baseline]] = BaselineRegistry("baseline", modules=MODULES)
-"""Name -> class; each is built from a grid (H, W)."""
+"""Name -> class; each is built from a grid (H, W) and a seed."""

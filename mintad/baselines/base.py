@@ -1,4 +1,4 @@
-"""What every baseline has: a title, `fit`, and `anomaly_map`."""
+"""What every baseline has: a title, `fit`, and `anomaly_map`; and the features and scores that its authors use."""
 
 from __future__ import annotations
 
@@ -10,22 +10,38 @@ import numpy as np
 from torch import Tensor
 
 from mintad.baselines import BASELINES
+from mintad.config import FeatureConfig, ScoringConfig
 from mintad.features.table import FeatureTable
 
 
 class Baseline(ABC):
     """A detector that is fitted to features; see `mintad.scoring.maps.Detector`.
 
+    A comparison is fair only if each method sees what its authors built it for. So a run gives a baseline the features
+    of `published_features` and scores its maps by `published_scoring`; both leave the run's own as they are unless a
+    class overrides them.
+
     Args:
         grid: (H, W) of the features.
+        seed: of all random choices.
     """
 
     title: ClassVar[str]
     """Name as the literature writes it, for example "PaDiM"."""
     returns_squared_error = False
 
-    def __init__(self, grid: tuple[int, int]) -> None:
-        self.grid = grid
+    def __init__(self, grid: tuple[int, int], *, seed: int = 0) -> None:
+        self.grid, self.seed = grid, seed
+
+    @classmethod
+    def published_features(cls, config: FeatureConfig) -> FeatureConfig:
+        """Return the features that the authors use, from the backbone and image size of a run's `config`."""
+        return config
+
+    @classmethod
+    def published_scoring(cls, config: ScoringConfig) -> ScoringConfig:
+        """Return how the authors score a map, where a run scores its own by `config`."""
+        return config
 
     @abstractmethod
     def fit(self, features: FeatureTable, rows: np.ndarray) -> Baseline:
@@ -34,6 +50,10 @@ class Baseline(ABC):
     @abstractmethod
     def anomaly_map(self, feat_BLF: Tensor, labels: Any = None) -> Tensor:
         """Return maps (B, H, W) of features (B, L, F), larger is more anomalous; `labels` as in `Detector`."""
+
+    def image_score(self, feat_BLF: Tensor, map_BHW: Tensor, labels: Any = None) -> Tensor | None:
+        """Return the method's own image scores (B,) from features and their maps; None to score the maps alone."""
+        return None
 
 
 def baseline(name: str) -> Callable[[type[Baseline]], type[Baseline]]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from mintad.baselines.base import Baseline, baseline
+from mintad.baselines.coreset import greedy_coreset
+from mintad.config import FeatureConfig, ScoringConfig
 from mintad.errors import DataError
 from mintad.features.table import FeatureTable
 
@@ -20,19 +22,24 @@ MATRIX_ENTRIES = 1 << 23
 
 @baseline("patchcore")
 class PatchCore(Baseline):
-    """Distance of every token to a coreset of normal tokens from all positions, averaged over their 3 x 3 neighbours.
+    """Distance of every token to a coreset of normal tokens from all positions.
 
-    The coreset is the greedy one, chosen on a random projection: each step adds the candidate farthest from all chosen
-    so far. Candidates are a random sample of all normal tokens, which bounds time and memory: 50,000 of 272 channels
-    take 54 MB. The published image score is weighted by the neighbourhood in the memory; here every method's image
-    score comes from its map alone.
+    The class takes any features. Those of its authors are `published_features`: the two middle stages, each averaged
+    over 3 x 3 cells of its own resolution, 28 x 28 tokens of a 224-pixel image. On other grids keep in mind that these
+    3 cells are 24 pixels: a 3 x 3 mean of 7 x 7 tokens would blur nearly half of the image's side.
+
+    The coreset is the greedy one, chosen on a random projection. The authors remember 10 % of all tokens, or 1 %, which
+    they find nearly as good. Here `candidates` and `limit` bound time and memory: the coreset is chosen from a random
+    sample of all tokens; `data/results/patchcore_sizes.csv` shows what other bounds change. 100,000 candidates of 152
+    channels take 112 MB with their projection, 10,000 remembered tokens 6 MB.
 
     Args:
         grid: (H, W) of the features.
         share, limit: the share of all normal tokens to remember (0.1 as published), and how many at most.
         candidates: tokens to choose from, at most.
-        projection: width of the random projection; 0 for none.
-        neighbourhood: side of the square that tokens are averaged over, odd; 1 for none.
+        projection: width of the random projection (128 in the published code); 0 for none.
+        neighbours: b of Eq. 7, the remembered tokens around the nearest one that weight the image score; 1 for none.
+            The paper does not give it and the published code has no weight; 9 is anomalib's.
         seed: of candidates, projection and first choice.
     """
 
@@ -43,17 +50,29 @@ class PatchCore(Baseline):
         grid: tuple[int, int],
         *,
         share: float = 0.1,
-        limit: int = 5_000,
-        candidates: int = 50_000,
-        projection: int = 64,
-        neighbourhood: int = 3,
+        limit: int = 10_000,
+        candidates: int = 100_000,
+        projection: int = 128,
+        neighbours: int = 9,
         seed: int = 0,
     ) -> None:
-        if neighbourhood % 2 == 0:
-            raise ValueError(f"neighbourhood must be odd, not {neighbourhood}")
-        super().__init__(grid)
+        super().__init__(grid, seed=seed)
         self.share, self.limit, self.candidates = share, limit, candidates
-        self.projection, self.neighbourhood, self.seed = projection, neighbourhood, seed
+        self.projection, self.neighbours = projection, neighbours
+
+    @classmethod
+    def published_features(cls, config: FeatureConfig) -> FeatureConfig:
+        """Return the features of §3.1: stages of reduction 8 and 16, 3 x 3 means, on the grid of the finer stage.
+
+        The published code then averages neighbouring channels, down to 1,024 numbers a token; we have fewer channels.
+        """
+        grid = -(-config.image_size // 8)
+        return dataclasses.replace(config, reductions=(8, 16), grid=grid, local_mean=3, resize="half_pixel")
+
+    @classmethod
+    def published_scoring(cls, config: ScoringConfig) -> ScoringConfig:
+        """Return the blur of §3.3: sigma = 4 pixels of the full-size map. `image_score` has the image's score."""
+        return dataclasses.replace(config, blur=4.0)
 
     def fit(self, features: FeatureTable, rows: np.ndarray) -> PatchCore:
         """Remember a coreset of the tokens of the normal images in `rows` of `features`.
@@ -61,59 +80,60 @@ class PatchCore(Baseline):
         Raises:
             DataError: no rows.
         """
+        tokens_NF, points_NP, size, first = self.draw(features, rows)
+        self.memory_MF = tokens_NF[greedy_coreset(points_NP, size, first)]
+        return self
+
+    def draw(self, features: FeatureTable, rows: np.ndarray) -> tuple[Tensor, Tensor, int, int]:
+        """Draw the candidates of the coreset: tokens (N, F), centred projections (N, P), its size and first choice."""
         if len(rows) == 0:
             raise DataError("PatchCore needs at least one normal training image")
         generator = torch.Generator().manual_seed(self.seed)
         tokens = len(rows) * features.tokens
         sample = torch.randperm(tokens, generator=generator)[: self.candidates].sort().values
-        patches_NF = self._sample(features, rows, sample)
-        size = min(max(1, round(self.share * tokens)), self.limit, len(patches_NF))
-        points_NP = patches_NF
+        tokens_NF = _gather_tokens(features, rows, sample)
+        size = min(max(1, round(self.share * tokens)), self.limit, len(tokens_NF))
+        matrix_FP = torch.eye(features.channels)
         if 0 < self.projection < features.channels:
-            matrix_FP = torch.randn(features.channels, self.projection, generator=generator)
-            points_NP = patches_NF @ matrix_FP.to(patches_NF.device) / self.projection**0.5
-        first = int(torch.randint(len(patches_NF), (), generator=generator))
-        self.memory_MF = patches_NF[greedy_coreset(points_NP, size, first)]
-        return self
+            matrix_FP = torch.randn(features.channels, self.projection, generator=generator) / self.projection**0.5
+        matrix_FP = matrix_FP.to(tokens_NF.device)
+        points_NP = torch.addmm(-(tokens_NF.mean(0) @ matrix_FP), tokens_NF, matrix_FP)
+        return tokens_NF, points_NP, size, int(torch.randint(len(tokens_NF), (), generator=generator))
 
     def anomaly_map(self, feat_BLF: Tensor, labels: Any = None) -> Tensor:
         """Return the distances (B, H, W) of features (B, L, F) to their nearest remembered tokens."""
-        patches_NF = self._smooth(feat_BLF.to(self.memory_MF.device)).flatten(0, 1)
-        chunk = max(1, MATRIX_ENTRIES // len(self.memory_MF))
-        distances = [torch.cdist(part, self.memory_MF).amin(1) for part in patches_NF.split(chunk)]
-        return torch.cat(distances).view(len(feat_BLF), *self.grid)
+        centre_F = self.memory_MF.mean(0)  # |x - m|^2 = |x|^2 - 2 x.m + |m|^2 loses fewer digits near the origin
+        tokens_NF, memory_MF = (feat_BLF.to(centre_F.device) - centre_F).flatten(0, 1), self.memory_MF - centre_F
+        norms_M, chunk = memory_MF.square().sum(1), max(1, MATRIX_ENTRIES // len(memory_MF))
+        nearest = [torch.addmm(norms_M, part, memory_MF.T, alpha=-2).amin(1) for part in tokens_NF.split(chunk)]
+        squared_N = torch.cat(nearest) + tokens_NF.square().sum(1)
+        return squared_N.clamp(min=0).sqrt().view(len(feat_BLF), *self.grid)
 
-    def _sample(self, features: FeatureTable, rows: np.ndarray, sample: Tensor) -> Tensor:
-        """Return the smoothed tokens with these sorted numbers, counted image after image."""
-        chosen = []
-        for first in range(0, len(rows), CHUNK):
-            start, end = first * features.tokens, (first + CHUNK) * features.tokens
-            inside = sample[(sample >= start) & (sample < end)] - start
-            if len(inside):
-                patches_NF = self._smooth(features.gather(rows[first : first + CHUNK])).flatten(0, 1)
-                chosen.append(patches_NF[inside.to(patches_NF.device)])
-        return torch.cat(chosen)
+    def image_score(self, feat_BLF: Tensor, map_BHW: Tensor, labels: Any = None) -> Tensor:
+        """Return the distance of the most anomalous token, weighted by the density of the memory around it (Eq. 7).
 
-    def _smooth(self, feat_BLF: Tensor) -> Tensor:
-        """Average over the neighbourhood; at the border over the part of it that exists."""
-        maps_BFHW, side = feat_BLF.transpose(1, 2).unflatten(2, self.grid), self.neighbourhood
-        maps_BFHW = F.avg_pool2d(maps_BFHW, side, stride=1, padding=side // 2, count_include_pad=False)
-        return maps_BFHW.flatten(2).transpose(1, 2)
+        With m the nearest remembered token and N_b(m) the b remembered tokens nearest to m, itself included, the weight
+        is 1 - exp(d(m)) / sum over n in N_b(m) of exp(d(n)), d being the token's distances. The map is not blurred.
+        """
+        distance_B, token_B = map_BHW.flatten(1).max(1)
+        if self.neighbours == 1:
+            return distance_B
+        token_BF = feat_BLF[torch.arange(len(feat_BLF)), token_B.to(feat_BLF.device)].to(self.memory_MF.device)
+        nearest_B = torch.cdist(token_BF, self.memory_MF).argmin(1)
+        between_BM = torch.cdist(self.memory_MF[nearest_B], self.memory_MF)
+        between_BM[torch.arange(len(nearest_B)), nearest_B] = -1.0  # m comes first, whatever rounding says
+        around_Bb = between_BM.topk(min(self.neighbours, len(self.memory_MF)), largest=False).indices
+        distance_Bb = (token_BF[:, None] - self.memory_MF[around_Bb]).norm(dim=-1)
+        return (1 - distance_Bb.softmax(1)[:, 0]) * distance_B
 
 
-def greedy_coreset(points_NP: Tensor, size: int, first: int) -> Tensor:
-    """Choose `size` of N points, each the farthest from those before it: the greedy 2-approximation of k-centre.
-
-    Returns the numbers (size,) of the chosen points, in order; they begin with `first`.
-    """
-    norms_N = points_NP.square().sum(1)
-    nearest_N = torch.full_like(norms_N, torch.inf)
-    chosen = torch.empty(size, dtype=torch.long)
-    for n in range(size):
-        chosen[n] = first
-        # |x - c|^2 = |x|^2 - 2 x.c + |c|^2 reads the points once and makes no copy of them.
-        distance_N = torch.addmv(norms_N, points_NP, points_NP[first], alpha=-2).add_(norms_N[first])
-        nearest_N = torch.minimum(nearest_N, distance_N, out=nearest_N)
-        nearest_N[first] = -torch.inf  # never twice, whatever rounding says
-        first = int(nearest_N.argmax())
-    return chosen
+def _gather_tokens(features: FeatureTable, rows: np.ndarray, sample: Tensor) -> Tensor:
+    """Return the tokens (N, F) with these sorted numbers, counted image after image of `rows`."""
+    chosen = []
+    for first in range(0, len(rows), CHUNK):
+        start, end = first * features.tokens, (first + CHUNK) * features.tokens
+        inside = sample[(sample >= start) & (sample < end)] - start
+        if len(inside):
+            tokens_NF = features.gather(rows[first : first + CHUNK]).flatten(0, 1)
+            chosen.append(tokens_NF[inside.to(tokens_NF.device)])
+    return torch.cat(chosen)

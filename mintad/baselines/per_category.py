@@ -17,8 +17,8 @@ from mintad.features.table import FeatureTable
 class PerCategory(Baseline):
     """Fits one baseline per category and scores each image with that of its label.
 
-    With the true categories for labels this **knows more than a unified method at test time**: compare it as an upper
-    reference, not as a rival.
+    The label of a test image may be its true category, or one that a classifier predicts (App. A.1). With the true
+    ones this **knows more than a unified method at test time**: compare it as an upper reference, not as a rival.
 
     Args:
         factory: makes an unfitted baseline, such as ``lambda: PaDiM(grid)``.
@@ -44,12 +44,20 @@ class PerCategory(Baseline):
         Raises:
             DataError: a category without training rows, or no labels.
         """
+        return self._by_category(labels, lambda fitted, rows: fitted.anomaly_map(feat_BLF[rows]))
+
+    def image_score(self, feat_BLF: Tensor, map_BHW: Tensor, labels: Any = None) -> Tensor | None:
+        """Return the baselines' own image scores (B,), if they have any; see `anomaly_map`."""
+        return self._by_category(labels, lambda fitted, rows: fitted.image_score(feat_BLF[rows], map_BHW[rows]))
+
+    def _by_category(self, labels: Any, compute: Callable[[Baseline, np.ndarray], Tensor | None]) -> Tensor | None:
+        """Compute something for the images of each category with its baseline, and bring it into their order."""
         if labels is None:
             raise DataError("one baseline per category needs the category of every image; give `labels`")
-        names, order, maps = np.asarray(labels, dtype=object), [], []
+        names, order, parts = np.asarray(labels, dtype=object), [], []
         for name in dict.fromkeys(names):
             if name not in self.fitted:
                 raise DataError(f"no baseline was fitted for category '{name}'." + nearest(name, self.fitted))
             order.append(np.flatnonzero(names == name))
-            maps.append(self.fitted[name].anomaly_map(feat_BLF[order[-1]]))
-        return torch.cat(maps)[np.argsort(np.concatenate(order))]
+            parts.append(compute(self.fitted[name], order[-1]))
+        return None if any(part is None for part in parts) else torch.cat(parts)[np.argsort(np.concatenate(order))]

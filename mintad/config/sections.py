@@ -6,8 +6,22 @@ from dataclasses import field
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen, MultipleOf
+from pydantic import BeforeValidator
 
-from mintad.config.fields import Bool, Count, Float, Int, List, Nullable, PathText, Text, YamlNo, require, section
+from mintad.config.fields import (
+    Bool,
+    Count,
+    Float,
+    Int,
+    List,
+    Nullable,
+    PathText,
+    Text,
+    YamlNo,
+    read_yaml,
+    require,
+    section,
+)
 
 
 @section("data")
@@ -31,7 +45,7 @@ class FeatureConfig:
     """The backbone's features (§4.1)."""
 
     backbone: Text = "efficientnet_lite0"
-    """'efficientnet_lite0' (weights come with a pip package) or any timm model with `features_only`."""
+    """'efficientnet_lite0' (or 1, 2; weights come with pip packages) or any timm model with `features_only`."""
     weights: PathText = "auto"
     """'auto' (pip package, else timm's hub), 'random', or the path of a local file."""
     image_size: Annotated[Int, Ge(32)] = 224
@@ -39,9 +53,13 @@ class FeatureConfig:
     grid: Count = 14
     """Side of the token grid; L = grid * grid tokens."""
     reductions: Annotated[List[Count], MinLen(1)] = (2, 4, 8, 16)
-    """Backbone stages by their reduction, in rising order; UniAD's CIFAR-10 recipe adds 32."""
-    resize: Literal["bilinear", "area"] = "bilinear"
-    """How a stage is resized to the grid: 'bilinear' samples it (UniAD's recipe), 'area' averages each cell."""
+    """Backbone stages by their reduction, in rising order: the paper's 'first to fourth' of EfficientNet-b4. UniAD has
+    4, 8, 16 for ResNets, and adds 32 for CIFAR-10."""
+    local_mean: Count = 1
+    """Side of the square, in cells of each stage's own resolution, that a stage is averaged over; odd, 1 for none."""
+    resize: Literal["bilinear", "area", "half_pixel"] = "bilinear"
+    """How a stage is resized to the grid: 'bilinear' samples it with aligned corners (UniAD's recipe), 'half_pixel'
+    with aligned cells (PatchCore's), 'area' averages each cell."""
     dtype: Literal["float16", "float32"] = "float16"
     """Storage type of the feature cache."""
     standardise: Bool = False
@@ -50,6 +68,7 @@ class FeatureConfig:
     def _check(self) -> None:
         rising = sorted(set(self.reductions)) == list(self.reductions)
         require(rising, f"features.reductions must be in rising order, not {list(self.reductions)}")
+        require(self.local_mean % 2 == 1, f"features.local_mean must be odd, not {self.local_mean}")
         require(self.grid <= self.image_size, f"features.grid must be in 1..image_size, not {self.grid}")
 
 
@@ -112,6 +131,12 @@ class PriorConfig:
     """Floor of the predicted log-variance, because the prior's likelihood (Eq. 4) has no upper bound."""
 
 
+def _read_adapter(value: Any) -> Any:
+    """Read true and false, which older configurations have, by what they meant."""
+    value = read_yaml(value)
+    return {True: "learned", False: "random"}[value] if isinstance(value, bool) else value
+
+
 @section("model")
 class ModelConfig:
     """The model (§3), and which of its parts are switched on (Tables 4, 5)."""
@@ -121,14 +146,21 @@ class ModelConfig:
     'mlp_query'; 'uniad' and its class-aware improvements (Fig. 2), 'query_pool', 'class_token', 'text_prompt'."""
     options: dict[str, Any] = field(default_factory=dict)
     """Options of the variant alone: 'hidden' of mlp_query, 'encoder' of text_prompt."""
-    adapter: Bool = True
-    """Table 5, 'Adapter': learn the projection to the width; off, it stays random (the paper names no substitute)."""
+    adapter: Annotated[Literal["learned", "projection", "random"], BeforeValidator(_read_adapter)] = "learned"
+    """Table 5, 'Adapter'. On, 'learned': one linear layer makes the features that class encoder and prior read and the
+    transformer reconstructs from. Off, which the paper leaves open, 'projection': UniAD's learned input projection, the
+    same layer, for the transformer alone; class encoder and prior read the backbone's features. Where neither is used,
+    and for variants outside the MINT-AD family, it is the same network as 'learned'. 'random', a weaker 'off': the
+    layer keeps its random weights. Older configurations say true for 'learned' and false for 'random'."""
     class_loss: Bool = True
     """Table 5, 'L_CE', of the MINT-AD family: a head on the class token learns the labels."""
     prior_loss: Bool = True
     """Table 5, 'L_Prior', of the MINT-AD family: the query also predicts the adapted features' distribution."""
     class_query: Bool = True
     """Table 5, 'Query', of the MINT-AD family: the class-aware query drives the decoder; off, a learned one does."""
+    query_layers: Literal["all", "first"] = "all"
+    """Decoder layers that the query enters, in the MINT-AD family: 'all' (§3.5, 'each decoder layer'), or the 'first'
+    alone (§3.2, no 'layer-wise query'), after which the decoder is a plain one. The same with one layer."""
     width: Annotated[Int, Ge(2), MultipleOf(2)] = 256
     """D, channels of a token inside the transformer and of the query; even, for row and column embeddings."""
     heads: Count = 8
@@ -143,6 +175,12 @@ class ModelConfig:
     """Dropout behind attention and feed-forward layers (Table 15)."""
     attention_dropout: Annotated[Float, Ge(0), Lt(1)] = 0.1
     """Dropout on attention weights, as in UniAD; it takes a quarter of a CPU step."""
+    pool: Count = 1
+    """Side of the squares of tokens that are averaged before the model (not in the paper). It saves time where other
+    detectors need a finer grid: 2 makes 7 x 7 tokens of 14 x 14."""
+    attention_init: Literal["separate", "stacked"] = "separate"
+    """Xavier-uniform weights of an attention's query, key and value, on which the paper is silent: each matrix by
+    itself, or the three stacked as in UniAD's code, whose standard deviation is smaller by the root of 2."""
     neighbour_mask: Nullable[Annotated[Int, Ge(0)]] = None
     """Side of the square that attention must not see: odd, 0 for none; null for the variant's own (UniAD: 7 of 14)."""
     jitter: JitterConfig = field(default_factory=JitterConfig)
@@ -179,13 +217,16 @@ class TrainConfig:
     clip_norm: Annotated[Float, Ge(0)] = 0.1
     """Gradient norm limit, UniAD's recipe; 0 for none."""
     weight_ce: Annotated[Float, Ge(0)] = 1.0
-    """lambda_a of Eq. 6 (§3.5: 1). In long trainings on mini the class head forgot classes with 1, not with 10."""
+    """lambda_a of Eq. 6 (§3.5: 1). With the MSE summed over channels ('token'), the class head forgot classes in long
+    trainings on mini with 1, not with 10."""
     ce_weights: Literal["uniform", "sqrt", "balanced"] = "uniform"
     """Weight of an image in L_CE: the same for all, or falling with the size n of its class, by 1/n or its root."""
     weight_prior: Annotated[Float, Ge(0)] = 0.1
-    """lambda_b of Eq. 6."""
+    """lambda_b of Eq. 6 (§3.5: 0.1)."""
     mse_reduction: Literal["element", "token"] = "token"
-    """'token': sum over channels, mean over tokens (Eq. 5 to the letter); 'element': mean over elements (UniAD's)."""
+    """'token': sum over channels, mean over tokens (Eq. 5 to the letter); 'element': mean over elements (UniAD's code,
+    whose loss §3.5 'maintains'). What lambda_a and lambda_b do depends on it: they count as many times less with
+    'token' as there are channels. Whatever is said of L_CE and L_Prior holds for one reading."""
     prior_reduction: Literal["element", "token", "sum"] = "element"
     """'element' and 'token' as above, 'sum': over tokens and channels (Eq. 4 to the letter). The default is small,
     because a large prior pays the adapter to shrink its output to a point instead of describing the image."""
@@ -205,15 +246,42 @@ class TrainConfig:
         require(single, "give train.epochs or train.steps, and null for the other")
 
 
+@section("scoring.sharp_prior")
+class SharpPriorConfig:
+    """The sharp prior: a Gaussian for each class and position (not in the paper), see `mintad.scoring.sharp_prior`."""
+
+    neighbours: Annotated[Int, Ge(0)] = 5
+    """Normal images of the class, the most similar ones, whose mean is what a token should be; 0: the class's mean."""
+    scales: Annotated[List[Count], MinLen(1)] = (1, 2)
+    """Sides of the squares of tokens that have Gaussians of their own; their distances are averaged."""
+    ridge: Annotated[Float, Gt(0), Lt(1)] = 0.01
+    """Share of a multiple of the identity in every covariance."""
+    images: Count = 1000
+    """Normal images of a class that are used and kept, at most; a random choice where there are more."""
+    weighted: Bool = False
+    """Weight the classes by the head's probabilities instead of taking the most probable one."""
+
+
 @section("scoring")
 class ScoringConfig:
-    """From anomaly maps to scores and a threshold (§3.6)."""
+    """From features to anomaly maps, scores and a threshold (§3.6)."""
 
+    score: Literal["reconstruction", "gaussian", "both"] = "reconstruction"
+    """What decides: the reconstruction error (Eq. 7, the paper's), the distance from the sharp prior (ours), or the
+    mean of both. With the last two, all three are measured."""
     distance: Literal["squared", "root"] = "squared"
     """Per-token error of the model: squared norm (Eq. 7) or its root (UniAD's code). Baselines give distances."""
-    image_score: Literal["max", "pooled_max", "mean"] = "max"
-    """Image score from the anomaly map: maximum (§3.6), UniAD's maximum after average pooling, or mean (CIFAR-10)."""
+    image_score: Literal["max", "pooled_max", "mean", "top_mean"] = "max"
+    """Image score from the anomaly map: maximum (§3.6), UniAD's maximum after average pooling, mean (CIFAR-10), or the
+    mean of the highest tokens."""
+    align_corners: Bool = False
+    """Interpolate maps with aligned corners, as UniAD's code does; see `mintad.scoring.maps.upsample`."""
     pool: Count = 16
     """Window of 'pooled_max', in input pixels."""
+    top_share: Annotated[Float, Gt(0), Le(1)] = 0.01
+    """Share of the tokens that 'top_mean' averages, at least one."""
+    sharp_prior: SharpPriorConfig = field(default_factory=SharpPriorConfig)
+    blur: Annotated[Float, Ge(0)] = 0.0
+    """Standard deviation of a Gaussian that blurs the full-size map before it is scored, in input pixels; 0: none."""
     threshold_quantile: Annotated[Float, Gt(0), Lt(1)] = 0.95
     """Share of new normal images that the threshold lets pass, at least; see `mintad.scoring.threshold`."""

@@ -23,7 +23,7 @@ from mintad.data.tree import absolute
 from mintad.errors import MintadError
 from mintad.features.backbone import timm_model
 from mintad.features.cache import cache_root
-from mintad.features.weights import LITE0_MODEL, cached_file, lite0_file
+from mintad.features.weights import LITE0_MODEL, cached_file, package_file
 from mintad.model.text import PACKAGE as MINILM
 from mintad.runs.directory import Run
 from mintad.runs.shared import runs_dir, shared_model_dir
@@ -131,7 +131,7 @@ def packages(distribution: str = "mintad") -> list[Check]:
 
 def weights() -> list[Check]:
     """Check the backbones of the presets, and the text prompt's encoder."""
-    package, backbone = lite0_file() is not None, preset("paper").features.backbone
+    package, backbone = package_file(LITE0_MODEL) is not None, preset("paper").features.backbone
     lite0 = package or cached_file(LITE0_MODEL) is not None
     detail = "lesson and fast presets" + (", from its pip package" if package else "")
     fix = "comes from timm's hub on first use; without a network --set features.weights=PATH"

@@ -11,8 +11,10 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import Any
 
 from mintad.config import Config, preset
+from mintad.course.lab.peeking import scores_by_step
 from mintad.errors import ConfigError, MintadError, nearest
 from mintad.model import VARIANTS
+from mintad.runs.prepare import prepare_data
 from mintad.runs.shared import train_shared
 from mintad.scoring.metrics import value_of
 from mintad.threads import limit_threads
@@ -23,18 +25,20 @@ SHARED_MODELS: dict[str, dict[str, Any]] = {variant: {"model.variant": variant} 
     "summed_prior": {"train.prior_reduction": "sum"},  # notebook 08
 }
 """Name of a shared model -> its changes to the preset: all variants, and models that single notebooks compare."""
+SCORED_BY_STEP = "mint_ad"  # the model of which notebook 09 shows the test scores during training
 
 
 def train_shared_models(names: Sequence[str] = (), *, preset_name: str = "lesson", jobs: int = 2) -> list[str]:
     """Train the shared models that are missing, all or those named; print a line for each and return the failures.
 
-    The `jobs` processes share the cores, because a network this small trains faster on one core than on two. An unknown
-    name raises ConfigError.
+    The `jobs` processes share the cores, because a network this small trains faster on one core than on two. They find
+    the images and features in the cache, which are the same for all. An unknown name raises ConfigError.
     """
     for name in names:
         if name not in SHARED_MODELS:
             raise ConfigError(f"unknown shared model '{name}'." + nearest(name, SHARED_MODELS))
     configs = {name: preset(preset_name).override(**SHARED_MODELS[name]) for name in names or SHARED_MODELS}
+    prepare_data(next(iter(configs.values())))
     threads = max(1, (os.cpu_count() or 1) // jobs)
     context, failures = multiprocessing.get_context("spawn"), []
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:
@@ -52,6 +56,8 @@ def _train(name: str, config: Config, threads: int) -> str:
     """Train a model in a process of its own and return the line to print."""
     limit_threads(threads)
     began = time.perf_counter()
+    if name == SCORED_BY_STEP:
+        scores_by_step(config)
     run = train_shared(config)
     auroc, seconds = value_of(run.results(), "image_auroc"), time.perf_counter() - began
     return f"{name:<14} image AUROC {auroc:.3f}  {seconds:4.0f} s  {run.path.name}"

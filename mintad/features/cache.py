@@ -50,7 +50,7 @@ def hash_file(path: str | Path) -> str:
 
 def describe_key(backbone: Backbone, dtype: str) -> dict[str, object]:
     """Describe everything besides the image that determines its features; stored with them as key.json."""
-    names = "weights_id image_size grid resize reductions channels mean std preprocessing".split()
+    names = "weights_id image_size grid local_mean resize reductions channels mean std preprocessing".split()
     values = {name: getattr(backbone, name) for name in names}
     return {"backbone": backbone.name, "weights": backbone.source, "dtype": dtype, **values}
 

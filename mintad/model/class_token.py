@@ -21,7 +21,7 @@ class ClassToken(ReconstructionModel):
     needs_labels = True
 
     def __init__(self, config: ModelConfig, channels: int, grid: tuple[int, int], classes: int) -> None:
-        super().__init__(config, channels, grid, default_mask=default_mask(grid), extra_tokens=1)
+        super().__init__(config, channels, grid, default_mask=default_mask, extra_tokens=1)
         self.class_tokens = nn.Embedding(classes, config.width)
         shape = (1 + self.tokens, config.width)
         self.queries = nn.ParameterList(torch.randn(shape) for _ in range(config.decoder_layers))

@@ -15,7 +15,8 @@ class INR(nn.Module):
 
     ``h_0 = z,  h_i = alpha_i * sin(W_i h_{i-1} + b_i)`` (Eq. 8), ``alpha_i = ReLU(W'_i alpha_{i-1} + b'_i)`` with
     ``alpha_0 = [z, t_c]`` (Table 13), or ``alpha_i = ReLU(W'_i [alpha_{i-1}, t_c] + b'_i)`` with ``alpha_0 = z`` when
-    `modulator_skip` (Eq. 9). At the paper's sizes the default has 602,368 parameters, Table 9's 0.602 M.
+    `modulator_skip` (Eq. 9, whose t_z we read as t_c). At the paper's sizes the default has 602,368 parameters,
+    Table 9's 0.602 M. §3.3 speaks of "amplitude, phase, and frequency"; Eq. 8 has the amplitude alone, and so have we.
 
     Args:
         width, token_width: D and T.

@@ -18,6 +18,6 @@ class LabelPrompt(MintAD):
         """Make a table with a learned token per class."""
         self.label_tokens = nn.Embedding(classes, self.config.prompt_mapper.token_width)
 
-    def prompt(self, adapted_BLD: Tensor, labels_B: Tensor | None) -> tuple[Tensor, None]:
+    def prompt(self, adapted_BLC: Tensor, labels_B: Tensor | None) -> tuple[Tensor, None]:
         """Return the class token (B, T) of each label; there is no head."""
         return self.label_tokens(self.require_labels(labels_B)), None

@@ -16,7 +16,7 @@ from mintad.model.variants import variant
 class MLPQuery(nn.Module):
     """Class token -> hidden -> all L * D numbers of the query at once (App. B.6, Table 9).
 
-    App. B.6 writes ``Repeat(MLP(t_c))``, one D-vector for all positions; such a query has neither the 383.5 M
+    App. B.6 prints ``Repeat(MLP(t_c))``, one D-vector for all positions; such a query has neither the 383.5 M
     parameters of Table 9 nor the diagonal self-attention map of Fig. 4c. An output of L * D numbers has; we take it.
     The paper found its sizes by a grid search and does not give them: with one hidden layer of 7,637 units the count is
     383.5 M at L = 196, D = 256. `tokens`, `width` and `token_width` are L, D and T.

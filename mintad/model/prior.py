@@ -16,18 +16,19 @@ class DistributionDecoder(nn.Module):
 
     Predicting the *logarithm* of the variance keeps it positive. The likelihood of Eq. 4 has no upper bound: it
     grows without end as the adapter shrinks its output to a point. `min_log_variance` is the floor that ends this.
+    `channels`, C, are those of the features whose distribution it is: the width D, or F without an adapter.
     """
 
-    def __init__(self, width: int = 256, *, min_log_variance: float = -10.0) -> None:
+    def __init__(self, width: int = 256, channels: int | None = None, *, min_log_variance: float = -10.0) -> None:
         super().__init__()
-        self.network = mlp((width, width, width, 2 * width), nn.LeakyReLU)
+        self.network = mlp((width, width, width, 2 * (channels or width)), nn.LeakyReLU)
         self.min_log_variance = min_log_variance
 
     @in_float32
     def forward(self, query_BLD: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean (B, L, D) and log-variance (B, L, D) for a query (B, L, D)."""
-        mean_BLD, log_variance_BLD = self.network(query_BLD).chunk(2, dim=-1)
-        return mean_BLD, log_variance_BLD.clamp(min=self.min_log_variance)
+        """Return mean (B, L, C) and log-variance (B, L, C) for a query (B, L, D)."""
+        mean_BLC, log_variance_BLC = self.network(query_BLD).chunk(2, dim=-1)
+        return mean_BLC, log_variance_BLC.clamp(min=self.min_log_variance)
 
 
 def gaussian_nll(value: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:

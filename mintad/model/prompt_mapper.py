@@ -38,7 +38,7 @@ class PromptMapper(nn.Module):
     then share it for good. `token_std` s bounds the T values v before the outer softmax, ``s * (v - mean) / std``, so
     that no token is quite one-hot (a layer norm without parameters; not in the paper).
 
-    `tokens`, `width` and `classes` are L, D and N; there is no head for N = 0.
+    `tokens`, `width` and `classes` are L, D (F without an adapter) and N; there is no head for N = 0.
     """
 
     def __init__(self, tokens: int, width: int, classes: int, config: PromptMapperConfig = TABLE_12) -> None:

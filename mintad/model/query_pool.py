@@ -21,7 +21,7 @@ class QueryPool(ReconstructionModel):
     needs_labels = True
 
     def __init__(self, config: ModelConfig, channels: int, grid: tuple[int, int], classes: int) -> None:
-        super().__init__(config, channels, grid, default_mask=default_mask(grid))
+        super().__init__(config, channels, grid, default_mask=default_mask)
         self.pool = nn.Parameter(torch.randn(config.decoder_layers, classes, self.tokens, config.width))
 
     def forward(self, feat_BLF: Tensor, noise: Tensor | None = None, labels_B: Tensor | None = None) -> Output:

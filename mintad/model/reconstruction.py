@@ -1,15 +1,25 @@
 """What MINT-AD and UniAD share: clean target, adapter, jitter, transformer, and the projection back to features.
 
-Shapes: B images, L = H * W tokens, F feature channels, D width, T class-token width, N classes.
+Adapter and input projection: UniAD takes tokens to the transformer's width by a learned Linear(F, D). The paper's
+adapter is "a single fully connected layer" (§3.2), and Table 6 leaves no room for a further one: its 9.44 M - 6.27 M
+are what INR, distribution decoder and prompt mapper have (3.16 M); a second Linear(F, D) would add 0.07 M. So the
+adapter *is* that projection. What makes it an adapter is that class encoder and prior read its output f, and that their
+losses shape it. Without an adapter ('projection' in `ModelConfig.adapter`) the layer stays, but belongs to the
+transformer alone, and class encoder and prior read the backbone's own f', as in Eq. 2. Where neither is used, as in
+Table 5's first two rows, the two are one network, trained alike: its 0.971 and 0.975 would differ by chance.
+
+Shapes: B images, L = H * W tokens, F feature channels, D width, C channels of the adapted features (D; F without an
+adapter), T class-token width, N classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mintad.config import ModelConfig
@@ -23,12 +33,12 @@ class Output:
     """What a model returns for a batch, filled in step by step. Fields that a variant does not have stay None."""
 
     target: Tensor  # (B, L, F) clean features f', standardised if the model standardises
-    adapted: Tensor  # (B, L, D) adapted features f, seen by the class encoder and the prior
+    adapted: Tensor  # (B, L, C) adapted features f, seen by the class encoder and the prior
     query: Tensor | None = None  # (B, L, D) class-aware query
     class_logits: Tensor | None = None  # (B, N) logits of the classification head
     class_token: Tensor | None = None  # (B, T) class token t_c
-    mean: Tensor | None = None  # (B, L, D) mean of the prior
-    log_variance: Tensor | None = None  # (B, L, D) log-variance of the prior
+    mean: Tensor | None = None  # (B, L, C) mean of the prior
+    log_variance: Tensor | None = None  # (B, L, C) log-variance of the prior
     reconstruction: Tensor | None = None  # (B, L, F) reconstructed features, the last that `forward` fills in
 
     @property
@@ -63,12 +73,20 @@ class Standardise(nn.Module):
         return (feat_BLF - self.mean_F) / self.std_F
 
 
+def pooled_grid(grid: tuple[int, int], pool: int) -> tuple[int, int]:
+    """Return the grid of squares of `pool` tokens; raise ConfigError if they do not fill `grid`."""
+    if grid[0] % pool or grid[1] % pool:
+        problem = f"model.pool = {pool}: squares of that side do not fill a grid of {grid[0]} x {grid[1]} tokens"
+        raise ConfigError(problem, fix="choose a divisor of features.grid")
+    return grid[0] // pool, grid[1] // pool
+
+
 class ReconstructionModel(nn.Module):
     """Base of the variants: `forward` of a subclass calls `embed`, makes the queries and calls `reconstruct`.
 
     Args:
-        channels, grid: F and (H, W).
-        default_mask: neighbour mask of the variant, used where `config.neighbour_mask` is None.
+        channels, grid: F and (H, W) of the features; `config.pool` makes the model's own grid coarser.
+        default_mask: the variant's neighbour mask on a grid, used where `config.neighbour_mask` is None.
         extra_tokens: tokens that a variant puts before those of the image.
     """
 
@@ -76,20 +94,29 @@ class ReconstructionModel(nn.Module):
     """See `mintad.scoring.maps.Detector`."""
     needs_labels = False
     """Whether the class of every image must be given, in training and at test time ('Using Label' of Table 4)."""
+    predicts_class = False
+    """Whether a head gives class logits, which the labels of the training images teach."""
     Options: type | None = None
     """What `config.options` may hold: a class decorated with `mintad.config.section("model.options")`."""
 
     def __init__(
-        self, config: ModelConfig, channels: int, grid: tuple[int, int], *, default_mask: int = 0, extra_tokens: int = 0
+        self,
+        config: ModelConfig,
+        channels: int,
+        grid: tuple[int, int],
+        *,
+        default_mask: Callable[[tuple[int, int]], int] = lambda grid: 0,
+        extra_tokens: int = 0,
     ) -> None:
         super().__init__()
         self.config, self.options = config, self.read_options(config)
-        self.channels, self.grid, self.tokens = channels, grid, grid[0] * grid[1]
+        self.channels, self.feature_grid, self.grid = channels, grid, pooled_grid(grid, config.pool)
+        self.tokens = self.grid[0] * self.grid[1]
         self.standardise = Standardise(channels)
         self.adapter = nn.Linear(channels, config.width)
         self.jitter = FeatureJitter(config.jitter.scale, config.jitter.probability)
         self.transformer = Transformer(
-            grid,
+            self.grid,
             config.width,
             heads=config.heads,
             ffn_dim=config.ffn_dim,
@@ -97,14 +124,15 @@ class ReconstructionModel(nn.Module):
             decoder_layers=config.decoder_layers,
             dropout=config.dropout,
             attention_dropout=config.attention_dropout,
-            mask_size=default_mask if config.neighbour_mask is None else config.neighbour_mask,
+            mask_size=default_mask(self.grid) if config.neighbour_mask is None else config.neighbour_mask,
             extra_tokens=extra_tokens,
+            attention_init=config.attention_init,
         )
         self.output = nn.Linear(config.width, channels)
         for layer in (self.adapter, self.output):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
-        self.adapter.requires_grad_(config.adapter)
+        self.adapter.requires_grad_(config.adapter != "random")
 
     @classmethod
     def read_options(cls, config: ModelConfig) -> Any:
@@ -119,15 +147,29 @@ class ReconstructionModel(nn.Module):
 
     @property
     def noise_channels(self) -> int:
-        """Channels of the jitter's noise: F or D, depending on where the jitter stands."""
-        return self.channels if self.config.jitter.at == "feature" else self.config.width
+        """Channels of the jitter's noise: F or C, depending on where the jitter stands."""
+        return self.channels if self.config.jitter.at == "feature" else self.adapted_channels
+
+    @property
+    def adapted_channels(self) -> int:
+        """C, channels of what class encoder and prior read: D, or F where there is no adapter."""
+        return self.channels if self.config.adapter == "projection" else self.config.width
 
     def learn_names(self, names: Sequence[str]) -> None:
         """Learn what the classes are called, in the order of their indices; most variants do not need to know."""
 
+    def pooled(self, feat_BLF: Tensor) -> Tensor:
+        """Average the features over squares of `config.pool` tokens, to the model's own L tokens."""
+        if self.config.pool == 1:
+            return feat_BLF
+        maps_BFHW = feat_BLF.transpose(1, 2).unflatten(2, self.feature_grid)
+        return F.avg_pool2d(maps_BFHW, self.config.pool).flatten(2).transpose(1, 2)
+
     def embed(self, feat_BLF: Tensor) -> Output:
-        """Return an output with the clean target (B, L, F) and the adapted features (B, L, D)."""
-        target_BLF = self.standardise(feat_BLF)
+        """Return an output with the clean target (B, L, F) and the adapted features (B, L, C)."""
+        target_BLF = self.standardise(self.pooled(feat_BLF))
+        if self.config.adapter == "projection":
+            return Output(target=target_BLF, adapted=target_BLF)
         return Output(target=target_BLF, adapted=self.adapter(target_BLF))
 
     def reconstruct(self, output: Output, queries: Sequence[Tensor], noise: Tensor | None) -> Tensor:
@@ -135,7 +177,9 @@ class ReconstructionModel(nn.Module):
         return self.output(self.transformer(self.jittered(output, noise), queries))
 
     def jittered(self, output: Output, noise: Tensor | None) -> Tensor:
-        """Return the tokens (B, L, D) that enter the transformer: adapted, and in training jittered."""
+        """Return the tokens (B, L, D) that enter the transformer: adapted or projected, and in training jittered."""
+        if self.config.adapter == "projection":  # of f', which is the backbone's: both places of the jitter are one
+            return self.adapter(self.jitter(output.adapted, noise))
         if self.config.jitter.at == "adapted":
             return self.jitter(output.adapted, noise)
         return self.adapter(self.jitter(output.target, noise)) if self.training else output.adapted

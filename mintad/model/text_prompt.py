@@ -31,7 +31,7 @@ class TextPrompt(ReconstructionModel):
         """'minilm' (all-MiniLM-L6-v2, comes with a pip package) or 'clip' (the paper's; ViT-B/32 here, from a hub)."""
 
     def __init__(self, config: ModelConfig, channels: int, grid: tuple[int, int], classes: int) -> None:
-        super().__init__(config, channels, grid, default_mask=default_mask(grid))
+        super().__init__(config, channels, grid, default_mask=default_mask)
         self.register_buffer("text_NE", torch.zeros(classes, WIDTHS[self.options.encoder]))
         self.project = nn.Linear(self.text_NE.shape[1], config.width)
 
@@ -43,6 +43,6 @@ class TextPrompt(ReconstructionModel):
         """Reconstruct features (B, L, F) of images of the classes `labels_B`; `noise` as in `FeatureJitter`."""
         output = self.embed(feat_BLF)
         text_BE = self.text_NE[self.require_labels(labels_B)]
-        output.query = self.project(text_BE)[:, None].expand_as(output.adapted)
+        output.query = self.project(text_BE)[:, None].expand(-1, self.tokens, -1)
         output.reconstruction = self.reconstruct(output, [output.query] * self.config.decoder_layers, noise)
         return output

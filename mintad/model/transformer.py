@@ -64,6 +64,7 @@ class DecoderLayer(nn.Module):
 
     There is no residual path from the tokens to the output: what the layer passes on is mixed from values by
     attention weights that start from the query. That is what a class-aware query steers, and what makes copying harder.
+    A layer without a query of its own is given the previous layer's output in its place, see `Transformer.forward`.
     """
 
     def __init__(self, width: int, heads: int, ffn_dim: int, dropout: float, attention_dropout: float) -> None:
@@ -128,6 +129,10 @@ class Transformer(nn.Module):
         mask_size: side of the neighbour mask, 0 for none.
         extra_tokens: tokens before those of the grid; they have no position, and no mask hides them or anything from
             them.
+        attention_init: all weights are Xavier-uniform, biases zero. 'separate' takes the query's, key's and value's
+            matrices (D, D) one by one, with a standard deviation of sqrt(1 / D); 'stacked' takes the three as one
+            matrix (3D, D), sqrt(1 / (2D)), as `torch.nn.MultiheadAttention` in UniAD's code does. At D = 256 these
+            are 0.0625 and 0.0442, so attention starts with logits half as large.
     """
 
     def __init__(
@@ -143,6 +148,7 @@ class Transformer(nn.Module):
         attention_dropout: float = 0.1,
         mask_size: int = 0,
         extra_tokens: int = 0,
+        attention_init: str = "separate",
     ) -> None:
         super().__init__()
         self.extra_tokens = extra_tokens
@@ -159,16 +165,23 @@ class Transformer(nn.Module):
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
+        if attention_init == "stacked":
+            with torch.no_grad():
+                for attention in (module for module in self.modules() if isinstance(module, Attention)):
+                    for layer in (attention.query, attention.key, attention.value):
+                        layer.weight *= 0.5**0.5
 
-    def forward(self, x_BLD: Tensor, queries: Sequence[Tensor]) -> Tensor:
+    def forward(self, x_BLD: Tensor, queries: Sequence[Tensor | None]) -> Tensor:
         """Return reconstructed tokens (B, L, D) from adapted (in training jittered) tokens.
 
-        `queries` holds one for each decoder layer, (B, L, D) or (L, D).
+        `queries` holds one for each decoder layer, (B, L, D) or (L, D). None continues from the output of the layer
+        before, as in a plain decoder, whose target is what the last layer gave.
         """
         position_LD = F.pad(self.position(), (0, 0, self.extra_tokens, 0))
         for layer in self.encoder:
             x_BLD = layer(x_BLD, position_LD, self.mask_LL)
         memory_BLD, previous_BLD = x_BLD, x_BLD
         for layer, query in zip(self.decoder, queries, strict=True):
-            previous_BLD = layer(query.expand_as(x_BLD), memory_BLD, previous_BLD, position_LD, self.mask_LL)
+            query_BLD = previous_BLD if query is None else query.expand_as(x_BLD)
+            previous_BLD = layer(query_BLD, memory_BLD, previous_BLD, position_LD, self.mask_LL)
         return self.decoder_norm(previous_BLD)

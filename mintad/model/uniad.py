@@ -1,4 +1,9 @@
-"""UniAD (§3.1, Fig. 2a): a learned query in every decoder layer, shared by all classes."""
+"""UniAD (§3.1, Fig. 2a): a learned query in every decoder layer, shared by all classes.
+
+The variant is UniAD's *network*. What it is trained and scored with is the configuration's: in the presets `paper` and
+`fast` our recipe, the same as MINT-AD's; in the preset `uniad` UniAD's own, see `mintad.config.tree.UNIAD_RECIPE`. The
+paper's "UniAD" columns are of the published one.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +23,13 @@ def default_mask(grid: tuple[int, int]) -> int:
 
 @variant("uniad")
 class UniAD(ReconstructionModel):
-    """Reconstruction transformer with class-agnostic queries and a neighbour mask (7x7 on UniAD's 14x14 grid)."""
+    """UniAD's network: class-agnostic queries, neighbour mask; as published only with the preset `uniad`.
+
+    The mask is 7x7 on UniAD's 14x14 grid.
+    """
 
     def __init__(self, config: ModelConfig, channels: int, grid: tuple[int, int], classes: int) -> None:
-        super().__init__(config, channels, grid, default_mask=default_mask(grid))
+        super().__init__(config, channels, grid, default_mask=default_mask)
         self.queries = nn.ParameterList(torch.randn(self.tokens, config.width) for _ in range(config.decoder_layers))
 
     def forward(self, feat_BLF: Tensor, noise: Tensor | None = None, labels_B: Tensor | None = None) -> Output:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from mintad.config import Config, is_published_uniad
 from mintad.report import paper
 from mintad.report.methods import ANOMALIB, HOME, data_title
 from mintad.report.select_runs import TableRuns, measured_with
@@ -86,13 +87,22 @@ def _notes(table_runs: TableRuns, cells: pd.DataFrame) -> Iterator[str]:
             f"The paper's numbers are for {data_title(HOME[table])}, another data set than {data}. They show the order "
             "of methods only, so no difference is taken."
         )
+    if uniads := {is_published_uniad(config) for config in _uniads(table_runs)}:
+        published = "UniAD is as published: its loss, map, image score, initial weights and length of training."
+        yield published if uniads == {True} else "UniAD is UniAD's network in our recipe, not UniAD as published."
     if {"PaDiM", "PatchCore"} & set(measured["method"]):
-        yield "PaDiM and PatchCore use our features here; the paper ran them with other backbones."
+        yield "PaDiM and PatchCore use our backbone here; the paper ran them with other backbones."
     if foreign := [name for key, name in ANOMALIB.items() if key in set(table_runs.rows["method"])]:
         yield (
             f"{', '.join(foreign)}: run by anomalib on the same images, with our frozen backbone if they need one; "
             "training, maps and image scores are the library's."
         )
+
+
+def _uniads(table_runs: TableRuns) -> list[Config]:
+    """Return the configurations of the table's UniAD runs."""
+    runs = table_runs.rows.loc[table_runs.rows["method"] == "uniad", "run"].unique()
+    return [config for run in runs if (config := table_runs.configs[run])]
 
 
 def _wide(table_runs: TableRuns, cells: pd.DataFrame) -> tuple[list[str], list[list[str]]]:

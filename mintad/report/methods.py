@@ -56,7 +56,8 @@ def table_row(table: int, method: str, setting: str, config: Config | None) -> t
     Baselines and backbones that the table does not print get a row of their own, and so do variants from outside the
     package in Table 4. `method` is a `model.variant`, a baseline's name or a key of `ANOMALIB`.
     """
-    full = config is None or all(getattr(config.model, name) for name in SWITCHES)
+    on = "+".join(name for name in SWITCHES if config and getattr(config.model, name) in (True, "learned"))
+    full = config is None or on == "+".join(SWITCHES)
     unified = setting == "unified"
     if table == 4 and method in BUILT and method not in VARIANTS.values():
         return (method, "not in the paper") if unified and full else None
@@ -69,9 +70,8 @@ def table_row(table: int, method: str, setting: str, config: Config | None) -> t
     if name is None or table == 6 or not (unified or separate):
         return None
     if table == 5:
-        on = "+".join(switch for switch in SWITCHES if config and getattr(config.model, switch))
         return (name, on or "none") if config and method == "mint_ad" else None
     if table == 8:
         printed = config and full and method in PRINTED_PER_CATEGORY
-        return (name, config.features.backbone.removeprefix("tf_")) if printed else None
+        return (name, config.features.backbone.partition(".")[0].removeprefix("tf_")) if printed else None
     return (name, "merged" if table == 3 else setting) if full else None

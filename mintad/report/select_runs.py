@@ -25,7 +25,17 @@ _FREE = set(
 """Keys that may differ between runs that are averaged: of the seed, the machine, or a single variant."""
 _OPTIONS = "data.options"
 _ROUNDING = 2e-5  # tables have five digits
-_VARIED = {5: {f"model.{name}" for name in SWITCHES}, 8: {"features.backbone"}}  # table -> keys that it compares
+_VARIED = {
+    5: {f"model.{name}" for name in SWITCHES if name != "adapter"},  # there are several ways to be without an adapter
+    8: {"features.backbone", "features.reductions"},
+}
+"""Table -> keys that it compares: its methods and settings differ in them."""
+_REDUCTIONS = {
+    "element": "averaged over all elements",
+    "token": "summed over channels and averaged over tokens",
+    "sum": "summed over channels and tokens",
+}
+"""What a reduction of Eqs 4 and 5 does, in words."""
 
 
 @dataclasses.dataclass
@@ -189,12 +199,13 @@ def measured_with(table_runs: TableRuns) -> str:
     if config is None:
         return "Measured as the command in the CSV says." if table_runs.configs else ""
     length = f"{config.train.steps:,} steps" if config.train.steps else f"{config.train.epochs:g} epochs"
-    grid, model = config.features.grid, config.model
+    model, grid = config.model, config.features.grid // config.model.pool
     backbone = "several backbones" if table_runs.table == 8 else config.features.backbone
     options = ", ".join(f"{name} {value}" for name, value in protocol(config, table_runs.table)[_OPTIONS].items())
+    mse, prior = (_REDUCTIONS[name] for name in (config.train.mse_reduction, config.train.prior_reduction))
     return (
         f"Measured on {data_title(table_runs.data)}{f' ({options})' if options else ''} with {backbone}, "
         f"{grid}×{grid} tokens, width {model.width}, {model.encoder_layers} + {model.decoder_layers} layers, {length}, "
         f"batch {config.train.batch_size}. The paper: efficientnet_b4, 14×14, width 256, 4 + 4 layers, 1000 epochs, "
-        "batch 32."
+        f"batch 32. Our reading of the losses: the reconstruction's (Eq. 5) is {mse}, the prior's (Eq. 4) {prior}."
     )

@@ -2,10 +2,11 @@
 
 ``config.json`` resolved configuration, ``versions.json``, ``classes.json``, ``images.csv`` (which images trained and
 which were held out), ``seconds.json``, ``log.txt``, ``history.csv``, the newest of ``checkpoints/``; after evaluation
-``scores.csv``, ``maps.npy``, ``threshold.json``, the page ``results.html``, and last ``results.csv``: every number of
-the model and of the baselines, one row each (`mintad.scoring.metrics.RESULT_COLUMNS`). A process that works in the
-directory holds the lock on the empty file ``.lock``. Separate models lie in ``categories/``, a run directory each; a
-sweep adds ``notebook.ipynb``, ``parameters.json`` and ``status.json``.
+``sharp_prior.safetensors`` where the configuration has one, ``scores.csv``, ``maps.npy``, ``threshold.json``, the page
+``results.html``, and last ``results.csv``: every number of the model and of the baselines, one row each
+(`mintad.scoring.metrics.RESULT_COLUMNS`). A process that works in the directory holds the lock on the empty file
+``.lock``. Separate models lie in ``categories/``, a run directory each; a sweep adds ``notebook.ipynb``,
+``parameters.json`` and ``status.json``.
 """
 
 from __future__ import annotations
@@ -33,10 +34,11 @@ from mintad.lock import exclusive_lock
 from mintad.runs.files import EXECUTED, PARAMETERS, STATUS
 from mintad.runs.page import write_page
 from mintad.scoring.metrics import RESULT_COLUMNS
+from mintad.scoring.sharp_prior import SCORES
 from mintad.scoring.threshold import Threshold
 from mintad.training import Checkpoint, latest_checkpoint
 
-RESULTS, PAGE = "results.csv", "results.html"
+RESULTS, PAGE, SHARP_PRIOR = "results.csv", "results.html", "sharp_prior.safetensors"
 RECORD_FILES = ("versions.json", "classes.json", "images.csv", "seconds.json", "log.txt", "history.csv")
 RESULT_FILES = ("scores.csv", "maps.npy", "threshold.json", PAGE, RESULTS)  # results.csv last: it says "finished"
 OLD_RESULTS, OLD_BASELINES, OLD_PAGE = "metrics.json", "peers.csv", "report.html"  # of versions before 0.2
@@ -137,7 +139,7 @@ class Run:
         else:
             old = self.path / OLD_BASELINES
             methods = pd.read_csv(old)["method"] if old.exists() else pd.Series(dtype=str)
-        return [name for name in methods.unique() if name != self.config().model.variant]
+        return [name for name in methods.unique() if name.partition("+")[0] != self.config().model.variant]
 
     def threshold(self) -> Threshold | None:
         """Return the decision threshold; None where no images were held out, and for separate models."""
@@ -162,7 +164,9 @@ class Run:
         table with pred_score and pred_class, `maps_nHW` their anomaly maps.
         """
         config, separate = self.config(), "separate" in set(results["setting"])
-        title = f"{config.model.variant} on {config.data.name}" + (", one model per category" if separate else "")
+        score = "" if config.scoring.score == "reconstruction" else f", {SCORES[config.scoring.score]},"
+        title = f"{config.model.variant}{score} on {config.data.name}"
+        title += ", one model per category" if separate else ""
         history = self.path / "history.csv"
         with self._temporary("maps.npy").open("wb") as file:
             np.save(file, maps_nHW)
@@ -258,7 +262,7 @@ def open_run(path: str | Path, config: Config, *, overwrite: bool = False) -> It
         if overwrite:  # by name, anything else is left; config.json last, so that this can be interrupted and repeated
             shutil.rmtree(run.path / "checkpoints", ignore_errors=True)
             run.discard_results()
-            for name in (*RECORD_FILES, *RESULT_FILES, "config.json"):
+            for name in (*RECORD_FILES, SHARP_PRIOR, *RESULT_FILES, "config.json"):
                 (run.path / name).unlink(missing_ok=True)
         if (run.path / "config.json").exists():
             before, now = run.config().flat(), config.flat()

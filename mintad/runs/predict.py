@@ -13,12 +13,14 @@ from PIL import Image
 from mintad.data.images import IMAGE_SUFFIXES, read_image
 from mintad.errors import ConfigError, DataError, nearest
 from mintad.features.extract import full_precision
+from mintad.features.table import FeatureTable
 from mintad.plots import overlay
 from mintad.progress import track
 from mintad.runs.directory import Run
 from mintad.runs.prepare import configured_backbone
-from mintad.runs.train import trained_model
-from mintad.scoring.maps import as_distance, image_scores, upsample
+from mintad.runs.train import trained_detector, trained_model
+from mintad.scoring.evaluate import predict_classes
+from mintad.scoring.maps import grid_maps, image_scores, upsample
 from mintad.training.device import pick_device
 
 BATCH_SIZE = 16
@@ -39,6 +41,7 @@ class Predictor:
         self.classes, self.threshold = run.read("classes"), run.threshold()
         self.backbone = configured_backbone(self.config.features).to(self.device)
         self.model = trained_model(run, self.backbone, self.device)
+        self.detector = trained_detector(run, self.model)
         self.label = class_index(self.classes, category) if self.model.needs_labels else None
         low, high = np.percentile(np.load(run.path / "maps.npy"), (1, 99.9))
         self.map_range = (float(low), float(high))  # of the heatmaps' colours, from the run's own test maps
@@ -48,14 +51,12 @@ class Predictor:
         """Return scores (B,), grid maps (B, H, W) and class names ('' without a class head) of RGB images."""
         batch = self.backbone.prepare(images).to(self.device)
         with full_precision():
-            feat_BLF = self.backbone(batch)
-        labels_B = None if self.label is None else torch.full((len(images),), self.label, device=self.device)
-        output = self.model(feat_BLF, labels_B=labels_B)
-        map_BHW = output.token_error.unflatten(1, self.backbone.grid)
-        maps = as_distance(map_BHW, self.config.scoring, squared=self.model.returns_squared_error)
-        logits = output.class_logits
-        names = [""] * len(images) if logits is None else [self.classes[k] for k in logits.argmax(-1).tolist()]
-        return image_scores(maps, self.config.features.image_size, self.config.scoring), maps, names
+            features = FeatureTable.from_tensor(self.backbone(batch))
+        rows, scoring = np.arange(len(images)), self.config.scoring
+        labels = None if self.label is None else np.full(len(images), self.label)
+        maps_BHW = grid_maps(self.detector, features, rows, scoring, labels=labels)
+        names = predict_classes(self.model, features, rows, self.classes)
+        return image_scores(maps_BHW, self.config.features.image_size, scoring), maps_BHW, names
 
 
 def class_index(classes: Sequence[str], category: str | None) -> int:
@@ -133,7 +134,9 @@ def predict_files(
         for (file, image), score, grid_map, name in zip(readable, *predictions, strict=True):
             heatmap = out / f"{len(rows):05d}_{file.stem}.png"
             resized = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
-            Image.fromarray(overlay(resized, upsample(grid_map[None], size)[0], predictor.map_range)).save(heatmap)
+            scoring = predictor.config.scoring
+            full_map = upsample(grid_map[None], size, blur=scoring.blur, align_corners=scoring.align_corners)[0]
+            Image.fromarray(overlay(resized, full_map, predictor.map_range)).save(heatmap)
             anomalous = "" if threshold is None else bool(score > threshold.value)
             rows.append((str(file), float(score), anomalous, name, heatmap.name))
     table = pd.DataFrame(rows, columns=["image", "pred_score", "anomalous", "pred_class", "heatmap"])

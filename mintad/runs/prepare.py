@@ -88,8 +88,7 @@ def prepare_data(
         DataError, WeightsError: see the loaders and `build_backbone`.
     """
     records = load_records(config) if records is None else records
-    backbone = configured_backbone(config.features)
-    features = extract(records, backbone, device=device, dtype=config.features.dtype, progress=progress)
+    backbone, features = extract_features(config.features, records, device=device, progress=progress)
     train_rows, holdout_rows = split_holdout(records, config.data.holdout, config.train.seed)
     classes = sorted(set(records["prompt_class"].iloc[train_rows]))
     counts, shape = map(len, (train_rows, holdout_rows, classes)), (*backbone.grid, backbone.channels)
@@ -97,10 +96,19 @@ def prepare_data(
     return PreparedData(records, backbone, features, train_rows, holdout_rows, classes)
 
 
+def extract_features(
+    config: FeatureConfig, records: pd.DataFrame, *, device: torch.device | str = "cpu", progress: bool = True
+) -> tuple[Backbone, FeatureTable]:
+    """Build the backbone that a configuration names, and extract the features of the records or read them."""
+    backbone = configured_backbone(config)
+    return backbone, extract(records, backbone, device=device, dtype=config.dtype, progress=progress)
+
+
 def configured_backbone(config: FeatureConfig, *, weights: str | None = None) -> Backbone:
     """Build the backbone that a configuration names; `weights` replaces its weights."""
-    sizes = {"image_size": config.image_size, "grid": config.grid, "resize": config.resize}
-    return build_backbone(config.backbone, weights=weights or config.weights, reductions=config.reductions, **sizes)
+    names = ("image_size", "grid", "reductions", "local_mean", "resize")
+    settings = {name: getattr(config, name) for name in names}
+    return build_backbone(config.backbone, weights=weights or config.weights, **settings)
 
 
 def split_holdout(records: pd.DataFrame, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -14,18 +14,19 @@ import numpy as np
 import pandas as pd
 import torch
 
-from mintad.baselines import BASELINES
 from mintad.config import Config
 from mintad.data.records import categories, category_keys
 from mintad.errors import TrainingError
 from mintad.features.table import FeatureTable
 from mintad.model import require_variant
+from mintad.runs.baselines import require_baselines
 from mintad.runs.directory import CATEGORIES, Run, open_run, versions
 from mintad.runs.prepare import PreparedData, load_records, prepare_data, resolve_paths
-from mintad.runs.train import train_run, trained_model
+from mintad.runs.train import train_run, trained_detector, trained_model
 from mintad.scoring.evaluate import results_of
 from mintad.scoring.maps import grid_maps, image_scores
 from mintad.scoring.metrics import MEAN, POOLED, RESULT_COLUMNS
+from mintad.scoring.sharp_prior import score_method
 from mintad.training.device import pick_device
 
 
@@ -47,7 +48,7 @@ def train_separate(
     Raises:
         MintadError: see `mintad.runs.train.train_run`; the directory holds a unified run.
     """
-    BASELINES.require(baseline_names)
+    require_baselines(baseline_names, config)
     require_variant(config.model)
     config = resolve_paths(config)
     records = load_records(config)
@@ -102,10 +103,11 @@ def _evaluate_and_save(run: Run, runs: Mapping[str, Run], data: PreparedData, co
     scores["pred_score_chosen"] = image_scores(chosen_maps, config.features.image_size, config.scoring)
     category_given = scores.assign(pred_class="")  # so there is no class to predict
     chosen = scores.assign(pred_score=scores["pred_score_chosen"], prompt_class=category_keys(scores))
+    method = score_method(config.model.variant, config.scoring.score)
     results = [
-        results_of(category_given, maps_nHW, config, method=config.model.variant, setting="separate"),
-        results_of(chosen, chosen_maps, config, method=config.model.variant, setting="separate_chosen"),
-        *_baseline_results(runs),
+        results_of(category_given, maps_nHW, config, method=method, setting="separate"),
+        results_of(chosen, chosen_maps, config, method=method, setting="separate_chosen"),
+        *_other_results(runs, method),
     ]
     run.save_results(pd.concat(results, ignore_index=True), scores, maps_nHW, None)
 
@@ -124,15 +126,19 @@ def _maps_of_chosen(
     for key, positions in wrong.groupby(wrong).indices.items():
         model = trained_model(runs[key], data.backbone, device)
         labels = np.zeros(len(positions), dtype=int) if model.needs_labels else None  # such a model knows one class
-        chosen_maps[positions] = grid_maps(model, data.features, rows[positions], config.scoring, labels=labels)
+        detector = trained_detector(runs[key], model)
+        chosen_maps[positions] = grid_maps(detector, data.features, rows[positions], config.scoring, labels=labels)
     return chosen_maps
 
 
-def _baseline_results(runs: Mapping[str, Run]) -> list[pd.DataFrame]:
-    """Return the results of the baselines that every category's run has, with means over the categories."""
+def _other_results(runs: Mapping[str, Run], method: str) -> list[pd.DataFrame]:
+    """Return the results of all other methods that every category's run has, with means over the categories.
+
+    These are the baselines, and the model's scores that do not decide.
+    """
     results, tables = pd.concat([run.results() for run in runs.values()], ignore_index=True), []
-    names = [run.baselines() for run in runs.values()]
-    for name in (name for name in names[0] if all(name in others for others in names)):
+    names = [list(run.results()["method"].unique()) for run in runs.values()]
+    for name in (name for name in names[0] if name != method and all(name in others for others in names)):
         rows = results[(results["method"] == name) & ~results["category"].isin([MEAN, POOLED])]
         means = rows.groupby(["metric", "seed"], sort=False, as_index=False)["value"].mean()
         table = pd.concat([rows, means.assign(method=name, category=MEAN)], ignore_index=True)

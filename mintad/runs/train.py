@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,20 +14,22 @@ import pandas as pd
 import torch
 from accelerate import Accelerator
 
-from mintad.baselines import BASELINES
 from mintad.config import Config
 from mintad.errors import TrainingError
 from mintad.features.backbone import Backbone
 from mintad.model import ReconstructionModel, build_model, require_variant
-from mintad.runs.directory import CATEGORIES, Run, log_to, open_run, versions
+from mintad.runs.baselines import evaluate_baseline, require_baselines
+from mintad.runs.directory import CATEGORIES, SHARP_PRIOR, Run, log_to, open_run, versions
 from mintad.runs.prepare import PreparedData, image_list, load_records, prepare_data, resolve_paths
 from mintad.scoring.evaluate import evaluate, predict_classes
 from mintad.scoring.maps import grid_maps, image_scores
 from mintad.scoring.metrics import value_of
+from mintad.scoring.sharp_prior import SharpPrior, SharpPriorDetector, score_method
 from mintad.scoring.threshold import fit_threshold
 from mintad.training import load_weights, train
 from mintad.training.device import make_accelerator, pick_device
 
+SAMPLE = 256  # training images whose reconstruction error gives its unit for the score 'both'
 log = logging.getLogger(__name__)
 
 
@@ -37,7 +40,7 @@ def new_model(config: Config, data: PreparedData) -> ReconstructionModel:
     model = build_model(config.model, channels=backbone.channels, grid=backbone.grid, classes=len(data.classes))
     if config.features.standardise:
         parts = np.array_split(data.train_rows, max(1, len(data.train_rows) // 256))
-        model.standardise.fit(data.features.gather(part) for part in parts)
+        model.standardise.fit(model.pooled(data.features.gather(part)) for part in parts)
     model.learn_names(data.classes)
     return model
 
@@ -50,6 +53,15 @@ def trained_model(run: Run, backbone: Backbone, device: torch.device) -> Reconst
     return model.to(device).eval()
 
 
+def trained_detector(run: Run, model: ReconstructionModel) -> ReconstructionModel | SharpPriorDetector:
+    """Return what gives the decisive score of a run (`scoring.score`), with the model of `trained_model`."""
+    score = run.config().scoring.score
+    if score == "reconstruction":
+        return model
+    prior = SharpPrior.load(run.path / SHARP_PRIOR).to(model.output.weight.device)
+    return SharpPriorDetector(model, prior, score=score)
+
+
 def train_run(
     config: Config,
     out: str | Path,
@@ -57,16 +69,18 @@ def train_run(
     baseline_names: Sequence[str] = (),
     overwrite: bool = False,
     progress: bool = True,
+    after_step: Callable[[ReconstructionModel, PreparedData, int], None] | None = None,
 ) -> Run:
     """Train, evaluate and report, or resume what was interrupted. A finished run only gets the baselines it lacks.
 
-    The baselines, of `mintad.baselines.BASELINES`, are evaluated on the same features. With `overwrite`, a run that is
-    already in `out` is removed.
+    The baselines, of `mintad.baselines.BASELINES`, are fitted to the same images, see `mintad.runs.baselines`. With
+    `overwrite`, a run that is already in `out` is removed. `after_step` is called with the model, its data and the
+    number of steps done, as `mintad.training.train` says.
 
     Raises:
         MintadError: see `prepare_data`, `train` and `open_run`.
     """
-    BASELINES.require(baseline_names)
+    require_baselines(baseline_names, config)
     require_variant(config.model)
     config = resolve_paths(config)
     accelerator = make_accelerator(config.train)
@@ -87,7 +101,10 @@ def train_run(
             run.record_training_images(image_list(data, config))
             run.write("classes", data.classes)
         inputs = (data.features, data.train_rows, data.train_labels)
-        history = train(model, *inputs, config.train, run.path, accelerator=accelerator, progress=progress)
+        observe = partial(after_step, model, data) if after_step else None
+        history = train(
+            model, *inputs, config.train, run.path, accelerator=accelerator, progress=progress, after_step=observe
+        )
         if main:
             run.note_seconds("training", history["seconds"].iloc[-1])
             names = list(dict.fromkeys([*run.baselines(), *baseline_names]))  # the former of an older version
@@ -117,7 +134,7 @@ def add_baselines(
     config = run.config()
     data = prepare_data(config, records, device=device, progress=progress)
     run.record_training_images(image_list(data, config))
-    results = pd.concat([run.results(), *baseline_results(run, missing, data, config)], ignore_index=True)
+    results = pd.concat([run.results(), *baseline_results(run, missing, data, config, device)], ignore_index=True)
     maps_nHW = np.load(run.path / "maps.npy")
     run.save_results(results, run.scores(), maps_nHW, run.threshold())
 
@@ -140,7 +157,7 @@ def evaluate_run(
         problem = f"{checkpoint.step} of {checkpoint.state()['steps']} steps are trained"
         raise TrainingError(problem, path=run.path, fix=f"mintad train --out {run.path} finishes it")
     names = list(dict.fromkeys([*run.baselines(), *baseline_names]))
-    BASELINES.require(names)
+    require_baselines(names, config)
     with run.locked(), log_to(run):
         data = prepare_data(config, device=torch_device, progress=progress)
         run.record_training_images(image_list(data, config))
@@ -159,26 +176,60 @@ def evaluate_and_save(
     rows, variant = data.test_rows, config.model.variant
     with run.timing("evaluation"):
         labels, classes = data.labels_for(model, rows), predict_classes(model, data.features, rows, data.classes)
-        evaluation = evaluate(
-            model, data.features, data.records, config, method=variant, labels=labels, pred_class=classes
-        )
+        detectors, inputs = run_detectors(run, model, data, config), (data.features, data.records, config)
+        evaluations = {
+            score: evaluate(detector, *inputs, method=score_method(variant, score), labels=labels, pred_class=classes)
+            for score, detector in detectors.items()
+        }
         threshold, rows = None, data.holdout_rows
         if len(rows):
             labels = data.labels_for(model, rows)
-            maps_nHW = grid_maps(model, data.features, rows, config.scoring, labels=labels)
+            maps_nHW = grid_maps(detectors[config.scoring.score], data.features, rows, config.scoring, labels=labels)
             normal_scores = image_scores(maps_nHW, config.features.image_size, config.scoring)
             threshold = fit_threshold(normal_scores, config.scoring.threshold_quantile)
-    results = pd.concat([evaluation.results, *baseline_results(run, baseline_names, data, config)], ignore_index=True)
-    run.save_results(results, evaluation.scores, evaluation.grid_maps, threshold)
+    tables = [evaluation.results for evaluation in evaluations.values()]
+    tables += baseline_results(run, baseline_names, data, config, model.output.weight.device)
+    results = pd.concat(tables, ignore_index=True)
+    decisive = evaluations[config.scoring.score]
+    run.save_results(results, decisive.scores, decisive.grid_maps, threshold)
     log.info("image AUROC, mean over categories: %s", value_of(results, "image_auroc"))
 
 
-def baseline_results(run: Run, names: Sequence[str], data: PreparedData, config: Config) -> list[pd.DataFrame]:
-    """Fit baselines to the same features and return the results of each; the run records their seconds."""
+def run_detectors(
+    run: Run, model: ReconstructionModel, data: PreparedData, config: Config
+) -> dict[str, ReconstructionModel | SharpPriorDetector]:
+    """Return the detector of every score that a run measures, the decisive one first (`scoring.score`).
+
+    The sharp prior is fitted to the training images, and its file written into the run directory.
+    """
+    if config.scoring.score == "reconstruction":
+        return {"reconstruction": model}
+    labels = data.train_labels if model.predicts_class or model.needs_labels else np.zeros_like(data.train_labels)
+    with run.timing("sharp prior"):
+        prior = SharpPrior.fit(
+            data.features,
+            data.train_rows,
+            labels,
+            data.backbone.grid,
+            config.scoring.sharp_prior,
+            seed=config.train.seed,
+        )
+        sample = data.train_rows[:: max(1, len(data.train_rows) // SAMPLE)]
+        errors_nHW = grid_maps(model, data.features, sample, config.scoring, labels=data.labels_for(model, sample))
+        prior.typical_error.fill_(float(errors_nHW.mean()))
+        prior.save(run.path / SHARP_PRIOR)
+    ours = {score: SharpPriorDetector(model, prior, score=score) for score in ("gaussian", "both")}
+    decisive = config.scoring.score
+    return {decisive: ours.pop(decisive), "reconstruction": model, **ours}
+
+
+def baseline_results(
+    run: Run, names: Sequence[str], data: PreparedData, config: Config, device: torch.device
+) -> list[pd.DataFrame]:
+    """Fit baselines to the same images and return the results of each; the run records their seconds."""
     tables = []
     for name in names:
         log.info("fitting baseline %s", name)
         with run.timing(name):
-            fitted = BASELINES[name](data.backbone.grid).fit(data.features, data.train_rows)
-            tables.append(evaluate(fitted, data.features, data.records, config, method=name).results)
+            tables.append(evaluate_baseline(name, data, config, device=device).results)
     return tables

@@ -15,7 +15,7 @@ from mintad.data.images import read_mask, resize_mask
 from mintad.data.records import category_keys, tested_rows
 from mintad.features.table import FeatureTable
 from mintad.model.reconstruction import ReconstructionModel
-from mintad.scoring.maps import Detector, grid_maps, image_scores, upsample
+from mintad.scoring.maps import Detector, maps_and_scores, upsample
 from mintad.scoring.metrics import RESULT_COLUMNS, measure
 
 
@@ -51,9 +51,11 @@ def evaluate(
         pred_class: class that was predicted for each test row.
     """
     rows = tested_rows(records)
-    maps_nHW = grid_maps(detector, features, rows, config.scoring, labels=labels)
+    maps_nHW, scores_n = maps_and_scores(
+        detector, features, rows, config.features.image_size, config.scoring, labels=labels
+    )
     scores = records.iloc[rows].reset_index(drop=True)
-    scores["pred_score"] = image_scores(maps_nHW, config.features.image_size, config.scoring)
+    scores["pred_score"] = scores_n
     scores["pred_class"] = "" if pred_class is None else list(pred_class)
     return Evaluation(scores, maps_nHW, results_of(scores, maps_nHW, config, method=method, setting=setting))
 
@@ -62,21 +64,23 @@ def results_of(
     scores: pd.DataFrame, maps_nHW: np.ndarray, config: Config, *, method: str, setting: str = "unified"
 ) -> pd.DataFrame:
     """Measure scored test rows; see `evaluate` for the arguments. Returns columns `RESULT_COLUMNS`."""
-    table = measure(scores, pixels(scores, maps_nHW, config.features.image_size))
+    table = measure(scores, pixels(scores, maps_nHW, config))
     return table.assign(method=method, setting=setting, seed=config.train.seed)[list(RESULT_COLUMNS)]
 
 
-def pixels(scores: pd.DataFrame, maps_nHW: np.ndarray, image_size: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+def pixels(scores: pd.DataFrame, maps_nHW: np.ndarray, config: Config) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Yield category, full-size map and mask of every test image in categories with masks, one image at a time.
 
-    The ground truth is resized by nearest neighbour, the map bilinearly; labels of images never come from here.
+    The ground truth is resized by nearest neighbour, the map by `upsample`; labels of images never come from here.
     """
-    keys, size = category_keys(scores), (image_size, image_size)
+    scoring, size = config.scoring, (config.features.image_size,) * 2
+    keys = category_keys(scores)
     masked = set(keys[scores["masks"].map(len) > 0])
     for n, (key, masks) in enumerate(zip(keys, scores["masks"], strict=True)):
         if key in masked:
             mask = resize_mask(read_mask(masks), size) if masks else np.zeros(size, dtype=bool)
-            yield key, upsample(maps_nHW[n : n + 1], image_size)[0], mask
+            full_map = upsample(maps_nHW[n : n + 1], size[0], blur=scoring.blur, align_corners=scoring.align_corners)[0]
+            yield key, full_map, mask
 
 
 @torch.no_grad()

@@ -86,7 +86,7 @@ class Batches:
         """Return this process's part of a step's batch, and seed torch for what the step draws itself (dropout)."""
         positions_B = batch_rows(step, self.labels_n, self.config)[self.mine]
         feat_BLF = self.features.gather(self.rows[positions_B]).to(self.device, non_blocking=True)
-        noise = self._noise(step, tokens=feat_BLF.shape[1])
+        noise = self._noise(step, tokens=self.model.tokens)
         torch.manual_seed(step_seed(self.config.seed, step, 1 + self.process))
         return Batch(feat_BLF, noise, self.labels[positions_B], self.class_weights_N)
 

@@ -50,7 +50,8 @@ def train(
         config, folder: settings, and the folder for `checkpoints/` and `history.csv`.
         accelerator: device, precision and processes; made from `config` if not given.
         progress: show a bar (on a terminal only; otherwise a log line now and then).
-        after_step: called with the number of steps done after each of them; it must leave the model in training mode.
+        after_step: called with the number of steps done, before the first step and after each; it must leave the
+            model in training mode.
 
     Returns:
         The history: one row every `log_every` steps with step, epoch, loss, mse, ce, prior, accuracy, lr, seconds.
@@ -69,6 +70,8 @@ def train(
     wrapped.train()
 
     show = progress and accelerator.is_main_process
+    if after_step is not None:
+        after_step(recorder.start)
     with progress_bar("training", steps, recorder.start, show, log=log) as report:
         for step in range(recorder.start, steps):
             batch, done = batches[step], step + 1

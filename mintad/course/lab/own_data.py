@@ -173,14 +173,15 @@ def auroc_by_size(prepared: PreparedData, config: Config, counts: Sequence[int],
     PaDiM is fitted in seconds. A category that has fewer images than a count gives all of them.
     """
     rng, rows, test = np.random.default_rng(seed), prepared.train_rows, prepared.test_rows
+    scoring = PaDiM.published_scoring(config.scoring)
     keys = category_keys(prepared.records).to_numpy()
     shuffled = [rng.permutation(rows[keys[rows] == key]) for key in sorted(set(keys[rows]))]
     scores, aurocs = prepared.records.iloc[test].reset_index(drop=True).assign(pred_class=""), {}
     for count in counts:
         chosen = np.concatenate([category_rows[:count] for category_rows in shuffled])
         baseline = PaDiM(prepared.backbone.grid).fit(prepared.features, chosen)
-        maps_nHW = grid_maps(baseline, prepared.features, test, config.scoring)
-        scores["pred_score"] = image_scores(maps_nHW, config.features.image_size, config.scoring)
+        maps_nHW = grid_maps(baseline, prepared.features, test, scoring)
+        scores["pred_score"] = image_scores(maps_nHW, config.features.image_size, scoring)
         aurocs[count] = value_of(measure(scores), "image_auroc")
     return aurocs
 

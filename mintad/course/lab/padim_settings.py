@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from mintad.baselines.padim import PaDiM
@@ -23,6 +25,7 @@ def padim_settings(data: PreparedData, config: Config) -> dict[str, dict[str, fl
     Returns:
         setting -> "dataset/category" -> image AUROC.
     """
+    config = dataclasses.replace(config, scoring=PaDiM.published_scoring(config.scoring))
     keys = category_keys(data.records).to_numpy()
     rows, train_rows, grid = data.test_rows, data.train_rows, data.backbone.grid
     separate = PerCategory(lambda: PaDiM(grid), keys).fit(data.features, train_rows)

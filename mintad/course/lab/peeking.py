@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from mintad.config import Config
-from mintad.errors import MintadError
 from mintad.lock import exclusive_lock
-from mintad.runs.prepare import PreparedData, prepare_data
+from mintad.model import ReconstructionModel
+from mintad.runs.directory import Run
+from mintad.runs.prepare import PreparedData
 from mintad.runs.shared import shared_model_dir
-from mintad.runs.train import new_model
+from mintad.runs.train import train_run
 from mintad.scoring.maps import grid_maps, image_scores
-from mintad.training import train
 from mintad.training.schedule import total_steps
 
 
@@ -30,25 +31,25 @@ class ScoresByStep:
 
 
 def scores_by_step(config: Config, every: int = 20) -> ScoresByStep:
-    """Train as `mintad.runs.shared.shared_model` does, and score the test images every `every` steps.
+    """Return the scores that the test images have every `every` steps of a shared model's training.
 
     They are also scored before training and at its end; the last scores are those of the finished run. The result is
-    kept beside the shared model, under its name, and read from there the next time. On two CPU cores the lesson preset
-    takes as long as its training (under a minute) and half a second per scoring.
+    kept beside the shared model, under its name. `mintad notebooks train` makes both in one training. A shared model
+    that was trained without these scores is trained once more, which takes under a minute with the lesson preset on
+    two CPU cores.
 
     Raises:
-        MintadError: another process makes the same file, or see `mintad.runs.prepare.prepare_data` and
-            `mintad.training.train`.
+        MintadError: see `mintad.runs.train.train_run`.
     """
-    run = shared_model_dir(config)
-    file = run.with_name(f"{run.name}.scores-by-step-{every}.npz")
+    run = Run(shared_model_dir(config))
+    file = run.path.with_name(f"{run.path.name}.scores-by-step-{every}.npz")
     file.parent.mkdir(parents=True, exist_ok=True)
-    busy = MintadError(f"another process is making {file}; try again when it has finished")
-    with exclusive_lock(file.with_suffix(".lock"), busy):
+    with torch.random.fork_rng(), exclusive_lock(run.path.with_suffix(".lock")):
         if not file.exists():
-            name = f"{config.model.variant} on {config.data.name}"
-            print(f"training {name} once more and scoring the test images meanwhile; kept in runs/{file.name}")
-            steps, scores = _train(config, prepare_data(config, progress=False), every)
+            again = "once more, because its scores by step were not kept" if run.finished else "once"
+            print(f"training {config.model.variant} on {config.data.name} {again}; kept in runs/{file.name}")
+            with tempfile.TemporaryDirectory() as folder:
+                steps, scores = _train(config, Path(folder) / "run" if run.finished else run.path, every)
             part = file.with_suffix(".part.npz")  # renamed when complete
             np.savez(part, steps=steps, scores=scores)
             part.replace(file)
@@ -56,22 +57,19 @@ def scores_by_step(config: Config, every: int = 20) -> ScoresByStep:
         return ScoresByStep(values["steps"], values["scores"])
 
 
-def _train(config: Config, prepared: PreparedData, every: int) -> tuple[list[int], list[np.ndarray]]:
-    rows, model = prepared.test_rows, new_model(config, prepared)
-    last = total_steps(len(prepared.train_rows), config.train)
+def _train(config: Config, out: Path, every: int) -> tuple[list[int], list[np.ndarray]]:
+    """Train from the first step, whatever lies in `out`, and return the steps and their scores."""
     steps, scores = [], []
 
-    def score(steps_done: int) -> None:
-        if steps_done % every and steps_done != last:
+    def score(model: ReconstructionModel, data: PreparedData, done: int) -> None:
+        if done % every and done != total_steps(len(data.train_rows), config.train):
             return
+        rows = data.test_rows
         model.eval()
-        maps_nHW = grid_maps(model, prepared.features, rows, config.scoring, labels=prepared.labels_for(model, rows))
+        maps_nHW = grid_maps(model, data.features, rows, config.scoring, labels=data.labels_for(model, rows))
         model.train()
-        steps.append(steps_done)
+        steps.append(done)
         scores.append(image_scores(maps_nHW, config.features.image_size, config.scoring))
 
-    score(0)
-    with tempfile.TemporaryDirectory() as folder:
-        data = (prepared.features, prepared.train_rows, prepared.train_labels)
-        train(model, *data, config.train, Path(folder), progress=False, after_step=score)
+    train_run(config, out, overwrite=True, progress=False, after_step=score)
     return steps, scores

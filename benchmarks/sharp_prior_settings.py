@@ -1,0 +1,102 @@
+"""Choose the settings of the sharp prior without any test image, by cross-validation on normal training images.
+
+    python benchmarks/sharp_prior_settings.py data/results/sharp_prior_settings.csv --data merged
+    --set 'data.options={roots: {folder: ../shared/data/real, elpv: null}}'
+
+Every normal training image gets a synthetic defect, as in `synthetic_defects.py`. The Gaussians are fitted to two
+thirds of a category's images; the rest is scored without and with the defect. The category is told, because the choice
+is about the density and not about the class head. One setting is changed at a time, and the share of tokens that the
+image score averages is measured for all of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+import torch
+import typer
+from provenance import write
+from synthetic_defects import add_defects, features_of
+
+from mintad.cli import resolve_config
+from mintad.config import SharpPriorConfig
+from mintad.data.images import read_image
+from mintad.data.records import category_keys
+from mintad.features.backbone import to_pixels
+from mintad.features.table import FeatureTable
+from mintad.runs.prepare import PreparedData, prepare_data
+from mintad.scoring import auroc
+from mintad.scoring.metrics import MEAN
+from mintad.scoring.sharp_prior import SharpPrior
+
+FOLDS = 3
+CHANGES = (
+    {},
+    *({"neighbours": number} for number in (0, 3, 15)),
+    *({"scales": scales} for scales in ((1,), (2,))),
+    *({"ridge": ridge} for ridge in (0.003, 0.03)),
+)
+SHARES = (0.001, 0.01, 0.02, 0.05)
+
+
+def with_defects(prepared: PreparedData, rows: np.ndarray, size: int) -> torch.Tensor:
+    """Return the features (n, L, F), float16, of the images in `rows`, each with one synthetic defect."""
+    images = [to_pixels(read_image(path), size) for path in prepared.records["image"].iloc[rows]]
+    spoiled, _ = add_defects(images, np.zeros(len(rows)))
+    return features_of(spoiled, prepared).half()
+
+
+def scores(prepared: PreparedData, category: str, size: int) -> Iterator[tuple[dict, np.ndarray, np.ndarray]]:
+    """Yield every change with the token distances (n, L) of a category's images without and with their defects."""
+    keys, splits = category_keys(prepared.records).to_numpy(), (prepared.records["split"] == "train").to_numpy()
+    rows = np.flatnonzero((keys == category) & splits)
+    normal_nLF = prepared.features.gather(rows)
+    spoiled_nLF = with_defects(prepared, rows, size).float()
+    fold_n, table = np.random.default_rng(0).permutation(len(rows)) % FOLDS, FeatureTable.from_tensor(normal_nLF)
+    for change in CHANGES:
+        config, distances = dataclasses.replace(SharpPriorConfig(), **change), np.zeros((2, *normal_nLF.shape[:2]))
+        for fold in range(FOLDS):
+            (train,), (held,) = np.nonzero(fold_n != fold), np.nonzero(fold_n == fold)
+            prior = SharpPrior.fit(table, train, np.zeros(len(train), dtype=int), prepared.backbone.grid, config)
+            for distance_nL, feat_nLF in zip(distances, (normal_nLF, spoiled_nLF), strict=True):
+                distance_nL[held] = prior.classes[0].distance(feat_nLF[held]).numpy()
+        yield change, *distances
+
+
+def top_mean(distance_nL: np.ndarray, share: float) -> np.ndarray:
+    """Return the mean of the highest tokens, see `scoring.top_share`."""
+    return np.sort(distance_nL, axis=1)[:, -max(1, round(share * distance_nL.shape[1])) :].mean(axis=1)
+
+
+def main(
+    csv: Annotated[Path, typer.Argument(help="Table to write.")],
+    data: Annotated[str, typer.Option(help="Data set.")] = "elpv",
+    root: Annotated[Path | None, typer.Option(help="Its folder.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE")] = None,
+) -> None:
+    """Measure every setting on every category, and write means over the categories last."""
+    config = resolve_config("fast", None, set_ or [], data, root)
+    prepared = prepare_data(config, progress=False)
+    rows = []
+    for category in sorted(set(category_keys(prepared.records))):
+        for change, normal_nL, spoiled_nL in scores(prepared, category, config.features.image_size):
+            name = ", ".join(f"{key} {value}" for key, value in change.items()) or "as shipped"
+            for share in SHARES:
+                values = np.concatenate([top_mean(normal_nL, share), top_mean(spoiled_nL, share)])
+                value = auroc(values, np.repeat([0, 1], len(normal_nL)))
+                rows.append({"setting": name, "top_share": share, "category": category, "image_auroc": value})
+        print(f"{category}: done", flush=True)
+    table = pd.DataFrame(rows)
+    means = table.groupby(["setting", "top_share"], sort=False, as_index=False)["image_auroc"].mean()
+    table = pd.concat([table, means.assign(category=MEAN)], ignore_index=True).round({"image_auroc": 5})
+    write(csv, table, config=config)
+    print(means.pivot(index="setting", columns="top_share", values="image_auroc").round(4).to_string())
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,84 @@
+"""The baselines beside a run: fitted to the normal images that it trains on, with the features their authors use."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from mintad.baselines import BASELINES
+from mintad.baselines.per_category import PerCategory
+from mintad.config import Config
+from mintad.data.records import category_keys
+from mintad.errors import ConfigError
+from mintad.runs.prepare import PreparedData, configured_backbone, extract_features
+from mintad.scoring.evaluate import Evaluation, evaluate
+from mintad.training.batches import GPU_MEMORY_SHARE
+
+
+def require_baselines(names: Iterable[str], config: Config) -> None:
+    """Refuse names that are no baselines, and baselines that cannot use the run's backbone.
+
+    Raises:
+        ConfigError: such a name.
+    """
+    names = tuple(names)
+    BASELINES.require(names)
+    for name in names:
+        features = published(name, config).features
+        if features != config.features:
+            try:
+                configured_backbone(features, weights="random")
+            except ConfigError as error:
+                fix = "choose another backbone, or leave the baseline out"
+                raise ConfigError(f"baseline '{name}' cannot be compared: {error.problem}", fix=fix) from error
+
+
+def published(name: str, config: Config) -> Config:
+    """Return a run's configuration with the features and scores that a baseline's authors use."""
+    cls = BASELINES[name]
+    features, scoring = cls.published_features(config.features), cls.published_scoring(config.scoring)
+    return dataclasses.replace(config, features=features, scoring=scoring)
+
+
+def evaluate_baseline(
+    name: str,
+    data: PreparedData,
+    config: Config,
+    *,
+    separate: bool = False,
+    labels: Sequence[str] | None = None,
+    options: Mapping[str, Any] = {},
+    device: torch.device | str = "cpu",
+    progress: bool = False,
+) -> Evaluation:
+    """Fit a baseline to the training rows of `data` and evaluate it on the test rows.
+
+    Its features come from the cache where they are not those of `data`. Its random choices follow `train.seed`, under
+    which its results are listed.
+
+    Args:
+        separate: one model per category, see `PerCategory`.
+        labels: "dataset/category" that a classifier gives each test row, to choose its model; None for the true one.
+        options: of the baseline's class.
+
+    Returns:
+        Its results have the setting 'unified', 'separate', or with labels 'separate_chosen'.
+    """
+    own = published(name, config)
+    backbone, features = data.backbone, data.features
+    if own.features != config.features:
+        backbone, features = extract_features(own.features, data.records, device=device, progress=progress)
+
+    if torch.device(device).type == "cuda" and features.nbytes < GPU_MEMORY_SHARE * torch.cuda.mem_get_info(device)[0]:
+        features = features.to(device)
+    new = functools.partial(BASELINES[name], backbone.grid, seed=config.train.seed, **options)
+    keys, setting = category_keys(data.records).to_numpy(), "unified"
+    if separate:
+        setting = "separate" if labels is None else "separate_chosen"
+        labels = keys[data.test_rows] if labels is None else labels
+    fitted = (PerCategory(new, keys) if separate else new()).fit(features, data.train_rows)
+    return evaluate(fitted, features, data.records, own, method=name, setting=setting, labels=labels)
