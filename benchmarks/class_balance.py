@@ -143,7 +143,7 @@ def report(step: int, model: MintAD, prepared: PreparedData) -> None:
 def main(
     csv: Path,
     data: str = "merged",
-    preset: str = "fast",
+    preset: str = "small",
     changes: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE")] = None,
     settings: Annotated[list[str] | None, typer.Option("--setting")] = None,
     seeds: int = 3,

@@ -6,7 +6,7 @@ Mini has twelve products. Eighteen more classes are made from them: a negative o
 close-up of each object (the middle half, enlarged). The second argument is the folder for the pictures, which are
 drawn once. The numbers of images are a geometric series, dealt out to the classes at random; of fewer than 30
 classes, every n-th of that series is taken, always with the smallest and the largest. A tenth is held out, as in the
-`fast` preset. A row that the CSV has already is not trained again; for `--mapper-steps` see `class_balance.py`.
+`small` preset. A row that the CSV has already is not trained again; for `--mapper-steps` see `class_balance.py`.
 
 Columns: `accuracy` and `worst_accuracy` of the class head on 15 normal test images of each class, over all and of the
 class that has the lowest; `worst_class` and its number of images; `train_accuracy` on the training images, and `lost`,
@@ -93,7 +93,7 @@ def main(
     csv: Path,
     folder: Path,
     numbers: str = "2,5,12,30",
-    preset: str = "fast",
+    preset: str = "small",
     changes: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE")] = None,
     settings: Annotated[list[str] | None, typer.Option("--setting")] = None,
     seeds: int = 3,
