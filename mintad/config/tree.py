@@ -164,6 +164,7 @@ PRESETS["fast"] = PRESETS["small"].override(
     **{
         "features.grid": 14,
         "model.pool": 2,
+        "model.prompt_mapper.token_std": 2.0,
         "train.sampling": "balanced",
         "scoring.score": "gaussian",
         "scoring.image_score": "top_mean",
