@@ -58,8 +58,7 @@ def trained_detector(run: Run, model: ReconstructionModel) -> ReconstructionMode
     score = run.config().scoring.score
     if score == "reconstruction":
         return model
-    prior = SharpPrior.load(run.path / SHARP_PRIOR).to(model.output.weight.device)
-    return SharpPriorDetector(model, prior, score=score)
+    return SharpPriorDetector(model, SharpPrior.load(run.path / SHARP_PRIOR), score=score)
 
 
 def train_run(

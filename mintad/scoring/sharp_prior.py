@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -114,6 +114,12 @@ class ClassGaussians(nn.Module):
         if own is not None and not others:  # a single image shows only how its positions differ
             return feat_BLF - feat_BLF.mean(dim=1, keepdim=True)
         return feat_BLF - self.images_nLF.float().mean(dim=0)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ClassGaussians:
+        """Move or convert the buffers, and forget what was computed from them on another device."""
+        self.__dict__.pop("_compared_images", None)
+        self.__dict__.pop("_deviation_F", None)
+        return super()._apply(fn, recurse)
 
     @functools.cached_property
     def _compared_images(self) -> Tensor:
@@ -258,7 +264,7 @@ class SharpPriorDetector:
     returns_squared_error = True
 
     def __init__(self, model: ReconstructionModel, prior: SharpPrior, *, score: str = "gaussian") -> None:
-        self.model, self.prior, self.score = model, prior, score
+        self.model, self.prior, self.score = model, prior.to(model.output.weight.device), score
 
     @torch.no_grad()
     def anomaly_map(self, feat_BLF: Tensor, labels: Any = None) -> Tensor:
@@ -266,7 +272,8 @@ class SharpPriorDetector:
 
         With `labels` the class is told; without, the model's head gives it.
         """
-        labels_B = None if labels is None else torch.as_tensor(labels, device=feat_BLF.device)
+        device = self.model.output.weight.device
+        feat_BLF, labels_B = feat_BLF.to(device), None if labels is None else torch.as_tensor(labels, device=device)
         output = self.model(feat_BLF, labels_B=labels_B)
         grid = self.prior.classes[0].grid
         map_BHW = self.prior.distance(feat_BLF, self.class_weights(output, labels_B)).unflatten(1, grid)
