@@ -64,7 +64,7 @@ def classify(model: MintAD, prepared: PreparedData, rows: np.ndarray) -> pd.Data
     """Return, for each row, its class, whether the head is right, cross-entropy and class token (t0, t1, ...)."""
     parts = []
     for batch in np.array_split(rows, max(1, len(rows) // 128)):
-        adapted_BLD = model.adapter(model.standardise(prepared.features.gather(batch)))
+        adapted_BLD = model.embed(prepared.features.gather(batch)).adapted
         parts.append(model.prompt_mapper(adapted_BLD))
     tokens_nT, logits_nN = (torch.cat(part) for part in zip(*parts, strict=True))
     labels = prepared.labels(rows)
@@ -96,7 +96,7 @@ def train_mapper(
         rows = batch_rows(step, labels_n, config.train)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, total, config.train)
-        adapted_BLD = model.adapter(model.standardise(prepared.features.gather(prepared.train_rows[rows])))
+        adapted_BLD = model.embed(prepared.features.gather(prepared.train_rows[rows])).adapted
         ce = cross_entropy(model.prompt_mapper(adapted_BLD)[1], torch.from_numpy(labels_n[rows]), weights_N)
         optimizer.zero_grad()
         (config.train.weight_ce * ce).backward()

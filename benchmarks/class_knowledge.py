@@ -64,7 +64,8 @@ def sharp_priors(
             ("told", data.train_labels, true_labels),
         ):
             if knows != "told":
-                prior = SharpPrior.fit(data.features, data.train_rows, train_labels, data.backbone.grid, prior_config)
+                all_images = dataclasses.replace(prior_config, images=len(data.train_rows))  # of one class, too
+                prior = SharpPrior.fit(data.features, data.train_rows, train_labels, data.backbone.grid, all_images)
             arguments = (Told(prior), data.features, data.records, config)
             yield name, knows, evaluate(*arguments, method=name, labels=labels).results
 

@@ -42,7 +42,7 @@ def measure(model: MintAD, prepared: PreparedData) -> tuple[float, float]:
     rows = prepared.holdout_rows
     names = prepared.records["prompt_class"].to_numpy()[rows]
     batches = [
-        model.prompt_mapper(model.adapter(model.standardise(prepared.features.gather(batch))))
+        model.prompt_mapper(model.embed(prepared.features.gather(batch)).adapted)
         for batch in np.array_split(rows, max(1, len(rows) // 128))
     ]
     token, logits = (torch.cat(values) for values in zip(*batches, strict=True))

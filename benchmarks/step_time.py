@@ -112,7 +112,7 @@ def time_jobs(jobs: dict[str, Callable[[], None]], repeats: int, device: str) ->
 
 
 def main(
-    preset: str = "fast",
+    preset: str = "small",
     backbone: str = "",
     precision: Literal["no", "bf16"] = "no",
     repeats: int = 7,

@@ -60,8 +60,13 @@ def naive_distance(images_nLF, token_LF, neighbours, ridge):
         return np.mean([others[n] for n in order[:neighbours]], axis=0)
 
     own = [x - expected(x, np.delete(images_nLF, n, axis=0)) for n, x in enumerate(images_nLF)]
-    inverses = np.linalg.inv(naive_covariances(np.stack(own), ridge))
-    typical = np.mean([[r[k] @ inverses[k] @ r[k] for k in range(len(r))] for r in own])
+    own = np.stack(own)
+    inverses = np.linalg.inv(naive_covariances(own, ridge))
+    folds = [
+        (own[fold::5], np.linalg.inv(naive_covariances(np.delete(own, slice(fold, None, 5), axis=0), ridge)))
+        for fold in range(5)
+    ]
+    typical = np.mean([r[k] @ inverse[k] @ r[k] for rest, inverse in folds for r in rest for k in range(len(r))])
     residual_LF = token_LF - expected(token_LF, images_nLF)
     return np.array([r @ inverse @ r for r, inverse in zip(residual_LF, inverses, strict=True)]) / typical
 
@@ -91,6 +96,21 @@ def test_few_images_give_finite_distances(n, neighbours):
     gaussians = ClassGaussians(images_nLF.half(), (2, 2), SharpPriorConfig(neighbours=neighbours)).fit()
     distance_BL = gaussians.distance(features(3, channels=8, seed=1))
     assert torch.isfinite(distance_BL).all() and (distance_BL > 0).all()
+
+
+@pytest.mark.parametrize("images", [10, 40, 400])
+def test_new_normal_images_lie_at_one_whatever_the_number_of_images(images):
+    """Otherwise no threshold could serve a small class and a large one."""
+    values = features(images + 200, tokens=16, channels=24)
+    gaussians = ClassGaussians(values[:images].half(), (4, 4), SharpPriorConfig()).fit()
+    assert gaussians.distance(values[images:]).mean() == pytest.approx(1, abs=0.35)
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_one_or_two_images_are_pooled_over_the_positions(n):
+    """Their own error cannot be estimated, so every position has the same covariance."""
+    whiten_LFF = whitening(torch.randn(1, 5, 3).expand(n, 5, 3), ridge=0.1)
+    torch.testing.assert_close(whiten_LFF, whiten_LFF[:1].expand_as(whiten_LFF))
 
 
 def test_a_texture_without_fixed_positions_needs_neighbours():

@@ -214,7 +214,8 @@ def run_detectors(
             seed=config.train.seed,
         )
         sample = data.train_rows[:: max(1, len(data.train_rows) // SAMPLE)]
-        errors_nHW = grid_maps(model, data.features, sample, config.scoring, labels=data.labels_for(model, sample))
+        squared = dataclasses.replace(config.scoring, distance="squared")
+        errors_nHW = grid_maps(model, data.features, sample, squared, labels=data.labels_for(model, sample))
         prior.typical_error.fill_(float(errors_nHW.mean()))
         prior.save(run.path / SHARP_PRIOR)
     ours = {score: SharpPriorDetector(model, prior, score=score) for score in ("gaussian", "both")}

@@ -18,7 +18,7 @@ def epoch_order(labels_n: np.ndarray, sampling: str, seed: int, epoch: int) -> n
 
     For 'uniform', and for classes of the same size, every image comes once, in random order. Otherwise each class fills
     its share of the n places, spread evenly over the epoch. Its images take turns: in a whole training, one of them is
-    seen at most once more than another.
+    drawn at most once more than another. (The last, incomplete batch of an epoch is dropped.)
     """
     counts_N = np.bincount(labels_n)
     draws_N = class_draws(counts_N, sampling)

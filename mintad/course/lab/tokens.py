@@ -97,7 +97,7 @@ def train_mapper(model: MintAD, prepared: PreparedData, config: Config, steps: i
     labels, history = torch.tensor(prepared.train_labels), []
     for step in range(steps):
         rows = batch_rows(step, labels.numpy(), config.train)
-        adapted_BLD = model.adapter(model.standardise(prepared.features.gather(prepared.train_rows[rows])))
+        adapted_BLD = model.embed(prepared.features.gather(prepared.train_rows[rows])).adapted
         logits_BN = model.prompt_mapper(adapted_BLD)[1]
         loss = F.cross_entropy(logits_BN, labels[rows])
         optimizer.zero_grad()
