@@ -4,7 +4,8 @@
 
 Each finished run of MINT-AD gives the data, the seed, the training images and the head's class of every test image. The
 detectors are closed-form or memories, so nothing is trained. "blind" is one model for all categories; "head" and "told"
-have one model per category. The sharp prior and its parts show which of its ingredients needs the class.
+have one model per category. All normal images are used in each case; PatchCore remembers 10,000 tokens per model, so with
+one model per category it remembers more in all. The sharp prior and its parts show which of its ingredients needs the class.
 """
 
 from __future__ import annotations
@@ -52,11 +53,10 @@ class Told:
         return self.prior.distance(feat_BLF, weights_BN).unflatten(1, self.prior.classes[0].grid)
 
 
-def sharp_priors(
-    data: PreparedData, config: Config, head_labels: np.ndarray
-) -> Iterator[tuple[str, str, pd.DataFrame]]:
+def sharp_priors(data: PreparedData, config: Config, head_names: list[str]) -> Iterator[tuple[str, str, pd.DataFrame]]:
     """Yield name, what is known, and results of every sharp prior."""
     true_labels = data.labels(data.test_rows)
+    head_labels = np.array([data.classes.index(name) for name in head_names])
     for name, prior_config in PRIORS.items():
         for knows, train_labels, labels in (
             ("blind", np.zeros_like(data.train_labels), np.zeros_like(true_labels)),
@@ -84,23 +84,21 @@ def baselines(data: PreparedData, config: Config, head_names: list[str]) -> Iter
 def main(
     csv: Annotated[Path, typer.Argument(help="Table to write.")],
     runs: Annotated[list[Path], typer.Argument(help="Finished runs of mint_ad, one per seed.")],
-    patchcore: Annotated[bool, typer.Option(help="Also the baselines, which take minutes.")] = True,
 ) -> None:
-    """Measure every detector with every knowledge of the class, one run after the other."""
+    """Measure every detector with every knowledge of the class; the table is written after each."""
     tables = []
-    for run in map(Run, runs):
-        config = run.config()
-        data = dataclasses.replace(prepare_data(config, progress=False), classes=run.read("classes"))
-        scores = run.scores().set_index("image")
-        head_names = list(scores["pred_class"].reindex(data.records["image"].iloc[data.test_rows]))
-        head_labels = np.array([data.classes.index(name) for name in head_names])
-        assert set(data.classes) == set(category_keys(data.records)), "the head's classes must be the categories"
-        results = [sharp_priors(data, config, head_labels), baselines(data, config, head_names) if patchcore else ()]
-        for method, knows, table in (part for parts in results for part in parts):
-            tables.append(table.assign(method=method, setting=knows))
-            value = table.query("category == 'mean' and metric == 'image_auroc'")["value"].item()
-            print(f"seed {config.train.seed}: {method}, {knows}: {value:.4f}", flush=True)
-            write(csv, pd.concat(tables).round({"value": 5}), config=config)
+    for detectors in (sharp_priors, baselines):  # the baselines last, because they take minutes
+        for run in map(Run, runs):
+            config = run.config()
+            data = dataclasses.replace(prepare_data(config, progress=False), classes=run.read("classes"))
+            assert set(data.classes) == set(category_keys(data.records)), "the head's classes must be the categories"
+            predicted = run.scores().set_index("image")["pred_class"]
+            head_names = list(predicted.reindex(data.records["image"].iloc[data.test_rows]))
+            for method, knows, table in detectors(data, config, head_names):
+                tables.append(table.assign(method=method, setting=knows))
+                value = table.query("category == 'mean' and metric == 'image_auroc'")["value"].item()
+                print(f"seed {config.train.seed}: {method}, {knows}: {value:.4f}", flush=True)
+                write(csv, pd.concat(tables).round({"value": 5}), config=config)
 
 
 if __name__ == "__main__":
