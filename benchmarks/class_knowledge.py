@@ -4,8 +4,9 @@
 
 Each finished run of MINT-AD gives the data, the seed, the training images and the head's class of every test image. The
 detectors are closed-form or memories, so nothing is trained. "blind" is one model for all categories; "head" and "told"
-have one model per category. All normal images are used in each case; PatchCore remembers 10,000 tokens per model, so with
-one model per category it remembers more in all. The sharp prior and its parts show which of its ingredients needs the class.
+have one model per category. All normal images are used in each case. PatchCore remembers 10,000 tokens per model, so
+with one model per category it remembers more in all. The sharp prior and its parts show which of its ingredients needs
+the class.
 """
 
 from __future__ import annotations
