@@ -25,11 +25,14 @@ SHARED_MODELS: dict[str, dict[str, Any]] = {variant: {"model.variant": variant} 
     "summed_prior": {"train.prior_reduction": "sum"},  # notebook 08
 }
 """Name of a shared model -> its changes to the preset: all variants, and models that single notebooks compare."""
+ONLY_BY_NAME = "mlp_query"  # no notebook needs it; notebook 12 shows it where somebody has trained it
 SCORED_BY_STEP = "mint_ad"  # the model of which notebook 09 shows the test scores during training
 
 
 def train_shared_models(names: Sequence[str] = (), *, preset_name: str = "lesson", jobs: int = 2) -> list[str]:
-    """Train the shared models that are missing, all or those named; print a line for each and return the failures.
+    """Train the shared models that are missing; print a line for each and return the failures.
+
+    `names` are some of `SHARED_MODELS`; without any, all that notebooks need are trained.
 
     The `jobs` processes share the cores, because a network this small trains faster on one core than on two. They find
     the images and features in the cache, which are the same for all. An unknown name raises ConfigError.
@@ -37,7 +40,8 @@ def train_shared_models(names: Sequence[str] = (), *, preset_name: str = "lesson
     for name in names:
         if name not in SHARED_MODELS:
             raise ConfigError(f"unknown shared model '{name}'." + nearest(name, SHARED_MODELS))
-    configs = {name: preset(preset_name).override(**SHARED_MODELS[name]) for name in names or SHARED_MODELS}
+    names = names or [name for name in SHARED_MODELS if name != ONLY_BY_NAME]
+    configs = {name: preset(preset_name).override(**SHARED_MODELS[name]) for name in names}
     prepare_data(next(iter(configs.values())))
     threads = max(1, (os.cpu_count() or 1) // jobs)
     context, failures = multiprocessing.get_context("spawn"), []
