@@ -141,7 +141,8 @@ def test_shared_models_are_trained_side_by_side_and_a_failure_is_named(monkeypat
     assert set(shared_models.SHARED_MODELS) > set(VARIANTS)
     result = CliRunner().invoke(app, ["notebooks", "train"])
     assert result.exit_code == 1 and "failed: query_pool: no weights" in result.output
-    assert all(f"{name} trained" in result.output for name in {*shared_models.SHARED_MODELS} - {"query_pool", "mlp_query"})
+    trained = {*shared_models.SHARED_MODELS} - {"query_pool", "mlp_query"}
+    assert all(f"{name} trained" in result.output for name in trained)
     assert "mlp_query" not in result.output
     assert prepared == [preset("lesson")], "images and features are made before the processes start, not by each"
     result = CliRunner().invoke(app, ["notebooks", "train", "uniad", "mint_ad"])
