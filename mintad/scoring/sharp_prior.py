@@ -6,7 +6,7 @@ backbone, after the training. The class of a test image comes from the model's o
 
 What it adds to PaDiM, which has one Gaussian per position for all classes:
 
-* **The class.** On eight real categories, knowing it is worth .02 of image AUROC, and .055 without the recentring below.
+* **The class.** On eight real categories it brings .02 of image AUROC, and .055 without the recentring (see below).
 * **Shrinkage that is estimated.** A class may have 50 images for 192 channels. Ledoit and Wolf's weight (2004) mixes
   each position's covariance with the mean over the class's positions, which is their target here instead of a
   multiple of the identity, because it knows how the channels vary together.
