@@ -31,6 +31,7 @@ from mintad.features.backbone import to_pixels
 from mintad.features.table import FeatureTable
 from mintad.runs.prepare import PreparedData, prepare_data
 from mintad.scoring import auroc
+from mintad.scoring.maps import image_scores
 from mintad.scoring.metrics import MEAN
 from mintad.scoring.sharp_prior import SharpPrior
 
@@ -68,11 +69,6 @@ def scores(prepared: PreparedData, category: str, size: int) -> Iterator[tuple[d
         yield change, *distances
 
 
-def top_mean(distance_nL: np.ndarray, share: float) -> np.ndarray:
-    """Return the mean of the highest tokens, see `scoring.top_share`."""
-    return np.sort(distance_nL, axis=1)[:, -max(1, round(share * distance_nL.shape[1])) :].mean(axis=1)
-
-
 def main(
     csv: Annotated[Path, typer.Argument(help="Table to write.")],
     data: Annotated[str, typer.Option(help="Data set.")] = "elpv",
@@ -86,8 +82,10 @@ def main(
     for category in sorted(set(category_keys(prepared.records))):
         for change, normal_nL, spoiled_nL in scores(prepared, category, config.features.image_size):
             name = ", ".join(f"{key} {value}" for key, value in change.items()) or "as shipped"
+            maps_nHW = np.concatenate([normal_nL, spoiled_nL]).reshape(-1, *prepared.backbone.grid)
             for share in SHARES:
-                values = np.concatenate([top_mean(normal_nL, share), top_mean(spoiled_nL, share)])
+                scoring = dataclasses.replace(config.scoring, image_score="top_mean", top_share=share)
+                values = image_scores(maps_nHW, config.features.image_size, scoring)
                 value = auroc(values, np.repeat([0, 1], len(normal_nL)))
                 rows.append({"setting": name, "top_share": share, "category": category, "image_auroc": value})
         print(f"{category}: done", flush=True)

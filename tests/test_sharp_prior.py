@@ -18,8 +18,9 @@ from mintad.model.reconstruction import pooled_grid
 from mintad.runs.predict import Predictor
 from mintad.runs.train import train_run
 from mintad.scoring import auroc, value_of
+from mintad.scoring.class_gaussians import ClassGaussians, mahalanobis, whitening
 from mintad.scoring.maps import image_scores
-from mintad.scoring.sharp_prior import ClassGaussians, SharpPrior, SharpPriorDetector, mahalanobis, whitening
+from mintad.scoring.sharp_prior import SharpPrior, SharpPriorDetector
 
 
 def features(n: int, tokens: int = 4, channels: int = 3, seed: int = 0) -> torch.Tensor:
