@@ -6,7 +6,7 @@
 Every normal training image gets a synthetic defect, as in `synthetic_defects.py`. The Gaussians are fitted to two
 thirds of a category's images; the rest is scored without and with the defect. The category is told, because the choice
 is about the density and not about the class head. One setting is changed at a time, and the share of tokens that the
-image score averages is measured for all of them.
+image score averages is measured for all of them. `megabytes` is what the Gaussians of a class take, without its images.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ CHANGES = (
     *({"neighbours": number} for number in (0, 3, 15)),
     *({"scales": scales} for scales in ((1,), (2,))),
     *({"ridge": ridge} for ridge in (0.003, 0.03)),
+    *({"channels": channels} for channels in (16, 32, 64, 96, 128)),
 )
 SHARES = (0.001, 0.01, 0.02, 0.05)
 
@@ -52,8 +53,11 @@ def with_defects(prepared: PreparedData, rows: np.ndarray, size: int) -> torch.T
     return features_of(spoiled, prepared).half()
 
 
-def scores(prepared: PreparedData, category: str, size: int) -> Iterator[tuple[dict, np.ndarray, np.ndarray]]:
-    """Yield every change with the token distances (n, L) of a category's images without and with their defects."""
+def scores(prepared: PreparedData, category: str, size: int) -> Iterator[tuple[dict, float, np.ndarray, np.ndarray]]:
+    """Yield every change with its megabytes and the token distances (n, L) of a category's images.
+
+    The distances are of the images without and with their defects.
+    """
     keys, splits = category_keys(prepared.records).to_numpy(), (prepared.records["split"] == "train").to_numpy()
     rows = np.flatnonzero((keys == category) & splits)
     normal_nLF = prepared.features.gather(rows)
@@ -65,8 +69,10 @@ def scores(prepared: PreparedData, category: str, size: int) -> Iterator[tuple[d
             (train,), (held,) = np.nonzero(fold_n != fold), np.nonzero(fold_n == fold)
             prior = SharpPrior.fit(table, train, np.zeros(len(train), dtype=int), prepared.backbone.grid, config)
             for distance_nL, feat_nLF in zip(distances, (normal_nLF, spoiled_nLF), strict=True):
-                distance_nL[held] = prior.classes[0].distance(feat_nLF[held]).numpy()
-        yield change, *distances
+                distance_nL[held] = prior.distance(feat_nLF[held], torch.ones(len(held), 1)).numpy()
+        parts = prior.classes[0].named_buffers()
+        megabytes = sum(part.nbytes for name, part in parts if name != "images_nLF") / 1e6
+        yield change, megabytes, *distances
 
 
 def main(
@@ -80,18 +86,20 @@ def main(
     prepared = prepare_data(config, progress=False)
     rows = []
     for category in sorted(set(category_keys(prepared.records))):
-        for change, normal_nL, spoiled_nL in scores(prepared, category, config.features.image_size):
+        for change, megabytes, normal_nL, spoiled_nL in scores(prepared, category, config.features.image_size):
             name = ", ".join(f"{key} {value}" for key, value in change.items()) or "as shipped"
             maps_nHW = np.concatenate([normal_nL, spoiled_nL]).reshape(-1, *prepared.backbone.grid)
             for share in SHARES:
                 scoring = dataclasses.replace(config.scoring, image_score="top_mean", top_share=share)
                 values = image_scores(maps_nHW, config.features.image_size, scoring)
                 value = auroc(values, np.repeat([0, 1], len(normal_nL)))
-                rows.append({"setting": name, "top_share": share, "category": category, "image_auroc": value})
+                setting = {"setting": name, "megabytes": megabytes, "top_share": share}
+                rows.append({**setting, "category": category, "image_auroc": value})
         print(f"{category}: done", flush=True)
     table = pd.DataFrame(rows)
-    means = table.groupby(["setting", "top_share"], sort=False, as_index=False)["image_auroc"].mean()
-    table = pd.concat([table, means.assign(category=MEAN)], ignore_index=True).round({"image_auroc": 5})
+    means = table.groupby(["setting", "megabytes", "top_share"], sort=False, as_index=False)["image_auroc"].mean()
+    table = pd.concat([table, means.assign(category=MEAN)], ignore_index=True)
+    table = table.round({"image_auroc": 5, "megabytes": 2})
     write(csv, table, config=config)
     print(means.pivot(index="setting", columns="top_share", values="image_auroc").round(4).to_string())
 

@@ -16,7 +16,8 @@ from mintad.features.table import FeatureTable
 from mintad.model import build_model
 from mintad.model.reconstruction import pooled_grid
 from mintad.runs.predict import Predictor
-from mintad.runs.train import train_run
+from mintad.runs.prepare import prepare_data
+from mintad.runs.train import train_run, trained_detector, trained_model
 from mintad.scoring import auroc, value_of
 from mintad.scoring.class_gaussians import ClassGaussians, mahalanobis, whitening
 from mintad.scoring.maps import image_scores
@@ -180,6 +181,23 @@ def test_more_images_than_allowed_are_drawn_from_the_seed():
     assert len(kept[0]) == 8 and torch.equal(kept[0], kept[1]) and not torch.equal(kept[0], kept[2])
 
 
+def test_chosen_channels_are_those_of_smaller_features(tmp_path):
+    values, new_BLF = features(20, channels=6), features(3, channels=6, seed=1)
+    rows, labels = np.arange(20), np.zeros(20, int)
+    config = SharpPriorConfig(channels=4)
+    few, other = (
+        SharpPrior.fit(FeatureTable.from_tensor(values), rows, labels, (2, 2), config, seed=seed) for seed in (0, 1)
+    )
+    kept = few.channels_K
+    assert len(set(kept.tolist())) == 4 and not torch.equal(kept, other.channels_K)
+    smaller = SharpPrior.fit(FeatureTable.from_tensor(values[..., kept]), rows, labels, (2, 2), SharpPriorConfig())
+    expected = smaller.distance(new_BLF[..., kept], torch.ones(3, 1))
+    torch.testing.assert_close(few.distance(new_BLF, torch.ones(3, 1)), expected)
+    few.save(tmp_path / "prior.safetensors")
+    loaded = SharpPrior.load(tmp_path / "prior.safetensors")
+    torch.testing.assert_close(loaded.distance(new_BLF, torch.ones(3, 1)), expected)
+
+
 def test_features_beyond_float16_are_kept():
     values = torch.cat([features(6), features(6) * 1e5])
     fitted = SharpPrior.fit(
@@ -234,3 +252,19 @@ def test_predicting_gives_the_scores_of_the_evaluation(finished):
     predicted, maps_BHW, names = predictor([read_image(path) for path in scores["image"]])
     np.testing.assert_allclose(predicted, scores["pred_score"], rtol=5e-3)  # cached features are float16
     assert names == list(scores["pred_class"]) and maps_BHW.shape == (16, 4, 4)
+
+
+def test_the_gaussians_may_describe_residuals(products, tmp_path):
+    config = small(products, **{"scoring.sharp_prior.input": "residuals", "scoring.sharp_prior.neighbours": 0})
+    run = train_run(config, tmp_path / "run", progress=False)
+    data = prepare_data(config, progress=False)
+    model = trained_model(run, data.backbone, torch.device("cpu"))
+    with torch.no_grad():
+        output = model(data.features.gather(data.train_rows))
+    residual_nLF = (output.target - output.reconstruction).half()
+    detector, images = trained_detector(run, model), residual_nLF[data.train_labels == 0]
+    torch.testing.assert_close(detector.prior.classes[0].images_nLF, images, rtol=1e-2, atol=1e-3)
+    feat_BLF = data.features.gather(data.train_rows[data.train_labels == 0])
+    expected = ClassGaussians(images, model.grid, config.scoring.sharp_prior).fit().distance(images.float())
+    labels = np.zeros(len(feat_BLF), int)
+    torch.testing.assert_close(detector.anomaly_map(feat_BLF, labels).flatten(1), expected, rtol=2e-2, atol=1e-3)

@@ -250,12 +250,17 @@ class TrainConfig:
 class SharpPriorConfig:
     """The sharp prior: a Gaussian for each class and position (not in the paper), see `mintad.scoring.sharp_prior`."""
 
+    input: Literal["features", "residuals"] = "features"
+    """What the Gaussians describe: the backbone's features, or what the reconstruction leaves of them (f' minus the
+    reconstruction, on the model's own grid)."""
     neighbours: Annotated[Int, Ge(0)] = 5
     """Normal images of the class, the most similar ones, whose mean is what a token should be; 0: the class's mean."""
     scales: Annotated[List[Count], MinLen(1)] = (1, 2)
     """Sides of the squares of tokens that have Gaussians of their own; their distances are averaged."""
     ridge: Annotated[Float, Gt(0), Lt(1)] = 0.01
     """Share of a multiple of the identity in every covariance."""
+    channels: Nullable[Count] = None
+    """Channels that are used, a random choice, as in PaDiM; null for all. Memory grows with their square."""
     images: Count = 1000
     """Normal images of a class that are used and kept, at most; a random choice where there are more."""
     weighted: Bool = False

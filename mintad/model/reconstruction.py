@@ -42,9 +42,14 @@ class Output:
     reconstruction: Tensor | None = None  # (B, L, F) reconstructed features, the last that `forward` fills in
 
     @property
+    def residual(self) -> Tensor:
+        """(B, L, F) what the reconstruction leaves of the target, f' minus the reconstruction."""
+        return self.target.float() - self.reconstruction.float()
+
+    @property
     def token_error(self) -> Tensor:
         """(B, L) squared reconstruction error of every token, the anomaly score s of Eq. 7."""
-        return (self.target.float() - self.reconstruction.float()).square().sum(dim=-1)
+        return self.residual.square().sum(dim=-1)
 
 
 class Standardise(nn.Module):

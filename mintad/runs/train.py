@@ -17,6 +17,7 @@ from accelerate import Accelerator
 from mintad.config import Config
 from mintad.errors import TrainingError
 from mintad.features.backbone import Backbone
+from mintad.features.table import FeatureTable
 from mintad.model import ReconstructionModel, build_model, require_variant
 from mintad.runs.baselines import evaluate_baseline, require_baselines
 from mintad.runs.directory import CATEGORIES, SHARP_PRIOR, Run, log_to, open_run, versions
@@ -205,14 +206,11 @@ def run_detectors(
         return {"reconstruction": model}
     labels = data.train_labels if model.predicts_class or model.needs_labels else np.zeros_like(data.train_labels)
     with run.timing("sharp prior"):
-        prior = SharpPrior.fit(
-            data.features,
-            data.train_rows,
-            labels,
-            data.backbone.grid,
-            config.scoring.sharp_prior,
-            seed=config.train.seed,
-        )
+        if config.scoring.sharp_prior.input == "residuals":
+            inputs = residuals(model, data), np.arange(len(labels)), labels, model.grid
+        else:
+            inputs = data.features, data.train_rows, labels, data.backbone.grid
+        prior = SharpPrior.fit(*inputs, config.scoring.sharp_prior, seed=config.train.seed)
         sample = data.train_rows[:: max(1, len(data.train_rows) // SAMPLE)]
         squared = dataclasses.replace(config.scoring, distance="squared")
         errors_nHW = grid_maps(model, data.features, sample, squared, labels=data.labels_for(model, sample))
@@ -221,6 +219,17 @@ def run_detectors(
     ours = {score: SharpPriorDetector(model, prior, score=score) for score in ("gaussian", "both")}
     decisive = config.scoring.score
     return {decisive: ours.pop(decisive), "reconstruction": model, **ours}
+
+
+@torch.no_grad()
+def residuals(model: ReconstructionModel, data: PreparedData) -> FeatureTable:
+    """Return what a trained model's reconstruction leaves of the training images' features, as float16."""
+    device, parts = model.output.weight.device, []
+    for rows in np.array_split(data.train_rows, max(1, len(data.train_rows) // 64)):
+        labels = data.labels_for(model, rows)
+        labels_B = None if labels is None else torch.as_tensor(labels, device=device)
+        parts.append(model(data.features.gather(rows).to(device), labels_B=labels_B).residual.half())
+    return FeatureTable.from_tensor(torch.cat(parts))
 
 
 def baseline_results(

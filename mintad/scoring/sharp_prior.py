@@ -58,11 +58,13 @@ class SharpPrior(nn.Module):
 
     Args:
         classes: one per class of the model's head; a single one for a model without classes.
+        channels_K: numbers of the K channels that the Gaussians are of, see `SharpPriorConfig.channels`.
     """
 
-    def __init__(self, classes: Sequence[ClassGaussians]) -> None:
+    def __init__(self, classes: Sequence[ClassGaussians], channels_K: Tensor) -> None:
         super().__init__()
         self.classes = nn.ModuleList(classes)
+        self.register_buffer("channels_K", channels_K)
         self.register_buffer("typical_error", torch.ones(()))  # mean reconstruction error, the unit in 'both'
 
     @classmethod
@@ -78,22 +80,28 @@ class SharpPrior(nn.Module):
     ) -> SharpPrior:
         """Fit the Gaussians of every class to the normal images in `rows` of `features`, with class indices `labels`.
 
-        Of a class with more than `config.images` images, that many are drawn from `seed`. For 14 x 14 tokens of 192
-        channels, a class keeps 36 MB of covariances and 75 kB per image.
+        Of a class with more than `config.images` images, that many are drawn from `seed`, and so are the channels if
+        there are more than `config.channels`. For 14 x 14 tokens of 192 channels, a class keeps 36 MB of covariances
+        and 75 kB per image.
         """
         rng, classes = np.random.default_rng([seed, 2]), []
+        count = min(config.channels or features.channels, features.channels)
+        chosen_K = np.random.default_rng([seed, 3]).choice(features.channels, count, replace=False)
+        channels_K = torch.from_numpy(np.sort(chosen_K))
         for label in range(labels.max() + 1):
             chosen = rows[labels == label]
             if len(chosen) > config.images:
                 chosen = np.sort(rng.choice(chosen, config.images, replace=False))
-            parts = [features.gather(chosen[start : start + BATCH]) for start in range(0, len(chosen), BATCH)]
+            batches = (chosen[start : start + BATCH] for start in range(0, len(chosen), BATCH))
+            parts = [_of_channels(features.gather(batch), channels_K) for batch in batches]
             fits = all(part.abs().amax() <= torch.finfo(torch.float16).max for part in parts)
             feat_nLF = torch.cat([part.half() if fits else part for part in parts])
             classes.append(ClassGaussians(feat_nLF, grid, config).fit())
-        return cls(classes)
+        return cls(classes, channels_K)
 
     def distance(self, feat_BLF: Tensor, weights_BN: Tensor) -> Tensor:
         """Return distances (B, L) of features (B, L, F), averaged over the classes with their weights (B, N)."""
+        feat_BLF = _of_channels(feat_BLF, self.channels_K)
         distance_BL = torch.zeros(feat_BLF.shape[:2], device=feat_BLF.device)
         for gaussians, weight_B in zip(self.classes, weights_BN.T, strict=True):
             mine = weight_B > SMALL_WEIGHT
@@ -125,12 +133,17 @@ class SharpPrior(nn.Module):
                 for name, value in own.items():
                     setattr(gaussians, name, value)
                 classes.append(gaussians)
-            prior = cls(classes)
+            prior = cls(classes, tensors["channels_K"])
             prior.typical_error.copy_(tensors["typical_error"])
         except (OSError, SafetensorError, ConfigError, KeyError, TypeError, ValueError) as error:
             fix = "mintad evaluate writes it anew"
             raise MintadError(f"the Gaussians cannot be read ({error})", path=file, fix=fix) from error
         return prior
+
+
+def _of_channels(feat_BLF: Tensor, channels_K: Tensor) -> Tensor:
+    """Return the chosen channels (B, L, K), without a copy where all are chosen."""
+    return feat_BLF if len(channels_K) == feat_BLF.shape[2] else feat_BLF[..., channels_K.to(feat_BLF.device)]
 
 
 class SharpPriorDetector:
@@ -156,8 +169,10 @@ class SharpPriorDetector:
         device = self.model.output.weight.device
         feat_BLF, labels_B = feat_BLF.to(device), None if labels is None else torch.as_tensor(labels, device=device)
         output = self.model(feat_BLF, labels_B=labels_B)
-        grid = self.prior.classes[0].grid
-        map_BHW = self.prior.distance(feat_BLF, self.class_weights(output, labels_B)).unflatten(1, grid)
+        gaussians = self.prior.classes[0]
+        of_residuals, grid = gaussians.config.input == "residuals", gaussians.grid
+        described_BLF = output.residual if of_residuals else feat_BLF
+        map_BHW = self.prior.distance(described_BLF, self.class_weights(output, labels_B)).unflatten(1, grid)
         if self.score == "gaussian":
             return map_BHW
         error_B1HW = output.token_error.unflatten(1, self.model.grid)[:, None] / self.prior.typical_error
