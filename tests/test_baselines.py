@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from mintad.baselines import BASELINES, coreset
 from mintad.baselines import padim as padim_module
 from mintad.baselines.coreset import greedy_coreset
+from mintad.baselines.nearest import NearestNeighbour
 from mintad.baselines.padim import PaDiM
 from mintad.baselines.patchcore import PatchCore
 from mintad.baselines.per_category import PerCategory
@@ -109,13 +110,22 @@ def naive_distances(memory, queries):
     return np.linalg.norm(queries[..., None, :].double().numpy() - memory.double().numpy(), axis=-1)
 
 
-def test_patchcore_with_everything_remembered_is_the_nearest_neighbour_distance():
+@pytest.mark.parametrize("new", [lambda: PatchCore(GRID, share=1.0), lambda: NearestNeighbour(GRID)])
+def test_with_everything_remembered_the_distance_is_to_the_nearest_neighbour(new):
     train, test = normal_images(6, offset=3.0), normal_images(3, seed=1, offset=3.0)
-    patchcore = fitted(PatchCore(GRID, share=1.0), train)
-    assert patchcore.memory_MF.shape == (6 * TOKENS, CHANNELS)
+    baseline = fitted(new(), train)
+    assert baseline.memory_MF.shape == (6 * TOKENS, CHANNELS)
     expected = naive_distances(train.flatten(0, 1), test).min(-1).reshape(-1, *GRID)
-    np.testing.assert_allclose(patchcore.anomaly_map(test).numpy(), expected, rtol=1e-4)
-    assert patchcore.anomaly_map(train).abs().max() < 5e-3
+    np.testing.assert_allclose(baseline.anomaly_map(test).numpy(), expected, rtol=1e-4)
+    assert baseline.anomaly_map(train).abs().max() < 5e-3
+
+
+def test_the_nearest_neighbours_memory_is_limited():
+    train = normal_images(70)
+    first, again, other = (fitted(NearestNeighbour(GRID, limit=30, seed=seed), train).memory_MF for seed in (0, 0, 1))
+    assert first.shape == (30, CHANNELS) and torch.equal(first, again) and not torch.equal(first, other)
+    distance = torch.cdist(first, train.flatten(0, 1), compute_mode="donot_use_mm_for_euclid_dist")
+    assert distance.amin(1).max() == 0 and len(set(distance.argmin(1).tolist())) == 30
 
 
 @pytest.mark.parametrize("neighbours", [1, 3, 9, 500])
@@ -184,7 +194,9 @@ def test_padim_takes_all_channels_of_a_small_backbone_and_draws_from_a_large_one
 
 
 @pytest.mark.parametrize(
-    "baseline", [lambda: PaDiM(GRID), lambda: PatchCore(GRID, share=0.2)], ids=["padim", "patchcore"]
+    "baseline",
+    [lambda: PaDiM(GRID), lambda: PatchCore(GRID, share=0.2), lambda: NearestNeighbour(GRID)],
+    ids=["padim", "patchcore", "nearest"],
 )
 def test_planted_anomalies_are_found_where_they_are(baseline):
     train, test = normal_images(60), normal_images(8, seed=1)
@@ -203,7 +215,7 @@ def test_planted_anomalies_are_found_where_they_are(baseline):
 @pytest.mark.parametrize("name", BASELINES.names())
 def test_baselines_are_deterministic_and_seeded(name):
     train, test = normal_images(20), normal_images(2, seed=1)
-    options = {"channels": 6} if name == "padim" else {"share": 0.1, "projection": 4}
+    options = {"padim": {"channels": 6}, "patchcore": {"share": 0.1, "projection": 4}, "nearest": {"limit": 40}}[name]
 
     def map_of(seed):
         torch.manual_seed(np.random.randint(1000))  # the global generator must not matter

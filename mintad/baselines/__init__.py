@@ -33,6 +33,6 @@ class BaselineRegistry(Registry):
             raise ConfigError(f"'{name}' is both a baseline and a model variant", fix="rename one of them")
 
 
-MODULES = ["mintad.baselines.padim", "mintad.baselines.patchcore"]
+MODULES = ["mintad.baselines.padim", "mintad.baselines.patchcore", "mintad.baselines.nearest"]
 BASELINES: Registry[type[Baseline]] = BaselineRegistry("baseline", modules=MODULES)
 """Name -> class; each is built from a grid (H, W) and a seed."""

@@ -11,13 +11,10 @@ from torch import Tensor
 
 from mintad.baselines.base import Baseline, baseline
 from mintad.baselines.coreset import greedy_coreset
+from mintad.baselines.memory import draw_tokens, nearest_distance
 from mintad.config import FeatureConfig, ScoringConfig
 from mintad.errors import DataError
 from mintad.features.table import FeatureTable
-
-CHUNK = 64
-MATRIX_ENTRIES = 1 << 23
-"""Distances computed at a time: 32 MB."""
 
 
 @baseline("patchcore")
@@ -89,10 +86,8 @@ class PatchCore(Baseline):
         if len(rows) == 0:
             raise DataError("PatchCore needs at least one normal training image")
         generator = torch.Generator().manual_seed(self.seed)
-        tokens = len(rows) * features.tokens
-        sample = torch.randperm(tokens, generator=generator)[: self.candidates].sort().values
-        tokens_NF = _gather_tokens(features, rows, sample)
-        size = min(max(1, round(self.share * tokens)), self.limit, len(tokens_NF))
+        tokens_NF = draw_tokens(features, rows, self.candidates, generator)
+        size = min(max(1, round(self.share * len(rows) * features.tokens)), self.limit, len(tokens_NF))
         matrix_FP = torch.eye(features.channels)
         if 0 < self.projection < features.channels:
             matrix_FP = torch.randn(features.channels, self.projection, generator=generator) / self.projection**0.5
@@ -102,12 +97,7 @@ class PatchCore(Baseline):
 
     def anomaly_map(self, feat_BLF: Tensor, labels: Any = None) -> Tensor:
         """Return the distances (B, H, W) of features (B, L, F) to their nearest remembered tokens."""
-        centre_F = self.memory_MF.mean(0)  # |x - m|^2 = |x|^2 - 2 x.m + |m|^2 loses fewer digits near the origin
-        tokens_NF, memory_MF = (feat_BLF.to(centre_F.device) - centre_F).flatten(0, 1), self.memory_MF - centre_F
-        norms_M, chunk = memory_MF.square().sum(1), max(1, MATRIX_ENTRIES // len(memory_MF))
-        nearest = [torch.addmm(norms_M, part, memory_MF.T, alpha=-2).amin(1) for part in tokens_NF.split(chunk)]
-        squared_N = torch.cat(nearest) + tokens_NF.square().sum(1)
-        return squared_N.clamp(min=0).sqrt().view(len(feat_BLF), *self.grid)
+        return nearest_distance(feat_BLF, self.memory_MF).unflatten(1, self.grid)
 
     def image_score(self, feat_BLF: Tensor, map_BHW: Tensor, labels: Any = None) -> Tensor:
         """Return the distance of the most anomalous token, weighted by the density of the memory around it (Eq. 7).
@@ -125,15 +115,3 @@ class PatchCore(Baseline):
         around_Bb = between_BM.topk(min(self.neighbours, len(self.memory_MF)), largest=False).indices
         distance_Bb = (token_BF[:, None] - self.memory_MF[around_Bb]).norm(dim=-1)
         return (1 - distance_Bb.softmax(1)[:, 0]) * distance_B
-
-
-def _gather_tokens(features: FeatureTable, rows: np.ndarray, sample: Tensor) -> Tensor:
-    """Return the tokens (N, F) with these sorted numbers, counted image after image of `rows`."""
-    chosen = []
-    for first in range(0, len(rows), CHUNK):
-        start, end = first * features.tokens, (first + CHUNK) * features.tokens
-        inside = sample[(sample >= start) & (sample < end)] - start
-        if len(inside):
-            tokens_NF = features.gather(rows[first : first + CHUNK]).flatten(0, 1)
-            chosen.append(tokens_NF[inside.to(tokens_NF.device)])
-    return torch.cat(chosen)
