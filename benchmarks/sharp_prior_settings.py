@@ -71,7 +71,7 @@ def scores(prepared: PreparedData, category: str, size: int) -> Iterator[tuple[d
             for distance_nL, feat_nLF in zip(distances, (normal_nLF, spoiled_nLF), strict=True):
                 distance_nL[held] = prior.distance(feat_nLF[held], torch.ones(len(held), 1)).numpy()
         parts = prior.classes[0].named_buffers()
-        megabytes = sum(part.nbytes for name, part in parts if name != "images_nLF") / 1e6
+        megabytes = sum(part.nbytes for name, part in parts if name != "normal.images_nLF") / 1e6
         yield change, megabytes, *distances
 
 

@@ -9,7 +9,7 @@ from report_builders import mvtec, write_run
 
 from mintad.course.lab import study
 from mintad.errors import DataError
-from mintad.plots.comparison import dot_plot, null_histogram
+from mintad.plots.comparison import dot_plot, null_histogram, step_plot
 from mintad.report.figures import growth, table_dots
 from mintad.report.runs import read_runs
 from mintad.report.select_runs import select_runs
@@ -103,6 +103,25 @@ def test_panels_are_named_above_and_nothing_is_clipped():
     for axis, lowest in ((figure.layout.xaxis, 0.2), (figure.layout.xaxis2, 0.4)):
         low, high = axis.range
         assert lowest - 0.1 < low < lowest and 1.0 < high < 1.1
+
+
+def test_steps_of_a_method_are_marks_on_its_row():
+    nan = float("nan")
+    panels = {
+        "real": {"PaDiM": {"blind": (0.7, 0.6, 0.8), "told": (0.9, nan, nan)}, "x<y": {"told": (0.95, 0.9, 1.0)}},
+        "drawn": {"x<y": {"blind": (0.5, 0.4, 0.6)}},
+    }
+    figure = step_plot(panels, title="t", unit="AUROC")
+    marks = {(trace.xaxis, trace.name): trace for trace in figure.data if trace.mode == "markers"}
+    assert set(marks) == {("x", "blind"), ("x", "told"), ("x2", "blind")}
+    told = marks["x", "told"]
+    assert list(told.x) == [0.9, 0.95] and [round(y) for y in told.y] == [0, 1]
+    assert list(figure.layout.yaxis.ticktext) == ["PaDiM", "x&lt;y"]
+    assert list(marks["x", "blind"].error_x.array) == pytest.approx([0.1])
+    assert {trace.name: trace.showlegend for trace in marks.values() if trace.xaxis == "x"} == {
+        "blind": True,
+        "told": True,
+    }
 
 
 def test_growth_needs_runs_on_several_sets_of_categories(two, tmp_path):

@@ -177,7 +177,7 @@ def test_more_images_than_allowed_are_drawn_from_the_seed():
     table, labels = two_categories(n=20)
     features, rows, config = FeatureTable.from_tensor(table.array), np.arange(40), SharpPriorConfig(images=8)
     first, again, other = (SharpPrior.fit(features, rows, labels, GRID, config, seed=seed) for seed in (0, 0, 1))
-    kept = [prior.classes[1].images_nLF for prior in (first, again, other)]
+    kept = [prior.classes[1].normal.images_nLF for prior in (first, again, other)]
     assert len(kept[0]) == 8 and torch.equal(kept[0], kept[1]) and not torch.equal(kept[0], kept[2])
 
 
@@ -203,7 +203,7 @@ def test_features_beyond_float16_are_kept():
     fitted = SharpPrior.fit(
         FeatureTable.from_tensor(values), np.arange(12), np.zeros(12, int), (2, 2), SharpPriorConfig()
     )
-    assert fitted.classes[0].images_nLF.dtype == torch.float32
+    assert fitted.classes[0].normal.images_nLF.dtype == torch.float32
     assert torch.isfinite(fitted.distance(values, torch.ones(12, 1))).all()
 
 
@@ -263,7 +263,7 @@ def test_the_gaussians_may_describe_residuals(products, tmp_path):
         output = model(data.features.gather(data.train_rows))
     residual_nLF = (output.target - output.reconstruction).half()
     detector, images = trained_detector(run, model), residual_nLF[data.train_labels == 0]
-    torch.testing.assert_close(detector.prior.classes[0].images_nLF, images, rtol=1e-2, atol=1e-3)
+    torch.testing.assert_close(detector.prior.classes[0].normal.images_nLF, images, rtol=1e-2, atol=1e-3)
     feat_BLF = data.features.gather(data.train_rows[data.train_labels == 0])
     expected = ClassGaussians(images, model.grid, config.scoring.sharp_prior).fit().distance(images.float())
     labels = np.zeros(len(feat_BLF), int)

@@ -131,6 +131,17 @@ class PriorConfig:
     """Floor of the predicted log-variance, because the prior's likelihood (Eq. 4) has no upper bound."""
 
 
+@section("model.recentre")
+class RecentreConfig:
+    """What is reconstructed: the features, or what the most similar normal images leave of them (not in the paper)."""
+
+    neighbours: Annotated[Int, Ge(0)] = 0
+    """Normal training images of any class, the most similar ones, whose mean is subtracted first; 0: none. The model
+    keeps the images: on 7 x 7 tokens of 192 channels 19 kB each."""
+    images: Count = 4000
+    """Images that are kept, at most; a random choice where there are more."""
+
+
 def _read_adapter(value: Any) -> Any:
     """Read true and false, which older configurations have, by what they meant."""
     value = read_yaml(value)
@@ -187,6 +198,7 @@ class ModelConfig:
     prompt_mapper: PromptMapperConfig = field(default_factory=PromptMapperConfig)
     inr: INRConfig = field(default_factory=INRConfig)
     prior: PriorConfig = field(default_factory=PriorConfig)
+    recentre: RecentreConfig = field(default_factory=RecentreConfig)
 
     def _check(self) -> None:
         multiple, odd = self.width % self.heads == 0, not self.neighbour_mask or self.neighbour_mask % 2 == 1

@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mintad.config import ModelConfig
 from mintad.errors import ConfigError
 from mintad.model.jitter import FeatureJitter
+from mintad.model.nearest_images import Recentre, pooled
 from mintad.model.transformer import Transformer
 
 
@@ -32,7 +32,9 @@ from mintad.model.transformer import Transformer
 class Output:
     """What a model returns for a batch, filled in step by step. Fields that a variant does not have stay None."""
 
-    target: Tensor  # (B, L, F) clean features f', standardised if the model standardises
+    target: (
+        Tensor  # (B, L, F) clean features f' that are reconstructed, standardised and recentred if the model does so
+    )
     adapted: Tensor  # (B, L, C) adapted features f, seen by the class encoder and the prior
     query: Tensor | None = None  # (B, L, D) class-aware query
     class_logits: Tensor | None = None  # (B, N) logits of the classification head
@@ -118,6 +120,7 @@ class ReconstructionModel(nn.Module):
         self.channels, self.feature_grid, self.grid = channels, grid, pooled_grid(grid, config.pool)
         self.tokens = self.grid[0] * self.grid[1]
         self.standardise = Standardise(channels)
+        self.recentre = Recentre(channels, self.grid, config.recentre.neighbours)
         self.adapter = nn.Linear(channels, config.width)
         self.jitter = FeatureJitter(config.jitter.scale, config.jitter.probability)
         self.transformer = Transformer(
@@ -165,29 +168,29 @@ class ReconstructionModel(nn.Module):
 
     def pooled(self, feat_BLF: Tensor) -> Tensor:
         """Average the features over squares of `config.pool` tokens, to the model's own L tokens."""
-        if self.config.pool == 1:
-            return feat_BLF
-        maps_BFHW = feat_BLF.transpose(1, 2).unflatten(2, self.feature_grid)
-        return F.avg_pool2d(maps_BFHW, self.config.pool).flatten(2).transpose(1, 2)
+        return pooled(feat_BLF, self.feature_grid, self.config.pool)
 
     def embed(self, feat_BLF: Tensor) -> Output:
         """Return an output with the clean target (B, L, F) and the adapted features (B, L, C)."""
-        target_BLF = self.standardise(self.pooled(feat_BLF))
-        if self.config.adapter == "projection":
-            return Output(target=target_BLF, adapted=target_BLF)
-        return Output(target=target_BLF, adapted=self.adapter(target_BLF))
+        feat_BLF = self.standardise(self.pooled(feat_BLF))
+        adapted_BLC = feat_BLF if self.config.adapter == "projection" else self.adapter(feat_BLF)
+        return Output(target=self.recentre(feat_BLF), adapted=adapted_BLC)
 
     def reconstruct(self, output: Output, queries: Sequence[Tensor], noise: Tensor | None) -> Tensor:
         """Return the reconstruction (B, L, F) of the embedded features, in training from jittered tokens."""
         return self.output(self.transformer(self.jittered(output, noise), queries))
 
     def jittered(self, output: Output, noise: Tensor | None) -> Tensor:
-        """Return the tokens (B, L, D) that enter the transformer: adapted or projected, and in training jittered."""
-        if self.config.adapter == "projection":  # of f', which is the backbone's: both places of the jitter are one
-            return self.adapter(self.jitter(output.adapted, noise))
-        if self.config.jitter.at == "adapted":
-            return self.jitter(output.adapted, noise)
-        return self.adapter(self.jitter(output.target, noise)) if self.training else output.adapted
+        """Return the tokens (B, L, D) that enter the transformer: adapted or projected, and in training jittered.
+
+        Where the features are recentred, class encoder and prior still read the adapted features of the whole image
+        (`output.adapted`), and the same adapter makes the transformer's tokens of what is left.
+        """
+        after_adapter = self.config.jitter.at == "adapted" and self.config.adapter != "projection"
+        if self.training and not after_adapter:
+            return self.adapter(self.jitter(output.target, noise))
+        reuse = not self.recentre.active and self.config.adapter != "projection"
+        return self.jitter(output.adapted if reuse else self.adapter(output.target), noise)
 
     def require_labels(self, labels_B: Tensor | None) -> Tensor:
         """Return the labels; raise ConfigError where there are none, because the variant needs them."""

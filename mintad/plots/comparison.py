@@ -1,4 +1,4 @@
-"""Figures of many runs: a dot plot with intervals, and how a value changes with the number of classes."""
+"""Figures of many runs: dot plots with intervals, and how a value changes with the number of classes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
 from mintad.plots.panels import panel_row
-from mintad.plots.theme import INK, OKABE_ITO, hues, interval_bars, text, titled
+from mintad.plots.theme import FAINT, INK, OKABE_ITO, hues, interval_bars, text, titled
 
 Dots = Mapping[str, tuple[Sequence[float], float, float]]  # name -> (values, low, high), NaN for no interval
 
@@ -68,6 +68,49 @@ def _padded(values: Sequence[float]) -> list[float] | None:
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     padding = max(0.08 * (high - low), 0.05 - (high - low) / 2)
     return [low - padding, high + padding]
+
+
+def step_plot(
+    panels: Mapping[str, Mapping[str, Mapping[str, tuple[float, float, float]]]], *, title: str, unit: str
+) -> go.Figure:
+    """Draw how far each step brings a method: panel -> method -> step -> (value, low, high).
+
+    A method is a row, the first on top; its steps are marks on a thin line, with their intervals a little apart.
+    """
+    figure = panel_row(list(panels), 0.04, shared_yaxes=True)
+    names = list(dict.fromkeys(name for rows in panels.values() for name in rows))
+    steps = list(dict.fromkeys(step for rows in panels.values() for row in rows.values() for step in row))
+    offset = dict(zip(steps, np.linspace(-0.2, 0.2, len(steps)) if len(steps) > 1 else [0.0], strict=True))
+    colours, symbols = hues(steps), dict(zip(steps, itertools.cycle(("circle", "diamond", "square", "x"))))
+    for column, rows in enumerate(panels.values(), start=1):
+        place = {"row": 1, "col": column}
+        for name, row in rows.items():
+            x, y = [value for value, _, _ in row.values()], [names.index(name) + offset[step] for step in row]
+            line = {"color": FAINT, "width": 2}
+            figure.add_scatter(x=x, y=y, mode="lines", line=line, hoverinfo="skip", showlegend=False, **place)
+        for step in steps:
+            shown = {name: row[step] for name, row in rows.items() if step in row}
+            if not shown:
+                continue
+            x, low, high = zip(*shown.values(), strict=True)
+            figure.add_scatter(
+                x=x,
+                y=[names.index(name) + offset[step] for name in shown],
+                error_x=interval_bars(x, low, high, color=colours[step], thickness=1.5, width=3),
+                mode="markers",
+                marker={"size": 10, "symbol": symbols[step], "color": colours[step]},
+                text=[text(name) for name in shown],
+                name=text(step),
+                legendgroup=text(step),
+                showlegend=column == 1,
+                hovertemplate="%{text}: %{x:.3f}<extra>" + text(step) + "</extra>",
+                **place,
+            )
+        figure.update_xaxes(title=unit, **place)
+    ticks = {"tickvals": list(range(len(names))), "ticktext": [text(name) for name in names], "ticksuffix": " "}
+    figure.update_yaxes(range=[len(names) - 0.5, -0.5], **ticks)
+    legend = {"orientation": "h", "x": 0, "y": 1 - 34 / (194 + 46 * len(names)), "yref": "container", "yanchor": "top"}
+    return titled(figure, title, height=194 + 46 * len(names), margin={"t": 108}, legend=legend)
 
 
 def growth_curves(

@@ -10,10 +10,12 @@ from typing import Any
 import torch
 
 from mintad.baselines import BASELINES
+from mintad.baselines.base import Baseline
 from mintad.baselines.per_category import PerCategory
 from mintad.config import Config
 from mintad.data.records import category_keys
 from mintad.errors import ConfigError
+from mintad.features.table import FeatureTable
 from mintad.runs.prepare import PreparedData, configured_backbone, extract_features
 from mintad.scoring.evaluate import Evaluation, evaluate
 from mintad.training.batches import GPU_MEMORY_SHARE
@@ -68,6 +70,31 @@ def evaluate_baseline(
     Returns:
         Its results have the setting 'unified', 'separate', or with labels 'separate_chosen'.
     """
+    fitted, features, own = fit_baseline(
+        name, data, config, separate=separate, options=options, device=device, progress=progress
+    )
+    setting = "unified"
+    if separate:
+        setting = "separate" if labels is None else "separate_chosen"
+        labels = category_keys(data.records).to_numpy()[data.test_rows] if labels is None else labels
+    return evaluate(fitted, features, data.records, own, method=name, setting=setting, labels=labels)
+
+
+def fit_baseline(
+    name: str,
+    data: PreparedData,
+    config: Config,
+    *,
+    separate: bool = False,
+    options: Mapping[str, Any] = {},
+    device: torch.device | str = "cpu",
+    progress: bool = False,
+) -> tuple[Baseline, FeatureTable, Config]:
+    """Fit a baseline to the training rows of `data`, see `evaluate_baseline` for the arguments.
+
+    Returns:
+        The baseline, the features that it was fitted to and reads, and the configuration with which it is scored.
+    """
     own = published(name, config)
     backbone, features = data.backbone, data.features
     if own.features != config.features:
@@ -76,9 +103,5 @@ def evaluate_baseline(
     if torch.device(device).type == "cuda" and features.nbytes < GPU_MEMORY_SHARE * torch.cuda.mem_get_info(device)[0]:
         features = features.to(device)
     new = functools.partial(BASELINES[name], backbone.grid, seed=config.train.seed, **options)
-    keys, setting = category_keys(data.records).to_numpy(), "unified"
-    if separate:
-        setting = "separate" if labels is None else "separate_chosen"
-        labels = keys[data.test_rows] if labels is None else labels
-    fitted = (PerCategory(new, keys) if separate else new()).fit(features, data.train_rows)
-    return evaluate(fitted, features, data.records, own, method=name, setting=setting, labels=labels)
+    baseline = PerCategory(new, category_keys(data.records).to_numpy()) if separate else new()
+    return baseline.fit(features, data.train_rows), features, own

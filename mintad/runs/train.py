@@ -35,13 +35,20 @@ log = logging.getLogger(__name__)
 
 
 def new_model(config: Config, data: PreparedData) -> ReconstructionModel:
-    """Build a model initialised from `config.train.seed`, with the standardisation fitted to the training rows."""
+    """Build a model initialised from `config.train.seed`, with standardisation and recentring fitted to the data."""
     torch.manual_seed(config.train.seed)
     backbone = data.backbone
     model = build_model(config.model, channels=backbone.channels, grid=backbone.grid, classes=len(data.classes))
     if config.features.standardise:
         parts = np.array_split(data.train_rows, max(1, len(data.train_rows) // 256))
         model.standardise.fit(model.pooled(data.features.gather(part)) for part in parts)
+    if model.recentre.active:
+        rows, limit = data.train_rows, config.model.recentre.images
+        if len(rows) > limit:
+            rows = np.sort(np.random.default_rng([config.train.seed, 4]).choice(rows, limit, replace=False))
+        parts = np.array_split(rows, max(1, len(rows) // 256))
+        images = (model.standardise(model.pooled(data.features.gather(part))).half() for part in parts)
+        model.recentre.fit(torch.cat(list(images)))
     model.learn_names(data.classes)
     return model
 

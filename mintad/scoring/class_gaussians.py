@@ -6,18 +6,14 @@ says what they are for.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mintad.config import SharpPriorConfig
+from mintad.model.nearest_images import NearestImages, pooled
 
 BATCH = 64
-COMPARED_SIDE = 7
-"""Images are compared by maps of about this side: coarse, because fine detail never matches exactly."""
 FOLDS, POSITIONS = 5, 4  # of `typical_distance`: folds of the images, and every how many-th position
 
 
@@ -33,7 +29,7 @@ class ClassGaussians(nn.Module):
     def __init__(self, feat_nLF: Tensor, grid: tuple[int, int], config: SharpPriorConfig) -> None:
         super().__init__()
         self.grid, self.config = grid, config
-        self.register_buffer("images_nLF", feat_nLF)
+        self.normal = NearestImages(feat_nLF, grid, max(1, config.neighbours))
         for scale in config.scales:
             self.register_buffer(f"whiten{scale}_LFF", None)
             self.register_buffer(f"typical{scale}", None)
@@ -41,10 +37,10 @@ class ClassGaussians(nn.Module):
     @torch.no_grad()
     def fit(self) -> ClassGaussians:
         """Fit the Gaussians to the class's images, each recentred by the others, and return them."""
-        batches = torch.arange(len(self.images_nLF), device=self.images_nLF.device).split(BATCH)
-        residual_nLF = torch.cat([self._recentred(self.images_nLF[rows].float(), own=rows) for rows in batches])
+        batches = self.normal.images_nLF.split(BATCH)
+        residual_nLF = torch.cat([self._recentred(batch_BLF.float()) for batch_BLF in batches])
         for scale in self.config.scales:
-            coarse_nLF = self._pooled(residual_nLF, scale)
+            coarse_nLF = pooled(residual_nLF, self.grid, scale)
             setattr(self, f"whiten{scale}_LFF", whitening(coarse_nLF, self.config.ridge))
             setattr(self, f"typical{scale}", typical_distance(coarse_nLF, self.config.ridge))
         return self
@@ -58,55 +54,19 @@ class ClassGaussians(nn.Module):
         residual_BLF, distance_BL = self._recentred(feat_BLF), torch.zeros(feat_BLF.shape[:2], device=feat_BLF.device)
         for scale in self.config.scales:
             whiten_LFF, typical = getattr(self, f"whiten{scale}_LFF"), getattr(self, f"typical{scale}")
-            coarse_BL = mahalanobis(self._pooled(residual_BLF, scale), whiten_LFF) / typical
+            coarse_BL = mahalanobis(pooled(residual_BLF, self.grid, scale), whiten_LFF) / typical
             map_B1HW = coarse_BL.unflatten(1, self._coarse(scale))[:, None]
             distance_BL += F.interpolate(map_B1HW, size=self.grid, mode="bilinear").flatten(1)
         return distance_BL / len(self.config.scales)
 
-    def _recentred(self, feat_BLF: Tensor, own: Tensor | None = None) -> Tensor:
-        """Return the tokens less the mean of the most similar images of the class at their position.
-
-        `own` are the numbers of the images where they are the class's own: an image is no neighbour of itself.
-        """
-        others = len(self.images_nLF) - (own is not None)
-        if self.config.neighbours and others:
-            distance_Bn = torch.cdist(self._compared(feat_BLF), self._compared_images)
-            if own is not None:
-                distance_Bn[torch.arange(len(own)), own] = torch.inf
-            nearest_BK = distance_Bn.topk(min(self.config.neighbours, others), largest=False).indices
-            return feat_BLF - self.images_nLF[nearest_BK].float().mean(dim=1)
-        if own is not None and not others:  # a single image shows only how its positions differ
-            return feat_BLF - feat_BLF.mean(dim=1, keepdim=True)
-        return feat_BLF - self.images_nLF.float().mean(dim=0)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ClassGaussians:
-        """Move or convert the buffers, and forget what was computed from them on another device."""
-        self.__dict__.pop("_compared_images", None)
-        self.__dict__.pop("_deviation_F", None)
-        return super()._apply(fn, recurse)
-
-    @functools.cached_property
-    def _compared_images(self) -> Tensor:
-        return self._compared(self.images_nLF.float())
-
-    def _compared(self, feat_BLF: Tensor) -> Tensor:
-        """Return what images are compared by: coarse maps (B, l * F), in units of each channel's deviation."""
-        coarse_BlF = self._pooled(feat_BLF, -(-max(self.grid) // COMPARED_SIDE))
-        return (coarse_BlF / self._deviation_F).flatten(1)
-
-    @functools.cached_property
-    def _deviation_F(self) -> Tensor:
-        return self.images_nLF.float().flatten(0, 1).std(dim=0, correction=0).clamp(min=1e-6)
+    def _recentred(self, feat_BLF: Tensor) -> Tensor:
+        """Return the tokens less what they should be: the mean of the most similar images, or of all."""
+        if self.config.neighbours or len(self.normal.images_nLF) == 1:  # a mean over one image would leave nothing
+            return feat_BLF - self.normal(feat_BLF)
+        return feat_BLF - self.normal.images_nLF.float().mean(dim=0)
 
     def _coarse(self, scale: int) -> tuple[int, int]:
         return tuple(-(-side // scale) for side in self.grid)
-
-    def _pooled(self, feat_BLF: Tensor, scale: int) -> Tensor:
-        """Average tokens (B, L, F) over squares of side `scale`."""
-        if scale == 1:
-            return feat_BLF
-        maps_BFHW = feat_BLF.transpose(1, 2).unflatten(2, self.grid)
-        return F.adaptive_avg_pool2d(maps_BFHW, self._coarse(scale)).flatten(2).transpose(1, 2)
 
 
 def whitening(residual_nLF: Tensor, ridge: float) -> Tensor:

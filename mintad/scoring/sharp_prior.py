@@ -129,7 +129,7 @@ class SharpPrior(nn.Module):
             for k in range(about["classes"]):
                 prefix = f"classes.{k}."
                 own = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-                gaussians = ClassGaussians(own.pop("images_nLF"), grid, config)
+                gaussians = ClassGaussians(own.pop("normal.images_nLF"), grid, config)
                 for name, value in own.items():
                     setattr(gaussians, name, value)
                 classes.append(gaussians)

@@ -1,0 +1,128 @@
+"""Normal images, and the mean of those that are most similar to another image.
+
+What a token should be depends on the image: a screw may lie in any direction, and a texture has no fixed positions. The
+mean of the most similar normal images at the token's position is a better guess than the mean of all.
+
+Letters: n normal images, K neighbours, B images of a batch, L tokens, F channels, l tokens of the coarse maps.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mintad.model.precision import in_float32
+
+COMPARED_SIDE = 7
+"""Images are compared by maps of about this side: coarse, because fine detail never matches exactly."""
+COPY = 0.01
+"""Images that differ by less than this share of the channels' deviations are copies; float16 changes less."""
+
+
+class NearestImages(nn.Module):
+    """The most similar normal images and their mean. No image is compared with itself or a copy of it.
+
+    Args:
+        images_nLF: features of the normal images; they are kept, as they are.
+        grid: (H, W), with L = H * W.
+        neighbours: K, at most.
+    """
+
+    def __init__(self, images_nLF: Tensor, grid: tuple[int, int], neighbours: int) -> None:
+        super().__init__()
+        self.grid, self.neighbours = grid, neighbours
+        self.register_buffer("images_nLF", images_nLF)
+
+    @in_float32
+    def forward(self, feat_BLF: Tensor) -> Tensor:
+        """Return the mean (B, L, F) of the images that are most similar to features (B, L, F).
+
+        Where there is no other image to compare with, it is the mean of the image's own tokens.
+        """
+        compared_BD = self._compared(feat_BLF)
+        distance_Bn = torch.cdist(compared_BD, self._compared_images)
+        distance_Bn[distance_Bn < COPY * compared_BD.shape[1] ** 0.5] = torch.inf
+        near = distance_Bn.topk(min(self.neighbours, len(self.images_nLF)), largest=False)
+        weight_BK = near.values.isfinite().float()
+        count_B = weight_BK.sum(dim=1)
+        images_BKLF = self.images_nLF[near.indices].float()
+        mean_BLF = torch.einsum("bk,bklf->blf", weight_BK / count_B.clamp(min=1)[:, None], images_BKLF)
+        return torch.where((count_B > 0)[:, None, None], mean_BLF, feat_BLF.mean(dim=1, keepdim=True))
+
+    def replace(self, images_nLF: Tensor) -> None:
+        """Take other normal images."""
+        self._forget()
+        self.images_nLF = images_nLF.to(self.images_nLF.device)
+
+    def _compared(self, feat_BLF: Tensor) -> Tensor:
+        """Return what images are compared by: coarse maps (B, l * F), in units of each channel's deviation."""
+        coarse_BlF = pooled(feat_BLF, self.grid, -(-max(self.grid) // COMPARED_SIDE))
+        return (coarse_BlF / self._deviation_F).flatten(1)
+
+    @functools.cached_property
+    def _compared_images(self) -> Tensor:
+        return self._compared(self.images_nLF.float())
+
+    @functools.cached_property
+    def _deviation_F(self) -> Tensor:
+        return self.images_nLF.float().flatten(0, 1).std(dim=0, correction=0).clamp(min=1e-6)
+
+    def _forget(self) -> None:
+        """Forget what was computed from other images, or from these on another device."""
+        self.__dict__.pop("_compared_images", None)
+        self.__dict__.pop("_deviation_F", None)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> NearestImages:
+        self._forget()
+        return super()._apply(fn, recurse)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Take over the images of a state whatever their number, which depends on the data."""
+        loaded = state_dict.get(f"{prefix}images_nLF")
+        if loaded is not None and loaded.shape[1:] == self.images_nLF.shape[1:]:
+            self.replace(torch.empty_like(loaded))
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+class Recentre(nn.Module):
+    """Features less the mean of the most similar normal images, the identity until `fit`; saved with the weights.
+
+    Not in the paper. What is left is what the reconstruction has to explain; its channels get a variance of 1.
+    ResAD (Yao et al., NeurIPS 2024) subtracts the nearest normal token, also from UniAD's features.
+
+    Args:
+        channels, grid: F and (H, W).
+        neighbours: K; with 0 the features stay as they are.
+    """
+
+    def __init__(self, channels: int, grid: tuple[int, int], neighbours: int) -> None:
+        super().__init__()
+        self.active = neighbours > 0
+        if self.active:
+            images_nLF = torch.zeros(1, grid[0] * grid[1], channels, dtype=torch.float16)
+            self.nearest = NearestImages(images_nLF, grid, neighbours)
+            self.register_buffer("scale_F", torch.ones(channels))
+
+    @torch.no_grad()
+    def fit(self, images_nLF: Tensor) -> None:
+        """Keep normal images (n, L, F), and learn how much their tokens differ from those of the most similar ones."""
+        self.nearest.replace(images_nLF.half())
+        rest_F = torch.cat([self(part_BLF.float()).flatten(0, 1).square() for part_BLF in images_nLF.split(64)]).mean(0)
+        self.scale_F.copy_(torch.where(rest_F > 1e-12, rest_F.sqrt(), 1.0))
+
+    def forward(self, feat_BLF: Tensor) -> Tensor:
+        """Return recentred features, same shape."""
+        return (feat_BLF - self.nearest(feat_BLF)) / self.scale_F if self.active else feat_BLF
+
+
+def pooled(feat_BLF: Tensor, grid: tuple[int, int], side: int) -> Tensor:
+    """Average tokens (B, L, F) over squares of `side` tokens; those at the edges may overlap."""
+    if side == 1:
+        return feat_BLF
+    maps_BFHW = feat_BLF.transpose(1, 2).unflatten(2, grid)
+    return F.adaptive_avg_pool2d(maps_BFHW, tuple(-(-cells // side) for cells in grid)).flatten(2).transpose(1, 2)

@@ -1,0 +1,118 @@
+"""The most similar normal images against a naive loop, copies, and a model that reconstructs what they leave."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from synthetic import CHANNELS, GRID, changed_model, fresh_model, small, two_categories
+
+from mintad.config.sections import RecentreConfig
+from mintad.model import VARIANTS, build_model
+from mintad.model.nearest_images import NearestImages, Recentre, pooled
+from mintad.runs.prepare import prepare_data
+from mintad.runs.train import new_model, train_run, trained_model
+from mintad.scoring import value_of
+
+
+def images(n: int, tokens: int = 4, channels: int = 3, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    scale_F = torch.rand(channels, generator=generator) * 9 + 0.1
+    return torch.randn(n, tokens, channels, generator=generator) * scale_F + torch.arange(channels)
+
+
+def naive_mean(normal, image, neighbours):
+    """Mean of the nearest images in units of the channels' deviations, on a grid of at most 7 x 7."""
+    deviation_F = normal.reshape(-1, normal.shape[2]).std(axis=0)
+    distances = [np.linalg.norm((image - other) / deviation_F) for other in normal]
+    order = [n for n in np.argsort(distances) if distances[n] > 0.01 * image.size**0.5][:neighbours]
+    return normal[order].mean(axis=0) if order else np.broadcast_to(image.mean(axis=0), image.shape)
+
+
+@pytest.mark.parametrize("neighbours", [1, 3, 50])
+def test_the_mean_is_that_of_the_nearest_images(neighbours):
+    normal, new = images(12), images(5, seed=1)
+    nearest = NearestImages(normal, (2, 2), neighbours)
+    for batch in (new, normal):  # an image among the normal ones is not compared with itself
+        for image_LF, mean_LF in zip(batch, nearest(batch), strict=True):
+            expected = naive_mean(normal.numpy(), image_LF.numpy(), neighbours)
+            np.testing.assert_allclose(mean_LF.numpy(), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_copies_do_not_count_and_a_lonely_image_has_its_own_mean():
+    normal = images(6)
+    twins = torch.cat([normal, normal[:1], normal[:1] * 1.0001])
+    torch.testing.assert_close(
+        NearestImages(twins, (2, 2), 2)(normal[:1]), NearestImages(normal, (2, 2), 2)(normal[:1])
+    )
+    lonely = NearestImages(normal[:1], (2, 2), 5)
+    assert torch.equal(lonely(normal[:1]), normal[:1].mean(dim=1, keepdim=True).expand(1, 4, 3))
+    torch.testing.assert_close(lonely(normal[1:]), normal[:1].expand(5, 4, 3))
+
+
+def test_images_are_compared_by_coarse_maps():
+    """Two images that differ in fine detail alone are as near as copies are on a coarse grid."""
+    generator = torch.Generator().manual_seed(0)
+    normal, noise = torch.randn(5, 196, 3, generator=generator), torch.randn(1, 196, 3, generator=generator)
+    fine = noise - pooled(noise, (14, 14), 2).unflatten(1, (7, 7)).repeat_interleave(2, 1).repeat_interleave(
+        2, 2
+    ).flatten(1, 2)
+    nearest = NearestImages(normal, (14, 14), 1)
+    torch.testing.assert_close(nearest(normal[:1] + fine), nearest(normal[:1]))
+
+
+def test_recentred_features_have_unit_variance_and_survive_saving():
+    normal, new = images(40), images(3, seed=1)
+    recentre = Recentre(3, (2, 2), 5)
+    recentre.fit(normal)
+    rest_nLF = recentre(normal.half().float())
+    torch.testing.assert_close(rest_nLF.flatten(0, 1).square().mean(0), torch.ones(3), rtol=1e-2, atol=0)
+    loaded = Recentre(3, (2, 2), 5)
+    loaded(new)  # fills what is remembered of the former images
+    loaded.load_state_dict(recentre.state_dict())
+    assert torch.equal(loaded(new), recentre(new))
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        Recentre(2, (2, 2), 5).load_state_dict(recentre.state_dict())
+    assert torch.equal(Recentre(3, (2, 2), 0)(new), new), "without neighbours nothing changes"
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("adapter", ["learned", "projection"])
+def test_a_model_reconstructs_what_the_nearest_images_leave(variant, adapter):
+    table, labels = two_categories(n=6)
+    config = dataclasses.replace(changed_model(variant=variant, adapter=adapter), recentre=RecentreConfig(neighbours=2))
+    torch.manual_seed(0)
+    model = build_model(config, channels=CHANNELS, grid=GRID, classes=2).eval()
+    if variant == "text_prompt":
+        model.learn_names(["gear", "leather"])
+    model.recentre.fit(table.array)
+    feat_BLF, labels_B = table.array[:3] + 0.5, torch.as_tensor(labels[:3])
+    output = model(feat_BLF, labels_B=labels_B)
+    torch.testing.assert_close(output.target, model.recentre(feat_BLF))
+    read = feat_BLF if adapter == "projection" else model.adapter(feat_BLF)
+    torch.testing.assert_close(output.adapted, read)  # class encoder and prior read the whole features
+    moved = model(feat_BLF + 0.3, labels_B=labels_B)
+    assert not torch.equal(moved.adapted, output.adapted)
+    model.train()
+    output = model(feat_BLF, labels_B=labels_B)
+    output.token_error.mean().backward()
+    assert model.adapter.weight.grad.abs().sum() > 0 or config.adapter == "random"
+
+
+def test_a_run_recentres_and_predicts_alike(products, tmp_path):
+    changes = {"model.recentre.neighbours": 3, "model.recentre.images": 10, "scoring.score": "reconstruction"}
+    config = small(products, **changes)
+    run = train_run(config, tmp_path / "run", progress=False)
+    data = prepare_data(config, progress=False)
+    model, fresh = trained_model(run, data.backbone, torch.device("cpu")), new_model(config, data)
+    kept = model.recentre.nearest.images_nLF
+    assert len(kept) == 10 and torch.equal(kept, fresh.recentre.nearest.images_nLF)
+    plain = train_run(config.override(**{"model.recentre.neighbours": 0}), tmp_path / "plain", progress=False)
+    aurocs = [value_of(one.results(), "image_auroc") for one in (run, plain)]
+    assert aurocs[0] != aurocs[1]
+
+
+def test_a_plain_model_keeps_no_images():
+    assert not any("recentre" in name for name in fresh_model().state_dict())
