@@ -44,6 +44,8 @@ from mintad.training.schedule import total_steps
 KINDS = ("patch", "scar", "dark")
 RECTANGLE, THIN, LONG = (12, 40), (4, 9), (24, 80)
 """Ranges of the sides of the defects, in pixels of an input of 224."""
+SUBTLE = 0.6
+"""Opacity of a subtle defect; its sides are half as long, and its darkening half as strong."""
 SCORES = {"max": ("max", 16), "pooled_max_16": ("pooled_max", 16), "pooled_max_64": ("pooled_max", 64)}
 """Name in the metric -> `scoring.image_score` and `scoring.pool`."""
 MARGIN = 30
@@ -74,22 +76,26 @@ class SyntheticTest:
         return self.feat_nLF[rows]
 
 
-def add_defects(images: list[np.ndarray], keys: np.ndarray, seed: int = 0) -> tuple[list[np.ndarray], np.ndarray]:
+def add_defects(
+    images: list[np.ndarray], keys: np.ndarray, seed: int = 0, *, subtle: bool = False
+) -> tuple[list[np.ndarray], np.ndarray]:
     """Return each image (S, S, 3) with one defect, and the masks (n, S, S); `keys` are the images' categories."""
     rng, with_defects, masks = np.random.default_rng(seed), [], []
+    opacity, shrink = (SUBTLE, 2) if subtle else (1.0, 1)
     for n, image in enumerate(images):
         side, kind = len(image), KINDS[n % len(KINDS)]
         source = images[rng.choice([k for k in range(len(images)) if keys[k] == keys[n] and k != n])]
         spans = (RECTANGLE, RECTANGLE) if kind != "scar" else (THIN, LONG) if rng.random() < 0.5 else (LONG, THIN)
-        height, width = (rng.integers(*span) for span in spans)
+        height, width = (rng.integers(*span) // shrink for span in spans)
         top, left = rng.integers(MARGIN, side - MARGIN - height), rng.integers(MARGIN, side - MARGIN - width)
         from_top, from_left = rng.integers(0, side - height), rng.integers(0, side - width)
         area = np.s_[top : top + height, left : left + width]
         with_defect, mask = image.copy(), np.zeros((side, side), dtype=bool)
         if kind == "dark":
-            with_defect[area] = (with_defect[area] * rng.uniform(0.5, 0.75)).astype(np.uint8)
+            with_defect[area] = (with_defect[area] * (1 - (1 - rng.uniform(0.5, 0.75)) / shrink)).astype(np.uint8)
         else:
-            with_defect[area] = source[from_top : from_top + height, from_left : from_left + width]
+            pasted = source[from_top : from_top + height, from_left : from_left + width]
+            with_defect[area] = (opacity * pasted + (1 - opacity) * with_defect[area]).astype(np.uint8)
         mask[area] = True
         with_defects.append(with_defect)
         masks.append(mask)
