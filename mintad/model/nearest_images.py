@@ -20,6 +20,9 @@ from mintad.model.precision import in_float32
 
 COMPARED_SIDE = 7
 """Images are compared by maps of about this side: coarse, because fine detail never matches exactly."""
+PROJECTED = 512
+"""Numbers that an image is compared by, at most: a random projection keeps distances to a few percent (Johnson and
+Lindenstrauss), and in training the search then costs little beside the step."""
 COPY = 0.01
 """Images that differ by less than this share of the channels' deviations are copies; float16 changes less."""
 
@@ -37,6 +40,7 @@ class NearestImages(nn.Module):
         super().__init__()
         self.grid, self.neighbours = grid, neighbours
         self.register_buffer("images_nLF", images_nLF)
+        self._projection_CD: Tensor | None = None  # made when it is first needed
 
     @in_float32
     def forward(self, feat_BLF: Tensor) -> Tensor:
@@ -45,8 +49,8 @@ class NearestImages(nn.Module):
         Where there is no other image to compare with, it is the mean of the image's own tokens.
         """
         compared_BD = self._compared(feat_BLF)
-        distance_Bn = torch.cdist(compared_BD, self._compared_images)
-        distance_Bn[distance_Bn < COPY * compared_BD.shape[1] ** 0.5] = torch.inf
+        distance_Bn = torch.cdist(compared_BD, self._compared_images) / compared_BD.shape[1] ** 0.5
+        distance_Bn[distance_Bn < COPY] = torch.inf
         near = distance_Bn.topk(min(self.neighbours, len(self.images_nLF)), largest=False)
         weight_BK = near.values.isfinite().float()
         count_B = weight_BK.sum(dim=1)
@@ -60,9 +64,16 @@ class NearestImages(nn.Module):
         self.images_nLF = images_nLF.to(self.images_nLF.device)
 
     def _compared(self, feat_BLF: Tensor) -> Tensor:
-        """Return what images are compared by: coarse maps (B, l * F), in units of each channel's deviation."""
-        coarse_BlF = pooled(feat_BLF, self.grid, -(-max(self.grid) // COMPARED_SIDE))
-        return (coarse_BlF / self._deviation_F).flatten(1)
+        """Return what images are compared by: coarse maps in units of each channel's deviation, projected (B, D)."""
+        coarse_BlF = pooled(feat_BLF, self.grid, -(-max(self.grid) // COMPARED_SIDE)) / self._deviation_F
+        coarse_BC = coarse_BlF.flatten(1)
+        if coarse_BC.shape[1] <= PROJECTED:
+            return coarse_BC
+        if self._projection_CD is None:
+            generator = torch.Generator().manual_seed(0)  # the same for all images and runs
+            matrix_CD = torch.randn(coarse_BC.shape[1], PROJECTED, generator=generator)
+            self._projection_CD = (matrix_CD / coarse_BC.shape[1] ** 0.5).to(coarse_BC.device)
+        return coarse_BC @ self._projection_CD
 
     @functools.cached_property
     def _compared_images(self) -> Tensor:
@@ -74,6 +85,7 @@ class NearestImages(nn.Module):
 
     def _forget(self) -> None:
         """Forget what was computed from other images, or from these on another device."""
+        self._projection_CD = None
         self.__dict__.pop("_compared_images", None)
         self.__dict__.pop("_deviation_F", None)
 
