@@ -63,15 +63,17 @@ def test_images_are_compared_by_coarse_maps():
     torch.testing.assert_close(nearest(normal[:1] + fine), nearest(normal[:1]))
 
 
-def test_a_projection_finds_nearly_the_nearest_images():
-    """2,000 numbers an image are compared by 512; the images come in groups."""
+def test_what_is_kept_for_the_normal_images_is_what_a_search_finds():
+    """The images come in groups of five, so that each one's neighbours are known."""
     generator = torch.Generator().manual_seed(0)
     groups = torch.randn(6, 20, 100, generator=generator).repeat_interleave(5, 0)
-    normal = groups + 0.3 * torch.randn(30, 20, 100, generator=generator)
-    nearest = NearestImages(normal, (4, 5), 4)
-    own_groups = torch.stack([(normal[n // 5 * 5 : n // 5 * 5 + 5].sum(0) - normal[n]) / 4 for n in range(30)])
-    torch.testing.assert_close(nearest(normal), own_groups)
-    assert nearest._compared_images.shape == (30, 512)
+    normal = (groups + 0.3 * torch.randn(30, 20, 100, generator=generator)).half()
+    nearest, images = NearestImages(normal, (4, 5), 4), normal.float()
+    own_groups = torch.stack([(images[n // 5 * 5 : n // 5 * 5 + 5].sum(0) - images[n]) / 4 for n in range(30)])
+    torch.testing.assert_close(nearest(images), own_groups)
+    with_a_new_one = torch.cat([images, groups[:1]])  # then all are searched
+    torch.testing.assert_close(nearest(with_a_new_one)[:30], own_groups)
+    torch.testing.assert_close(nearest(groups[:1])[0], nearest(with_a_new_one)[30])
 
 
 def test_recentred_features_have_unit_variance_and_survive_saving():

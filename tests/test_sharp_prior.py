@@ -238,7 +238,7 @@ def test_a_run_measures_every_score_and_the_decisive_one_decides(finished, produ
     assert means["mint_ad+gaussian"] == pytest.approx(np.mean(list(own.values())))
     assert len(set(means[["mint_ad+gaussian", "mint_ad", "mint_ad+both"]])) > 1
     page = finished.page.read_text(encoding="utf-8")
-    assert "mint_ad, sharp prior (ours)" in page
+    assert "mint_ad, sharp prior (ours)" in page and "the 5 most similar normal images" in page
 
     only = train_run(small(products, **{"scoring.score": "reconstruction"}), tmp_path / "paper", progress=False)
     assert (

@@ -21,8 +21,7 @@ from mintad.model.precision import in_float32
 COMPARED_SIDE = 7
 """Images are compared by maps of about this side: coarse, because fine detail never matches exactly."""
 PROJECTED = 512
-"""Numbers that an image is compared by, at most: a random projection keeps distances to a few percent (Johnson and
-Lindenstrauss), and in training the search then costs little beside the step."""
+"""Numbers by which copies are found: a random projection keeps distances to a few percent (Johnson, Lindenstrauss)."""
 COPY = 0.01
 """Images that differ by less than this share of the channels' deviations are copies; float16 changes less."""
 
@@ -40,7 +39,6 @@ class NearestImages(nn.Module):
         super().__init__()
         self.grid, self.neighbours = grid, neighbours
         self.register_buffer("images_nLF", images_nLF)
-        self._projection_CD: Tensor | None = None  # made when it is first needed
 
     @in_float32
     def forward(self, feat_BLF: Tensor) -> Tensor:
@@ -48,15 +46,36 @@ class NearestImages(nn.Module):
 
         Where there is no other image to compare with, it is the mean of the image's own tokens.
         """
-        compared_BD = self._compared(feat_BLF)
-        distance_Bn = torch.cdist(compared_BD, self._compared_images) / compared_BD.shape[1] ** 0.5
+        indices_BK, other_BK = self._neighbours(self._compared(feat_BLF))
+        weight_BK, count_B = other_BK.float(), other_BK.sum(dim=1)
+        weight_BK /= count_B.clamp(min=1)[:, None]
+        mean_BLF = torch.einsum("bk,bklf->blf", weight_BK, self.images_nLF[indices_BK].float())
+        return torch.where((count_B > 0)[:, None, None], mean_BLF, feat_BLF.mean(dim=1, keepdim=True))
+
+    def _neighbours(self, compared_BD: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the numbers (B, K) of the most similar images, and whether there are so many (B, K).
+
+        A training shows the normal images again and again, so what is found for them is kept. To recognise them takes a
+        small part of the time of a search.
+        """
+        distance_Bn = self._distance(compared_BD @ self._projection_DP, self._projected_images)
+        distance_B, copy_B = distance_Bn.min(dim=1)
+        known_B = distance_B < COPY
+        if known_B.all():
+            indices_nK, other_nK = self._of_the_images
+            return indices_nK[copy_B], other_nK[copy_B]
+        return self._search(compared_BD)
+
+    def _search(self, compared_BD: Tensor) -> tuple[Tensor, Tensor]:
+        distance_Bn = self._distance(compared_BD, self._compared_images)
         distance_Bn[distance_Bn < COPY] = torch.inf
         near = distance_Bn.topk(min(self.neighbours, len(self.images_nLF)), largest=False)
-        weight_BK = near.values.isfinite().float()
-        count_B = weight_BK.sum(dim=1)
-        images_BKLF = self.images_nLF[near.indices].float()
-        mean_BLF = torch.einsum("bk,bklf->blf", weight_BK / count_B.clamp(min=1)[:, None], images_BKLF)
-        return torch.where((count_B > 0)[:, None, None], mean_BLF, feat_BLF.mean(dim=1, keepdim=True))
+        return near.indices, near.values.isfinite()
+
+    @staticmethod
+    def _distance(first_BD: Tensor, second_nD: Tensor) -> Tensor:
+        """Return distances (B, n) per channel, in units of the channels' deviations."""
+        return torch.cdist(first_BD, second_nD) / first_BD.shape[1] ** 0.5
 
     def replace(self, images_nLF: Tensor) -> None:
         """Take other normal images."""
@@ -64,30 +83,38 @@ class NearestImages(nn.Module):
         self.images_nLF = images_nLF.to(self.images_nLF.device)
 
     def _compared(self, feat_BLF: Tensor) -> Tensor:
-        """Return what images are compared by: coarse maps in units of each channel's deviation, projected (B, D)."""
-        coarse_BlF = pooled(feat_BLF, self.grid, -(-max(self.grid) // COMPARED_SIDE)) / self._deviation_F
-        coarse_BC = coarse_BlF.flatten(1)
-        if coarse_BC.shape[1] <= PROJECTED:
-            return coarse_BC
-        if self._projection_CD is None:
-            generator = torch.Generator().manual_seed(0)  # the same for all images and runs
-            matrix_CD = torch.randn(coarse_BC.shape[1], PROJECTED, generator=generator)
-            self._projection_CD = (matrix_CD / coarse_BC.shape[1] ** 0.5).to(coarse_BC.device)
-        return coarse_BC @ self._projection_CD
+        """Return what images are compared by: coarse maps (B, D), D = l * F, in units of each channel's deviation."""
+        coarse_BlF = pooled(feat_BLF, self.grid, -(-max(self.grid) // COMPARED_SIDE))
+        return (coarse_BlF / self._deviation_F).flatten(1)
+
+    @functools.cached_property
+    def _deviation_F(self) -> Tensor:
+        return self.images_nLF.float().flatten(0, 1).std(dim=0, correction=0).clamp(min=1e-6)
 
     @functools.cached_property
     def _compared_images(self) -> Tensor:
         return self._compared(self.images_nLF.float())
 
     @functools.cached_property
-    def _deviation_F(self) -> Tensor:
-        return self.images_nLF.float().flatten(0, 1).std(dim=0, correction=0).clamp(min=1e-6)
+    def _projection_DP(self) -> Tensor:
+        generator = torch.Generator().manual_seed(0)  # the same for all images and runs
+        matrix_DP = torch.randn(self._compared_images.shape[1], PROJECTED, generator=generator)
+        return (matrix_DP / len(matrix_DP) ** 0.5).to(self.images_nLF.device)
+
+    @functools.cached_property
+    def _projected_images(self) -> Tensor:
+        return self._compared_images @ self._projection_DP
+
+    @functools.cached_property
+    def _of_the_images(self) -> tuple[Tensor, Tensor]:
+        """The neighbours (n, K) of the normal images themselves, as `_neighbours` gives them."""
+        indices, others = zip(*map(self._search, self._compared_images.split(256)), strict=True)
+        return torch.cat(indices), torch.cat(others)
 
     def _forget(self) -> None:
         """Forget what was computed from other images, or from these on another device."""
-        self._projection_CD = None
-        self.__dict__.pop("_compared_images", None)
-        self.__dict__.pop("_deviation_F", None)
+        for name in ("_deviation_F", "_compared_images", "_projection_DP", "_projected_images", "_of_the_images"):
+            self.__dict__.pop(name, None)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> NearestImages:
         self._forget()

@@ -32,9 +32,7 @@ from mintad.model.transformer import Transformer
 class Output:
     """What a model returns for a batch, filled in step by step. Fields that a variant does not have stay None."""
 
-    target: (
-        Tensor  # (B, L, F) clean features f' that are reconstructed, standardised and recentred if the model does so
-    )
+    target: Tensor  # (B, L, F) clean features f' to reconstruct, standardised and recentred if the model does that
     adapted: Tensor  # (B, L, C) adapted features f, seen by the class encoder and the prior
     query: Tensor | None = None  # (B, L, D) class-aware query
     class_logits: Tensor | None = None  # (B, N) logits of the classification head

@@ -67,7 +67,7 @@ def write_page(
         tiles=tiles(scores, results, threshold),
         categories=category_table(scores, own),
         category_bars=plots.per_category_bars(own) if ranked else None,
-        comparison=comparison(results),
+        comparison=comparison(results, config.get("model", {}).get("recentre", {}).get("neighbours", 0)),
         score_figures=[*([plots.roc_pr(scores)] if ranked else []), plots.score_histograms(scores, limit)],
         defects=defects,
         defects_summary=hardest_defect(defects) if defects and len(defects.rows) > FOLDED else "",

@@ -83,10 +83,11 @@ def category_table(scores: pd.DataFrame, results: pd.DataFrame) -> Table:
     return Table(head, rows[:-2], caption, rows[-2:])
 
 
-def comparison(results: pd.DataFrame) -> dict[str, Table]:
+def comparison(results: pd.DataFrame, neighbours: int = 0) -> dict[str, Table]:
     """Return a table for each metric, with a column for each method and setting that has it.
 
-    Metrics that the run's own model alone has are left out, because `category_table` shows them.
+    Metrics that the run's own model alone has are left out, because `category_table` shows them. `neighbours` are those
+    that the model's features are recentred by, see `RecentreConfig`.
     """
     keys = ["method", "setting"]
     methods = list(results[keys].drop_duplicates().itertuples(index=False, name=None))
@@ -106,6 +107,9 @@ def comparison(results: pd.DataFrame) -> dict[str, Table]:
         foot = [line for line in lines if line[0] in (MEAN, POOLED)]
         rows = [line for line in lines if line not in foot]
         caption += " The highest of a row is bold." if len(columns) > 1 else ""
+        if neighbours:
+            caption += f" The model reconstructs what the {neighbours} most similar normal images leave of the features"
+            caption += " (ours; the paper reconstructs the features)."
         tables[metric] = Table(head, rows, caption, foot)
     return tables
 
