@@ -4,9 +4,9 @@
     --set 'data.options={roots: {folder: ../shared/data/real, elpv: null}}'
 
 A third of the normal training images is held out and scored without and with a synthetic defect
-(`synthetic_defects.py`), once as it is there and once subtle. Compare the ideas with "no dropout"; where they come from is
-said beside them. Ideas that helped are settings of the package, the others live here only. Finished
-ideas are not repeated.
+(`synthetic_defects.py`), once as it is there and once subtle. Compare the ideas with "no dropout"; where they come from
+is said beside them. Ideas that helped are settings of the package, the others live here only. Finished ideas are not
+repeated.
 """
 
 from __future__ import annotations
