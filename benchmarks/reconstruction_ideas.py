@@ -196,7 +196,7 @@ IDEAS = {
     "less the 5 nearest images, batches of 8": Idea(SMALL_BATCHES),
     "less the 5 nearest images, reference decoder": Idea({}, decode_by(ReferenceLayer)),
 }
-"""Changes of the fast preset, which has neither dropout nor plain features: 'less the 5 nearest images' is the preset."""
+"""Changes of the fast preset, which is without dropout and recentred: it is 'less the 5 nearest images'."""
 
 
 def trained(idea: Idea, data: PreparedData, config: Config) -> ReconstructionModel:
