@@ -83,3 +83,29 @@ def test_differences_are_of_common_seeds_with_their_spread(intervals):
         intervals.difference(one, {0: a_run(right, "hgfedcba")}, draws=50)
     with pytest.raises(DataError, match="no common seed"):
         intervals.difference(one, {2: a_run(right)}, draws=50)
+
+
+def test_what_the_class_brings_is_over_the_seeds_of_both(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+    knowledge = importlib.import_module("class_knowledge")
+    right, half = [0, 1, 2, 3] * 2, [0, 1, 2, 3, 3, 2, 1, 0]
+    measured = {("m", "blind", 0): half, ("m", "told", 0): right, ("m", "told", 1): right, ("n", "head", 0): half}
+    tables = []
+    for (method, knows, seed), scores in measured.items():
+        rows = a_run(scores).scores().drop(columns="dataset")
+        tables.append(rows.assign(method=method, setting=knows, seed=seed))
+    found = knowledge.intervals(pd.concat(tables, ignore_index=True)).set_index(["method", "setting"])
+    assert set(found.index) == {("m", "blind"), ("m", "told"), ("m", "told - blind"), ("n", "head")}
+    assert found.loc[("m", "told"), "seeds"] == 2 and found.loc[("m", "told - blind"), "seeds"] == 1
+    assert found.loc[("m", "told - blind"), "image_auroc"] == 0.5
+    assert found.loc[("m", "told"), "low"] == found.loc[("m", "told"), "high"] == 1
+
+
+def test_rows_of_one_data_set_replace_the_former(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+    knowledge = importlib.import_module("class_knowledge")
+    csv = tmp_path / "table.csv"
+    knowledge.replaced(csv, "a", pd.DataFrame({"value": [1.0]})).to_csv(csv, index=False)
+    knowledge.replaced(csv, "b", pd.DataFrame({"value": [2.0]})).to_csv(csv, index=False)
+    table = knowledge.replaced(csv, "a", pd.DataFrame({"value": [3.0, 4.0]}))
+    assert table.to_dict("list") == {"data": ["b", "a", "a"], "value": [2.0, 3.0, 4.0]}

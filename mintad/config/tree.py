@@ -85,7 +85,8 @@ def preset(name: str) -> Config:
     """Return a named configuration.
 
     'paper' is MINT-AD as published, 'uniad' UniAD as published. 'small' is the paper's method at a size for two CPU
-    cores (minutes), 'fast' is 'small' with balanced batches and our sharp prior, 'lesson' the notebooks' (a minute).
+    cores (minutes), 'fast' is 'small' with balanced batches, recentred features and our sharp prior, 'lesson' the
+    notebooks' (a minute).
 
     Raises:
         ConfigError: unknown name.
