@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 import numpy as np
 from platformdirs import user_cache_dir
 
-from mintad.errors import ConfigError, MintadError, nearest
+from mintad.disk import open_file
+from mintad.errors import ConfigError, DataError, MintadError, nearest
 
 if TYPE_CHECKING:
     from mintad.features.backbone import Backbone
@@ -40,11 +41,14 @@ def cache_root(cache_dir: str | Path | None = None) -> Path:
 
 
 def hash_file(path: str | Path) -> str:
-    """Hash a file's bytes: BLAKE2b, 128 bits, hexadecimal; an OSError where it cannot be read."""
+    """Hash a file's bytes: BLAKE2b, 128 bits, hexadecimal; for errors see `mintad.disk.open_file`."""
     digest = hashlib.blake2b(digest_size=16)
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+    with open_file(path) as file:
+        try:
+            while block := file.read(1 << 20):
+                digest.update(block)
+        except OSError as error:
+            raise DataError(f"cannot be read ({error})", path=path, fix="copy it again from its source") from error
     return digest.hexdigest()
 
 

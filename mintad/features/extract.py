@@ -20,9 +20,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from mintad.data.images import read_image
 from mintad.errors import ConfigError, DataError, message
-from mintad.features.backbone import Backbone, to_pixels
+from mintad.features.backbone import Backbone, read_pixels
 from mintad.features.cache import FeatureCache, cache_root, describe_key, hash_file
 from mintad.features.table import FeatureTable
 from mintad.progress import progress_bar
@@ -91,8 +90,8 @@ def _hash_all(paths: Sequence[str], pool: ThreadPoolExecutor) -> tuple[dict[str,
     def attempt(path: str) -> str | DataError:
         try:
             return hash_file(path)
-        except OSError as error:
-            return DataError(error.strerror or str(error), path=path)
+        except DataError as error:
+            return error
 
     distinct = list(dict.fromkeys(paths))
     results = dict(zip(distinct, pool.map(attempt, distinct), strict=True))
@@ -144,7 +143,7 @@ class _Extraction:
 
         def work(name: str) -> np.ndarray | DataError:
             try:
-                pixels = to_pixels(read_image(path_of[name]), self.backbone.image_size)
+                pixels = read_pixels(path_of[name], self.backbone.image_size)
             except DataError as error:
                 return error
             return pixels if batched else self._forward({name: pixels}, path_of)[0]
