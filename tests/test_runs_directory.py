@@ -14,6 +14,7 @@ import mintad.runs.prepare as prepare_module
 import mintad.runs.train as train_module
 from mintad.errors import ConfigError, MintadError, TrainingError
 from mintad.runs.directory import CATEGORIES, OLD_BASELINES, OLD_PAGE, OLD_RESULTS, open_run
+from mintad.runs.predict import predict_files
 from mintad.runs.prepare import load_records, resolve_paths
 from mintad.runs.train import evaluate_run, train_run
 from mintad.scoring.metrics import by_category, value_of
@@ -215,6 +216,14 @@ def test_damaged_results_are_refused_by_name(copied):
     (copied.path / "results.csv").write_text("method,setting\n")
     with pytest.raises(MintadError, match="results.csv is damaged"):
         copied.results()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), None, "12"])
+def test_a_threshold_that_is_no_finite_number_decides_nothing(copied, products, tmp_path, value):
+    copied.write("threshold", copied.read("threshold") | {"value": value})
+    with pytest.raises(MintadError, match="threshold.json: is damaged") as caught:
+        predict_files(copied.path, [products / "mesh/test/good"], tmp_path / "out", progress=False)
+    assert caught.value.fix and not (tmp_path / "out").exists()
 
 
 def test_json_files_are_valid(finished):

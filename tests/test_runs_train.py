@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from synthetic import small
 
@@ -19,6 +20,7 @@ from mintad.runs.directory import Run
 from mintad.runs.predict import Predictor, predict_files
 from mintad.runs.prepare import load_records, prepare_data, split_holdout
 from mintad.runs.train import evaluate_run, train_run
+from mintad.scoring.evaluate import results_of
 from mintad.scoring.metrics import value_of
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -37,6 +39,22 @@ def test_evaluating_again_gives_the_same_numbers(finished, tmp_path):
     assert not Run(copy).finished
     again = evaluate_run(copy, baseline_names=("padim",), progress=False)
     pd.testing.assert_frame_equal(again.results(), finished.results())
+
+
+@pytest.mark.parametrize("size", [(64, 32), (32, 32), (128, 128)])
+def test_a_mask_of_another_size_than_its_image_enters_no_metric(copied, products, tmp_path, size):
+    other = shutil.copytree(products, tmp_path / "other")
+    mask = next((other / "mesh/ground_truth").rglob("*.png"))
+    with Image.open(mask) as stored:
+        stored.resize(size).save(mask)
+    config = small(other)
+    with pytest.raises(DataError, match=f"{size[0]} x {size[1]} pixels, its image .* 64 x 64") as caught:
+        train_run(config, tmp_path / "run", progress=False)
+    assert caught.value.path == str(mask) and not (tmp_path / "run/checkpoints").exists()  # before the training
+    scores, maps_nHW = copied.scores(), np.load(copied.path / "maps.npy")
+    scores["masks"] = [tuple(path.replace(str(products), str(other)) for path in masks) for masks in scores["masks"]]
+    with pytest.raises(DataError, match="the mask has"):
+        results_of(scores, maps_nHW, config, method="mint_ad")
 
 
 def test_images_that_trained_and_that_were_held_out_are_recorded(finished, products):

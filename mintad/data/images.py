@@ -86,9 +86,8 @@ _large = threading.Lock()
 @contextmanager
 def one_large_at_a_time(path: str | Path) -> Iterator[None]:
     """Keep other threads from holding a picture of more than `LARGE` pixels while the block works on a large `path`."""
-    with image_header(path) as header:
-        pixels = header.width * header.height
-    if pixels <= LARGE:
+    width, height = image_size(path)
+    if width * height <= LARGE:
         yield
         return
     with _large:
@@ -111,15 +110,41 @@ def read_mask(masks: Sequence[str | Path], size: tuple[int, int] | None = None) 
         raise DataError("read_mask needs the image's size when there are no masks")
     union = None if size is None else np.zeros((size[1], size[0]), dtype=bool)
     for path in masks:
-        with image_header(path) as header:
-            own = header.size
-        size = size or own
-        if own != size:  # before it is decoded
-            problem = "the mask has {} x {} pixels, its image (or first mask) has {} x {}".format(*own, *size)
-            raise DataError(problem, path=path, fix="export the mask at the size of its image")
+        size = _require_size(path, size)
         mask = _read_single_mask(path)
         union = mask if union is None else union | mask
     return union
+
+
+def read_mask_of(image: str | Path, masks: Sequence[str | Path]) -> np.ndarray:
+    """Read the masks of an image file as `read_mask` does, at the size of this image; metrics read them so.
+
+    Raises:
+        DataError: a mask cannot be read, or is not of the image's size; `image` cannot be read.
+    """
+    return read_mask(masks, image_size(image))
+
+
+def require_masks_fit(image: str | Path, masks: Sequence[str | Path]) -> None:
+    """Refuse masks that are not of their image's size, by the headers alone; a DataError names the mask."""
+    size = image_size(image) if masks else None
+    for path in masks:
+        _require_size(path, size)
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """Return the (width, height) of an image file, which is not decoded; for errors see `open_image`."""
+    with image_header(path) as header:
+        return header.size
+
+
+def _require_size(path: str | Path, size: tuple[int, int] | None) -> tuple[int, int]:
+    """Return the size of a mask; raise DataError if it is not `size`, before anything is decoded."""
+    own = image_size(path)
+    if size is not None and own != size:
+        problem = "the mask has {} x {} pixels, its image (or first mask) has {} x {}".format(*own, *size)
+        raise DataError(problem, path=path, fix="export the mask at the size of its image")
+    return own
 
 
 def resize_mask(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

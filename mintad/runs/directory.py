@@ -146,8 +146,9 @@ class Run:
         values = self.read("threshold")
         try:
             return None if values is None else Threshold(**values)
-        except TypeError as error:
-            raise MintadError(f"{self.path / 'threshold.json'} is damaged: {error}") from error
+        except (TypeError, ValueError) as error:
+            fix = f"mintad evaluate {self.path} fits it anew"
+            raise MintadError(f"is damaged: {error}", path=self.path / "threshold.json", fix=fix) from error
 
     def discard_results(self) -> None:
         """Remove the results, so that a crash from here on leaves an unfinished run and no mixture of old and new."""
