@@ -259,6 +259,17 @@ def test_a_damaged_shard_is_computed_again(get, records, tmp_path, backbone, cap
     assert "damaged" in caplog.text
 
 
+@pytest.mark.parametrize("place", [20, -100])
+def test_one_flipped_bit_in_the_cache_is_said_and_computed_again(get, records, tmp_path, backbone, caplog, place):
+    get(records)
+    shard = next(list_caches(tmp_path / "cache")[0].path.glob("*.npy"))
+    content = bytearray(shard.read_bytes())
+    content[place] ^= 1
+    shard.write_bytes(content)
+    assert torch.equal(get(records).gather(range(N)), direct(backbone, records))
+    assert caplog.text.count("dropping the damaged shard") == 1
+
+
 def test_features_beyond_float16_are_stored_as_float32(get, records, backbone, monkeypatch, caplog):
     forward = Backbone.forward
     monkeypatch.setattr(Backbone, "forward", lambda self, images: forward(self, images) * 1e6)

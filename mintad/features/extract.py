@@ -116,6 +116,7 @@ class _Extraction:
         """Compute what the cache lacks. Unreadable images are added to `problems`."""
         shape = (self.backbone.grid[0] * self.backbone.grid[1], self.backbone.channels)
         cache = FeatureCache(cache_root(cache_dir), describe_key(self.backbone, dtype), shape, dtype)
+        cache.verify(hash_of.values())
         path_of = {name: path for path, name in hash_of.items() if name not in cache.stored_rows}
         shard_images = max(1, min(SHARD_IMAGES, SHARD_BYTES // (shape[0] * shape[1] * cache.dtype.itemsize)))
         unreadable: dict[str, DataError] = {}
