@@ -18,6 +18,7 @@ from mintad.runs.predict import predict_files
 from mintad.runs.prepare import load_records, resolve_paths
 from mintad.runs.train import evaluate_run, train_run
 from mintad.scoring.metrics import by_category, value_of
+from mintad.training.checkpoint import sealed
 from mintad.training.device import make_accelerator
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -197,7 +198,7 @@ def test_a_baseline_that_is_not_registered_any_more_is_not_dropped(copied):
 
 def test_an_unfinished_training_is_not_evaluated(copied):
     state = copied.checkpoint().path / "state.json"
-    state.write_text(json.dumps(json.loads(state.read_text()) | {"steps": 99}))
+    state.write_text(json.dumps(sealed(json.loads(state.read_text()) | {"steps": 99})))
     with pytest.raises(TrainingError, match=f"of 99 steps are trained; mintad train --out {copied.path}"):
         evaluate_run(copied.path, progress=False)
 

@@ -86,14 +86,36 @@ def test_evaluating_with_other_training_images_is_refused(copied, products, tmp_
     pd.testing.assert_frame_equal(copied.results(), before)
 
 
-def test_evaluating_and_predicting_use_the_saved_classes(copied, products, tmp_path):
-    names, before = copied.read("classes"), copied.scores()["pred_class"]
-    copied.write("classes", names[::-1])
-    evaluate_run(copied.path, progress=False)
-    swapped = dict(zip(names, names[::-1], strict=True))
-    assert list(copied.scores()["pred_class"]) == [swapped[name] for name in before]
-    table, _ = predict_files(copied.path, [products / "mesh/test/good"], tmp_path / "out", progress=False)
-    assert set(table["pred_class"]) <= set(copied.scores()["pred_class"])
+@pytest.mark.parametrize("change", ["swapped", "foreign", "repeated"])
+def test_class_names_that_are_not_the_checkpoints_are_refused(copied, products, tmp_path, change):
+    names = copied.read("classes")
+    other = {"swapped": names[::-1], "foreign": ["a", "b"], "repeated": [names[0]] * 2}[change]
+    copied.write("classes", other)
+    for use in (
+        lambda: evaluate_run(copied.path, progress=False),
+        lambda: predict_files(copied.path, [products / "mesh/test/good"], tmp_path / "out", progress=False),
+    ):
+        with pytest.raises(TrainingError, match="belongs to another run .classes: .*restore config.json and classes"):
+            use()
+
+
+def test_a_model_that_is_used_with_other_settings_than_it_was_trained_with_is_refused(copied, products, tmp_path):
+    copied.write("config", copied.config().override(**{"features.local_mean": 3}).to_dict())
+    with pytest.raises(TrainingError, match="features.local_mean: 1 there, 3 now"):
+        predict_files(copied.path, [products / "mesh/test/good"], tmp_path / "out", progress=False)
+
+
+def test_overwriting_unlinks_a_linked_folder_of_checkpoints(copied, finished, tmp_path):
+    other_disk = tmp_path / "big"
+    (copied.path / "checkpoints").rename(other_disk)
+    (copied.path / "checkpoints").symlink_to(other_disk)
+    before = sorted(other_disk.rglob("*"))
+    config = finished.config().override(**{"train.seed": 1})
+    run = train_run(config, copied.path, overwrite=True, progress=False)
+    clean = train_run(config, tmp_path / "clean", progress=False)
+    ours, theirs = weights(run), weights(clean)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert sorted(other_disk.rglob("*")) == before and not (copied.path / "checkpoints").is_symlink()
 
 
 def test_evaluation_and_prediction_compute_in_float32_on_any_device(copied, finished, products, tmp_path):

@@ -17,7 +17,6 @@ import json
 import logging
 import os
 import platform
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -29,6 +28,7 @@ import pandas as pd
 import torch
 
 from mintad.config import Config
+from mintad.disk import remove
 from mintad.errors import DataError, MintadError, TrainingError
 from mintad.lock import exclusive_lock
 from mintad.runs.files import EXECUTED, PARAMETERS, STATUS
@@ -261,7 +261,7 @@ def open_run(path: str | Path, config: Config, *, overwrite: bool = False) -> It
     run.path.mkdir(parents=True, exist_ok=True)
     with run.locked():
         if overwrite:  # by name, anything else is left; config.json last, so that this can be interrupted and repeated
-            shutil.rmtree(run.path / "checkpoints", ignore_errors=True)
+            remove(run.path / "checkpoints")
             run.discard_results()
             for name in (*RECORD_FILES, SHARP_PRIOR, *RESULT_FILES, "config.json"):
                 (run.path / name).unlink(missing_ok=True)
