@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from mintad.errors import DataError
+from mintad.errors import DataError, MintadError
 
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -67,10 +67,11 @@ def digest(path: str | Path, *about: str) -> str:
 
 
 @contextmanager
-def published(path: Path) -> Iterator[BinaryIO]:
+def published(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
     """Open a file to write that takes its name when the block has ended without an error and all is on the disk.
 
     It is written in the same folder, under a name that is new; a link of its final name is replaced, never followed.
+    Where much is written that can be made again, `durable` False saves the wait for the disk.
 
     Raises:
         OSError: it cannot be written, or the disk reports an error. What had the name before is still there.
@@ -80,17 +81,26 @@ def published(path: Path) -> Iterator[BinaryIO]:
         with open(temporary, "xb") as file:
             yield file
             file.flush()
-            _sync(file.fileno())
+            if durable:
+                _sync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    sync(path.parent)
+    if durable:
+        sync(path.parent)
 
 
 def write(path: Path, content: str | bytes) -> None:
     """Write a file whole or not at all, see `published`; texts as UTF-8."""
     with published(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+def refuse_link(path: Path) -> None:
+    """Refuse a link where something is to be written or emptied, which would change what lies elsewhere."""
+    if path.is_symlink():
+        problem, fix = "is a link, through which nothing is written", "remove it; its whole folder may be a link"
+        raise MintadError(problem, path=path, fix=fix)
 
 
 def remove(path: Path) -> None:

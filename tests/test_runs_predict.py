@@ -83,3 +83,26 @@ def test_prediction_holds_one_picture_at_a_time(finished, products, tmp_path, mo
     monkeypatch.setattr(images_module, "open_image", spy)
     predict_files(finished.path, [products / "mesh/train/good"], tmp_path / "out", progress=False)
     assert len(alive) == 10 and max(alive) == 0
+
+
+def test_a_prediction_that_is_interrupted_leaves_no_list_of_other_images(finished, products, tmp_path, monkeypatch):
+    out, images = tmp_path / "out", products / "mesh/test/good"
+    predict_files(finished.path, [images], out, progress=False)
+
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mintad.runs.predict.overlay", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        predict_files(finished.path, [products / "capsule/test/good"], out, progress=False)
+    assert not (out / "predictions.csv").exists()
+
+
+def test_prediction_replaces_links_and_follows_none(finished, products, tmp_path):
+    victim, out = tmp_path / "victim", tmp_path / "out"
+    victim.write_text("precious")
+    out.mkdir()
+    for name in ("predictions.csv", "00000_000.png", "00001_001.png"):
+        (out / name).symlink_to(victim)
+    predict_files(finished.path, [products / "mesh/test/good"], out, progress=False)
+    assert victim.read_text() == "precious" and not [file for file in out.iterdir() if file.is_symlink()]

@@ -14,7 +14,8 @@ import mintad
 ROOT = Path(mintad.__file__).parent
 LAYERS = (
     ("errors",),
-    ("registry", "lock", "threads", "progress", "disk"),
+    ("registry", "threads", "progress", "disk"),
+    ("lock",),
     ("config", "data"),
     ("features",),
     ("model",),

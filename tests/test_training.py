@@ -22,7 +22,7 @@ from synthetic import GRID, MODEL, TRAIN, ArrayFeatures, changed_model, fresh_mo
 
 from mintad.cli import resolve_config
 from mintad.config import PromptMapperConfig, TrainConfig, preset
-from mintad.errors import ConfigError, TrainingError
+from mintad.errors import ConfigError, MintadError, TrainingError
 from mintad.training import latest_checkpoint, load_weights, train
 from mintad.training.batches import batch_rows, jittered
 from mintad.training.checkpoint import sealed
@@ -338,7 +338,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
 def test_nothing_is_written_through_a_link(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "checkpoints").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(TrainingError, match="checkpoints: is a link"):
+    with pytest.raises(MintadError, match="checkpoints: is a link"):
         run(tmp_path)
     assert not list((tmp_path / "elsewhere").iterdir())
 

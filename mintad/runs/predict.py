@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from mintad.data.images import IMAGE_SUFFIXES
+from mintad.disk import published, remove, write
 from mintad.errors import ConfigError, DataError, nearest
 from mintad.features.backbone import read_pixels
 from mintad.features.extract import full_precision
@@ -120,6 +121,7 @@ def predict_files(
     size, threshold = predictor.config.features.image_size, predictor.threshold
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
+    remove(out / "predictions.csv")  # an interruption must not leave the list of other images' heatmaps
     rows, problems = [], []
     batches = range(0, len(files), BATCH_SIZE)
     for start in track(batches, "scoring", len(batches), show=progress):
@@ -136,9 +138,10 @@ def predict_files(
             heatmap = out / f"{len(rows):05d}_{file.stem}.png"
             scoring = predictor.config.scoring
             full_map = upsample(grid_map[None], size, blur=scoring.blur, align_corners=scoring.align_corners)[0]
-            Image.fromarray(overlay(pixels, full_map, predictor.map_range)).save(heatmap)
+            with published(heatmap, durable=False) as picture:
+                Image.fromarray(overlay(pixels, full_map, predictor.map_range)).save(picture, "PNG")
             anomalous = "" if threshold is None else bool(score > threshold.value)
             rows.append((str(file), float(score), anomalous, name, heatmap.name))
     table = pd.DataFrame(rows, columns=["image", "pred_score", "anomalous", "pred_class", "heatmap"])
-    table.to_csv(out / "predictions.csv", index=False)
+    write(out / "predictions.csv", table.to_csv(index=False))
     return table, problems

@@ -33,6 +33,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from mintad.config import SharpPriorConfig
+from mintad.disk import write
 from mintad.errors import ConfigError, MintadError
 from mintad.features.table import FeatureTable
 from mintad.model.reconstruction import Output, ReconstructionModel
@@ -106,9 +107,7 @@ class SharpPrior(nn.Module):
         first = self.classes[0]
         about = {"grid": list(first.grid), "config": asdict(first.config), "classes": len(self.classes)}
         tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
-        part = file.with_name(f".{file.name}.tmp")  # renamed when complete
-        part.write_bytes(save(tensors, metadata={"about": json.dumps(about)}))
-        part.replace(file)
+        write(file, save(tensors, metadata={"about": json.dumps(about)}))
 
     @classmethod
     def load(cls, file: Path) -> SharpPrior:

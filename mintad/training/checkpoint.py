@@ -8,6 +8,7 @@ what was saved, in the same step of the same run. Checkpoints of versions before
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import re
@@ -136,8 +137,11 @@ def save_checkpoint(
     target = folder / f"step-{step:08d}"
     temporary = folder / f".{target.name}.{uuid.uuid4().hex}"
     temporary.mkdir(parents=True)
-    save_file(weights, temporary / WEIGHTS)
-    save_file(moments, temporary / OPTIMIZER)
+    try:
+        save_file(weights, temporary / WEIGHTS)
+        save_file(moments, temporary / OPTIMIZER)
+    except SafetensorError as error:  # its only words for a full disk
+        raise OSError(errno.EIO, str(error), str(temporary)) from error
     files = {name: digest(temporary / name) for name in (WEIGHTS, OPTIMIZER)}
     content = sealed({"step": step, **state, "identity": dict(identity or {}), "files": files})
     (temporary / STATE).write_text(json.dumps(content, indent=1), encoding="utf-8")

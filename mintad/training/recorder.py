@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from accelerate import Accelerator
 
-from mintad.disk import write
+from mintad.disk import refuse_link, write
 from mintad.errors import TrainingError, message
 from mintad.training.batches import Batches
 from mintad.training.checkpoint import (
@@ -50,9 +50,7 @@ class Recorder:
         self.optimizer, self.model, self.config = optimizer, batches.model, batches.config
         self.steps, self.per_epoch, self.identity = batches.steps, batches.per_epoch, identity or {}
         folder.mkdir(parents=True, exist_ok=True)
-        if self.checkpoints.is_symlink():
-            problem, fix = "is a link, through which nothing is written", "move the whole run directory, or --overwrite"
-            raise TrainingError(problem, path=self.checkpoints, fix=fix)
+        refuse_link(self.checkpoints)
         self.history: list[dict[str, float]] = []
         self.scaler_state: dict[str, float] = {}
         self.resumed = self._resume_newest()
