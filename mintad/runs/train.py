@@ -79,7 +79,9 @@ def trained_detector(run: Run, model: ReconstructionModel) -> ReconstructionMode
     score = run.config().scoring.score
     if score == "reconstruction":
         return model
-    return SharpPriorDetector(model, SharpPrior.load(run.path / SHARP_PRIOR), score=score)
+    return SharpPriorDetector(
+        model, SharpPrior.load(run.path / SHARP_PRIOR, run.checkpoint().weights_digest), score=score
+    )
 
 
 def train_run(
@@ -247,7 +249,7 @@ def run_detectors(
         squared = dataclasses.replace(config.scoring, distance="squared")
         errors_nHW = grid_maps(model, data.features, sample, squared, labels=data.labels_for(model, sample))
         prior.typical_error.fill_(float(errors_nHW.mean()))
-        prior.save(run.path / SHARP_PRIOR)
+        prior.save(run.path / SHARP_PRIOR, run.checkpoint().weights_digest)
     ours = {score: SharpPriorDetector(model, prior, score=score) for score in ("gaussian", "both")}
     decisive = config.scoring.score
     return {decisive: ours.pop(decisive), "reconstruction": model, **ours}

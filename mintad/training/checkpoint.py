@@ -47,6 +47,11 @@ class Checkpoint:
         """The file of the model's weights."""
         return self.path / WEIGHTS
 
+    @property
+    def weights_digest(self) -> str | None:
+        """The digest of the weights' file, which tells them from all others; None in older versions."""
+        return self.state().get("files", {}).get(WEIGHTS)
+
     def state(self) -> dict[str, Any]:
         """Return what the trainer noted beside the tensors.
 
