@@ -84,6 +84,9 @@ def published(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
             if durable:
                 _sync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:  # of writing to an open file, which does not know its name
+        error.filename = error.filename or str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
     if durable:

@@ -321,6 +321,13 @@ def test_what_a_kill_left_beside_the_newest_checkpoint_goes_on_resuming(tmp_path
     assert [path.name for path in folder.iterdir()] == ["step-00000014"]
 
 
+def test_what_a_kill_left_before_the_first_checkpoint_goes_before_the_training(tmp_path):
+    (tmp_path / "checkpoints/.step-00000003.123").mkdir(parents=True)
+    with pytest.raises(KeyboardInterrupt):
+        stop_at(tmp_path, 0)
+    assert not list((tmp_path / "checkpoints").iterdir())
+
+
 def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     features, labels = two_categories()
 
@@ -356,6 +363,7 @@ def test_errors_that_the_disk_reports_stop_the_training_and_cost_no_checkpoint(t
     with pytest.raises(OSError, match="Input/output"):
         run(tmp_path / "run")
     monkeypatch.setattr(os, "fsync", fsync)
+    assert not list(tmp_path.rglob(".*"))  # half a checkpoint would take the space that the next one needs
     kept = latest_checkpoint(tmp_path / "run/checkpoints")
     assert (kept.step if kept else 0) == 3 * (healthy // 7)
     resumed, straight = run(tmp_path / "run")[0], run(tmp_path / "straight")[0]

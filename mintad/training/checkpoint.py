@@ -143,28 +143,37 @@ def save_checkpoint(
     temporary = folder / f".{target.name}.{uuid.uuid4().hex}"
     temporary.mkdir(parents=True)
     try:
-        save_file(weights, temporary / WEIGHTS)
-        save_file(moments, temporary / OPTIMIZER)
-    except SafetensorError as error:  # its only words for a full disk
-        raise OSError(errno.EIO, str(error), str(temporary)) from error
-    files = {name: digest(temporary / name) for name in (WEIGHTS, OPTIMIZER)}
-    content = sealed({"step": step, **state, "identity": dict(identity or {}), "files": files})
-    (temporary / STATE).write_text(json.dumps(content, indent=1), encoding="utf-8")
-    for path in (*temporary.iterdir(), temporary):
-        sync(path)
-    remove(target)  # of an earlier run in the same folder
-    temporary.rename(target)
+        _write(temporary, weights, moments, {"step": step, **state, "identity": dict(identity or {})})
+        remove(target)  # of an earlier run in the same folder
+        temporary.rename(target)
+    except BaseException as error:
+        remove(temporary)  # a full disk needs the space
+        if isinstance(error, SafetensorError):  # its only words for a full disk
+            raise OSError(errno.EIO, str(error), str(target)) from error
+        raise
     sync(folder)
     checkpoint = Checkpoint(target, step)
     keep_only(folder, checkpoint)
     return checkpoint
 
 
-def keep_only(folder: Path, checkpoint: Checkpoint) -> None:
-    """Remove all other checkpoints of `folder`, and what killed processes left there."""
-    for path in (*folder.glob("step-*"), *folder.glob(".step-*")):
-        if path != checkpoint.path:
-            remove(path)
+def _write(
+    folder: Path, weights: Mapping[str, Tensor], moments: Mapping[str, Tensor], state: Mapping[str, Any]
+) -> None:
+    """Write the three files of a checkpoint into `folder` and to the disk, the state with its digests last."""
+    save_file(weights, folder / WEIGHTS)
+    save_file(moments, folder / OPTIMIZER)
+    files = {name: digest(folder / name) for name in (WEIGHTS, OPTIMIZER)}
+    (folder / STATE).write_text(json.dumps(sealed({**state, "files": files}), indent=1), encoding="utf-8")
+    for path in (*folder.iterdir(), folder):
+        sync(path)
+
+
+def keep_only(folder: Path, checkpoint: Checkpoint | None) -> None:
+    """Remove all other checkpoints of `folder`, if one is given, and what killed processes left there."""
+    others = [path for path in folder.glob("step-*") if checkpoint and path != checkpoint.path]
+    for path in (*others, *folder.glob(".step-*")):
+        remove(path)
 
 
 def load_weights(model: nn.Module, checkpoint: Checkpoint) -> None:

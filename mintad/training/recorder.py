@@ -99,9 +99,8 @@ class Recorder:
             return []
 
     def keep_resumed(self) -> None:
-        """Remove all checkpoints but the one that was resumed from, if there was one."""
-        if self.resumed:
-            keep_only(self.checkpoints, self.resumed)
+        """Remove all checkpoints but the one that was resumed from, and what killed processes left."""
+        keep_only(self.checkpoints, self.resumed)
 
     def due(self, done: int) -> bool:
         """Return whether to look at the losses after `done` steps; also after the first, so that a bar has numbers."""
