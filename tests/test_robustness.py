@@ -8,7 +8,7 @@ FOLDER = Path(__file__).parents[1] / "benchmarks/robustness"
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("what, trials", [("images", 150), ("cache", 12), ("checkpoints", 20)])
+@pytest.mark.parametrize("what, trials", [("images", 150), ("cache", 12), ("checkpoints", 20), ("errors", 8)])
 def test_random_damage_never_passes_in_silence(monkeypatch, capsys, what, trials):
     monkeypatch.syspath_prepend(FOLDER)
     import damage

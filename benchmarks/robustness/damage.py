@@ -1,13 +1,15 @@
-"""Damage files at random and count what becomes of it: images, cached features, checkpoints.
+"""Damage files and make disks fail, at random, and count what becomes of it: images, cached features, checkpoints.
 
-    OMP_NUM_THREADS=1 python benchmarks/robustness/damage.py --images 1000 --cache 150 --checkpoints 200
+    OMP_NUM_THREADS=1 python benchmarks/robustness/damage.py --images 1000 --cache 150 --checkpoints 200 --errors 100
 
 Every trial starts from sound files, of which one is damaged: a flipped bit, a part cut off or overwritten, an empty or
 missing file, or, for images, the content of another format under this name. The outcomes that count as good:
 
 * images: refused with a message that names the file, or read as RGB (formats without a checksum cannot tell);
 * cache: the features are those without the damage, bit for bit, and if a shard was dropped, this was said;
-* checkpoints: refused with a message that names the file, or resumed to the same weights, bit for bit.
+* checkpoints: refused with a message that names the file, or resumed to the same weights, bit for bit;
+* errors: the disk reports an error, or is full, from a random call of fsync or rename on, which ends the training; then
+  the disk is well again, and the training resumes to the same weights, bit for bit.
 
 Anything else is a failure, which is listed with its seed; then the exit code is 1. `seconds` is the slowest trial,
 `MiB` the peak of the process so far.
@@ -17,7 +19,9 @@ from __future__ import annotations
 
 import argparse
 import io
+import itertools
 import logging
+import os
 import resource
 import shutil
 import sys
@@ -167,25 +171,31 @@ def cache(folder: Path, trials: int) -> list[str]:
     return failures
 
 
+def train_in(run: Path, stop: int = TRAIN.steps + 1) -> list[torch.Tensor]:
+    """Train a small model in a run directory, or resume it, and return its weights; interrupt it at a step."""
+    rng, labels = np.random.default_rng(0), np.repeat([0, 1], 12)
+    features = FeatureTable.from_tensor(torch.from_numpy(rng.normal(size=(24, 16, 12)).astype(np.float32)))
+    torch.manual_seed(0)
+    model = build_model(MODEL, channels=12, grid=(4, 4), classes=2)
+
+    def interrupt(done: int) -> None:
+        if done == stop:
+            raise KeyboardInterrupt
+
+    identity = {"classes": ["a", "b"], "train.seed": TRAIN.seed}
+    options = {"progress": False, "after_step": interrupt, "identity": identity}
+    train(model, features, np.arange(24), labels, TRAIN, run, **options)
+    return list(model.state_dict().values())
+
+
+def same(ours: list[torch.Tensor], theirs: list[torch.Tensor]) -> str:
+    """Say whether two lists of weights are the same."""
+    equal = all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
+    return "same weights" if equal else "other weights"
+
+
 def checkpoints(folder: Path, trials: int) -> list[str]:
     """Damage a file of an interrupted run, or rename a checkpoint, and resume."""
-    rng = np.random.default_rng(0)
-    features = FeatureTable.from_tensor(torch.from_numpy(rng.normal(size=(24, 16, 12)).astype(np.float32)))
-    labels = np.repeat([0, 1], 12)
-
-    def train_in(run: Path, stop: int = TRAIN.steps + 1) -> list[torch.Tensor]:
-        torch.manual_seed(0)
-        model = build_model(MODEL, channels=12, grid=(4, 4), classes=2)
-
-        def interrupt(done: int) -> None:
-            if done == stop:
-                raise KeyboardInterrupt
-
-        identity = {"classes": ["a", "b"], "train.seed": TRAIN.seed}
-        options = {"progress": False, "after_step": interrupt, "identity": identity}
-        train(model, features, np.arange(24), labels, TRAIN, run, **options)
-        return list(model.state_dict().values())
-
     expected = train_in(folder / "straight")
     try:
         train_in(folder / "sound", stop=6)
@@ -208,16 +218,44 @@ def checkpoints(folder: Path, trials: int) -> list[str]:
             weights = train_in(run)
         except MintadError as error:
             return what, "refused by name" if str(run) in str(error) else f"no name: {error}"
-        same = all(torch.equal(ours, theirs) for ours, theirs in zip(weights, expected, strict=True))
-        return what, "same weights" if same else "other weights"
+        return what, same(weights, expected)
 
     return count("checkpoints", trials, trial)
+
+
+def errors(folder: Path, trials: int) -> list[str]:
+    """Let the disk fail in a training, and resume it when the disk is well again."""
+    expected = train_in(folder / "straight")
+
+    def trial(rng: np.random.Generator) -> tuple[str, str]:
+        run, name, number = folder / "run", str(rng.choice(["fsync", "replace"])), int(rng.choice([5, 28]))
+        healthy = int(rng.integers(14 if name == "fsync" else 2))  # that many calls does a whole training make
+        shutil.rmtree(run, ignore_errors=True)
+        calls, call = itertools.count(), getattr(os, name)
+
+        def failing(*arguments: object) -> None:
+            if next(calls) >= healthy:
+                raise OSError(number, os.strerror(number))
+            call(*arguments)
+
+        setattr(os, name, failing)
+        what = f"{os.strerror(number)} from call {healthy} of {name} on"
+        try:
+            train_in(run)
+            return what, "passed over"
+        except OSError:
+            pass
+        finally:
+            setattr(os, name, call)
+        return what, same(train_in(run), expected)
+
+    return count("errors", trials, trial)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the trials that the command line asks for; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parts = {"images": images, "cache": cache, "checkpoints": checkpoints}
+    parts = {"images": images, "cache": cache, "checkpoints": checkpoints, "errors": errors}
     for name in parts:
         parser.add_argument(f"--{name}", type=int, default=0, metavar="TRIALS")
     chosen = vars(parser.parse_args(arguments))
