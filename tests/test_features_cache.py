@@ -165,7 +165,7 @@ def swap_images(shard):
 
 
 def forget_digest(shard):
-    """Leave an index as version 0.2 wrote it."""
+    """Leave an index as older versions wrote it."""
     index = shard.with_suffix(".json")
     content = json.loads(index.read_text())
     index.write_text(json.dumps({name: content[name] for name in ("images", "bytes")}))

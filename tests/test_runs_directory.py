@@ -229,8 +229,12 @@ def test_a_link_where_something_is_appended_is_refused(copied, finished, tmp_pat
 def test_what_killed_processes_left_is_removed_and_does_not_count(finished, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / f"{UNFINISHED}abc").write_text("half")
+    (tmp_path / "run/.config.json.tmp").write_text("half")
     with open_run(tmp_path / "run", finished.config()) as run:
         assert {file.name for file in run.path.iterdir()} == {"config.json", ".lock"}
+    (tmp_path / "run/.notes.tmp").write_text("mine")
+    with open_run(tmp_path / "run", finished.config()) as run:
+        assert (run.path / ".notes.tmp").exists()
 
 
 @pytest.mark.parametrize("content", [None, "", "step,lo"])

@@ -193,7 +193,7 @@ def test_gaussians_that_were_changed_or_belong_to_another_model_are_refused(prio
     with safe_open(file, framework="pt") as opened:
         about = json.loads(opened.metadata()["about"])
     about.pop("weights")
-    save_file(load_file(file), tmp_path / "old", metadata={"about": json.dumps(about)})  # as version 0.2 wrote it
+    save_file(load_file(file), tmp_path / "old", metadata={"about": json.dumps(about)})  # as older versions wrote it
     assert SharpPrior.load(tmp_path / "old", "ours").classes[0].config == SharpPriorConfig()
 
 

@@ -186,7 +186,7 @@ def change_state(folder, **changes):
 
 
 def make_old(folder):
-    """Leave the newest checkpoint as versions before 0.3 wrote it."""
+    """Leave the newest checkpoint as older versions wrote it."""
     file = latest_checkpoint(folder / "checkpoints").path / "state.json"
     state = json.loads(file.read_text())
     file.write_text(json.dumps({name: state[name] for name in ("step", "steps", "scaler", "seconds")}))

@@ -41,6 +41,7 @@ from mintad.training import Checkpoint, latest_checkpoint
 RESULTS, PAGE, SHARP_PRIOR = "results.csv", "results.html", "sharp_prior.safetensors"
 RECORD_FILES = ("versions.json", "classes.json", "images.csv", "seconds.json", "log.txt", "history.csv")
 RESULT_FILES = ("scores.csv", "maps.npy", "threshold.json", PAGE, RESULTS)  # results.csv last: it says "finished"
+OWN_FILES = (*RECORD_FILES, SHARP_PRIOR, *RESULT_FILES, "config.json")  # in the order in which they are removed
 OLD_RESULTS, OLD_BASELINES, OLD_PAGE = "metrics.json", "peers.csv", "report.html"  # of versions before 0.2
 CATEGORIES = "categories"  # folder of a separate training: a run directory per category
 LOCK = ".lock"
@@ -141,7 +142,7 @@ class Run:
     def discard_results(self) -> None:
         """Remove the results, so that a crash from here on leaves an unfinished run and no mixture of old and new."""
         for name in (RESULTS, OLD_RESULTS, OLD_BASELINES, OLD_PAGE):
-            remove(self.path / name)
+            (self.path / name).unlink(missing_ok=True)
 
     def save_results(
         self, results: pd.DataFrame, scores: pd.DataFrame, maps_nHW: np.ndarray, threshold: Threshold | None
@@ -261,12 +262,13 @@ def open_run(path: str | Path, config: Config, *, overwrite: bool = False) -> It
     _refuse_foreign(run, overwrite)
     run.path.mkdir(parents=True, exist_ok=True)
     with run.locked():
-        for file in (*run.path.glob(f"{UNFINISHED}*"), *run.path.glob(".*.tmp")):  # of processes that were killed
-            remove(file)
+        for file in (*run.path.glob(f"{UNFINISHED}*"), *(run.path / f".{name}.tmp" for name in OWN_FILES)):
+            file.unlink(missing_ok=True)  # of processes that were killed, and of older versions
         if overwrite:  # by name, anything else is left; config.json last, so that this can be interrupted and repeated
+            remove(run.path / "checkpoints")
             run.discard_results()
-            for name in ("checkpoints", *RECORD_FILES, SHARP_PRIOR, *RESULT_FILES, "config.json"):
-                remove(run.path / name)
+            for name in OWN_FILES:
+                (run.path / name).unlink(missing_ok=True)
         if (run.path / "config.json").exists():
             before, now = run.config().flat(), config.flat()
             changes = [f"{key}: {before[key]!r} there, {now[key]!r} now" for key in now if before[key] != now[key]]

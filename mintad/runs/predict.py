@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from mintad.data.images import IMAGE_SUFFIXES
-from mintad.disk import published, remove, write
+from mintad.disk import published, write
 from mintad.errors import ConfigError, DataError, nearest
 from mintad.features.backbone import read_pixels
 from mintad.features.extract import full_precision
@@ -121,7 +121,9 @@ def predict_files(
     size, threshold = predictor.config.features.image_size, predictor.threshold
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    remove(out / "predictions.csv")  # an interruption must not leave the list of other images' heatmaps
+    (out / "predictions.csv").unlink(
+        missing_ok=True
+    )  # an interruption must not leave the list of other images' heatmaps
     rows, problems = [], []
     batches = range(0, len(files), BATCH_SIZE)
     for start in track(batches, "scoring", len(batches), show=progress):

@@ -121,7 +121,7 @@ class SharpPrior(nn.Module):
 
         Raises:
             MintadError: the file is missing, was changed, or belongs to other `weights`, where both are known. Files
-                of versions before 0.3 know neither their weights nor a digest.
+                of older versions know neither their weights nor a digest.
         """
         try:
             with safe_open(file, framework="pt") as opened:

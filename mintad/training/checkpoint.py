@@ -3,7 +3,7 @@
 A checkpoint is a folder ``step-00000400/`` with `model.safetensors`, `optimizer.safetensors` and `state.json`. It is
 written under a temporary name, flushed to disk, and renamed, so that a process killed at any moment leaves all or none.
 The state has digests of both files, says which run it belongs to, and has a digest of itself: whatever is loaded is
-what was saved, in the same step of the same run. Checkpoints of versions before 0.3 have no digests.
+what was saved, in the same step of the same run. Checkpoints of older versions have no digests.
 """
 
 from __future__ import annotations
