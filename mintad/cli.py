@@ -6,6 +6,7 @@ the configuration has been checked.
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import logging
@@ -22,7 +23,7 @@ from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
 from mintad.config import Config, describe_keys, load_config, preset
-from mintad.errors import ConfigError, MintadError, nearest
+from mintad.errors import ConfigError, MintadError, message, nearest
 
 console = Console()
 errors = Console(stderr=True, soft_wrap=True)
@@ -438,7 +439,7 @@ def _four_digits(value: float | None) -> str:
 
 
 def main() -> None:
-    """Run the command line; a `MintadError` is printed in one line and ends with exit code 2."""
+    """Run the command line; a `MintadError` or an `OSError` is printed in one line and ends with exit code 2."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setLevel(logging.INFO if MAIN_PROCESS else logging.WARNING)
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
@@ -446,6 +447,17 @@ def main() -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         app()
-    except MintadError as error:
-        errors.print(f"error: {error}", style="red", markup=False, highlight=False)
+    except (MintadError, OSError) as error:
+        text = str(error) if isinstance(error, MintadError) else _of_the_system(error)
+        errors.print(f"error: {text}", style="red", markup=False, highlight=False)
         sys.exit(2)
+
+
+def _of_the_system(error: OSError) -> str:
+    """Return a message for what the operating system refused: which file, why, and what can be done."""
+    reason = error.strerror or str(error) or type(error).__name__
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in reason
+    fix = "free some space" if full else "put that right, or choose another folder"
+    return message(
+        reason, error.filename, f"{fix}; what was written whole is kept, the same command goes on from there"
+    )

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from mintad.disk import refuse_link
 from mintad.errors import MintadError
 
 log = logging.getLogger(__name__)
@@ -31,8 +32,9 @@ def exclusive_lock(lock: Path, busy: MintadError | None = None) -> Iterator[Bina
         The open file. A child process that inherits it holds the lock, too, until both have ended (not on Windows).
 
     Raises:
-        MintadError: `busy`.
+        MintadError: `busy`, or the lock is a link.
     """
+    refuse_link(lock)
     with lock.open("a+b") as file:
         while not _try_lock(file):
             if busy:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import threading
 
 import pytest
 from synthetic import small
@@ -38,3 +40,30 @@ def finished(products, cache, tmp_path_factory):
 def copied(finished, tmp_path):
     """A copy of the finished run, to be changed."""
     return Run(shutil.copytree(finished.path, tmp_path / "copy"))
+
+
+@pytest.fixture
+def make_pipe():
+    """A named pipe, into which a thread writes whenever it is opened, so that whoever reads it does not hang."""
+    pipes, stop = [], threading.Event()
+
+    def feed(path):
+        while not stop.is_set():
+            try:
+                path.write_bytes(b"no image")
+            except OSError:  # closed by the other side
+                continue
+
+    def make(path):
+        os.mkfifo(path)
+        thread = threading.Thread(target=feed, args=(path,), daemon=True)
+        thread.start()
+        pipes.append((path, thread))
+        return path
+
+    yield make
+    stop.set()
+    for path, thread in pipes:
+        while thread.is_alive():
+            os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
+            thread.join(0.01)

@@ -1,5 +1,6 @@
 """The command line: exact counts, refused options, exit codes, help; and the repository's own pages."""
 
+import errno
 import json
 import os
 import re
@@ -14,7 +15,7 @@ from report_builders import write_run
 from typer.testing import CliRunner
 
 from mintad.baselines import BASELINES
-from mintad.cli import app, resolve_config
+from mintad.cli import app, main, resolve_config
 from mintad.config import Config
 from mintad.data import DATASETS
 from mintad.errors import ConfigError, MintadError
@@ -237,3 +238,35 @@ def test_every_result_is_explained():
     named = re.findall(r"`([\w*]+\.csv)`", (results / "README.md").read_text())
     assert all(list(results.glob(name)) for name in named)
     assert {file.name for name in named for file in results.glob(name)} == {file.name for file in results.glob("*.csv")}
+
+
+REFUSALS = {
+    "no space": OSError(errno.ENOSPC, "No space left on device", "runs/x/config.json"),
+    "no permission": PermissionError(errno.EACCES, "Permission denied", "runs/x"),
+    "a disk that fails": OSError(errno.EIO, "Input/output error"),
+    "a name that is too long": OSError(errno.ENAMETOOLONG, "File name too long", "x" * 300),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_what_the_operating_system_refuses_is_one_line_and_exit_code_2(monkeypatch, capsys, name):
+    def refuse(*arguments, **options):
+        raise REFUSALS[name]
+
+    monkeypatch.setattr("mintad.runs.train.train_run", refuse)
+    monkeypatch.setattr(sys, "argv", ["mintad", "train", "--out", "runs/x"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    said = capsys.readouterr().err.strip()
+    assert caught.value.code == 2 and "\n" not in said and REFUSALS[name].strerror in said
+    assert (REFUSALS[name].filename or "") in said and ("space" in said) == (name == "no space")
+
+
+def test_a_file_in_the_way_of_a_folder_is_one_line(tmp_path, monkeypatch, capsys):
+    write_run(tmp_path / "runs/a", {"bottle": 0.75})
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(sys, "argv", ["mintad", "report", str(tmp_path / "runs"), "--out", str(tmp_path / "file")])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    said = capsys.readouterr().err.strip().splitlines()
+    assert caught.value.code == 2 and str(tmp_path / "file") in said[-1]

@@ -255,3 +255,12 @@ def test_threads_do_not_change_the_result(tmp_path: Path):
     damage_images(tmp_path / "nut")
     damage_masks(tmp_path / "bolt")
     assert check(tmp_path, workers=1).problems == check(tmp_path, workers=4, progress=False).problems
+
+
+def test_pipes_and_devices_are_errors_and_do_not_stop_the_check(tmp_path: Path, make_pipe):
+    good = mvtec_category(tmp_path / "nut") / "train/good"
+    make_pipe(good / "pipe.png")
+    (good / "null.png").symlink_to("/dev/null")
+    errors = {Path(problem.path).name: problem.problem for problem in check(tmp_path).of("error")}
+    assert errors.keys() == {"pipe.png", "null.png"}
+    assert "named pipe" in errors["pipe.png"] and "device" in errors["null.png"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tracemalloc
 import warnings
 from io import BytesIO
 from pathlib import Path
@@ -11,9 +13,11 @@ import pytest
 from data_builders import picture, png_header
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageFile
+from PIL import EpsImagePlugin, Image, ImageFile
 
-from mintad.data.images import is_image, open_image, read_image, read_mask, resize_mask
+from mintad.data import images as module
+from mintad.data.images import FORMATS, IMAGE_SUFFIXES, is_image, open_image, read_image, read_mask, resize_mask
+from mintad.disk import MAX_BYTES
 from mintad.errors import DataError
 
 
@@ -168,6 +172,82 @@ def test_damaged_bytes_give_an_image_or_a_data_error(tmp_path: Path, data):
             assert fault.path == str(path)
 
 
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n%%EndComments\nshowpage\n%%EOF\n"
+
+
+def test_no_program_is_started_for_what_only_looks_like_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Pillow would give an EPS file, whatever its name, to the program gs, if there is one."""
+    called, program = tmp_path / "called", tmp_path / "bin/gs"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\ntouch {called}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)
+    path = tmp_path / "x.png"
+    path.write_bytes(EPS)
+    assert "cannot be read" in fault_of(path).problem
+    with pytest.raises(DataError):
+        read_mask([path])
+    assert not called.exists()
+    with pytest.raises(Exception), Image.open(path) as image:  # noqa: B017 (so it would have been)
+        image.load()
+    assert called.exists()
+
+
+def test_only_the_listed_formats_are_decoded(tmp_path: Path):
+    Image.init()
+    assert {Image.registered_extensions()[suffix] for suffix in IMAGE_SUFFIXES} == set(FORMATS)
+    others, refused = set(Image.OPEN) & set(Image.SAVE) - {*FORMATS, "MPO", "DIB", "IM"}, 0
+    for name in sorted(others):
+        buffer = BytesIO()
+        try:
+            picture("other", (32, 32)).convert("RGB").save(buffer, name)
+        except Exception:  # it takes other pictures, or a program
+            continue
+        path = tmp_path / "x.png"
+        path.write_bytes(buffer.getvalue())
+        assert "none of" in fault_of(path).problem, name
+        refused += 1
+    assert refused >= 5
+
+
+def test_pipes_devices_and_links_to_them_are_refused_and_not_opened(tmp_path: Path, make_pipe):
+    make_pipe(tmp_path / "pipe.png")
+    (tmp_path / "link.png").symlink_to(tmp_path / "pipe.png")
+    (tmp_path / "null.png").symlink_to("/dev/null")
+    for name, kind in (("pipe", "named pipe"), ("link", "named pipe"), ("null", "device")):
+        path = tmp_path / f"{name}.png"
+        assert kind in fault_of(path).problem
+        with pytest.raises(DataError, match=kind):
+            read_mask([path])
+
+
+def test_files_that_nobody_could_hold_are_refused_by_their_size(tmp_path: Path):
+    path = tmp_path / "sparse.png"
+    with path.open("wb") as file:
+        file.truncate(MAX_BYTES + 1)
+    assert "too large" in fault_of(path).problem
+
+
+@pytest.mark.parametrize("size", [(70_000, 9), (9, 70_000)])
+def test_long_and_thin_pictures_are_refused(tmp_path: Path, size: tuple[int, int]):
+    path = tmp_path / "line.png"
+    path.write_bytes(png_header(*size))
+    assert "too large" in fault_of(path).problem and f"{size[0]} x {size[1]}" in fault_of(path).problem
+
+
+def test_deep_pictures_take_no_wider_copy(tmp_path: Path):
+    values = np.arange(65536, dtype=np.uint16).repeat(32).reshape(2048, 1024)
+    path = stored(tmp_path / "deep.png", Image.fromarray(values))
+    image = open_image(path)
+    tracemalloc.start()  # what NumPy takes
+    grey = np.asarray(module.to_rgb(image, path))[..., 0]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (grey == (values.astype(int) + 128) // 257).all()
+    assert peak < 9 * values.size  # 3 of them are the result, as bytes and as array; 64-bit integers alone are 8
+
+
 def _mask(path: Path, values: np.ndarray, mode: str | None = None) -> Path:
     return stored(path, Image.fromarray(values.astype(np.uint8)).convert(mode))
 
@@ -215,6 +295,13 @@ def test_mask_of_another_size(tmp_path: Path):
     with pytest.raises(DataError, match="3 x 2 pixels.*2 x 3") as caught:
         read_mask([wide], size=(2, 3))
     assert caught.value.path == str(wide)
+
+
+def test_a_mask_of_another_size_is_refused_before_it_is_decoded(tmp_path: Path):
+    path = tmp_path / "large.png"
+    path.write_bytes(png_header(9_000, 9_000))  # whose pixels are missing
+    with pytest.raises(DataError, match="9000 x 9000 pixels.*8 x 4"):
+        read_mask([path], size=(8, 4))
 
 
 def test_no_masks():

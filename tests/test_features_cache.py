@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 
+from mintad.disk import digest
 from mintad.errors import ConfigError
 from mintad.features import cache as module
 from mintad.features.cache import FeatureCache, cache_root, clear_caches, hash_file, list_caches, open_shard
@@ -142,6 +143,113 @@ def test_a_damaged_shard_counts_as_missing_and_can_be_written_again(tmp_path, ca
     again.add(["a"], rows(1))
     caplog.clear()
     assert value(open_cache(tmp_path), "a") == 1 and not caplog.records
+
+
+def flip(file, byte, bit=0):
+    content = bytearray(file.read_bytes())
+    content[byte] ^= 1 << bit
+    file.write_bytes(content)
+
+
+def rewrite(change):
+    def damage(shard):
+        np.save(shard, change(np.load(shard)))
+
+    return damage
+
+
+def swap_images(shard):
+    index = shard.with_suffix(".json")
+    content = json.loads(index.read_text())
+    index.write_text(json.dumps(content | {"images": content["images"][::-1]}))
+
+
+def forget_digest(shard):
+    """Leave an index as older versions wrote it."""
+    index = shard.with_suffix(".json")
+    content = json.loads(index.read_text())
+    index.write_text(json.dumps({name: content[name] for name in ("images", "bytes")}))
+
+
+QUIET_DAMAGE = {
+    "bit in the data": lambda shard: flip(shard, -1, 5),
+    "bit in the header": lambda shard: flip(shard, 12),
+    "bit in the shape": lambda shard: flip(shard, shard.read_bytes().index(b"(2, 4") + 1),
+    "bit in a hash": lambda shard: flip(shard.with_suffix(".json"), 13),
+    "bit in the digest": lambda shard: flip(shard.with_suffix(".json"), -3),
+    "bit in the digest's name": lambda shard: flip(
+        shard.with_suffix(".json"), shard.with_suffix(".json").read_bytes().index(b"digest")
+    ),
+    "rows reversed": rewrite(lambda values: values[::-1]),
+    "not a number": rewrite(lambda values: values * np.nan),
+    "images swapped": swap_images,
+    "not a number, of an older version": lambda shard: (
+        rewrite(lambda values: values * np.nan)(shard),
+        forget_digest(shard),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", QUIET_DAMAGE)
+def test_quiet_damage_is_noticed_before_the_features_are_used(tmp_path, caplog, name):
+    cache = open_cache(tmp_path)
+    cache.add(["a", "b"], rows(1, 2))
+    cache.add(["c"], rows(3))
+    QUIET_DAMAGE[name](cache.stored_rows["a"].shard)
+    again = open_cache(tmp_path)
+    with caplog.at_level(logging.WARNING):
+        again.verify("abc")
+    assert set(again.stored_rows) - {"`"} == {"c"} and value(again, "c") == 3  # "`" is a hash with a bit flipped
+    assert len(caplog.records) == 1 and "dropping the damaged shard" in caplog.text
+    again.add(["a", "b"], rows(1, 2))
+    assert {image: value(open_cache(tmp_path), image) for image in "abc"} == {"a": 1, "b": 2, "c": 3}
+
+
+def test_another_shard_with_the_same_images_stands_in_for_a_damaged_one(tmp_path):
+    for _ in range(2):
+        open_cache(tmp_path).add(["a"], rows(1))
+    cache = open_cache(tmp_path)
+    flip(cache.stored_rows["a"].shard, -1)
+    cache.verify(["a"])
+    assert value(cache, "a") == 1
+
+
+def test_features_in_the_folder_of_another_extractor_are_not_used(tmp_path):
+    ours, theirs = open_cache(tmp_path), open_cache(tmp_path, weights_id="1234")
+    ours.add(["a"], rows(1))
+    for file in ours.folder.glob("shard-*"):
+        file.rename(theirs.folder / file.name)
+    theirs.refresh()
+    theirs.verify(["a"])
+    assert theirs.stored_rows == {}
+
+
+def test_a_cache_of_an_older_version_is_used_and_protected_from_then_on(tmp_path, caplog):
+    cache = open_cache(tmp_path)
+    cache.add(["a"], rows(1))
+    forget_digest(cache.stored_rows["a"].shard)
+    old = open_cache(tmp_path)
+    old.verify(["a"])
+    assert value(old, "a") == 1 and not caplog.records
+    flip(old.stored_rows["a"].shard, -1)
+    old.verify(["a"])
+    assert old.stored_rows == {}
+
+
+def test_a_process_verifies_a_shard_once(tmp_path, monkeypatch):
+    open_cache(tmp_path).add(["a"], rows(1))
+    count = []
+    monkeypatch.setattr(module, "digest", lambda *parts: count.append(parts) or digest(*parts))
+    for _ in range(3):
+        open_cache(tmp_path).verify(["a"])
+    assert len(count) == 1
+
+
+def test_features_that_are_not_finite_are_not_stored(tmp_path):
+    cache = open_cache(tmp_path)
+    with pytest.raises(ValueError, match="not finite"):
+        cache.add(["a"], rows(np.nan))
+    assert cache.stored_rows == {} and not list(cache.folder.glob("shard-*"))
 
 
 def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from mintad.data import images as images_module
 from mintad.data.images import read_image
 from mintad.errors import ConfigError, DataError, MintadError
 from mintad.features import extract as module
@@ -150,6 +152,31 @@ def test_all_unreadable_images_are_named_at_once_and_the_good_ones_kept(get, rec
     get(records.drop(index=[1, 7, 9]))
 
 
+def test_pipes_and_devices_among_the_images_are_named(get, records, tmp_path, make_pipe):
+    make_pipe(tmp_path / "images/pipe.png")
+    (tmp_path / "images/null.png").symlink_to("/dev/null")
+    more = [str(tmp_path / "images" / name) for name in ("pipe.png", "null.png")]
+    with pytest.raises(DataError, match=r"null\.png: .*device[^$]*pipe\.png: .*named pipe"):
+        get(pd.DataFrame({"image": [*records["image"], *more]}))
+
+
+def test_threads_hold_one_large_picture_at_a_time(get, records, monkeypatch):
+    monkeypatch.setattr(images_module, "LARGE", 0)
+    pictures, alive = [], []
+
+    def spy(path):
+        alive.append(sum(picture() is not None for picture in pictures))
+        picture = open_image(path)
+        pictures.append(weakref.ref(picture))
+        time.sleep(0.01)  # another thread has the time to come in
+        return picture
+
+    open_image = images_module.open_image
+    monkeypatch.setattr(images_module, "open_image", spy)
+    get(records, workers=4)
+    assert len(alive) == N and max(alive) == 0
+
+
 def test_an_interruption_loses_nothing_that_was_computed(get, records, monkeypatch, backbone, tmp_path):
     monkeypatch.setattr(module, "SHARD_IMAGES", 3)
     calls = []
@@ -230,6 +257,17 @@ def test_a_damaged_shard_is_computed_again(get, records, tmp_path, backbone, cap
     shard.write_bytes(shard.read_bytes()[:1000])
     assert torch.equal(get(records).gather(range(N)), direct(backbone, records))
     assert "damaged" in caplog.text
+
+
+@pytest.mark.parametrize("place", [20, -100])
+def test_one_flipped_bit_in_the_cache_is_said_and_computed_again(get, records, tmp_path, backbone, caplog, place):
+    get(records)
+    shard = next(list_caches(tmp_path / "cache")[0].path.glob("*.npy"))
+    content = bytearray(shard.read_bytes())
+    content[place] ^= 1
+    shard.write_bytes(content)
+    assert torch.equal(get(records).gather(range(N)), direct(backbone, records))
+    assert caplog.text.count("dropping the damaged shard") == 1
 
 
 def test_features_beyond_float16_are_stored_as_float32(get, records, backbone, monkeypatch, caplog):

@@ -12,11 +12,14 @@ from synthetic import small
 
 import mintad.runs.prepare as prepare_module
 import mintad.runs.train as train_module
+from mintad.disk import UNFINISHED
 from mintad.errors import ConfigError, MintadError, TrainingError
 from mintad.runs.directory import CATEGORIES, OLD_BASELINES, OLD_PAGE, OLD_RESULTS, open_run
+from mintad.runs.predict import predict_files
 from mintad.runs.prepare import load_records, resolve_paths
 from mintad.runs.train import evaluate_run, train_run
 from mintad.scoring.metrics import by_category, value_of
+from mintad.training.checkpoint import sealed
 from mintad.training.device import make_accelerator
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -170,7 +173,7 @@ def test_a_crash_while_results_are_written_costs_no_finished_work(copied, finish
     save = np.save
 
     def write_half(file, array, **options):
-        if "maps" not in str(getattr(file, "name", file)):  # features of a baseline
+        if str(copied.path) not in file.name:  # features of a baseline
             return save(file, array, **options)
         file.write(b"\x93NUMPY")
         raise KeyboardInterrupt
@@ -184,6 +187,65 @@ def test_a_crash_while_results_are_written_costs_no_finished_work(copied, finish
             work()
         pd.testing.assert_frame_equal(copied.results(), finished.results())
         assert np.array_equal(np.load(copied.path / "maps.npy"), np.load(finished.path / "maps.npy"))
+    assert not list(copied.path.glob(f"{UNFINISHED}*"))
+
+
+WRITTEN = (
+    *("config.json", "versions.json", "classes.json", "images.csv", "seconds.json", "history.csv", "threshold.json"),
+    *("scores.csv", "maps.npy", "results.html", "results.csv", "sharp_prior.safetensors"),
+)
+
+
+def test_no_command_writes_through_a_link_in_a_run_directory(copied, finished, products, tmp_path):
+    """A run directory may come from somebody else; its files are replaced where they lie, whatever they are there."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    for name in WRITTEN:
+        (outside / name).write_bytes((copied.path / name).read_bytes())
+        (copied.path / name).unlink()
+        for link in (name, f".{name}.tmp"):  # under such names older versions began to write
+            (copied.path / link).symlink_to(outside / name)
+    before = {file.name: file.read_bytes() for file in outside.iterdir()}
+    evaluate_run(copied.path, progress=False)
+    train_run(finished.config(), copied.path, baseline_names=("patchcore",), progress=False)
+    predict_files(copied.path, [products / "mesh/test/good"], tmp_path / "out", progress=False)
+    train_run(finished.config().override(**{"train.steps": 1}), copied.path, overwrite=True, progress=False)
+    assert {file.name: file.read_bytes() for file in outside.iterdir()} == before
+    assert not [file for file in copied.path.rglob("*") if file.is_symlink()]
+
+
+@pytest.mark.parametrize("name", [".lock", "log.txt", "checkpoints"])
+def test_a_link_where_something_is_appended_is_refused(copied, finished, tmp_path, name):
+    victim = tmp_path / "victim"
+    (copied.path / name).rename(victim)
+    (copied.path / name).symlink_to(victim)
+    copied.discard_results()
+    stamp = victim.stat().st_mtime_ns
+    with pytest.raises(MintadError, match=f"{name}: is a link"):
+        train_run(finished.config(), copied.path, progress=False)
+    assert victim.stat().st_mtime_ns == stamp
+
+
+def test_what_killed_processes_left_is_removed_and_does_not_count(finished, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / f"{UNFINISHED}abc").write_text("half")
+    (tmp_path / "run/.config.json.tmp").write_text("half")
+    with open_run(tmp_path / "run", finished.config()) as run:
+        assert {file.name for file in run.path.iterdir()} == {"config.json", ".lock"}
+    (tmp_path / "run/.notes.tmp").write_text("mine")
+    with open_run(tmp_path / "run", finished.config()) as run:
+        assert (run.path / ".notes.tmp").exists()
+
+
+@pytest.mark.parametrize("content", [None, "", "step,lo"])
+def test_a_run_whose_history_is_lost_can_still_be_evaluated(copied, finished, content):
+    history = copied.path / "history.csv"
+    history.unlink() if content is None else history.write_text(content)
+    copied.discard_results()
+    pd.testing.assert_frame_equal(
+        train_run(finished.config(), copied.path, baseline_names=("padim",), progress=False).results(),
+        finished.results(),
+    )
 
 
 def test_a_baseline_that_is_not_registered_any_more_is_not_dropped(copied):
@@ -196,7 +258,7 @@ def test_a_baseline_that_is_not_registered_any_more_is_not_dropped(copied):
 
 def test_an_unfinished_training_is_not_evaluated(copied):
     state = copied.checkpoint().path / "state.json"
-    state.write_text(json.dumps(json.loads(state.read_text()) | {"steps": 99}))
+    state.write_text(json.dumps(sealed(json.loads(state.read_text()) | {"steps": 99})))
     with pytest.raises(TrainingError, match=f"of 99 steps are trained; mintad train --out {copied.path}"):
         evaluate_run(copied.path, progress=False)
 
@@ -215,6 +277,14 @@ def test_damaged_results_are_refused_by_name(copied):
     (copied.path / "results.csv").write_text("method,setting\n")
     with pytest.raises(MintadError, match="results.csv is damaged"):
         copied.results()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), None, "12"])
+def test_a_threshold_that_is_no_finite_number_decides_nothing(copied, products, tmp_path, value):
+    copied.write("threshold", copied.read("threshold") | {"value": value})
+    with pytest.raises(MintadError, match="threshold.json: is damaged") as caught:
+        predict_files(copied.path, [products / "mesh/test/good"], tmp_path / "out", progress=False)
+    assert caught.value.fix and not (tmp_path / "out").exists()
 
 
 def test_json_files_are_valid(finished):

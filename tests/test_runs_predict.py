@@ -1,11 +1,13 @@
 """Scores of new files by a finished run."""
 
 import shutil
+import weakref
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from mintad.data import images as images_module
 from mintad.errors import DataError, MintadError
 from mintad.runs.predict import find_images, predict_files
 from mintad.runs.train import evaluate_run
@@ -57,3 +59,50 @@ def test_prediction_skips_and_names_unreadable_files(finished, products, tmp_pat
         find_images([tmp_path / "empty"])
     with pytest.raises(MintadError, match="config.json is missing"):
         predict_files(tmp_path, [folder], tmp_path / "out")
+
+
+def test_prediction_refuses_pipes_and_devices_and_goes_on(finished, products, tmp_path, make_pipe):
+    folder = shutil.copytree(products / "mesh/test/good", tmp_path / "new")
+    make_pipe(folder / "pipe.png")
+    (folder / "null.png").symlink_to("/dev/null")
+    table, problems = predict_files(finished.path, [folder], tmp_path / "out", progress=False)
+    assert len(table) == 3 and len(problems) == 2
+    assert "device" in problems[0] and "pipe.png: " in problems[1] and "named pipe" in problems[1]
+
+
+def test_prediction_holds_one_picture_at_a_time(finished, products, tmp_path, monkeypatch):
+    pictures, alive = [], []
+
+    def spy(path):
+        alive.append(sum(picture() is not None for picture in pictures))
+        picture = open_image(path)
+        pictures.append(weakref.ref(picture))
+        return picture
+
+    open_image = images_module.open_image
+    monkeypatch.setattr(images_module, "open_image", spy)
+    predict_files(finished.path, [products / "mesh/train/good"], tmp_path / "out", progress=False)
+    assert len(alive) == 10 and max(alive) == 0
+
+
+def test_a_prediction_that_is_interrupted_leaves_no_list_of_other_images(finished, products, tmp_path, monkeypatch):
+    out, images = tmp_path / "out", products / "mesh/test/good"
+    predict_files(finished.path, [images], out, progress=False)
+
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mintad.runs.predict.overlay", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        predict_files(finished.path, [products / "capsule/test/good"], out, progress=False)
+    assert not (out / "predictions.csv").exists()
+
+
+def test_prediction_replaces_links_and_follows_none(finished, products, tmp_path):
+    victim, out = tmp_path / "victim", tmp_path / "out"
+    victim.write_text("precious")
+    out.mkdir()
+    for name in ("predictions.csv", "00000_000.png", "00001_001.png"):
+        (out / name).symlink_to(victim)
+    predict_files(finished.path, [products / "mesh/test/good"], out, progress=False)
+    assert victim.read_text() == "precious" and not [file for file in out.iterdir() if file.is_symlink()]

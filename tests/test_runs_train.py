@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from synthetic import small
 
@@ -19,6 +20,7 @@ from mintad.runs.directory import Run
 from mintad.runs.predict import Predictor, predict_files
 from mintad.runs.prepare import load_records, prepare_data, split_holdout
 from mintad.runs.train import evaluate_run, train_run
+from mintad.scoring.evaluate import results_of
 from mintad.scoring.metrics import value_of
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -37,6 +39,22 @@ def test_evaluating_again_gives_the_same_numbers(finished, tmp_path):
     assert not Run(copy).finished
     again = evaluate_run(copy, baseline_names=("padim",), progress=False)
     pd.testing.assert_frame_equal(again.results(), finished.results())
+
+
+@pytest.mark.parametrize("size", [(64, 32), (32, 32), (128, 128)])
+def test_a_mask_of_another_size_than_its_image_enters_no_metric(copied, products, tmp_path, size):
+    other = shutil.copytree(products, tmp_path / "other")
+    mask = next((other / "mesh/ground_truth").rglob("*.png"))
+    with Image.open(mask) as stored:
+        stored.resize(size).save(mask)
+    config = small(other)
+    with pytest.raises(DataError, match=f"{size[0]} x {size[1]} pixels, its image .* 64 x 64") as caught:
+        train_run(config, tmp_path / "run", progress=False)
+    assert caught.value.path == str(mask) and not (tmp_path / "run/checkpoints").exists()  # before the training
+    scores, maps_nHW = copied.scores(), np.load(copied.path / "maps.npy")
+    scores["masks"] = [tuple(path.replace(str(products), str(other)) for path in masks) for masks in scores["masks"]]
+    with pytest.raises(DataError, match="the mask has"):
+        results_of(scores, maps_nHW, config, method="mint_ad")
 
 
 def test_images_that_trained_and_that_were_held_out_are_recorded(finished, products):
@@ -68,14 +86,36 @@ def test_evaluating_with_other_training_images_is_refused(copied, products, tmp_
     pd.testing.assert_frame_equal(copied.results(), before)
 
 
-def test_evaluating_and_predicting_use_the_saved_classes(copied, products, tmp_path):
-    names, before = copied.read("classes"), copied.scores()["pred_class"]
-    copied.write("classes", names[::-1])
-    evaluate_run(copied.path, progress=False)
-    swapped = dict(zip(names, names[::-1], strict=True))
-    assert list(copied.scores()["pred_class"]) == [swapped[name] for name in before]
-    table, _ = predict_files(copied.path, [products / "mesh/test/good"], tmp_path / "out", progress=False)
-    assert set(table["pred_class"]) <= set(copied.scores()["pred_class"])
+@pytest.mark.parametrize("change", ["swapped", "foreign", "repeated"])
+def test_class_names_that_are_not_the_checkpoints_are_refused(copied, products, tmp_path, change):
+    names = copied.read("classes")
+    other = {"swapped": names[::-1], "foreign": ["a", "b"], "repeated": [names[0]] * 2}[change]
+    copied.write("classes", other)
+    for use in (
+        lambda: evaluate_run(copied.path, progress=False),
+        lambda: predict_files(copied.path, [products / "mesh/test/good"], tmp_path / "out", progress=False),
+    ):
+        with pytest.raises(TrainingError, match="belongs to another run .classes: .*restore config.json and classes"):
+            use()
+
+
+def test_a_model_that_is_used_with_other_settings_than_it_was_trained_with_is_refused(copied, products, tmp_path):
+    copied.write("config", copied.config().override(**{"features.local_mean": 3}).to_dict())
+    with pytest.raises(TrainingError, match="features.local_mean: 1 there, 3 now"):
+        predict_files(copied.path, [products / "mesh/test/good"], tmp_path / "out", progress=False)
+
+
+def test_overwriting_unlinks_a_linked_folder_of_checkpoints(copied, finished, tmp_path):
+    other_disk = tmp_path / "big"
+    (copied.path / "checkpoints").rename(other_disk)
+    (copied.path / "checkpoints").symlink_to(other_disk)
+    before = sorted(other_disk.rglob("*"))
+    config = finished.config().override(**{"train.seed": 1})
+    run = train_run(config, copied.path, overwrite=True, progress=False)
+    clean = train_run(config, tmp_path / "clean", progress=False)
+    ours, theirs = weights(run), weights(clean)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert sorted(other_disk.rglob("*")) == before and not (copied.path / "checkpoints").is_symlink()
 
 
 def test_evaluation_and_prediction_compute_in_float32_on_any_device(copied, finished, products, tmp_path):

@@ -15,6 +15,7 @@ from mintad.features.table import FeatureTable
 from mintad.model import build_model
 from mintad.scoring.evaluate import pixels
 from mintad.scoring.maps import grid_maps, image_scores, maps_and_scores, upsample
+from mintad.scoring.ranking import MetricError
 from mintad.scoring.threshold import Threshold, fit_threshold
 
 
@@ -24,6 +25,17 @@ def test_threshold_has_the_conformal_rank():
     assert fit_threshold(np.arange(19.0), 0.95) == Threshold(18.0, 0.95, n=19, rank=19, reached=True)
     short = fit_threshold(np.arange(18.0), 0.95)  # rank 19 of 18: the maximum stands in
     assert short == Threshold(17.0, 0.95, n=18, rank=18, reached=False)
+
+
+@pytest.mark.parametrize("spoiled", [np.nan, np.inf, -np.inf])
+def test_no_threshold_from_scores_that_are_not_finite(spoiled):
+    for k in range(3):
+        scores = np.arange(3.0)
+        scores[k] = spoiled
+        with pytest.raises(MetricError, match="1 not finite"):
+            fit_threshold(scores, 0.5)
+    with pytest.raises(MetricError):
+        Threshold(spoiled, 0.95, n=100, rank=96, reached=True)
 
 
 def test_threshold_keeps_its_promise_on_average():
@@ -77,7 +89,8 @@ def test_maps_with_aligned_corners_as_in_uniads_code(tmp_path):
     assert image_scores(spike, 37, config.scoring)[0] == 1.0  # a grid point is a pixel
     assert image_scores(spike, 37, preset("small").scoring)[0] < 1.0
     Image.new("L", (8, 8), 255).save(tmp_path / "mask.png")
-    scores = pd.DataFrame({"dataset": ["a"], "category": ["b"], "masks": [[str(tmp_path / "mask.png")]]})
+    mask = str(tmp_path / "mask.png")
+    scores = pd.DataFrame({"dataset": ["a"], "category": ["b"], "image": mask, "masks": [[mask]]})
     (_, full_map, _), *_ = pixels(scores, spike, config)
     assert full_map.argmax() == 12 * 37 + 24 and full_map.max() == 1.0
 
@@ -92,10 +105,10 @@ def test_a_blur_is_a_gaussian_of_the_full_size_map(shape):
 
 
 def test_the_blur_reaches_the_pixel_metrics():
-    scores = pd.DataFrame({"dataset": "d", "category": "c", "masks": [("mask.png",)]})
+    scores = pd.DataFrame({"dataset": "d", "category": "c", "image": "x.png", "masks": [("mask.png",)]})
     maps = np.random.default_rng(0).random((1, 4, 4), dtype=np.float32)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mintad.scoring.evaluate.read_mask", lambda masks: np.zeros((32, 32), dtype=bool))
+        patch.setattr("mintad.scoring.evaluate.read_mask_of", lambda image, masks: np.zeros((32, 32), dtype=bool))
         small = preset("small").override(**{"features.image_size": 32})
         small, blurring = (small.override(**{"scoring.blur": blur}) for blur in (0.0, 2.0))
         ((_, plain, _),), ((_, blurred, _),) = pixels(scores, maps, small), pixels(scores, maps, blurring)

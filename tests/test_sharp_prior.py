@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from synthetic import CHANNELS, GRID, changed_model, fresh_model, small, two_categories
 
 from mintad.config import ScoringConfig, SharpPriorConfig
@@ -171,6 +175,27 @@ def test_the_file_gives_the_same_distances(prior, tmp_path):
     for file in "damaged", "missing":
         with pytest.raises(MintadError, match=file):
             SharpPrior.load(tmp_path / file)
+
+
+def test_gaussians_that_were_changed_or_belong_to_another_model_are_refused(prior, tmp_path):
+    file = tmp_path / "prior.safetensors"
+    prior[0].save(file, "ours")
+    SharpPrior.load(file, "ours"), SharpPrior.load(file)
+    with pytest.raises(MintadError, match="belong to the weights of another model"):
+        SharpPrior.load(file, "theirs")
+    sound = file.read_bytes()
+    for place in (-1, -1000, len(sound) // 2, sound.index(b"neighbours") + 14):
+        content = bytearray(sound)
+        content[place] ^= 1
+        file.write_bytes(content)
+        with pytest.raises(MintadError, match="prior.safetensors"):
+            SharpPrior.load(file, "ours")
+    file.write_bytes(sound)
+    with safe_open(file, framework="pt") as opened:
+        about = json.loads(opened.metadata()["about"])
+    about.pop("weights")
+    save_file(load_file(file), tmp_path / "old", metadata={"about": json.dumps(about)})  # as older versions wrote it
+    assert SharpPrior.load(tmp_path / "old", "ours").classes[0].config == SharpPriorConfig()
 
 
 def test_more_images_than_allowed_are_drawn_from_the_seed():

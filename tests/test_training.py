@@ -2,9 +2,13 @@
 apart."""
 
 import dataclasses
+import errno
+import itertools
 import json
+import logging
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,9 +22,10 @@ from synthetic import GRID, MODEL, TRAIN, ArrayFeatures, changed_model, fresh_mo
 
 from mintad.cli import resolve_config
 from mintad.config import PromptMapperConfig, TrainConfig, preset
-from mintad.errors import ConfigError, TrainingError
+from mintad.errors import ConfigError, MintadError, TrainingError
 from mintad.training import latest_checkpoint, load_weights, train
 from mintad.training.batches import batch_rows, jittered
+from mintad.training.checkpoint import sealed
 from mintad.training.device import make_accelerator, pick_device
 from mintad.training.schedule import batch_shape, learning_rate, total_steps
 
@@ -174,8 +179,22 @@ def test_resuming_with_another_length_or_model_is_refused(tmp_path):
         run(tmp_path, model_config=dataclasses.replace(MODEL, ffn_dim=64))
 
 
+def change_state(folder, **changes):
+    """Change values of the newest checkpoint's state as the trainer would have written it."""
+    file = latest_checkpoint(folder / "checkpoints").path / "state.json"
+    file.write_text(json.dumps(sealed(json.loads(file.read_text()) | changes)))
+
+
+def make_old(folder):
+    """Leave the newest checkpoint as older versions wrote it."""
+    file = latest_checkpoint(folder / "checkpoints").path / "state.json"
+    state = json.loads(file.read_text())
+    file.write_text(json.dumps({name: state[name] for name in ("step", "steps", "scaler", "seconds")}))
+
+
 def test_weights_of_an_older_version_are_loaded(tmp_path):
     model, _ = run(tmp_path)
+    make_old(tmp_path)
     checkpoint = latest_checkpoint(tmp_path / "checkpoints")
     tensors = load_file(checkpoint.weights)
     tensors["standardise.deviation_F"] = tensors.pop("standardise.std_F") * 2
@@ -186,12 +205,179 @@ def test_weights_of_an_older_version_are_loaded(tmp_path):
     assert torch.equal(other.output.weight, model.output.weight)
 
 
-def test_damaged_checkpoint_is_named(tmp_path):
-    run(tmp_path)
-    file = latest_checkpoint(tmp_path / "checkpoints").weights
+def cut(file):
     file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(TrainingError, match="model.safetensors: cannot be read.*delete"):
+
+
+def flip(file, place=-1, bit=3):
+    content = bytearray(file.read_bytes())
+    content[place] ^= 1 << bit
+    file.write_bytes(content)
+
+
+def rewrite(change):
+    def damage(file):
+        save_file({name: change(name, tensor) for name, tensor in load_file(file).items()}, file)
+
+    return damage
+
+
+def rename(file):
+    file.parent.rename(file.parent.with_name("step-00000007"))
+
+
+def scalars(name, tensor):
+    return torch.zeros(1)
+
+
+def late(name, tensor):
+    return torch.tensor(1e6) if name.endswith(".step") else tensor
+
+
+STATE, WEIGHTS, OPTIMIZER = "state.json", "model.safetensors", "optimizer.safetensors"
+DAMAGE = {
+    "weights cut": (WEIGHTS, cut),
+    "weights gone": (WEIGHTS, os.unlink),
+    "bit in the weights": (WEIGHTS, flip),
+    "bit in the weights' header": (WEIGHTS, lambda file: flip(file, 40)),
+    "weights in float16": (WEIGHTS, rewrite(lambda name, tensor: tensor.half())),
+    "optimizer cut": (OPTIMIZER, cut),
+    "optimizer gone": (OPTIMIZER, os.unlink),
+    "bit in the optimizer": (OPTIMIZER, flip),
+    "optimizer without tensors": (OPTIMIZER, lambda file: save_file({}, file)),
+    "optimizer of another shape": (OPTIMIZER, rewrite(scalars)),
+    "optimizer of a later step": (OPTIMIZER, rewrite(late)),
+    "state cut": (STATE, cut),
+    "state gone": (STATE, os.unlink),
+    "state of another kind": (STATE, lambda file: file.write_text("[1]")),
+    "state that is binary": (STATE, lambda file: file.write_bytes(b"\xff\xfe")),
+    "state that is too deep": (STATE, lambda file: file.write_text("[" * 100_000)),
+    "digit in the state": (STATE, lambda file: file.write_text(file.read_text().replace('"step": 6', '"step": 5'))),
+    "bit in a digest": (STATE, lambda file: flip(file, -8)),
+    "digest's name": (STATE, lambda file: file.write_text(file.read_text().replace('"digest"', '"digesu"'))),
+    "folder renamed": (STATE, rename),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_damaged_checkpoint_is_refused_by_the_name_of_its_file(tmp_path, name):
+    with pytest.raises(KeyboardInterrupt):
+        stop_at(tmp_path, 7)
+    file, damage = DAMAGE[name]
+    damage(latest_checkpoint(tmp_path / "checkpoints").path / file)
+    with pytest.raises(TrainingError, match="delete .*step-0000000[67]") as caught:
         run(tmp_path)
+    assert Path(caught.value.path).name == file
+
+
+@pytest.mark.parametrize(
+    "name", ["optimizer without tensors", "optimizer of another shape", "optimizer of a later step"]
+)
+def test_an_optimizer_state_of_an_older_version_must_fit_too(tmp_path, name):
+    with pytest.raises(KeyboardInterrupt):
+        stop_at(tmp_path, 7)
+    make_old(tmp_path)
+    file, damage = DAMAGE[name]
+    damage(latest_checkpoint(tmp_path / "checkpoints").path / file)
+    with pytest.raises(TrainingError, match="does not fit"):
+        run(tmp_path)
+
+
+def test_a_checkpoint_of_an_older_version_resumes_bit_for_bit(tmp_path):
+    run(tmp_path / "straight")
+    with pytest.raises(KeyboardInterrupt):
+        stop_at(tmp_path / "old", 7)
+    make_old(tmp_path / "old")
+    run(tmp_path / "old")
+    expected, got = weights(tmp_path / "straight"), weights(tmp_path / "old")
+    assert all(torch.equal(expected[name], got[name]) for name in expected)
+
+
+def test_an_older_sound_checkpoint_is_taken_instead_of_a_damaged_one(tmp_path, caplog):
+    run(tmp_path / "straight")
+    folder = tmp_path / "run/checkpoints"
+    with pytest.raises(KeyboardInterrupt):
+        stop_at(tmp_path / "run", 4)
+    older = shutil.copytree(folder / "step-00000003", tmp_path / "older")
+    with pytest.raises(KeyboardInterrupt):
+        stop_at(tmp_path / "run", 4)
+    shutil.copytree(older, folder / "step-00000003")
+    flip(folder / "step-00000006" / WEIGHTS)
+    with caplog.at_level(logging.INFO):
+        run(tmp_path / "run")
+    assert f"step-00000006/{WEIGHTS}: is damaged" in caplog.text and "resuming from" in caplog.text
+    assert "step-00000003" in caplog.text
+    expected, got = weights(tmp_path / "straight"), weights(tmp_path / "run")
+    assert all(torch.equal(expected[name], got[name]) for name in expected)
+    assert [path.name for path in folder.iterdir()] == ["step-00000014"]
+
+
+def test_what_a_kill_left_beside_the_newest_checkpoint_goes_on_resuming(tmp_path):
+    run(tmp_path)
+    folder = tmp_path / "checkpoints"
+    shutil.copytree(folder / "step-00000014", folder / "step-00000012")
+    (folder / ".step-00000014.123").mkdir()
+    run(tmp_path)
+    assert [path.name for path in folder.iterdir()] == ["step-00000014"]
+
+
+def test_what_a_kill_left_before_the_first_checkpoint_goes_before_the_training(tmp_path):
+    (tmp_path / "checkpoints/.step-00000003.123").mkdir(parents=True)
+    with pytest.raises(KeyboardInterrupt):
+        stop_at(tmp_path, 0)
+    assert not list((tmp_path / "checkpoints").iterdir())
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path):
+    features, labels = two_categories()
+
+    def train_as(**identity):
+        rows = np.arange(len(features))
+        train(fresh_model(), features, rows, labels, TRAIN, tmp_path, progress=False, identity=identity)
+
+    train_as(seed=3, classes=["a", "b"])
+    train_as(seed=3, classes=["a", "b"], added_later=1)
+    for other in ({"seed": 4, "classes": ["a", "b"]}, {"seed": 3, "classes": ["b", "a"]}):
+        with pytest.raises(TrainingError, match="belongs to another run"):
+            train_as(**other)
+
+
+def test_nothing_is_written_through_a_link(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "checkpoints").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(MintadError, match="checkpoints: is a link"):
+        run(tmp_path)
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+@pytest.mark.parametrize("healthy", [0, 9, 16])  # calls of fsync before the disk fails; a checkpoint takes seven
+def test_errors_that_the_disk_reports_stop_the_training_and_cost_no_checkpoint(tmp_path, monkeypatch, healthy):
+    calls, fsync = itertools.count(), os.fsync
+
+    def breaking(descriptor):
+        if next(calls) >= healthy:
+            raise OSError(errno.EIO, "Input/output error")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", breaking)
+    with pytest.raises(OSError, match="Input/output"):
+        run(tmp_path / "run")
+    monkeypatch.setattr(os, "fsync", fsync)
+    assert not list(tmp_path.rglob(".*"))  # half a checkpoint would take the space that the next one needs
+    kept = latest_checkpoint(tmp_path / "run/checkpoints")
+    assert (kept.step if kept else 0) == 3 * (healthy // 7)
+    resumed, straight = run(tmp_path / "run")[0], run(tmp_path / "straight")[0]
+    assert all(torch.equal(a, b) for a, b in zip(resumed.parameters(), straight.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("content", [None, "", "step,lo", "step,loss\n2,"])
+def test_a_lost_history_costs_the_curve_alone(tmp_path, content):
+    run(tmp_path)
+    change_state(tmp_path, seconds=7.0)
+    history = tmp_path / "history.csv"
+    history.unlink() if content is None else history.write_text(content)
+    _, after = run(tmp_path)
+    assert len(after) == 0 and latest_checkpoint(tmp_path / "checkpoints").state()["seconds"] == 7.0
 
 
 def test_no_images_and_bad_precision_are_refused(tmp_path):
@@ -226,10 +412,9 @@ def test_devices_are_picked_by_name():
 def test_seconds_are_summed_over_resumes(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         stop_at(tmp_path, 7)
-    state = latest_checkpoint(tmp_path / "checkpoints").path / "state.json"
-    content = json.loads(state.read_text())
-    assert content["step"] == 6 and content["seconds"] > 0
-    state.write_text(json.dumps(content | {"seconds": 1000.0}))
+    state = latest_checkpoint(tmp_path / "checkpoints").state()
+    assert state["step"] == 6 and state["seconds"] > 0
+    change_state(tmp_path, seconds=1000.0)
     _, history = run(tmp_path)
     assert 1000 < history["seconds"].iloc[-1] < 1060
 

@@ -16,6 +16,7 @@ from nbconvert import HTMLExporter
 from plotly.offline import get_plotlyjs
 
 from mintad.course.notebook import RENDERER
+from mintad.disk import write
 from mintad.errors import MintadError
 
 FORMULA = re.compile(r"\$\$(?P<block>.+?)\$\$|(?<![\\$\w])\$(?P<inline>[^\s$](?:[^$\n]*[^\s$])?)\$(?!\w)", re.DOTALL)
@@ -43,15 +44,15 @@ def build(source: Path, target: Path, *, names: Sequence[str] = (), timeout: int
     if not notebooks:
         raise MintadError(f"no notebook in {source}" + (f" begins with {', '.join(names)}" if names else ""))
     target.mkdir(parents=True, exist_ok=True)
-    (target / "plotly.min.js").write_text(get_plotlyjs(), encoding="utf-8")
+    write(target / "plotly.min.js", get_plotlyjs())
     pages = [target / f"{path.stem}.html" for path in notebooks]
     for path, page in zip(notebooks, pages, strict=True):
         began = time.perf_counter()
-        page.write_text(render(path, timeout=timeout), encoding="utf-8")
+        write(page, render(path, timeout=timeout))
         print(f"{page}  {time.perf_counter() - began:.0f} s", flush=True)
     series = [path for path in sorted(source.glob("[0-9][0-9]_*.ipynb")) if (target / f"{path.stem}.html").exists()]
     items = "".join(f'<li><a href="{path.stem}.html">{_title(path)}</a></li>' for path in series)
-    (target / "index.html").write_text(INDEX.format(items=items), encoding="utf-8")
+    write(target / "index.html", INDEX.format(items=items))
     return pages
 
 

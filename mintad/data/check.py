@@ -17,7 +17,15 @@ from rich.table import Table
 from rich.text import Text
 
 from mintad.data.dataset import Dataset
-from mintad.data.images import DEEP_GREY, LOSSY_MASK_FORMATS, open_image, read_mask, to_rgb
+from mintad.data.images import (
+    DEEP_GREY,
+    LOSSY_MASK_FORMATS,
+    image_header,
+    one_large_at_a_time,
+    open_image,
+    read_mask,
+    to_rgb,
+)
 from mintad.data.problems import SEVERITIES, Problem, Severity
 from mintad.data.records import GOOD
 from mintad.data.registry import DATASETS
@@ -121,13 +129,21 @@ def _compare_with_published(dataset: Dataset, root: Path, rows: Sequence[Row]) -
 def _inspect(path: str, masks: Sequence[str] = ()) -> tuple[bytes | None, list[Problem]]:
     """Decode an image and its masks; return a hash of the RGB pixels (None if unreadable), and all problems."""
     try:
-        image = open_image(path)
-        rgb = to_rgb(image, path)
+        with one_large_at_a_time(path):
+            image = open_image(path)
+            digest, size = _hash_pixels(to_rgb(image, path)), image.size
+            problems = [Problem(severity, path, problem, fix) for severity, problem, fix in _unusual(path, image)]
+            del image
+            return digest, [*problems, *_inspect_masks(masks, size)]
     except DataError as fault:
         return None, [Problem("error", path, fault.problem, fault.fix), *_inspect_masks(masks, None)]
-    digest = hashlib.blake2b(repr(rgb.size).encode() + rgb.tobytes(), digest_size=16).digest()
-    problems = [Problem(severity, path, problem, fix) for severity, problem, fix in _unusual(path, image)]
-    return digest, [*problems, *_inspect_masks(masks, image.size)]
+
+
+def _hash_pixels(rgb: Image.Image) -> bytes:
+    digest, width = hashlib.blake2b(repr(rgb.size).encode(), digest_size=16), rgb.width
+    for top in range(0, rgb.height, 256):  # not all at once, which would be another copy of the picture
+        digest.update(rgb.crop((0, top, width, min(top + 256, rgb.height))).tobytes())
+    return digest.digest()
 
 
 def _unusual(path: str, image: Image.Image) -> Iterator[tuple[Severity, str, str]]:
@@ -144,7 +160,7 @@ def _unusual(path: str, image: Image.Image) -> Iterator[tuple[Severity, str, str
     if image.mode in DEEP_GREY and (image.getextrema()[1] or 0) < 4096:
         fix = "scale the values to the whole range, by one factor for all images"
         yield "warning", "16-bit file with values below 4096 only, which comes out dark", fix
-    with Image.open(path) as header:  # decoding has lost how the pixels were stored
+    with image_header(path) as header:  # decoding has lost how the pixels were stored
         if image.mode == "RGB" and any(";16" in str(tile) for tile in header.tile):
             yield "note", "16-bit colour: the high byte is read", ""
         if getattr(header, "is_animated", False):
@@ -165,7 +181,7 @@ def _inspect_masks(masks: Sequence[str], size: tuple[int, int] | None) -> Iterat
         except DataError as fault:
             yield Problem("error", path, fault.problem, fault.fix)
             continue
-        with Image.open(path) as header:
+        with image_header(path) as header:
             if header.format in LOSSY_MASK_FORMATS:
                 yield Problem("warning", path, "JPEG mask: values from 128 on count", "save masks as PNG")
         union = mask if union is None or union.shape != mask.shape else union | mask

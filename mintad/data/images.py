@@ -11,17 +11,25 @@ These decisions change the measured numbers:
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageChops, UnidentifiedImageError
 
+from mintad.disk import open_file
 from mintad.errors import DataError
 
-MAX_PIXELS = 89_478_485  # of an image that is decoded (268 MB as RGB): Pillow's limit, even where that was lifted
+FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+"""The only decoders that may see a file, whatever it is called: Pillow's others can start programs (EPS)."""
 IMAGE_SUFFIXES = frozenset(".png .jpg .jpeg .bmp .tif .tiff .webp .gif .pgm .ppm .pnm .jp2".split())
+MAX_PIXELS = 89_478_485  # of an image that is decoded (358 MB as RGB): Pillow's limit, even where that was lifted
+MAX_SIDE = 65_535  # pixels, JPEG's limit; resizing takes memory in proportion to the longer side, too
+LARGE = 8 << 20  # pixels from which on only one image is held at a time
 DEEP_GREY = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 LOSSY_MASK_FORMATS = ("JPEG", "MPO")
 
@@ -32,34 +40,58 @@ def is_image(name: str | Path) -> bool:
     return suffix.lower() in IMAGE_SUFFIXES and not base.startswith(".")
 
 
+@contextmanager
+def image_header(path: str | Path) -> Iterator[Image.Image]:
+    """Open an image file without decoding it, for the block; the same errors as `open_image`, the block's included."""
+    with open_file(path) as file:
+        try:
+            image = Image.open(file, formats=FORMATS)
+            if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
+                raise Image.DecompressionBombError(f"{image.width} x {image.height} pixels")
+            yield image
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as fault:
+            limits = f"the limits are {MAX_PIXELS:,} pixels and {MAX_SIDE:,} a side"
+            problem, fix = (
+                f"too large to decode safely ({fault}, {limits})",
+                "cut or scale the image down, or remove it",
+            )
+            raise DataError(problem, path=path, fix=fix) from None
+        except Exception as fault:  # decoders raise almost anything on a damaged file
+            # Pillow's own words for an unknown format repeat the path, so that equal problems would not look equal
+            unknown = isinstance(fault, UnidentifiedImageError)
+            reason = f"its content is none of {', '.join(FORMATS)}" if unknown else f"{type(fault).__name__}: {fault}"
+            fix = "it is truncated, damaged or no image: copy it again from its source, or remove it"
+            raise DataError(f"cannot be read as an image ({reason})", path=path, fix=fix) from fault
+
+
 def open_image(path: str | Path) -> Image.Image:
     """Open and decode a file in its stored mode; the file is closed again.
 
     Raises:
-        DataError: missing, not an image, damaged, truncated, or larger than `MAX_PIXELS`.
+        DataError: missing, no file, not an image, damaged, truncated, or larger than `MAX_PIXELS` or `MAX_SIDE`.
     """
-    try:
-        with open(path, "rb") as file:
-            image = Image.open(file)
-            if image.width * image.height > MAX_PIXELS:
-                raise Image.DecompressionBombError(f"{image.width} x {image.height} pixels")
-            image.load()
-            return image
-    except FileNotFoundError:
-        raise DataError("no such file", path=path, fix="restore it, or load the data set again") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as fault:
-        problem = f"too large to decode safely ({fault}, the limit is {MAX_PIXELS:,} pixels)"
-        raise DataError(problem, path=path, fix="cut or scale the image down, or remove the file") from None
-    except Exception as fault:  # decoders raise almost anything on a damaged file
-        # Pillow's own words for an unknown format repeat the path, so that equal problems would not look equal
-        reason = "unknown format" if isinstance(fault, UnidentifiedImageError) else f"{type(fault).__name__}: {fault}"
-        fix = "it is truncated, damaged or no image: copy it again from its source, or remove it"
-        raise DataError(f"cannot be read as an image ({reason})", path=path, fix=fix) from fault
+    with image_header(path) as image:
+        image.load()
+        return image
 
 
 def read_image(path: str | Path) -> Image.Image:
     """Read an image file of any kind as 8-bit RGB, at the stored size; see `open_image` and `to_rgb` for errors."""
     return to_rgb(open_image(path), path)
+
+
+_large = threading.Lock()
+
+
+@contextmanager
+def one_large_at_a_time(path: str | Path) -> Iterator[None]:
+    """Keep other threads from holding a picture of more than `LARGE` pixels while the block works on a large `path`."""
+    width, height = image_size(path)
+    if width * height <= LARGE:
+        yield
+        return
+    with _large:
+        yield
 
 
 def read_mask(masks: Sequence[str | Path], size: tuple[int, int] | None = None) -> np.ndarray:
@@ -78,13 +110,41 @@ def read_mask(masks: Sequence[str | Path], size: tuple[int, int] | None = None) 
         raise DataError("read_mask needs the image's size when there are no masks")
     union = None if size is None else np.zeros((size[1], size[0]), dtype=bool)
     for path in masks:
+        size = _require_size(path, size)
         mask = _read_single_mask(path)
-        if union is not None and mask.shape != union.shape:
-            sizes = [f"{width} x {height}" for height, width in (mask.shape, union.shape)]
-            problem = f"the mask has {sizes[0]} pixels, its image (or first mask) has {sizes[1]}"
-            raise DataError(problem, path=path, fix="export the mask at the size of its image")
         union = mask if union is None else union | mask
     return union
+
+
+def read_mask_of(image: str | Path, masks: Sequence[str | Path]) -> np.ndarray:
+    """Read the masks of an image file as `read_mask` does, at the size of this image; metrics read them so.
+
+    Raises:
+        DataError: a mask cannot be read, or is not of the image's size; `image` cannot be read.
+    """
+    return read_mask(masks, image_size(image))
+
+
+def require_masks_fit(image: str | Path, masks: Sequence[str | Path]) -> None:
+    """Refuse masks that are not of their image's size, by the headers alone; a DataError names the mask."""
+    size = image_size(image) if masks else None
+    for path in masks:
+        _require_size(path, size)
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """Return the (width, height) of an image file, which is not decoded; for errors see `open_image`."""
+    with image_header(path) as header:
+        return header.size
+
+
+def _require_size(path: str | Path, size: tuple[int, int] | None) -> tuple[int, int]:
+    """Return the size of a mask; raise DataError if it is not `size`, before anything is decoded."""
+    own = image_size(path)
+    if size is not None and own != size:
+        problem = "the mask has {} x {} pixels, its image (or first mask) has {} x {}".format(*own, *size)
+        raise DataError(problem, path=path, fix="export the mask at the size of its image")
+    return own
 
 
 def resize_mask(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -98,12 +158,14 @@ def resize_mask(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 def to_rgb(image: Image.Image, path: str | Path) -> Image.Image:
     """Convert a decoded image to 8-bit RGB; floating point, 32-bit and unknown colour spaces are a DataError."""
-    values = np.asarray(image).astype(np.int64) if image.mode in DEEP_GREY else np.zeros(1)
-    if image.mode == "F" or values.min() < 0 or values.max() > 65535:
+    low, high = image.getextrema() if image.mode == "I" else (0, 0)
+    if image.mode == "F" or low < 0 or high > 65535:
         problem = f"{'floating point' if image.mode == 'F' else '32-bit'} pixels, whose range is not known"
         raise DataError(problem, path=path, fix="save the image with 8 or 16 bits per channel")
+    if image.mode == "RGB":
+        return image
     if image.mode in DEEP_GREY:
-        return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")  # rounded
+        return _to_8_bit(image).convert("RGB")
     try:
         if image.mode in ("P", "PA", "RGBa", "La"):  # palettes with transparency, premultiplied colour
             image = image.convert("LA" if image.mode == "La" else "RGBA")
@@ -113,9 +175,19 @@ def to_rgb(image: Image.Image, path: str | Path) -> Image.Image:
         raise DataError(problem, path=path, fix="save the image as RGB") from fault
 
 
+def _to_8_bit(image: Image.Image) -> Image.Image:
+    """Divide 16-bit grey by 257, rounded; strip by strip, because the wider integers take several times the memory."""
+    grey_HW = np.empty((image.height, image.width), dtype=np.uint8)
+    for top in range(0, image.height, 256):
+        box = (0, top, image.width, min(top + 256, image.height))
+        grey_HW[top : top + 256] = (np.asarray(image.crop(box)).astype(np.uint32) + 128) // 257
+    return Image.fromarray(grey_HW)
+
+
 def _read_single_mask(path: str | Path) -> np.ndarray:
     image = open_image(path)
     if image.mode in (*DEEP_GREY, "F"):
         return np.asarray(image) != 0
-    values_HWC = np.asarray(to_rgb(image, path))
-    return (values_HWC >= (128 if image.format in LOSSY_MASK_FORMATS else 1)).any(-1)
+    threshold = 128 if image.format in LOSSY_MASK_FORMATS else 1
+    bands = (image,) if image.mode in ("1", "L") else to_rgb(image, path).split()
+    return np.asarray(functools.reduce(ImageChops.lighter, bands).convert("L")) >= threshold

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from mintad.data.images import one_large_at_a_time, read_image
 from mintad.errors import ConfigError, nearest
 from mintad.features.weights import PACKAGES, assign, find_weights, fingerprint
 
@@ -94,7 +96,18 @@ class Backbone(nn.Module):
 
 def to_pixels(image: Image.Image, size: int) -> np.ndarray:
     """Resize an RGB picture to (size, size, 3) 8-bit pixels: bilinear as in UniAD, by Pillow, which does not alias."""
-    return np.asarray(image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR))
+    rgb = image if image.mode == "RGB" else image.convert("RGB")  # convert() would copy the whole picture
+    return np.asarray(rgb.resize((size, size), Image.Resampling.BILINEAR))
+
+
+def read_pixels(path: str | Path, size: int) -> np.ndarray:
+    """Read an image file as `to_pixels` gives it; at no time are two large pictures in memory, whatever the threads.
+
+    Raises:
+        DataError: see `mintad.data.images.read_image`.
+    """
+    with one_large_at_a_time(path):
+        return to_pixels(read_image(path), size)
 
 
 def build_backbone(

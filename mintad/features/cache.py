@@ -1,8 +1,9 @@
 """Features on disk: one folder per extractor, in it immutable shards of a few hundred images.
 
-A shard is a NumPy file (n, L, F) and a JSON index that lists the hashes of the n image *files*. Both are written under
-a temporary name, flushed to the disk and renamed, the index last; a shard counts only once its index exists. So a crash
-loses at most the shard being written, and two processes that extract the same images only do the work twice.
+A shard is a NumPy file (n, L, F) and a JSON index that lists the hashes of the n image *files*. Both are written whole
+or not at all, the index last; a shard counts only once its index exists. So a crash loses at most the shard being
+written, and two processes that extract the same images only do the work twice. The index has a digest of the folder's
+name, the hashes and the features. A shard is verified before a process uses it, and dropped if it is damaged.
 """
 
 from __future__ import annotations
@@ -14,22 +15,25 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from platformdirs import user_cache_dir
 
-from mintad.errors import ConfigError, MintadError, nearest
+from mintad.disk import UNFINISHED, digest, open_file, published, write
+from mintad.errors import ConfigError, DataError, MintadError, nearest
 
 if TYPE_CHECKING:
     from mintad.features.backbone import Backbone
 
 STALE_SECONDS = 24 * 3600  # age at which an unfinished file cannot belong to a running process any more
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)  # from reading a damaged file
+_sound: dict[Path, tuple[int, ...]] = {}  # shards that this process has verified -> `_stamp`
 log = logging.getLogger(__name__)
 
 
@@ -40,12 +44,15 @@ def cache_root(cache_dir: str | Path | None = None) -> Path:
 
 
 def hash_file(path: str | Path) -> str:
-    """Hash a file's bytes: BLAKE2b, 128 bits, hexadecimal; an OSError where it cannot be read."""
-    digest = hashlib.blake2b(digest_size=16)
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    """Hash a file's bytes: BLAKE2b, 128 bits, hexadecimal; for errors see `mintad.disk.open_file`."""
+    state = hashlib.blake2b(digest_size=16)
+    with open_file(path) as file:
+        try:
+            while block := file.read(1 << 20):
+                state.update(block)
+        except OSError as error:
+            raise DataError(f"cannot be read ({error})", path=path, fix="copy it again from its source") from error
+    return state.hexdigest()
 
 
 def describe_key(backbone: Backbone, dtype: str) -> dict[str, object]:
@@ -58,9 +65,9 @@ def describe_key(backbone: Backbone, dtype: str) -> dict[str, object]:
 def key_name(description: dict[str, object]) -> str:
     """Return a readable folder name, unique to a key. The content of the weights counts, not where they came from."""
     identity = {name: value for name, value in description.items() if name not in ("backbone", "weights")}
-    digest = hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=5).hexdigest()
+    short = hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=5).hexdigest()
     grid = "x".join(map(str, description["grid"]))
-    return f"{description['backbone']}-{description['image_size']}px-{grid}-{description['dtype']}-{digest}"
+    return f"{description['backbone']}-{description['image_size']}px-{grid}-{description['dtype']}-{short}"
 
 
 class StoredRow(NamedTuple):
@@ -78,58 +85,120 @@ class FeatureCache:
         self.row_shape, self.dtype = row_shape, np.dtype(dtype)
         self.stored_rows: dict[str, StoredRow] = {}
         """Image hash -> stored row; `add` and `refresh` extend it."""
+        self._dropped: set[Path] = set()  # indices not to be read again, even if they could not be deleted
         with _writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             if not (self.folder / "key.json").is_file():
-                _publish_text(self.folder / "key.json", json.dumps(description, indent=2) + "\n")
+                write(self.folder / "key.json", json.dumps(description, indent=2) + "\n")
             self._clean()
         self.refresh()
 
     def refresh(self) -> None:
         """Read the indices of all complete shards, including those that other processes wrote meanwhile."""
         self.stored_rows = {}
-        for index in sorted(self.folder.glob("shard-*.json")):
-            shard = index.with_suffix(".npy")
-            try:
-                self._register(shard, self._check(index, shard))
-            except FileNotFoundError:
-                continue  # cleared by another process between listing and reading
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                log.warning("feature cache: dropping the damaged shard %s (%s) to compute it again", index, error)
-                for path in (index, shard):
-                    with suppress(OSError):
-                        path.unlink()
+        for index in sorted(set(self.folder.glob("shard-*.json")) - self._dropped):
+            with self._dropping_damaged(index):
+                content, shard = _read_index(index), index.with_suffix(".npy")
+                size = shard.stat().st_size if shard.is_file() else 0
+                if size != content["bytes"]:
+                    raise ValueError(f"{size} bytes of features instead of {content['bytes']}")
+                if size < len(content["images"]) * np.prod(self.row_shape) * self.dtype.itemsize:
+                    raise ValueError("fewer features than images")
+                self._register(shard, content["images"])
+
+    def verify(self, hashes: Iterable[str]) -> None:
+        """Verify the shards that hold these images, once in a process; forget and delete those that are damaged."""
+        shards = {self.stored_rows[name].shard for name in hashes if name in self.stored_rows}
+        for shard in shards:
+            index = shard.with_suffix(".json")
+            with self._dropping_damaged(index):
+                if _sound.get(shard) != _stamp(shard, index):
+                    self._require_sound(index, shard)
+                    _sound[shard] = _stamp(shard, index)
+                continue
+            self._dropped.add(index)
+        if {shard.with_suffix(".json") for shard in shards} & self._dropped:
+            self.refresh()
+            self.verify(hashes)  # other shards may hold the same images
 
     def add(self, hashes: Sequence[str], features_nLF: np.ndarray) -> None:
-        """Write one shard: the features (n, L, F) of the n images with these file hashes."""
+        """Write one shard: the features (n, L, F), finite, of the n images with these file hashes."""
+        if not np.isfinite(features_nLF).all():
+            raise ValueError("features that are not finite are not stored")
         shard = self.folder / f"shard-{time.time_ns()}-{uuid.uuid4().hex[:8]}.npy"
         with _writing(self.folder):
-            with _published(shard) as file:
+            with published(shard) as file:
                 np.save(file, features_nLF, allow_pickle=False)
-            index = {"images": list(hashes), "bytes": shard.stat().st_size}
-            _publish_text(shard.with_suffix(".json"), json.dumps(index))
+            index = {"images": list(hashes), "bytes": shard.stat().st_size, "digest": self._digest(shard, hashes)}
+            write(shard.with_suffix(".json"), json.dumps(index))
         self._register(shard, hashes)
 
     def _register(self, shard: Path, hashes: Sequence[str]) -> None:
         self.stored_rows.update({name: StoredRow(shard, row) for row, name in enumerate(hashes)})
 
-    def _check(self, index: Path, shard: Path) -> list[str]:
-        """Return the hashes of a complete shard; raise ValueError or the like if it is not complete."""
-        content = json.loads(index.read_text(encoding="utf-8"))
-        size = shard.stat().st_size if shard.is_file() else 0
-        if size != content["bytes"]:
-            raise ValueError(f"{size} bytes of features instead of {content['bytes']}")
-        if size < len(content["images"]) * np.prod(self.row_shape) * self.dtype.itemsize:
-            raise ValueError("fewer features than images")
-        return content["images"]
+    def _digest(self, shard: Path, hashes: Sequence[str]) -> str:
+        return digest(shard, self.folder.name, *hashes)
+
+    def _require_sound(self, index: Path, shard: Path) -> None:
+        """Raise ValueError or the like if a shard is not what was written.
+
+        An index of an older version has no digest. Its shard is accepted if its features are finite, and gets one:
+        computing all of a large cache again takes hours, and what is damaged from here on is noticed.
+        """
+        content = _read_index(index)
+        found = self._digest(shard, content["images"])
+        if "digest" in content:
+            if found != content["digest"]:
+                raise ValueError("its digest is another")
+            return
+        features_nLF = np.load(shard, mmap_mode="r", allow_pickle=False)
+        if features_nLF.shape != (len(content["images"]), *self.row_shape) or features_nLF.dtype != self.dtype:
+            raise ValueError(f"holds {features_nLF.shape} {features_nLF.dtype}")
+        if not np.isfinite(features_nLF).all():
+            raise ValueError("features that are not finite")
+        with _writing(self.folder):
+            write(index, json.dumps(content | {"digest": found}))
+
+    @contextmanager
+    def _dropping_damaged(self, index: Path) -> Iterator[None]:
+        """Delete a shard that the block finds damaged, and say so; it may be cleared by another process meanwhile."""
+        try:
+            yield
+        except FileNotFoundError:
+            pass
+        except ConfigError:  # a cache that cannot be written is not a damaged one
+            raise
+        except Exception as error:  # NumPy and JSON raise almost anything on damaged files
+            log.warning("feature cache: dropping the damaged shard %s (%s) to compute it again", index, error)
+            for path in (index, index.with_suffix(".npy")):
+                with suppress(OSError):
+                    path.unlink()
 
     def _clean(self) -> None:
         """Remove the files that crashed writers left: temporary files, and features whose index was never written."""
         shards = [shard for shard in self.folder.glob("shard-*.npy") if not shard.with_suffix(".json").exists()]
-        for path in (*self.folder.glob(".writing-*"), *shards):
+        for path in (*self.folder.glob(f"{UNFINISHED}*"), *shards):
             with suppress(FileNotFoundError):
                 if time.time() - path.stat().st_mtime > STALE_SECONDS:
                     path.unlink()
+
+
+def _stamp(*paths: Path) -> tuple[int, ...]:
+    """Return what changes when somebody writes one of the files."""
+    return tuple(n for each in map(Path.stat, paths) for n in (each.st_ino, each.st_size, each.st_mtime_ns))
+
+
+def _read_index(index: Path) -> dict[str, Any]:
+    """Read the index of a shard: images, bytes and, but in older versions, digest; raise ValueError for anything else.
+
+    The keys are compared so that damage to one does not make an index look like that of an older version.
+    """
+    content = json.loads(index.read_text(encoding="utf-8"))
+    if content.keys() - {"digest"} != {"images", "bytes"} or not all(
+        isinstance(name, str) for name in content["images"]
+    ):
+        raise ValueError("the index is damaged")
+    return content
 
 
 def open_shard(path: Path, row_shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
@@ -175,12 +244,12 @@ def list_caches(cache_dir: str | Path | None = None) -> list[CacheInfo]:
 def _look_at(marker: Path) -> CacheInfo:
     folder, images, nbytes, modified = marker.parent, set(), 0, 0.0
     for path in folder.iterdir():
-        with suppress(OSError, ValueError, KeyError, TypeError):  # files may come and go meanwhile, or be damaged
+        with suppress(*_DAMAGE):  # files may come and go meanwhile, or be damaged
             nbytes, modified = nbytes + path.stat().st_size, max(modified, path.stat().st_mtime)
             if path.suffix == ".json" and path != marker:
-                images.update(json.loads(path.read_text(encoding="utf-8"))["images"])
+                images.update(_read_index(path)["images"])
     description: dict[str, object] = {}
-    with suppress(OSError, ValueError):
+    with suppress(*_DAMAGE):
         description = dict(json.loads(marker.read_text(encoding="utf-8")))
     return CacheInfo(folder.name, folder, len(images), nbytes, datetime.fromtimestamp(modified), description)
 
@@ -204,28 +273,3 @@ def _writing(folder: Path) -> Iterator[None]:
     except OSError as error:
         fix = "free some space, or set MINTAD_CACHE to a folder that can be written"
         raise ConfigError(f"the feature cache cannot be written ({error})", path=folder, fix=fix) from error
-
-
-@contextmanager
-def _published(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that appears under its name only when it is complete and on the disk."""
-    temporary = path.with_name(f".writing-{uuid.uuid4().hex}")
-    try:
-        with open(temporary, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    if os.name == "posix":  # the rename itself must reach the disk, too
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def _publish_text(path: Path, text: str) -> None:
-    with _published(path) as file:
-        file.write(text.encode())

@@ -20,9 +20,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from mintad.data.images import read_image
 from mintad.errors import ConfigError, DataError, message
-from mintad.features.backbone import Backbone, to_pixels
+from mintad.features.backbone import Backbone, read_pixels
 from mintad.features.cache import FeatureCache, cache_root, describe_key, hash_file
 from mintad.features.table import FeatureTable
 from mintad.progress import progress_bar
@@ -91,8 +90,8 @@ def _hash_all(paths: Sequence[str], pool: ThreadPoolExecutor) -> tuple[dict[str,
     def attempt(path: str) -> str | DataError:
         try:
             return hash_file(path)
-        except OSError as error:
-            return DataError(error.strerror or str(error), path=path)
+        except DataError as error:
+            return error
 
     distinct = list(dict.fromkeys(paths))
     results = dict(zip(distinct, pool.map(attempt, distinct), strict=True))
@@ -117,6 +116,7 @@ class _Extraction:
         """Compute what the cache lacks. Unreadable images are added to `problems`."""
         shape = (self.backbone.grid[0] * self.backbone.grid[1], self.backbone.channels)
         cache = FeatureCache(cache_root(cache_dir), describe_key(self.backbone, dtype), shape, dtype)
+        cache.verify(hash_of.values())
         path_of = {name: path for path, name in hash_of.items() if name not in cache.stored_rows}
         shard_images = max(1, min(SHARD_IMAGES, SHARD_BYTES // (shape[0] * shape[1] * cache.dtype.itemsize)))
         unreadable: dict[str, DataError] = {}
@@ -144,7 +144,7 @@ class _Extraction:
 
         def work(name: str) -> np.ndarray | DataError:
             try:
-                pixels = to_pixels(read_image(path_of[name]), self.backbone.image_size)
+                pixels = read_pixels(path_of[name], self.backbone.image_size)
             except DataError as error:
                 return error
             return pixels if batched else self._forward({name: pixels}, path_of)[0]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from mintad.disk import write
 from mintad.report import paper
 from mintad.report.figures import growth, table_dots
 from mintad.report.latex import latex
@@ -59,7 +60,7 @@ def report(
         filled = [frame for frame in frames if len(frame)] or frames[:1]
         files[f"{name}.csv"] = pd.concat(filled).to_csv(index=False)
     for name, text in files.items():
-        (folder / name).write_text(text, encoding="utf-8", newline="")
+        write(folder / name, text)
     return Report(folder / "index.html", [part.table for part in parts], runs)
 
 

@@ -17,7 +17,6 @@ import json
 import logging
 import os
 import platform
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -29,10 +28,11 @@ import pandas as pd
 import torch
 
 from mintad.config import Config
+from mintad.disk import UNFINISHED, published, refuse_link, remove, write
 from mintad.errors import DataError, MintadError, TrainingError
 from mintad.lock import exclusive_lock
 from mintad.runs.files import EXECUTED, PARAMETERS, STATUS
-from mintad.runs.page import write_page
+from mintad.runs.page import results_page
 from mintad.scoring.metrics import RESULT_COLUMNS
 from mintad.scoring.sharp_prior import SCORES
 from mintad.scoring.threshold import Threshold
@@ -41,11 +41,13 @@ from mintad.training import Checkpoint, latest_checkpoint
 RESULTS, PAGE, SHARP_PRIOR = "results.csv", "results.html", "sharp_prior.safetensors"
 RECORD_FILES = ("versions.json", "classes.json", "images.csv", "seconds.json", "log.txt", "history.csv")
 RESULT_FILES = ("scores.csv", "maps.npy", "threshold.json", PAGE, RESULTS)  # results.csv last: it says "finished"
+OWN_FILES = (*RECORD_FILES, SHARP_PRIOR, *RESULT_FILES, "config.json")  # in the order in which they are removed
 OLD_RESULTS, OLD_BASELINES, OLD_PAGE = "metrics.json", "peers.csv", "report.html"  # of versions before 0.2
 CATEGORIES = "categories"  # folder of a separate training: a run directory per category
 LOCK = ".lock"
 LEFTOVERS = {".config.json.tmp", LOCK, EXECUTED, PARAMETERS, STATUS}
-"""Files that a directory without a run may hold: of a process killed early, of papermill, of a sweep."""
+"""Files that a directory without a run may hold, besides unfinished ones: of a process killed early, of papermill, of a
+sweep."""
 VERSIONED = ("mintad", "torch", "torchvision", "timm", "numpy", "pandas", "scikit-learn", "accelerate")
 
 
@@ -72,24 +74,11 @@ class Run:
 
     def write(self, name: str, value: Any) -> None:
         """Write a JSON file of the run atomically."""
-        self._stage(f"{name}.json", json.dumps(value, indent=1))
-        self._publish(f"{name}.json")
+        write(self.path / f"{name}.json", json.dumps(value, indent=1))
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """Write a CSV file of the run atomically."""
-        self._stage(f"{name}.csv", table.to_csv(index=False))
-        self._publish(f"{name}.csv")
-
-    def _temporary(self, name: str) -> Path:
-        return self.path / f".{name}.tmp"
-
-    def _stage(self, name: str, text: str) -> None:
-        self._temporary(name).write_text(text, encoding="utf-8", newline="")
-
-    def _publish(self, *names: str) -> None:
-        """Give staged files their names, in this order."""
-        for name in names:
-            os.replace(self._temporary(name), self.path / name)
+        write(self.path / f"{name}.csv", table.to_csv(index=False))
 
     def config(self) -> Config:
         """Return the configuration that the run was started with."""
@@ -146,8 +135,9 @@ class Run:
         values = self.read("threshold")
         try:
             return None if values is None else Threshold(**values)
-        except TypeError as error:
-            raise MintadError(f"{self.path / 'threshold.json'} is damaged: {error}") from error
+        except (TypeError, ValueError) as error:
+            fix = f"mintad evaluate {self.path} fits it anew"
+            raise MintadError(f"is damaged: {error}", path=self.path / "threshold.json", fix=fix) from error
 
     def discard_results(self) -> None:
         """Remove the results, so that a crash from here on leaves an unfinished run and no mixture of old and new."""
@@ -167,25 +157,38 @@ class Run:
         score = "" if config.scoring.score == "reconstruction" else f", {SCORES[config.scoring.score]},"
         title = f"{config.model.variant}{score} on {config.data.name}"
         title += ", one model per category" if separate else ""
-        history = self.path / "history.csv"
-        with self._temporary("maps.npy").open("wb") as file:
-            np.save(file, maps_nHW)
-        write_page(
-            self._temporary(PAGE),
+        page = results_page(
             scores=scores,
             grid_maps=maps_nHW,
             results=results,
-            history=pd.read_csv(history) if history.exists() else None,
+            history=self._history(),
             config=config.to_dict(),
             threshold=threshold,
             title=title,
             versions=self.read("versions"),
         )
-        self._stage("scores.csv", scores.assign(masks=scores["masks"].map(";".join)).to_csv(index=False))
-        self._stage("threshold.json", json.dumps(None if threshold is None else asdict(threshold), indent=1))
-        self._stage(RESULTS, results.to_csv(index=False))
-        self.discard_results()
-        self._publish(*RESULT_FILES)
+        texts = {
+            "scores.csv": scores.assign(masks=scores["masks"].map(";".join)).to_csv(index=False),
+            "threshold.json": json.dumps(None if threshold is None else asdict(threshold), indent=1),
+            PAGE: page,
+            RESULTS: results.to_csv(index=False),
+        }
+        with contextlib.ExitStack() as stack:  # the file that is opened last gets its name first
+            files = {name: stack.enter_context(published(self.path / name)) for name in reversed(RESULT_FILES)}
+            np.save(files["maps.npy"], maps_nHW)
+            for name, text in texts.items():
+                files[name].write(text.encode())
+            for file in files.values():  # all that would not fit on the disk is known before anything is removed
+                file.flush()
+            self.discard_results()
+
+    def _history(self) -> pd.DataFrame | None:
+        """Return the learning curve; None where it is lost or damaged, because the results do not depend on it."""
+        try:
+            history = pd.read_csv(self.path / "history.csv")
+        except (OSError, ValueError):
+            return None
+        return history if "seconds" in history else None
 
     def record_training_images(self, images: pd.DataFrame) -> None:
         """Record the images of `mintad.runs.prepare.image_list`, or compare them with those that the run began with.
@@ -259,10 +262,12 @@ def open_run(path: str | Path, config: Config, *, overwrite: bool = False) -> It
     _refuse_foreign(run, overwrite)
     run.path.mkdir(parents=True, exist_ok=True)
     with run.locked():
+        for file in (*run.path.glob(f"{UNFINISHED}*"), *(run.path / f".{name}.tmp" for name in OWN_FILES)):
+            file.unlink(missing_ok=True)  # of processes that were killed, and of older versions
         if overwrite:  # by name, anything else is left; config.json last, so that this can be interrupted and repeated
-            shutil.rmtree(run.path / "checkpoints", ignore_errors=True)
+            remove(run.path / "checkpoints")
             run.discard_results()
-            for name in (*RECORD_FILES, SHARP_PRIOR, *RESULT_FILES, "config.json"):
+            for name in OWN_FILES:
                 (run.path / name).unlink(missing_ok=True)
         if (run.path / "config.json").exists():
             before, now = run.config().flat(), config.flat()
@@ -279,7 +284,8 @@ def _refuse_foreign(run: Run, overwrite: bool) -> None:
     """Refuse a directory with files that are no run's, before anything is written or removed."""
     foreign = TrainingError("this is no run directory", path=run.path, fix="choose another --out")
     if not (run.path / "config.json").exists():
-        if run.path.exists() and {file.name for file in run.path.iterdir()} - LEFTOVERS:
+        names = {file.name for file in run.path.iterdir()} if run.path.exists() else set()
+        if any(name not in LEFTOVERS and not name.startswith(UNFINISHED) for name in names):
             raise foreign
     elif overwrite:
         try:
@@ -302,7 +308,9 @@ def versions() -> dict[str, str]:
 @contextlib.contextmanager
 def log_to(run: Run) -> Iterator[None]:
     """Copy the package's log to ``log.txt`` while the block runs; an error is logged there and raised."""
+    refuse_link(run.path / "log.txt")
     handler = logging.FileHandler(run.path / "log.txt", encoding="utf-8")
+    handler.handleError = lambda record: None  # a disk that is full is reported by what must be written
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger = logging.getLogger("mintad")
     previous = logger.level

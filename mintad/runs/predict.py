@@ -10,8 +10,10 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from mintad.data.images import IMAGE_SUFFIXES, read_image
+from mintad.data.images import IMAGE_SUFFIXES
+from mintad.disk import published, write
 from mintad.errors import ConfigError, DataError, nearest
+from mintad.features.backbone import read_pixels
 from mintad.features.extract import full_precision
 from mintad.features.table import FeatureTable
 from mintad.plots import overlay
@@ -119,26 +121,29 @@ def predict_files(
     size, threshold = predictor.config.features.image_size, predictor.threshold
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
+    (out / "predictions.csv").unlink(
+        missing_ok=True
+    )  # an interruption must not leave the list of other images' heatmaps
     rows, problems = [], []
     batches = range(0, len(files), BATCH_SIZE)
     for start in track(batches, "scoring", len(batches), show=progress):
-        readable: list[tuple[Path, Image.Image]] = []
+        readable: list[tuple[Path, np.ndarray]] = []
         for file in files[start : start + BATCH_SIZE]:
             try:
-                readable.append((file, read_image(file)))
+                readable.append((file, read_pixels(file, size)))
             except DataError as error:
                 problems.append(str(error))
         if not readable:
             continue
-        predictions = predictor([image for _, image in readable])
-        for (file, image), score, grid_map, name in zip(readable, *predictions, strict=True):
+        predictions = predictor([Image.fromarray(pixels) for _, pixels in readable])
+        for (file, pixels), score, grid_map, name in zip(readable, *predictions, strict=True):
             heatmap = out / f"{len(rows):05d}_{file.stem}.png"
-            resized = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
             scoring = predictor.config.scoring
             full_map = upsample(grid_map[None], size, blur=scoring.blur, align_corners=scoring.align_corners)[0]
-            Image.fromarray(overlay(resized, full_map, predictor.map_range)).save(heatmap)
+            with published(heatmap, durable=False) as picture:
+                Image.fromarray(overlay(pixels, full_map, predictor.map_range)).save(picture, "PNG")
             anomalous = "" if threshold is None else bool(score > threshold.value)
             rows.append((str(file), float(score), anomalous, name, heatmap.name))
     table = pd.DataFrame(rows, columns=["image", "pred_score", "anomalous", "pred_class", "heatmap"])
-    table.to_csv(out / "predictions.csv", index=False)
+    write(out / "predictions.csv", table.to_csv(index=False))
     return table, problems

@@ -14,6 +14,7 @@ import torch
 
 from mintad import data
 from mintad.config import Config, FeatureConfig
+from mintad.data.images import require_masks_fit
 from mintad.data.records import category_keys, select, tested_rows
 from mintad.data.tree import absolute
 from mintad.errors import DataError
@@ -85,10 +86,12 @@ def prepare_data(
     The records are loaded as `config.data` says if not given.
 
     Raises:
-        DataError, WeightsError: see the loaders and `build_backbone`.
+        DataError, WeightsError: see the loaders and `build_backbone`; a mask is not of its image's size.
     """
     records = load_records(config) if records is None else records
     backbone, features = extract_features(config.features, records, device=device, progress=progress)
+    for image, masks in zip(records["image"], records["masks"], strict=True):  # before time goes into a training
+        require_masks_fit(image, masks)
     train_rows, holdout_rows = split_holdout(records, config.data.holdout, config.train.seed)
     classes = sorted(set(records["prompt_class"].iloc[train_rows]))
     counts, shape = map(len, (train_rows, holdout_rows, classes)), (*backbone.grid, backbone.channels)

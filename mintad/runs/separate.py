@@ -16,6 +16,7 @@ import torch
 
 from mintad.config import Config
 from mintad.data.records import categories, category_keys
+from mintad.disk import refuse_link
 from mintad.errors import TrainingError
 from mintad.features.table import FeatureTable
 from mintad.model import require_variant
@@ -56,6 +57,7 @@ def train_separate(
     if (out / "checkpoints").exists():
         raise TrainingError(f"{out} holds a unified training; choose another folder for the separate one")
     with open_run(out, config) as run:
+        refuse_link(out / CATEGORIES)
         (out / CATEGORIES).mkdir(exist_ok=True)
         runs = {}
         for key in categories(records):

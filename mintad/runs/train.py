@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,6 +31,11 @@ from mintad.scoring.threshold import fit_threshold
 from mintad.training import load_weights, train
 from mintad.training.device import make_accelerator, pick_device
 
+FREE = (
+    *("features.weights", "features.dtype"),  # of these the weights themselves are compared, whatever file holds them
+    *("train.device", "train.precision", "train.log_every", "train.checkpoint_every"),
+)
+"""Settings that a trained run may change."""
 SAMPLE = 256  # training images whose reconstruction error gives its unit for the score 'both'
 log = logging.getLogger(__name__)
 
@@ -53,10 +59,25 @@ def new_model(config: Config, data: PreparedData) -> ReconstructionModel:
     return model
 
 
+def identity_of(config: Config, classes: Sequence[str], backbone: Backbone) -> dict[str, Any]:
+    """Describe what a run's weights are worth nothing without: settings, class names in order, backbone's weights.
+
+    The data are left out, because they may move; ``images.csv`` has the hashes of their files.
+    """
+    bound = {key: value for key, value in config.flat().items() if key.startswith(("model.", "features.", "train."))}
+    settings = {key: value for key, value in bound.items() if key not in FREE}
+    return settings | {"classes": list(classes), "backbone": backbone.weights_id}
+
+
 def trained_model(run: Run, backbone: Backbone, device: torch.device) -> ReconstructionModel:
-    """Load the model of a run's newest checkpoint in evaluation mode, for features of `backbone`."""
-    checkpoint, classes = run.checkpoint(), run.read("classes")
-    model = build_model(run.config().model, channels=backbone.channels, grid=backbone.grid, classes=len(classes))
+    """Load the model of a run's newest checkpoint in evaluation mode, for features of `backbone`.
+
+    Raises:
+        TrainingError: there is no checkpoint, or it is damaged, or of another configuration, classes or backbone.
+    """
+    checkpoint, classes, config = run.checkpoint(), run.read("classes"), run.config()
+    checkpoint.require(identity_of(config, classes, backbone))
+    model = build_model(config.model, channels=backbone.channels, grid=backbone.grid, classes=len(classes))
     load_weights(model, checkpoint)
     return model.to(device).eval()
 
@@ -66,7 +87,9 @@ def trained_detector(run: Run, model: ReconstructionModel) -> ReconstructionMode
     score = run.config().scoring.score
     if score == "reconstruction":
         return model
-    return SharpPriorDetector(model, SharpPrior.load(run.path / SHARP_PRIOR), score=score)
+    return SharpPriorDetector(
+        model, SharpPrior.load(run.path / SHARP_PRIOR, run.checkpoint().weights_digest), score=score
+    )
 
 
 def train_run(
@@ -110,10 +133,19 @@ def train_run(
         inputs = (data.features, data.train_rows, data.train_labels)
         observe = partial(after_step, model, data) if after_step else None
         history = train(
-            model, *inputs, config.train, run.path, accelerator=accelerator, progress=progress, after_step=observe
+            model,
+            *inputs,
+            config.train,
+            run.path,
+            accelerator=accelerator,
+            progress=progress,
+            after_step=observe,
+            identity=identity_of(config, data.classes, data.backbone),
         )
         if main:
-            run.note_seconds("training", history["seconds"].iloc[-1])
+            lost = not len(history)  # and the training was at its end, so that none was added
+            seconds = run.checkpoint().state().get("seconds", 0.0) if lost else history["seconds"].iloc[-1]
+            run.note_seconds("training", seconds)
             names = list(dict.fromkeys([*run.baselines(), *baseline_names]))  # the former of an older version
             evaluate_and_save(run, model, data, config, baseline_names=names)
     return run
@@ -222,7 +254,7 @@ def run_detectors(
         squared = dataclasses.replace(config.scoring, distance="squared")
         errors_nHW = grid_maps(model, data.features, sample, squared, labels=data.labels_for(model, sample))
         prior.typical_error.fill_(float(errors_nHW.mean()))
-        prior.save(run.path / SHARP_PRIOR)
+        prior.save(run.path / SHARP_PRIOR, run.checkpoint().weights_digest)
     ours = {score: SharpPriorDetector(model, prior, score=score) for score in ("gaussian", "both")}
     decisive = config.scoring.score
     return {decisive: ours.pop(decisive), "reconstruction": model, **ours}

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from mintad.config import Config
-from mintad.data.images import read_mask, resize_mask
+from mintad.data.images import read_mask_of, resize_mask
 from mintad.data.records import category_keys, tested_rows
 from mintad.features.table import FeatureTable
 from mintad.model.reconstruction import ReconstructionModel
@@ -71,14 +71,15 @@ def results_of(
 def pixels(scores: pd.DataFrame, maps_nHW: np.ndarray, config: Config) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Yield category, full-size map and mask of every test image in categories with masks, one image at a time.
 
-    The ground truth is resized by nearest neighbour, the map by `upsample`; labels of images never come from here.
+    The ground truth is resized by nearest neighbour, the map by `upsample`; labels of images never come from here. A
+    mask of another size than its image is a DataError.
     """
     scoring, size = config.scoring, (config.features.image_size,) * 2
     keys = category_keys(scores)
     masked = set(keys[scores["masks"].map(len) > 0])
-    for n, (key, masks) in enumerate(zip(keys, scores["masks"], strict=True)):
+    for n, (key, image, masks) in enumerate(zip(keys, scores["image"], scores["masks"], strict=True)):
         if key in masked:
-            mask = resize_mask(read_mask(masks), size) if masks else np.zeros(size, dtype=bool)
+            mask = resize_mask(read_mask_of(image, masks), size) if masks else np.zeros(size, dtype=bool)
             full_map = upsample(maps_nHW[n : n + 1], size[0], blur=scoring.blur, align_corners=scoring.align_corners)[0]
             yield key, full_map, mask
 

@@ -19,6 +19,7 @@ Letters: n images of a class, L tokens, F channels, N classes, B images of a bat
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -33,8 +34,10 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from mintad.config import SharpPriorConfig
+from mintad.disk import write
 from mintad.errors import ConfigError, MintadError
 from mintad.features.table import FeatureTable
+from mintad.features.weights import fingerprint
 from mintad.model.reconstruction import Output, ReconstructionModel
 from mintad.scoring.class_gaussians import BATCH, ClassGaussians
 
@@ -109,21 +112,29 @@ class SharpPrior(nn.Module):
                 distance_BL[mine] += weight_B[mine, None] * gaussians.distance(feat_BLF[mine])
         return distance_BL
 
-    def save(self, file: Path) -> None:
-        """Write the Gaussians into a safetensors file."""
+    def save(self, file: Path, weights: str | None = None) -> None:
+        """Write the Gaussians into a safetensors file; `weights` identifies the weights of the model they belong to."""
         first = self.classes[0]
         about = {"grid": list(first.grid), "config": asdict(first.config), "classes": len(self.classes)}
+        text = json.dumps(about | {"weights": weights})
         tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
-        part = file.with_name(f".{file.name}.tmp")  # renamed when complete
-        part.write_bytes(save(tensors, metadata={"about": json.dumps(about)}))
-        part.replace(file)
+        write(file, save(tensors, metadata={"about": text, "digest": self._digest(text)}))
+
+    def _digest(self, about: str) -> str:
+        return hashlib.sha256(f"{about} {fingerprint(self)}".encode()).hexdigest()
 
     @classmethod
-    def load(cls, file: Path) -> SharpPrior:
-        """Read the Gaussians that `save` wrote; raise MintadError if the file is missing or damaged."""
+    def load(cls, file: Path, weights: str | None = None) -> SharpPrior:
+        """Read the Gaussians that `save` wrote.
+
+        Raises:
+            MintadError: the file is missing, was changed, or belongs to other `weights`, where both are known. Files
+                of older versions know neither their weights nor a digest.
+        """
         try:
             with safe_open(file, framework="pt") as opened:
-                about = json.loads(opened.metadata()["about"])
+                metadata = opened.metadata()
+                about = json.loads(metadata["about"])
             tensors, grid, config = load_file(file), tuple(about["grid"]), SharpPriorConfig(**about["config"])
             classes = []
             for k in range(about["classes"]):
@@ -135,6 +146,10 @@ class SharpPrior(nn.Module):
                 classes.append(gaussians)
             prior = cls(classes, tensors["channels_K"])
             prior.typical_error.copy_(tensors["typical_error"])
+            if metadata.keys() != {"about"} and metadata.get("digest") != prior._digest(metadata["about"]):
+                raise ValueError("the digest in them is another")
+            if weights and about.get("weights") not in (None, weights):
+                raise ValueError("they belong to the weights of another model")
         except (OSError, SafetensorError, ConfigError, KeyError, TypeError, ValueError) as error:
             fix = "mintad evaluate writes it anew"
             raise MintadError(f"the Gaussians cannot be read ({error})", path=file, fix=fix) from error

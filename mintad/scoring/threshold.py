@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mintad.scoring.ranking import MetricError
+
 
 @dataclass(frozen=True)
 class Threshold:
@@ -18,6 +20,10 @@ class Threshold:
     rank: int  # the value is the score of this rank among them, the lowest being 1
     reached: bool  # False where n is too small for the quantile and the highest score stands in
 
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.value):  # no score is above NaN: every image would pass
+            raise MetricError(f"the threshold is {self.value}, not a finite number")
+
 
 def fit_threshold(normal_scores: np.ndarray, quantile: float) -> Threshold:
     """Fit the threshold to the scores (n,) of held-out normal training images; no test image is involved.
@@ -27,7 +33,12 @@ def fit_threshold(normal_scores: np.ndarray, quantile: float) -> Threshold:
     probability of at most 1 - quantile, on average over draws of the n. The plain quantile promises that only for
     large n. With k > n (n below quantile / (1 - quantile): 19 images for 0.95) no score is high enough. The maximum
     then stands in, which a new normal image exceeds with a probability of up to 1 / (n + 1), more than was asked for.
+
+    Raises:
+        MetricError: no scores, or some that are not finite.
     """
     n = len(normal_scores)
+    if not n or not np.isfinite(normal_scores).all():
+        raise MetricError(f"no threshold can be fitted to {n} scores, {np.sum(~np.isfinite(normal_scores))} not finite")
     rank = math.ceil((n + 1) * quantile - 1e-9)  # 20 * 0.95 is 19, whatever rounding says
     return Threshold(float(np.sort(normal_scores)[min(rank, n) - 1]), quantile, n, min(rank, n), rank <= n)

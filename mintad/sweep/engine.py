@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from mintad.disk import write
 from mintad.errors import TrainingError
 from mintad.lock import exclusive_lock
 from mintad.runs.fingerprint import code_fingerprint
@@ -21,7 +22,7 @@ from mintad.sweep.cluster import run_on_cluster
 from mintad.sweep.plan import RUN_FOLDER, PlannedRun, parameters_of, plan
 from mintad.sweep.progress import Progress
 from mintad.sweep.spec import Spec
-from mintad.sweep.status import WORK, Status, read_status, write_atomically, write_plan
+from mintad.sweep.status import WORK, Status, read_status, write_plan
 from mintad.sweep.supervise import supervise
 from mintad.sweep.worker import Job, finished
 
@@ -72,7 +73,7 @@ def jobs_of(spec: Spec, runs: Sequence[PlannedRun]) -> list[Job]:
         digest = hashlib.sha256(content).hexdigest()
         copy = spec.out / WORK / f"notebook-{digest[:8]}.ipynb"
         if not copy.exists():
-            write_atomically(copy, content)
+            write(copy, content)
     else:
         copy, digest, cwd = None, code_fingerprint(), Path.cwd()
     takes_folder = RUN_FOLDER in parameters_of(spec.notebook)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, fields, replace
@@ -11,6 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
+from mintad.disk import write
 from mintad.lock import exclusive_lock
 from mintad.runs.files import STATUS
 
@@ -42,18 +42,9 @@ def read_status(folder: Path) -> Status:
         return Status()
 
 
-def write_atomically(file: Path, content: bytes) -> None:
-    """Write a file in a run's folder or in `WORK` atomically."""
-    # The temporary file lies in `WORK`, because a training refuses a folder with foreign files.
-    work = file.parent if file.parent.name == WORK else file.parent.parent / WORK
-    temporary = work / f"{file.parent.name}-{file.name}-{os.getpid()}.tmp"
-    temporary.write_bytes(content)
-    os.replace(temporary, file)
-
-
 def write_json(file: Path, value: Any) -> None:
-    """Write a JSON file atomically, see `write_atomically`."""
-    write_atomically(file, json.dumps(value, indent=1, sort_keys=True).encode())
+    """Write a JSON file whole or not at all."""
+    write(file, json.dumps(value, indent=1, sort_keys=True))
 
 
 def read_plan(out: Path) -> dict[str, dict[str, str]]:

@@ -1,15 +1,19 @@
-"""Checkpoints: safetensors and JSON, no pickle, complete or absent.
+"""Checkpoints: safetensors and JSON, no pickle, complete or absent, and refused where the disk has changed them.
 
 A checkpoint is a folder ``step-00000400/`` with `model.safetensors`, `optimizer.safetensors` and `state.json`. It is
 written under a temporary name, flushed to disk, and renamed, so that a process killed at any moment leaves all or none.
+The state has digests of both files, says which run it belongs to, and has a digest of itself: whatever is loaded is
+what was saved, in the same step of the same run. Checkpoints of older versions have no digests.
 """
 
 from __future__ import annotations
 
-import contextlib
+import errno
+import hashlib
 import json
-import os
-import shutil
+import re
+import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +23,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from mintad.disk import digest, remove, sync
 from mintad.errors import TrainingError
 
+STATE, WEIGHTS, OPTIMIZER = "state.json", "model.safetensors", "optimizer.safetensors"
 _OLD_NAMES = {"standardise.deviation_F": "standardise.std_F"}  # of weights that were renamed
+_OLD_STATE = {"step", "steps", "scaler", "seconds"}  # all that a state without digests may have
+
+
+class DamagedCheckpointError(TrainingError):
+    """A checkpoint is not what was saved."""
 
 
 @dataclass(frozen=True)
@@ -34,63 +45,147 @@ class Checkpoint:
     @property
     def weights(self) -> Path:
         """The file of the model's weights."""
-        return self.path / "model.safetensors"
+        return self.path / WEIGHTS
+
+    @property
+    def weights_digest(self) -> str | None:
+        """The digest of the weights' file, which tells them from all others; None in older versions."""
+        return self.state().get("files", {}).get(WEIGHTS)
 
     def state(self) -> dict[str, Any]:
-        """Return what the trainer noted beside the tensors."""
-        return json.loads((self.path / "state.json").read_text(encoding="utf-8"))
+        """Return what the trainer noted beside the tensors.
+
+        Raises:
+            DamagedCheckpointError: it cannot be read, was changed, or is of another step than the folder's name says.
+        """
+        file = self.path / STATE
+        try:
+            state = json.loads(file.read_text(encoding="utf-8"))
+            known = sealed(state)["digest"] == state["digest"] if "digest" in state else state.keys() <= _OLD_STATE
+            numbers = isinstance(state["step"], int) and isinstance(state["steps"], int)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise self._damaged(f"cannot be read ({error!r})", STATE) from error
+        if not known or not numbers:
+            raise self._damaged("is damaged", STATE)
+        if state["step"] != self.step:
+            raise self._damaged(f"is of step {state['step']}, the folder is named after another", STATE)
+        return state
+
+    def require(self, identity: Mapping[str, Any]) -> None:
+        """Refuse a checkpoint of another run than `identity` describes (see `save_checkpoint`), with a TrainingError.
+
+        Only what both know is compared, so that a new version can add settings.
+        """
+        saved, now = self.state().get("identity", {}), json.loads(json.dumps(identity))
+        other = [name for name in now if name in saved and saved[name] != now[name]]
+        if other:
+            listed = "; ".join(
+                f"{name}: {str(saved[name])[:80]} there, {str(now[name])[:80]} now" for name in other[:5]
+            )
+            fix = "restore config.json and classes.json as they were, or train anew with --overwrite or another --out"
+            raise TrainingError(f"the checkpoint belongs to another run ({listed})", path=self.path, fix=fix)
+
+    def tensors(self, name: str) -> dict[str, Tensor]:
+        """Read one of the two files, as it was saved; raise DamagedCheckpointError otherwise."""
+        files = self.state().get("files")
+        try:
+            if files is not None and digest(self.path / name) != files[name]:
+                raise self._damaged("is damaged: its digest is not the one in state.json", name)
+            return load_file(self.path / name)
+        except (OSError, KeyError, SafetensorError) as error:
+            raise self._damaged(f"cannot be read ({error})", name) from error
+
+    def _damaged(self, problem: str, name: str) -> DamagedCheckpointError:
+        fix = f"restore it, or delete {self.path}: the training then begins anew, or at an older checkpoint"
+        return DamagedCheckpointError(problem, path=self.path / name, fix=fix)
+
+
+def sealed(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a checkpoint's state with the digest of all that is in it."""
+    content = {name: value for name, value in state.items() if name != "digest"}
+    return content | {"digest": hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()}
 
 
 def checkpoints(folder: Path) -> list[Checkpoint]:
-    """Return the complete checkpoints below `folder`, oldest first."""
-    states = folder.glob("step-*/state.json")
-    complete = [Checkpoint(path.parent, int(path.parent.name.split("-")[1])) for path in states]
-    return sorted(complete, key=lambda checkpoint: checkpoint.step)
+    """Return the checkpoints in `folder`, damaged ones included, oldest first."""
+    numbers = {path: re.fullmatch(r"step-(\d+)", path.name) for path in folder.glob("step-*") if path.is_dir()}
+    found = [Checkpoint(path, int(number[1])) for path, number in numbers.items() if number]
+    return sorted(found, key=lambda checkpoint: checkpoint.step)
 
 
 def latest_checkpoint(folder: Path) -> Checkpoint | None:
-    """Return the newest complete checkpoint, or None."""
+    """Return the newest checkpoint, or None."""
     return next(reversed(checkpoints(folder)), None)
 
 
 def save_checkpoint(
-    folder: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]
+    folder: Path,
+    step: int,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    state: Mapping[str, Any],
+    identity: Mapping[str, Any] | None = None,
 ) -> Checkpoint:
-    """Write a checkpoint atomically and remove older ones once it stands."""
+    """Write a checkpoint atomically and remove all others once it stands.
+
+    Args:
+        folder, step: where to write it, and optimiser steps done.
+        model, optimizer, state: its content; the state is plain values.
+        identity: plain values that say which run this is: whatever else is needed to use the weights.
+
+    Raises:
+        OSError: it cannot be written, or the disk reports an error; the checkpoints before it are still there.
+    """
     weights = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
     entries = optimizer.state_dict()["state"].items()
     moments = {f"{index}.{name}": value.contiguous() for index, entry in entries for name, value in entry.items()}
     target = folder / f"step-{step:08d}"
-    temporary = folder / f".{target.name}.{os.getpid()}"
-    shutil.rmtree(temporary, ignore_errors=True)
+    temporary = folder / f".{target.name}.{uuid.uuid4().hex}"
     temporary.mkdir(parents=True)
-    save_file(weights, temporary / "model.safetensors")
-    save_file(moments, temporary / "optimizer.safetensors")
-    (temporary / "state.json").write_text(json.dumps({"step": step, **state}, indent=1), encoding="utf-8")
-    for file in temporary.iterdir():
-        _flush(file)
-    if target.exists():  # an earlier, longer run in the same folder
-        shutil.rmtree(target)
-    temporary.rename(target)
-    _flush(folder)
-    older = [checkpoint.path for checkpoint in checkpoints(folder) if checkpoint.step < step]
-    for path in [*older, *folder.glob(".step-*")]:
-        shutil.rmtree(path, ignore_errors=True)
-    return Checkpoint(target, step)
+    try:
+        _write(temporary, weights, moments, {"step": step, **state, "identity": dict(identity or {})})
+        remove(target)  # of an earlier run in the same folder
+        temporary.rename(target)
+    except BaseException as error:
+        remove(temporary)  # a full disk needs the space
+        if isinstance(error, SafetensorError):  # its only words for a full disk
+            raise OSError(errno.EIO, str(error), str(target)) from error
+        raise
+    sync(folder)
+    checkpoint = Checkpoint(target, step)
+    keep_only(folder, checkpoint)
+    return checkpoint
+
+
+def _write(
+    folder: Path, weights: Mapping[str, Tensor], moments: Mapping[str, Tensor], state: Mapping[str, Any]
+) -> None:
+    """Write the three files of a checkpoint into `folder` and to the disk, the state with its digests last."""
+    save_file(weights, folder / WEIGHTS)
+    save_file(moments, folder / OPTIMIZER)
+    files = {name: digest(folder / name) for name in (WEIGHTS, OPTIMIZER)}
+    (folder / STATE).write_text(json.dumps(sealed({**state, "files": files}), indent=1), encoding="utf-8")
+    for path in (*folder.iterdir(), folder):
+        sync(path)
+
+
+def keep_only(folder: Path, checkpoint: Checkpoint | None) -> None:
+    """Remove all other checkpoints of `folder`, if one is given, and what killed processes left there."""
+    others = [path for path in folder.glob("step-*") if checkpoint and path != checkpoint.path]
+    for path in (*others, *folder.glob(".step-*")):
+        remove(path)
 
 
 def load_weights(model: nn.Module, checkpoint: Checkpoint) -> None:
     """Load a checkpoint's weights into `model`; those of older versions, too.
 
     Raises:
-        TrainingError: the file is damaged or belongs to another configuration.
+        DamagedCheckpointError: the file is not what was saved.
+        TrainingError: it belongs to another configuration.
     """
+    weights = checkpoint.tensors(WEIGHTS)
     try:
-        weights = load_file(checkpoint.weights)
         model.load_state_dict({_OLD_NAMES.get(name, name): tensor for name, tensor in weights.items()})
-    except (OSError, SafetensorError) as error:
-        fix = f"delete {checkpoint.path} and resume"
-        raise TrainingError(f"cannot be read ({error})", path=checkpoint.weights, fix=fix) from error
     except RuntimeError as error:
         problem = f"does not fit the model of this configuration ({' '.join(str(error).split())[:300]})"
         fix = "use the configuration that the run was started with, or another --out folder"
@@ -98,19 +193,21 @@ def load_weights(model: nn.Module, checkpoint: Checkpoint) -> None:
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:
-    """Load a checkpoint's AdamW moments."""
+    """Load a checkpoint's AdamW moments; a DamagedCheckpointError if they do not fit the parameters and the step."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in load_file(checkpoint.path / "optimizer.safetensors").items():
-        index, name = key.split(".")
-        state.setdefault(int(index), {})[name] = tensor
+    for key, tensor in checkpoint.tensors(OPTIMIZER).items():
+        index, _, name = key.partition(".")
+        state.setdefault(int(index) if index.isdigit() else -1, {})[name] = tensor
+    if not state or not all(_fits(entry, parameters, index, checkpoint.step) for index, entry in state.items()):
+        raise checkpoint._damaged("does not fit the model's parameters and the step", OPTIMIZER)
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def _flush(path: Path) -> None:
-    """Force a file or folder entry to disk, where the platform can: Windows opens no folders and no read-only files."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+def _fits(entry: Mapping[str, Tensor], parameters: list[Tensor], index: int, step: int) -> bool:
+    """Whether AdamW's state of the parameter `index` is whole, finite, of its shape, and not of a later step."""
+    if not 0 <= index < len(parameters) or entry.keys() != {"step", "exp_avg", "exp_avg_sq"}:
+        return False
+    moments = (entry["exp_avg"], entry["exp_avg_sq"])
+    shaped = all(moment.shape == parameters[index].shape and moment.isfinite().all() for moment in moments)
+    return shaped and entry["step"].numel() == 1 and 0 < entry["step"].item() <= step

@@ -8,8 +8,9 @@ that was not.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -41,6 +42,7 @@ def train(
     accelerator: Accelerator | None = None,
     progress: bool = True,
     after_step: Callable[[int], None] | None = None,
+    identity: Mapping[str, Any] | None = None,
 ) -> pd.DataFrame:
     """Train `model` in place; resume from the newest checkpoint in `folder` if there is one.
 
@@ -52,18 +54,24 @@ def train(
         progress: show a bar (on a terminal only; otherwise a log line now and then).
         after_step: called with the number of steps done, before the first step and after each; it must leave the
             model in training mode.
+        identity: which run this is, see `mintad.training.checkpoint.save_checkpoint`; checkpoints of another are
+            refused.
 
     Returns:
         The history: one row every `log_every` steps with step, epoch, loss, mse, ce, prior, accuracy, lr, seconds.
 
     Raises:
-        TrainingError: no images, a batch that cannot be shared, a non-finite loss, a checkpoint that does not fit.
+        TrainingError: no images, a batch that cannot be shared, a non-finite loss, a checkpoint that is damaged or does
+            not fit.
+        OSError: a checkpoint cannot be written.
     """
     accelerator = accelerator or make_accelerator(config)
     batches = Batches(features, rows, labels, model, config, accelerator)
     parameters, fused = model.to(accelerator.device).parameters(), accelerator.device.type in ("cpu", "cuda")
     optimizer = torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=fused)
-    steps, recorder = batches.steps, Recorder(folder, optimizer, batches)
+    steps, recorder = batches.steps, Recorder(folder, optimizer, batches, identity)
+    if accelerator.is_main_process:
+        recorder.keep_resumed()
     wrapped, stepper = accelerator.prepare(model, optimizer)
     if accelerator.scaler and recorder.scaler_state:
         accelerator.scaler.load_state_dict(recorder.scaler_state)

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
 from accelerate import Accelerator
 
-from mintad.errors import TrainingError
+from mintad.disk import refuse_link, write
+from mintad.errors import TrainingError, message
 from mintad.training.batches import Batches
-from mintad.training.checkpoint import Checkpoint, latest_checkpoint, load_optimizer, load_weights, save_checkpoint
+from mintad.training.checkpoint import (
+    Checkpoint,
+    DamagedCheckpointError,
+    checkpoints,
+    keep_only,
+    latest_checkpoint,
+    load_optimizer,
+    load_weights,
+    save_checkpoint,
+)
 from mintad.training.schedule import learning_rate
 
 log = logging.getLogger(__name__)
@@ -23,25 +34,50 @@ log = logging.getLogger(__name__)
 class Recorder:
     """History and checkpoints of a run in `folder`; picks up what an interrupted run has left there.
 
-    The newest checkpoint is loaded into model and optimizer, which `accelerate` must not have wrapped yet. Raises
-    TrainingError if it does not fit.
+    The newest sound checkpoint is loaded into model and optimizer, which `accelerate` must not have wrapped yet. For
+    `identity` see `mintad.training.checkpoint.save_checkpoint`. Raises TrainingError if it does not fit, or if all
+    checkpoints are damaged.
     """
 
-    def __init__(self, folder: Path, optimizer: torch.optim.Optimizer, batches: Batches) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        optimizer: torch.optim.Optimizer,
+        batches: Batches,
+        identity: Mapping[str, Any] | None = None,
+    ) -> None:
         self.checkpoints, self.history_file = folder / "checkpoints", folder / "history.csv"
         self.optimizer, self.model, self.config = optimizer, batches.model, batches.config
-        self.steps, self.per_epoch = batches.steps, batches.per_epoch
+        self.steps, self.per_epoch, self.identity = batches.steps, batches.per_epoch, identity or {}
         folder.mkdir(parents=True, exist_ok=True)
+        refuse_link(self.checkpoints)
         self.history: list[dict[str, float]] = []
         self.scaler_state: dict[str, float] = {}
-        self.start, seconds = 0, 0.0
-        if checkpoint := latest_checkpoint(self.checkpoints):
-            self.start, seconds = checkpoint.step, self._resume(checkpoint)
+        self.resumed = self._resume_newest()
+        self.start, seconds = (self.resumed.step, self.resumed_seconds) if self.resumed else (0, 0.0)
         self.began = time.perf_counter() - seconds
 
-    def _resume(self, checkpoint: Checkpoint) -> float:
-        """Load a checkpoint and return the seconds that training took so far."""
+    def _resume_newest(self) -> Checkpoint | None:
+        """Resume from the newest checkpoint that is not damaged; None where there is none."""
+        damage: list[DamagedCheckpointError] = []
+        for checkpoint in reversed(checkpoints(self.checkpoints)):
+            try:
+                self._resume(checkpoint)
+            except DamagedCheckpointError as error:
+                damage.append(error)
+                continue
+            for error in damage:
+                log.warning("%s; dropped", message(error.problem, error.path))
+            log.info("resuming from %s", checkpoint.path)
+            return checkpoint
+        if damage:
+            raise damage[0]
+        return None
+
+    def _resume(self, checkpoint: Checkpoint) -> None:
+        """Load a checkpoint, the history before it, and the seconds that training took so far."""
         state = checkpoint.state()
+        checkpoint.require(self.identity)
         if state["steps"] != self.steps:
             problem = f"the checkpoint belongs to a run of {state['steps']} steps, this one has {self.steps}"
             fix = "use the configuration that the run was started with, or another --out folder"
@@ -49,10 +85,22 @@ class Recorder:
         self.scaler_state = state["scaler"]
         load_weights(self.model, checkpoint)
         load_optimizer(self.optimizer, checkpoint)
-        log.info("resuming from %s", checkpoint.path)
-        history = pd.read_csv(self.history_file) if self.history_file.exists() else pd.DataFrame({"step": []})
-        self.history = history[history["step"] <= checkpoint.step].to_dict("records")
-        return state.get("seconds", self.history[-1]["seconds"] if self.history else 0.0)
+        self.history = self._history_until(checkpoint.step)
+        self.resumed_seconds = state.get("seconds", self.history[-1]["seconds"] if self.history else 0.0)
+
+    def _history_until(self, step: int) -> list[dict[str, float]]:
+        """Read the history up to a step; a lost or damaged one is empty, because the weights do not depend on it."""
+        try:
+            history = pd.read_csv(self.history_file).astype(float)
+            complete = history[history["step"] <= step]
+            return complete.astype({"step": int}).to_dict("records") if "seconds" in complete else []
+        except (OSError, ValueError, KeyError) as error:
+            log.warning("%s cannot be read (%s): the learning curve begins at step %d", self.history_file, error, step)
+            return []
+
+    def keep_resumed(self) -> None:
+        """Remove all checkpoints but the one that was resumed from, and what killed processes left."""
+        keep_only(self.checkpoints, self.resumed)
 
     def due(self, done: int) -> bool:
         """Return whether to look at the losses after `done` steps; also after the first, so that a bar has numbers."""
@@ -70,14 +118,12 @@ class Recorder:
         due = done % self.config.checkpoint_every == 0 or done == self.steps
         if not (due and accelerator.is_main_process):  # which writes for all
             return
-        temporary = self.history_file.with_name(f".{self.history_file.name}.tmp")
-        pd.DataFrame(self.history).to_csv(temporary, index=False)
-        os.replace(temporary, self.history_file)
+        write(self.history_file, pd.DataFrame(self.history).to_csv(index=False))
         weights = self.model.state_dict().items()
         self._refuse([name for name, tensor in weights if not torch.isfinite(tensor).all()], done)
         scaler = accelerator.scaler.state_dict() if accelerator.scaler else {}
         state = {"steps": self.steps, "scaler": scaler, "seconds": self.seconds}
-        save_checkpoint(self.checkpoints, done, self.model, self.optimizer, state)
+        save_checkpoint(self.checkpoints, done, self.model, self.optimizer, state, self.identity)
 
     @property
     def seconds(self) -> float:

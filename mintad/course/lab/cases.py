@@ -15,7 +15,7 @@ from scipy.spatial.distance import cdist, pdist
 from threadpoolctl import threadpool_limits
 
 from mintad import plots
-from mintad.data.images import read_image, read_mask, resize_mask
+from mintad.data.images import read_image, read_mask_of, resize_mask
 from mintad.data.records import category_keys
 from mintad.plots.series import before_after, case_grid
 
@@ -68,7 +68,10 @@ def mask_share(scores: pd.DataFrame) -> np.ndarray:
 
 def _masks(scores: pd.DataFrame) -> list[np.ndarray | None]:
     """Read the ground truth of every image, (SIDE, SIDE) bool; None where there is none."""
-    return [resize_mask(read_mask(files), (SIDE, SIDE)) if files else None for files in scores["masks"]]
+    return [
+        resize_mask(read_mask_of(image, files), (SIDE, SIDE)) if files else None
+        for image, files in zip(scores["image"], scores["masks"], strict=True)
+    ]
 
 
 def case_figure(scores: pd.DataFrame, maps_nHW: np.ndarray, rows: Sequence[int], *, title: str) -> go.Figure:

@@ -22,7 +22,7 @@ from mintad.config import Config
 from mintad.data.images import read_image
 from mintad.data.mini import render
 from mintad.data.records import category_keys
-from mintad.features.backbone import to_pixels
+from mintad.features.backbone import read_pixels
 from mintad.plots.series import case_grid
 from mintad.plots.theme import INK
 from mintad.runs.experiment import resolve_folder
@@ -119,7 +119,7 @@ def score_pasted(
     Returns:
         Side of the square, in pixels of the network's input -> (image, mask, grid map, score) for each of the files.
     """
-    images = [to_pixels(read_image(file), predictor.config.features.image_size) for file in files]
+    images = [read_pixels(file, predictor.config.features.image_size) for file in files]
     n, scored = len(images), {}
     for side in sides:
         rng = np.random.default_rng(seed)

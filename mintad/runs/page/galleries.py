@@ -13,7 +13,7 @@ import pandas as pd
 from PIL import Image
 
 from mintad import plots
-from mintad.data.images import read_image, read_mask, resize_mask
+from mintad.data.images import read_image, read_mask_of, resize_mask
 from mintad.data.records import category_keys
 from mintad.scoring import MetricError, average_precision
 
@@ -97,7 +97,7 @@ def _by_localisation(scores: pd.DataFrame, grid_maps: np.ndarray, rows: Iterable
     highest = scores.loc[candidates].groupby(["dataset", "category"], sort=False).head(CANDIDATES).index
     values = {}
     for row in highest:
-        mask = resize_mask(read_mask(scores.at[row, "masks"]), (THUMBNAIL, THUMBNAIL))
+        mask = resize_mask(read_mask_of(*scores.loc[row, ["image", "masks"]]), (THUMBNAIL, THUMBNAIL))
         try:
             values[row] = average_precision(plots.resize_map(grid_maps[row], mask.shape), mask)
         except MetricError:  # a defect that is lost at this size, or one that fills the image
@@ -113,7 +113,7 @@ def _pictures(
     image, name = np.asarray(thumbnail), Path(row["image"]).name
     pictures = [Picture(plots.data_uri(image), f"image {name}")]
     if row["masks"]:
-        mask = resize_mask(read_mask(row["masks"]), image.shape[:2])
+        mask = resize_mask(read_mask_of(row["image"], row["masks"]), image.shape[:2])
         truth = np.where(mask, 255, 30).astype(np.uint8)
         pictures.append(Picture(plots.data_uri(truth), f"ground truth of {name}"))
     elif masked:

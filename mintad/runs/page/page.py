@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,8 +27,7 @@ FOLDED = 20
 """Tables with more rows start folded."""
 
 
-def write_page(
-    path: str | Path,
+def results_page(
     *,
     scores: pd.DataFrame,
     grid_maps: np.ndarray,
@@ -40,8 +38,8 @@ def write_page(
     title: str,
     versions: dict[str, str] | None = None,
     n_cases: int = 6,
-) -> Path:
-    """Write the page as HTML: about 5 MB, nearly all of it plotly's script, so that it works offline.
+) -> str:
+    """Return the page as HTML: about 5 MB, nearly all of it plotly's script, so that it works offline.
 
     Args:
         scores: the test rows of the record table with pred_score and pred_class ("" for none).
@@ -59,7 +57,7 @@ def write_page(
     classes = class_rows(results)
     judge = "classifier" if chooses_model(classes) else "class head"
     listings = {"Configuration": config, "Versions": versions}
-    page = render(
+    return render(
         "results.html.j2",
         title=title,
         scores=scores,
@@ -79,5 +77,3 @@ def write_page(
             name: json.dumps(part, indent=2, ensure_ascii=False, default=str) for name, part in listings.items() if part
         },
     )
-    Path(path).write_text(page, encoding="utf-8")
-    return Path(path)

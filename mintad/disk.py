@@ -1,0 +1,132 @@
+"""Files on a disk: what is read must be a file, what is written is there whole or not at all.
+
+A digest beside or inside what was written tells later whether the disk still holds the same.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import stat
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from mintad.errors import DataError, MintadError
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+}
+MAX_BYTES = 2 << 30  # of a file that is read whole
+UNFINISHED = ".writing-"  # how the names of files begin that are being written; a killed process leaves some
+
+
+def open_file(path: str | Path) -> BinaryIO:
+    """Open a file for reading. What is none, or a link to none, is refused before it is opened: a pipe would block.
+
+    Raises:
+        DataError: missing, a folder, pipe, device or socket, not readable, or larger than `MAX_BYTES`.
+    """
+    try:
+        status = os.stat(path)
+        kind = stat.S_IFMT(status.st_mode)
+        if kind != stat.S_IFREG:
+            problem = f"cannot be read: it is {_KINDS.get(kind, 'something else')}, not a file"
+            raise DataError(problem, path=path, fix="remove it")
+        if status.st_size > MAX_BYTES:
+            problem = f"too large to read ({status.st_size:,} bytes, the limit is {MAX_BYTES:,})"
+            raise DataError(problem, path=path, fix="remove it, or write it compressed")
+        return open(path, "rb")
+    except FileNotFoundError:
+        raise DataError("no such file", path=path, fix="restore it, or load the data set again") from None
+    except OSError as error:
+        raise DataError(
+            f"cannot be read ({error.strerror or error})", path=path, fix="see the system's reason"
+        ) from error
+
+
+def digest(path: str | Path, *about: str) -> str:
+    """Hash texts and then a file's bytes: SHA-256, hexadecimal; an OSError where the file cannot be read.
+
+    SHA-256 because the processors that we use compute it themselves, 1 GiB/s and more; an image's own file, which is
+    hashed for the cache, is larger than its features.
+    """
+    state = hashlib.sha256("".join(f"{len(text)}:{text}" for text in about).encode())
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            state.update(block)
+    return state.hexdigest()
+
+
+@contextmanager
+def published(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
+    """Open a file to write that takes its name when the block has ended without an error and all is on the disk.
+
+    It is written in the same folder, under a name that is new; a link of its final name is replaced, never followed.
+    Where much is written that can be made again, `durable` False saves the wait for the disk.
+
+    Raises:
+        OSError: it cannot be written, or the disk reports an error. What had the name before is still there.
+    """
+    temporary = path.with_name(f"{UNFINISHED}{uuid.uuid4().hex}")
+    try:
+        with open(temporary, "xb") as file:
+            yield file
+            file.flush()
+            if durable:
+                _sync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:  # of writing to an open file, which does not know its name
+        error.filename = error.filename or str(path)
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+    if durable:
+        sync(path.parent)
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Write a file whole or not at all, see `published`; texts as UTF-8."""
+    with published(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+def refuse_link(path: Path) -> None:
+    """Refuse a link where something is to be written or emptied, which would change what lies elsewhere."""
+    if path.is_symlink():
+        problem, fix = "is a link, through which nothing is written", "remove it; its whole folder may be a link"
+        raise MintadError(problem, path=path, fix=fix)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a folder with all that is in it, or a link but not what it leads to; nothing there is fine."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Force a file's content, or a folder's list of names, to the disk; an OSError if the disk reports an error."""
+    if os.name == "posix":  # Windows opens no folders and no read-only files
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            _sync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _sync(descriptor: int) -> None:
+    try:
+        os.fsync(descriptor)
+    except OSError as error:  # anything else than "not here" means that what was written may be lost
+        if error.errno not in (errno.EINVAL, errno.EBADF, errno.ENOTSUP):
+            raise
