@@ -121,9 +121,7 @@ def predict_files(
     size, threshold = predictor.config.features.image_size, predictor.threshold
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    (out / "predictions.csv").unlink(
-        missing_ok=True
-    )  # an interruption must not leave the list of other images' heatmaps
+    (out / "predictions.csv").unlink(missing_ok=True)  # it may list heatmaps that are replaced now
     rows, problems = [], []
     batches = range(0, len(files), BATCH_SIZE)
     for start in track(batches, "scoring", len(batches), show=progress):
