@@ -83,7 +83,13 @@ def seal() -> None:
     header, nothing = (ctypes.c_uint32 * 2)(_CAPABILITIES, 0), (ctypes.c_uint32 * 6)()
     _call("capset", ctypes.byref(header), ctypes.byref(nothing))
     _check(prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0), "no new privileges")
-    prctl(_DEATH_SIGNAL, 9, 0, 0, 0)
+    die_with_parent()
+
+
+def die_with_parent() -> None:
+    """Ask the system to kill this process when its parent ends, where the system can do that."""
+    if sys.platform == "linux":
+        _libc().prctl(_DEATH_SIGNAL, 9, 0, 0, 0)
 
 
 def visible() -> list[Path]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import importlib
 import io
 import re
@@ -18,24 +17,11 @@ import torch
 from mintad.course.checks.grading import CheckFailed, same
 from mintad.course.grade.cases import Hidden, Student, hidden
 from mintad.course.grade.remote import Died, Sandbox, Unusable
+from mintad.course.grade.verdict import FULL, NONE, PARTIAL, Verdict
 
 CASES = 6
-FULL, PARTIAL, NONE = "solved", "check only", "not solved"
 MOST_LETTERS = 400  # of a message
 OWN_SECONDS = 300  # after which the judge itself gives an exercise up
-
-
-@dataclasses.dataclass(frozen=True)
-class Verdict:
-    """How a student's function has done.
-
-    Args:
-        state: `FULL`, `PARTIAL` (the notebook's check passes, hidden cases do not) or `NONE`.
-        message: for the student, in one line.
-    """
-
-    state: str
-    message: str
 
 
 def judge(sandbox: Sandbox, notebook: str, name: str, check: str, *, seed: int) -> Verdict:

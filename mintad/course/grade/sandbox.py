@@ -5,6 +5,7 @@ Started by `remote.Sandbox` as ``python -c "from mintad.course.grade.sandbox imp
 
 from __future__ import annotations
 
+import importlib
 import importlib.abc
 import importlib.machinery
 import json
@@ -33,6 +34,7 @@ def main() -> None:
     Exit code 70: namespaces were asked for and are not possible here.
     """
     settings = json.loads(sys.argv[1])
+    isolation.die_with_parent()
     sys.path[:] = [entry for entry in sys.path if entry]
     requests, answers = (os.fdopen(int(fd), mode) for fd, mode in zip(settings["pipes"], ("rb", "wb"), strict=True))
     folder = Path(settings["folder"])
@@ -111,6 +113,8 @@ class _NoChecks(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         def attribute(name: str) -> Any:
             if name.startswith("__"):
                 raise AttributeError(name)
+            if module.__name__ == CHECKS:
+                return importlib.import_module(f"{CHECKS}.{name}")
             return _refuse if name.startswith("reference_") else _nothing
 
         module.__getattr__ = attribute

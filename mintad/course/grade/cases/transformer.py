@@ -31,7 +31,8 @@ def feature_jitter(rng: np.random.Generator) -> tuple[Any, ...]:
 @compared("transformer.neighbour_mask", withheld=[f"{MODULE}.neighbour_mask"])
 def neighbour_mask(rng: np.random.Generator) -> tuple[Any, ...]:
     """Grids that are no squares, windows of other sizes."""
-    return whole(rng, 2, 7), whole(rng, 2, 7), int(rng.choice([1, 3, 5]))
+    size = int(rng.choice([1, 3, 5]))
+    return whole(rng, size + 1, size + 4), whole(rng, size + 1, size + 4), size
 
 
 @compared("transformer.masked_attention", withheld=["torch.nn.functional.scaled_dot_product_attention"])
