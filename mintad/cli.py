@@ -49,7 +49,8 @@ data_app = typer.Typer(no_args_is_help=True, help="Download and check data sets.
 cache_app = typer.Typer(no_args_is_help=True, help="List and clear the feature cache.")
 notebooks_app = typer.Typer(no_args_is_help=True, help="Prepare and publish the notebook series.")
 course_app = typer.Typer(no_args_is_help=True, help="Hand out the notebooks to a class, and grade what comes back.")
-for group_name, group in {"data": data_app, "cache": cache_app, "notebooks": notebooks_app, "course": course_app}.items():
+groups = {"data": data_app, "cache": cache_app, "notebooks": notebooks_app, "course": course_app}
+for group_name, group in groups.items():
     app.add_typer(group, name=group_name)
 
 PresetOption = Annotated[

@@ -53,8 +53,19 @@ def test_cells_below_the_check_do_not_count_if_the_function_stands_above(noteboo
     assert execute(needed(below, "fuse", "fuse"), "fuse")() == 2
 
 
+def test_the_last_definition_of_a_name_counts(notebook):
+    path = notebook(
+        "auroc = 1 / 0", "def auroc(x):\n    return x and auroc(0)", "from math import floor as auroc\nf = auroc"
+    )
+    assert execute(needed(path, "f", "f"), "f")(1.5) == 1
+    path = notebook("x = 1\nx = x + 1\nx += 1", "f = lambda: x", "f = None")
+    assert execute(needed(path, "f", "f"), "f")() == 3
+
+
 def test_magics_and_state_are_understood(notebook):
-    path = notebook("%matplotlib inline\ntable = []", "table.append(3)\n!ls", "def f():\n    return table[0]\n%time f()")
+    path = notebook(
+        "%matplotlib inline\ntable = []", "table.append(3)\n!ls", "def f():\n    return table[0]\n%time f()"
+    )
     assert execute(needed(path, "f", "f"), "f")() == 3
 
 

@@ -44,8 +44,7 @@ def exercises_of(notebook: dict[str, Any]) -> list[Exercise]:
     for n, cell in enumerate(notebook["cells"]):
         source = source_of(cell)
         if cell["cell_type"] == "markdown":
-            for heading in HEADING.finditer(source):
-                pass  # the last one counts
+            heading = [heading, *HEADING.finditer(source)][-1]
         elif cell["cell_type"] == "code":
             imported = CHECKS.search(source)
             module = imported["module"] if imported else module

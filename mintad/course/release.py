@@ -29,7 +29,7 @@ NOTEBOOKS = "notebooks"
 Released = namedtuple("Released", ["notebooks", "points"])
 """What `release` has written: the notebooks' paths, and the points file's."""
 
-NBGRADER = '''"""nbgrader's settings: in this folder, `nbgrader generate_assignment notebooks` makes the assignment of notebooks/."""
+NBGRADER = '''"""nbgrader's settings: here, `nbgrader generate_assignment notebooks` makes the assignment."""
 
 c = get_config()  # noqa: F821 - nbgrader defines it
 c.CourseDirectory.course_id = "mintad"

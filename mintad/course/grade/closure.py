@@ -16,6 +16,8 @@ from typing import Any
 
 MAGIC = re.compile(r"^(\s*)[%!?].*$|^(\s*)[\w.]+\?{1,2}$", re.MULTILINE)  # of IPython
 
+DEFINES = ast.FunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom
+
 
 class Unusable(Exception):
     """Raised where a notebook has no function for an exercise; the message is for the student."""
@@ -23,12 +25,16 @@ class Unusable(Exception):
 
 @dataclass
 class Statement:
-    """A top-level statement of a notebook: its cell, the names that it binds, and the global names that it uses."""
+    """A top-level statement of a notebook: its cell, the names that it binds or changes, and the global ones it uses.
+
+    What it `replaces` does not depend on what these names were before.
+    """
 
     node: ast.stmt
     cell: int
     binds: set[str] = field(default_factory=set)
     uses: set[str] = field(default_factory=set)
+    replaces: set[str] = field(default_factory=set)
     nothing: bool = False  # NAME = None
 
 
@@ -52,8 +58,9 @@ def needed(path: Path, name: str, check: str) -> list[Statement]:
             broken[n] = error
     last = max((n for n, source in cells.items() if f"check_{check}(" in source), default=len(cells))
     above = [statement for statement in statements if statement.cell <= last]
-    chosen = above if any(name in s.binds and not s.nothing for s in above) else statements
-    if not any(name in s.binds and not s.nothing for s in chosen):
+    statements, above = ([s for s in part if name not in s.binds or not s.nothing] for part in (statements, above))
+    chosen = above if any(name in s.binds for s in above) else statements
+    if not any(name in s.binds for s in chosen):
         for n, error in broken.items():
             if re.search(rf"\b{name}\b", cells[n]):
                 line = getattr(error, "lineno", None)
@@ -68,7 +75,8 @@ def _closure(statements: list[Statement], name: str) -> list[Statement]:
     while todo:
         one = todo.pop()
         wanted.add(one)
-        for n, statement in enumerate(statements):
+        first = max((n for n, statement in enumerate(statements) if one in statement.replaces), default=0)
+        for n, statement in enumerate(statements[first:], first):
             if one in statement.binds and n not in kept:
                 kept.add(n)
                 todo |= statement.uses - wanted
@@ -96,7 +104,10 @@ def _statements(source: str, cell: int) -> Iterator[Statement]:
         if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name):  # table.append(…)
             binds |= {called.value.id} - imported
         nothing = isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and node.value.value is None
-        yield Statement(node, cell, binds, _used(node), nothing)
+        uses = _used(node)
+        assigns = isinstance(node, ast.Assign | ast.AnnAssign)
+        replaces = set(_bound(node)) - (uses if assigns else set()) if assigns or isinstance(node, DEFINES) else set()
+        yield Statement(node, cell, binds, uses, replaces, nothing)
 
 
 def _bound(node: ast.AST) -> Iterator[str]:

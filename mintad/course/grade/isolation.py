@@ -12,7 +12,6 @@ import os
 import shutil
 import stat
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
 import mintad

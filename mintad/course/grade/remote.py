@@ -31,7 +31,6 @@ START = "from mintad.course.grade.sandbox import main; main()"
 START_SECONDS = 600  # within which a sandbox must be ready; the machine may be busy
 WALL = 6  # how many times the processor seconds a piece of work may take by the clock
 POLL_SECONDS = 0.25
-NOT_POSSIBLE = 70
 MOST_HELLO = 10_000  # bytes
 
 
@@ -99,11 +98,16 @@ class Sandbox:
         shutil.rmtree(self.home, ignore_errors=True)
 
     def _start(self) -> None:
+        self._launch()
+        decode(self._read)  # it has imported what it needs
+
+    def _launch(self, *, probe: bool = False) -> None:
         self.home = tempfile.mkdtemp(prefix="mintad-grade-")
         theirs_in, ours_out = os.pipe()
         ours_in, theirs_out = os.pipe()
         settings = {"folder": str(self.folder.resolve()), "home": self.home, "isolated": self.isolated}
         settings |= {"pipes": [theirs_in, theirs_out], "memory": self.memory, "cpu": self.seconds * 20 + 60}
+        settings |= {"probe": probe}
         command = [sys.executable, "-c", START, json.dumps(settings)]
         self.process = subprocess.Popen(
             command,
@@ -124,7 +128,6 @@ class Sandbox:
             self.close()
             raise isolation.NotPossible(hello["problem"])
         self.pid = hello["pid"]
-        decode(self._read)  # it has imported what it needs
 
     def _line(self) -> bytes:
         line = b""
@@ -250,16 +253,17 @@ class _Pickler(pickle.Pickler):
 def possible() -> str:
     """Return why namespaces are not possible here, or nothing."""
     with tempfile.TemporaryDirectory() as folder:
-        sandbox = Sandbox(Path(folder), seconds=START_SECONDS, memory=1, isolated=True)
+        sandbox = Sandbox(Path(folder), seconds=1, memory=1, isolated=True)
+        sandbox.deadline, sandbox.most_cpu = time.monotonic() + START_SECONDS, float("inf")
         try:
-            sandbox.allow()
+            with opened(sandbox):
+                sandbox._launch(probe=True)
+                code = sandbox.process.wait(START_SECONDS)
         except isolation.NotPossible as problem:
             return str(problem)
-        except Died as problem:
-            return f"the first sandbox did not start: {problem}"
-        finally:
-            sandbox.close()
-    return ""
+        except (Died, subprocess.TimeoutExpired) as problem:
+            return f"a first try did not start: {problem}"
+    return f"a first try ended with exit code {code}" if code else ""
 
 
 def _change(value: Any, new: Any) -> None:

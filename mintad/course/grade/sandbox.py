@@ -50,6 +50,8 @@ def main() -> None:
             _, status = os.waitpid(child, 0)
             os._exit(status >> 8 if status < 256 or not status & 127 else 128 + (status & 127))
         isolation.seal()
+        if settings["probe"]:
+            os._exit(0)
     else:
         isolation.copy_files(folder, Path(settings["home"]))
         os.chdir(settings["home"])

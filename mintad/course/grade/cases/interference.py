@@ -66,8 +66,6 @@ def new_model(student: Student, rng: np.random.Generator) -> None:
         differs(other, first, hint, tolerance=1e-3)
 
 
-
-
 def _region(segments: Any, radius: Any, weight: Any) -> Region:
     """Return a region that can be sampled: sampling one without an area would not end."""
     array = np.asarray(segments, dtype=float)

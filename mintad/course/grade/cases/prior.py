@@ -27,7 +27,9 @@ def best_log_variance(rng: np.random.Generator) -> tuple[Any, ...]:
 @compared("prior.reduce", withheld=["mintad.model.losses.reduce"])
 def reduce(rng: np.random.Generator) -> tuple[Any, ...]:
     """Other sizes; each reduction may come."""
-    return normal(rng, whole(rng, 1, 5), whole(rng, 2, 6), whole(rng, 2, 6)), str(rng.choice(["element", "token", "sum"]))
+    return normal(rng, whole(rng, 1, 5), whole(rng, 2, 6), whole(rng, 2, 6)), str(
+        rng.choice(["element", "token", "sum"])
+    )
 
 
 @compared("prior.variance_lost", tolerance=1e-3)
