@@ -68,6 +68,9 @@ BaselinesOption = Annotated[str, typer.Option("--baselines", help="Comma-separat
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda, whatever the run was trained on.")]
 TablesOption = Annotated[list[int] | None, typer.Option("--table", metavar="N", help="Only this table; repeatable.")]
 RunsOption = Annotated[list[str] | None, typer.Option("--where", metavar="KEY=VALUE", help="E.g. data.name=mini.")]
+StudentsOption = Annotated[
+    Path | None, typer.Option("--students", metavar="FILE.csv", help="Column student, and number if you like.")
+]
 PointsOption = Annotated[Path | None, typer.Option("--points", help="Points file, instead of the defaults.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
 
@@ -416,6 +419,7 @@ def course_release_command(
     names: Annotated[list[str] | None, typer.Argument(help="Beginnings of names, e.g. 03; default all.")] = None,
     source: Annotated[Path | None, typer.Option("--source", help="Folder of the notebooks with solutions.")] = None,
     points: PointsOption = None,
+    students: StudentsOption = None,
 ) -> None:
     """Write the notebooks for students: without solutions and answers, with checks and nbgrader's metadata.
 
@@ -423,6 +427,7 @@ def course_release_command(
     OUT/notebooks            hand this out
     OUT/points.yaml          edit it: points and rubric; a file that is there is kept
     OUT/nbgrader_config.py   in OUT, "nbgrader generate_assignment notebooks" works
+    OUT/students/NAME        with --students: notebooks on pictures of their own
 
     What a release cannot hide: students can import mintad, and with it the
     reference functions behind the checks. mintad course grade runs without
@@ -430,7 +435,7 @@ def course_release_command(
     """
     from mintad.course.release import release
 
-    written = release(out, names or (), source=source, points=points)
+    written = release(out, names or (), source=source, points=points, students=students)
     for path in written.notebooks:
         console.print(str(path), soft_wrap=True, markup=False)
     console.print(f"points and rubric: {written.points}", soft_wrap=True, markup=False)
@@ -441,6 +446,7 @@ def course_grade_command(
     submissions: Annotated[list[Path], typer.Argument(help="Folders, one for each student; the name is the student.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for grades.csv and the students' pages.")],
     points: PointsOption = None,
+    students: StudentsOption = None,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Submissions at a time.")] = 2,
     timeout: Annotated[float, typer.Option("--timeout", help="Seconds of processor time for one exercise.")] = 20,
     memory: Annotated[float, typer.Option("--memory", help="GB for the code of one submission.")] = 2,
@@ -455,7 +461,8 @@ def course_grade_command(
     """
     from mintad.course.grade.engine import grade
 
-    grades = grade(submissions, out, points=points, workers=workers, seconds=timeout, memory=memory, seed=seed)
+    limits = {"workers": workers, "seconds": timeout, "memory": memory}
+    grades = grade(submissions, out, points=points, students=students, seed=seed, **limits)
     shown = Table("student", Column("points", justify="right"), Column("out of", justify="right"))
     for student, (got, most) in grades.totals.items():
         shown.add_row(Text(student), f"{got:g}", f"{most:g}")

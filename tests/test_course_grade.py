@@ -18,7 +18,7 @@ from grade_builders import hand_in, path_of, solutions
 
 from mintad.course.grade import engine, remote
 from mintad.course.grade.engine import grade
-from mintad.errors import ConfigError, MintadError
+from mintad.errors import ConfigError, DataError, MintadError
 
 PROBLEM = remote.possible() if sys.platform == "linux" else "namespaces need Linux"
 isolated = pytest.mark.skipif(bool(PROBLEM), reason=f"no namespaces here: {PROBLEM}")
@@ -152,6 +152,29 @@ def test_what_was_finished_before_an_interruption_is_kept(tmp_path, monkeypatch)
         with pytest.raises(KeyboardInterrupt):
             grade([tmp_path / name for name in ("anna", "ben", "cem")], tmp_path / "out")
     assert asked == [["anna", "ben", "cem"], ["ben", "cem"]]
+
+
+def test_the_grader_knows_whose_notebook_it_is(tmp_path, monkeypatch):
+    (tmp_path / "class.csv").write_text("student,number\nanna,17\nben,4\n")
+    for name in ("anna", "ben"):
+        file = hand_in(tmp_path / name, "03", {})
+        file.write_text(file.read_text().replace('preset: str = \\"lesson\\"', 'preset: str = \\"lesson@17\\"'))
+    asked = []
+
+    def none(jobs, workers):
+        asked.extend((job.student, job.number) for job in jobs)
+        return iter([(job, {"key": job.key, "verdicts": [], "seconds": 0.0, "isolated": True}) for job in jobs])
+
+    monkeypatch.setattr(engine, "_run", none)
+    monkeypatch.setattr(engine, "_isolated", lambda: True)
+    folders = [tmp_path / "anna", tmp_path / "ben"]
+    grade(folders, tmp_path / "out", students=tmp_path / "class.csv")
+    assert asked == [("anna", 17), ("ben", 4)]
+    messages = {name: row["message"] for (name, _), row in rows(tmp_path).items()}
+    assert "released for number 17, not for 4" in messages["ben"] and "17" not in messages["anna"]
+    with pytest.raises(DataError, match="no student 'cem'"):
+        (tmp_path / "cem").mkdir()
+        grade([tmp_path / "cem"], tmp_path / "out", students=tmp_path / "class.csv")
 
 
 @pytest.fixture

@@ -12,10 +12,12 @@ from grade_builders import FOLDER, solutions
 from typer.testing import CliRunner
 
 from mintad.cli import app
+from mintad.config import preset
 from mintad.course.checks import CheckFailed
 from mintad.course.exercises import check_calls, exercises_of, source_of
 from mintad.course.points import load_points, points_text
 from mintad.course.release import release
+from mintad.course.students import foreign_number, read_students
 from mintad.errors import ConfigError, DataError
 
 PATHS = sorted(FOLDER.glob("*.ipynb"))
@@ -156,3 +158,49 @@ def test_the_command_releases(tmp_path):
     assert done.exit_code == 0, done.output
     assert [path.name for path in tmp_path.rglob("*.ipynb")] == ["07_inr_query.ipynb"]
     assert (tmp_path / "nbgrader_config.py").exists() and (tmp_path / "points.yaml").exists()
+
+
+def test_each_student_gets_pictures_of_their_own(tmp_path):
+    file = tmp_path / "class.csv"
+    file.write_text("student,number\nanna,17\nben,4\n", encoding="utf-8")
+    release(tmp_path / "out", ["01", "03"], source=FOLDER, students=file)
+    assert read_students(tmp_path / "out/students.csv") == {"anna": 17, "ben": 4}
+    seeds = {}
+    for student in ("anna", "ben"):
+        notebook = nbformat.read(tmp_path / f"out/students/{student}/03_data_and_features.ipynb", as_version=4)
+        nbformat.validate(notebook)
+        cell = next(cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
+        scope = {}
+        exec(cell.source, scope)
+        seeds[student] = preset(scope["preset"]).data.options["seed"]
+    assert seeds == {"anna": 17, "ben": 4}
+    anna, ben = (tmp_path / f"out/students/{name}" for name in ("anna", "ben"))
+    assert (anna / "01_identical_shortcut.ipynb").read_bytes() == (ben / "01_identical_shortcut.ipynb").read_bytes()
+    assert foreign_number(ben / "03_data_and_features.ipynb", 17) == 4
+    assert foreign_number(ben / "03_data_and_features.ipynb", 4) is None
+    assert foreign_number(tmp_path / "out/notebooks/03_data_and_features.ipynb", 17) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("name\nanna\n", "no column 'student'"),
+        ("student\n", "no row"),
+        ("student\n../anna\n", "row 1: '../anna' cannot be"),
+        ("student\nanna\nanna\n", "row 2: the name 'anna'"),
+        ("student,number\nanna,3\nben,3\n", "the number 3 comes twice"),
+        ("student,number\nanna,-3\n", "not '-3'"),
+    ],
+)
+def test_a_wrong_students_file_is_refused(tmp_path, text, problem):
+    (tmp_path / "class.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=problem):
+        read_students(tmp_path / "class.csv")
+
+
+def test_only_presets_on_drawn_pictures_take_a_seed():
+    assert preset("lesson@17").data.options == {**preset("lesson").data.options, "seed": 17}
+    assert preset("lesson@17").override(**{"data.options.seed": 3}) == preset("lesson@3")
+    for name in ("paper@1", "lesson@", "lesson@-1", "lesson@x", "lessons@1"):
+        with pytest.raises(ConfigError, match="preset"):
+            preset(name)

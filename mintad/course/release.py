@@ -19,13 +19,15 @@ from typing import Any
 import mintad
 from mintad.course.exercises import UNSOLVED, Exercise, exercises_of, source_of
 from mintad.course.points import FILE, Points, load_points, points_text
+from mintad.course.students import FILE as STUDENTS_FILE
+from mintad.course.students import read_students, with_own_data, write_students
 from mintad.errors import ConfigError, DataError
 
 ANSWERS = re.compile(r"\n*<details><summary>(Solution|Answer)[^<]*</summary>.*?</details>", re.DOTALL)
 SOLUTION_TAG = "solution"  # of cells that are left out, because they solve an exercise of another notebook
 RUNS_ON = "raises-exception"  # Jupyter's tag: if the cell fails, "Run all" goes on
 SCHEMA = 3
-NOTEBOOKS = "notebooks"
+NOTEBOOKS, STUDENTS = "notebooks", "students"
 Released = namedtuple("Released", ["notebooks", "points"])
 """What `release` has written: the notebooks' paths, and the points file's."""
 
@@ -41,21 +43,28 @@ c.GenerateAssignment.preprocessors = [f"nbgrader.preprocessors.{name}" for name 
 
 
 def release(
-    out: str | Path, names: Sequence[str] = (), *, source: str | Path | None = None, points: str | Path | None = None
+    out: str | Path,
+    names: Sequence[str] = (),
+    *,
+    source: str | Path | None = None,
+    points: str | Path | None = None,
+    students: str | Path | None = None,
 ) -> Released:
     """Write OUT/notebooks for the students, and beside it OUT/points.yaml and nbgrader_config.py for the instructor.
 
-    A points file that is there is kept and used, so that it can be edited before the notebooks are released again.
+    With `students`, each gets notebooks on pictures of their own, in OUT/students/NAME. A points file that is there is
+    kept and used, so that it can be edited before the notebooks are released again.
 
     Args:
         out: folder.
         names: beginnings of notebook names ("03", "07_inr"); all if empty.
         source: folder of the instructor's notebooks; by default ./notebooks, else the one beside the package.
         points: points file, instead of OUT/points.yaml and the defaults.
+        students: CSV, see `read_students`; their numbers are written to OUT/students.csv, for the grader.
 
     Raises:
         ConfigError: the points file is wrong, or an exercise is in it with another check.
-        DataError: there is no such notebook, or one cannot be read.
+        DataError: there is no such notebook, or it or the students' file cannot be read.
     """
     out, paths = Path(out), _find(names, source)
     if out.resolve() / NOTEBOOKS == paths[0].parent.resolve():
@@ -64,11 +73,13 @@ def release(
     here = out / FILE
     given = Path(points) if points else here if here.exists() else None
     table = load_points(given)
-    students = {path: student_notebook(_read(path), path.stem, table) for path in paths}
-    (out / NOTEBOOKS).mkdir(parents=True, exist_ok=True)
-    for path, notebook in students.items():
-        text = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
-        (out / NOTEBOOKS / path.name).write_text(text, encoding="utf-8")
+    numbers = read_students(students) if students else {}
+    notebooks = {path.name: student_notebook(_read(path), path.stem, table) for path in paths}
+    _write(out / NOTEBOOKS, notebooks)
+    for student, number in numbers.items():
+        _write(out / STUDENTS / student, {name: with_own_data(n, number) for name, n in notebooks.items()})
+    if numbers:
+        write_students(out / STUDENTS_FILE, numbers)
     if not given:
         here.write_text(points_text([path.stem for path in paths]), encoding="utf-8")
     (out / "nbgrader_config.py").write_text(NBGRADER, encoding="utf-8")
@@ -129,6 +140,13 @@ def _mark(cell: dict[str, Any], grade_id: str, *, grade: bool, points: float = 0
     hashed += [str(float(points))] if grade else []
     digest = hashlib.md5("".join(hashed).encode(), usedforsecurity=False)
     cell["metadata"]["nbgrader"] = marks | {"checksum": digest.hexdigest()}
+
+
+def _write(folder: Path, notebooks: dict[str, dict[str, Any]]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, notebook in notebooks.items():
+        text = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+        (folder / name).write_text(text, encoding="utf-8")
 
 
 def _find(names: Sequence[str], source: str | Path | None) -> list[Path]:

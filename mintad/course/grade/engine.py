@@ -21,7 +21,8 @@ import mintad
 from mintad.course.grade.feedback import Grades, write_grades
 from mintad.course.grade.submissions import Submission, notebooks_in, read_submissions
 from mintad.course.points import Points, load_points
-from mintad.errors import ConfigError, MintadError
+from mintad.course.students import foreign_number, read_students
+from mintad.errors import ConfigError, DataError, MintadError
 from mintad.lock import exclusive_lock
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ class Job:
     folder: str
     tasks: tuple[tuple[str, str, str, str], ...]  # notebook, the student's file, exercise, check
     seed: int
+    number: int  # of the student; 0 for everybody without a students' file
     seconds: float
     memory: float
     isolated: bool
@@ -48,6 +50,7 @@ def grade(
     out: str | Path,
     *,
     points: str | Path | None = None,
+    students: str | Path | None = None,
     workers: int = 2,
     seconds: float = 20,
     memory: float = 2,
@@ -61,6 +64,8 @@ def grade(
         folders: one for each student; the folder's name is the student's.
         out: folder.
         points: points file; without one, the exercises of the notebooks that anybody has handed in count.
+        students: CSV of the release. The hidden cases then are each student's own, and a notebook that was released
+            for another number is named in the messages.
         workers: submissions at a time.
         seconds: of processor time for one exercise.
         memory: GB for the code of one submission.
@@ -68,14 +73,18 @@ def grade(
 
     Raises:
         ConfigError: the points file or a limit is wrong.
-        DataError: a folder of a submission is missing.
+        DataError: a folder of a submission is missing, or its student is not in the students' file.
         MintadError: another process grades into the same folder.
     """
     if os.name != "posix":
         raise MintadError("grading needs Linux or macOS, because it limits the processes of submissions")
     if seconds < 1 or memory <= 0:
         raise ConfigError(f"the limits must be at least 1 s and more than 0 GB, not {seconds:g} s and {memory:g} GB")
+    numbers = read_students(students) if students else {}
     table, submissions, work = load_points(points), read_submissions(folders), Path(out) / WORK
+    for submission in submissions if numbers else ():
+        if submission.student not in numbers:
+            raise DataError(f"there is no student '{submission.student}'", path=students, fix="add a row")
     work.mkdir(parents=True, exist_ok=True)
     busy = MintadError("another process is grading into this folder", path=out, fix="wait for it to end")
     with exclusive_lock(work / "lock", busy):
@@ -87,8 +96,8 @@ def grade(
             table = dataclasses.replace(table, notebooks=kept)
         isolated = _isolated()
         limits = {"seed": seed, "seconds": seconds, "memory": memory, "isolated": isolated}
-        jobs = [_job(submission, table, files[submission.student], limits) for submission in submissions
-                if not submission.problem]  # fmt: skip
+        able = [submission for submission in submissions if not submission.problem]
+        jobs = [_job(s, table, files[s.student], limits | {"number": numbers.get(s.student, 0)}) for s in able]
         results = {job.student: done for job in jobs if (done := _finished(work, job))}
         waiting = [job for job in jobs if job.student not in results]
         log.info("%d submissions, %d of them graded before", len(submissions), len(results))
@@ -98,7 +107,14 @@ def grade(
             solved = sum(verdict["state"] == "solved" for verdict in result["verdicts"])
             log.info("%s: %d of %d solved, %.0f s", job.student, solved, len(job.tasks), result["seconds"])
         problems = {submission.student: submission.problem for submission in submissions if submission.problem}
-        return write_grades(Path(out), table, results, problems)
+        notes = {}
+        for submission in able if numbers else ():
+            for notebook, file in files[submission.student].items():
+                other = foreign_number(submission.folder / file, numbers[submission.student])
+                if other is not None:
+                    note = f"this notebook was released for number {other}, not for {numbers[submission.student]}"
+                    notes[submission.student, notebook] = note
+        return write_grades(Path(out), table, results, problems, notes)
 
 
 def judge_submission(job: Job) -> dict[str, Any]:
@@ -110,7 +126,7 @@ def judge_submission(job: Job) -> dict[str, Any]:
     sandbox = Sandbox(Path(job.folder), seconds=job.seconds, memory=job.memory, isolated=job.isolated)
     with opened(sandbox):
         for notebook, file, exercise, check in job.tasks:
-            verdict = judge(sandbox, file, exercise, check, seed=job.seed)
+            verdict = judge(sandbox, file, exercise, check, seed=job.seed, number=job.number)
             verdicts.append({"notebook": notebook, "exercise": exercise, **dataclasses.asdict(verdict)})
     seconds = time.perf_counter() - began
     return {"key": job.key, "verdicts": verdicts, "seconds": round(seconds, 2), "isolated": job.isolated}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 from collections import namedtuple
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from mintad.course.grade.verdict import FULL, PARTIAL
@@ -31,7 +33,13 @@ class Row:
     rubric: str
 
 
-def write_grades(out: Path, points: Points, results: dict[str, dict[str, Any]], problems: dict[str, str]) -> Grades:
+def write_grades(
+    out: Path,
+    points: Points,
+    results: dict[str, dict[str, Any]],
+    problems: dict[str, str],
+    notes: Mapping[tuple[str, str], str] = MappingProxyType({}),
+) -> Grades:
     """Write grades.csv and feedback/STUDENT.html; everything that counts has a row for every student.
 
     Args:
@@ -39,9 +47,10 @@ def write_grades(out: Path, points: Points, results: dict[str, dict[str, Any]], 
         points: what counts.
         results: student -> what `engine.judge_submission` has recorded.
         problems: student -> why the submission could not be graded.
+        notes: (student, notebook) -> what is added to the messages.
     """
     rows = [row for student in sorted({*results, *problems})
-            for row in _rows(student, points, results.get(student), problems.get(student, ""))]  # fmt: skip
+            for row in _rows(student, points, results.get(student), problems.get(student, ""), notes)]  # fmt: skip
     with (out / "grades.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
@@ -71,7 +80,13 @@ def page(student: str, rows: list[Row]) -> str:
     return render("feedback.html.j2", package="mintad.course.grade", student=student, total=total, tables=tables)
 
 
-def _rows(student: str, points: Points, result: dict[str, Any] | None, problem: str) -> list[Row]:
+def _rows(
+    student: str,
+    points: Points,
+    result: dict[str, Any] | None,
+    problem: str,
+    notes: Mapping[tuple[str, str], str],
+) -> list[Row]:
     verdicts = {(v["notebook"], v["exercise"]): v for v in (result or {}).get("verdicts", ())}
     missing = {"state": "", "message": problem or "the notebook was not handed in"}
     rows = []
@@ -79,6 +94,7 @@ def _rows(student: str, points: Points, result: dict[str, Any] | None, problem: 
         for exercise, item in items.items():
             verdict = verdicts.get((notebook, exercise), missing)
             share = {FULL: 1.0, PARTIAL: points.partial}.get(verdict["state"], 0.0)
-            row = student, notebook, exercise, share * item.points, item.points, verdict["message"], item.rubric
-            rows.append(Row(*row))
+            message = "; ".join(filter(None, [verdict["message"], notes.get((student, notebook))]))
+            earned = share * item.points
+            rows.append(Row(student, notebook, exercise, earned, item.points, message, item.rubric))
     return rows

@@ -59,8 +59,9 @@ def enter(folder: Path, root: Path) -> None:
         _mount("tmpfs", root / CHECKS.relative_to("/"), "tmpfs", _NO_SUID, "size=4k")
     home = root / HOME[1:]
     home.mkdir()
-    (root / "proc").mkdir()
-    (root / "tmp").symlink_to(f"{HOME}/.tmp")
+    (root / "proc").mkdir(exist_ok=True)
+    if not (root / "tmp").exists():  # it does if the package lies in it
+        (root / "tmp").symlink_to(f"{HOME}/.tmp")
     _set_attributes(root, add=_READ_ONLY | _NO_SUID, recursive=True)
     _mount("tmpfs", home, "tmpfs", _NO_SUID | _NO_DEV, f"size={DISK_MB}m")
     copy_files(folder, home)

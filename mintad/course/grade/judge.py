@@ -24,7 +24,7 @@ MOST_LETTERS = 400  # of a message
 OWN_SECONDS = 300  # after which the judge itself gives an exercise up
 
 
-def judge(sandbox: Sandbox, notebook: str, name: str, check: str, *, seed: int) -> Verdict:
+def judge(sandbox: Sandbox, notebook: str, name: str, check: str, *, seed: int, number: int = 0) -> Verdict:
     """Judge one exercise of a submission.
 
     Args:
@@ -32,11 +32,12 @@ def judge(sandbox: Sandbox, notebook: str, name: str, check: str, *, seed: int) 
         notebook: path of the notebook in the submission's folder.
         name: of the exercise, as the student's function is called.
         check: "module.name".
-        seed: of the hidden cases; the same seed draws the same cases for everybody.
+        seed: of the hidden cases; the same seed draws the same cases for everybody
+        number: with the same number.
     """
     module, _, test = check.partition(".")
     checks, secret = importlib.import_module(f"mintad.course.checks.{module}"), hidden(check)
-    generator = np.random.default_rng([seed, zlib.crc32(check.encode())])
+    generator = np.random.default_rng([seed, number, zlib.crc32(check.encode())])
     passed = False
     try:
         with _time_limit(OWN_SECONDS + sandbox.seconds * 8), torch.random.fork_rng(devices=[]):
