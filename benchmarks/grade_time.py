@@ -61,7 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--submissions", type=int, default=20)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--timeout", type=float, default=20)
+    parser.add_argument("--timeout", type=float, default=10)
     parser.add_argument("--out", type=Path, default=Path("runs/grade_time"))
     options = parser.parse_args()
     shutil.rmtree(options.out, ignore_errors=True)

@@ -11,6 +11,8 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
@@ -267,6 +269,8 @@ def test_arguments_gradients_callbacks_and_changes_pass_between_the_processes(sa
 
     assert torch.equal(function(x, square), torch.tensor([243.0, 3.0]))
     assert torch.equal(x, torch.tensor([9.0, 1.0])) and torch.equal(seen[0], x)
+    with pytest.raises(Exception, match="AttributeError"):  # the callback's own error reaches the student's code
+        function(x, lambda value: value.no_such_attribute)
     function = sandbox(code, "cube")
     x = torch.tensor([1.0, 2.0], requires_grad=True)
     function(x).sum().backward()
@@ -301,3 +305,41 @@ def test_impossible_limits_and_a_busy_folder_are_refused(tmp_path):
     (tmp_path / "out/.grading").mkdir(parents=True)
     with engine.exclusive_lock(tmp_path / "out/.grading/lock"), pytest.raises(MintadError, match="another process"):
         grade([tmp_path / "anna"], tmp_path / "out")
+
+
+def test_a_submission_that_ends_the_judge_or_cannot_start_is_given_up_alone(monkeypatch):
+    tried = []
+
+    class Pool:
+        """Judges anna; breaks at ben, as when the system ends the process for its memory; cannot start cem."""
+
+        def __init__(self, *_, **__):
+            self.broken = False
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            return None
+
+        def submit(self, _, job):
+            tried.append(job.student)
+            future = Future()
+            self.broken |= job.student == "ben"
+            if self.broken:
+                future.set_exception(BrokenProcessPool())
+            elif job.student == "cem":
+                future.set_exception(OSError("no space"))
+            else:
+                future.set_result({"student": job.student})
+            return future
+
+    monkeypatch.setattr(engine, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(engine, "as_completed", list)
+    jobs = [engine.Job(name, "", (("03", "03.ipynb", "fuse", "features.fuse"),), seed=0, number=0, seconds=1, memory=1,
+                       isolated=True, key="k") for name in ("anna", "cem", "ben", "dora")]  # fmt: skip
+    results = {job.student: result for job, result in engine._run(jobs, 1)}
+    assert results["anna"] == {"student": "anna"} and results["dora"] == {"student": "dora"}
+    assert "no space" in results["cem"]["verdicts"][0]["message"] and results["cem"]["key"] == ""
+    assert "ended twice" in results["ben"]["verdicts"][0]["message"]
+    assert tried.count("ben") == 2 and tried.count("anna") == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -223,3 +224,21 @@ def test_grades_and_pages_hold_everything_and_run_nothing(tmp_path):
     assert lines[3].endswith("0,2,the notebook was not handed in") and lines[5].endswith("0,2,big")
     page = (tmp_path / "feedback/anna.html").read_text(encoding="utf-8")
     assert "&lt;script&gt;x" in page and "<script>x" not in page and "a &lt;b&gt;" in page and len(page) < 50_000
+
+
+def test_a_folder_that_is_too_large_or_cannot_be_read_costs_its_author_alone(tmp_path, monkeypatch):
+    for name in ("anna", "ben", "cem"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "03_data_and_features.ipynb").write_text("{}")
+    with (tmp_path / "ben/large").open("wb") as file:
+        file.truncate(2**30)
+    read = Path.read_bytes
+
+    def refused(path):
+        if path.parent.name == "cem":
+            raise PermissionError(13, "Permission denied")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refused)
+    problems = {s.student: s.problem for s in read_submissions(tmp_path.iterdir())}
+    assert problems["anna"] == "" and "more than 256 MB" in problems["ben"] and "Permission denied" in problems["cem"]

@@ -19,7 +19,9 @@ from typing import Any
 
 import mintad
 from mintad.course.grade.feedback import Grades, write_grades
+from mintad.course.grade.isolation import NotPossible
 from mintad.course.grade.submissions import Submission, notebooks_in, read_submissions
+from mintad.course.grade.verdict import FULL, NONE
 from mintad.course.points import Points, load_points
 from mintad.course.students import foreign_number, read_students
 from mintad.errors import ConfigError, DataError, MintadError
@@ -52,7 +54,7 @@ def grade(
     points: str | Path | None = None,
     students: str | Path | None = None,
     workers: int = 2,
-    seconds: float = 20,
+    seconds: float = 10,
     memory: float = 2,
     seed: int | None = None,
 ) -> Grades:
@@ -104,7 +106,7 @@ def grade(
         for job, result in _run(waiting, workers):
             results[job.student] = result
             _write(_file(work, job.student), result)
-            solved = sum(verdict["state"] == "solved" for verdict in result["verdicts"])
+            solved = sum(verdict["state"] == FULL for verdict in result["verdicts"])
             log.info("%s: %d of %d solved, %.0f s", job.student, solved, len(job.tasks), result["seconds"])
         problems = {submission.student: submission.problem for submission in submissions if submission.problem}
         notes = {}
@@ -157,7 +159,11 @@ def _run(jobs: list[Job], workers: int) -> Iterator[tuple[Job, dict[str, Any]]]:
             try:
                 for future in as_completed(futures):
                     job = futures[future]
-                    result = future.result()
+                    try:
+                        result = future.result()
+                    except (OSError, MintadError, NotPossible) as error:
+                        log.warning("%s: %s", job.student, error)
+                        result = _given_up(job, f"the submission could not be started: {error}")
                     del left[job.student]
                     yield job, result
             except BrokenProcessPool:
@@ -171,10 +177,14 @@ def _run(jobs: list[Job], workers: int) -> Iterator[tuple[Job, dict[str, Any]]]:
             if attempts[job.student] < ATTEMPTS:
                 jobs.append(job)
                 continue
-            message = "the grader's process was ended twice while it judged this submission"
-            verdicts = [{"notebook": notebook, "exercise": exercise, "state": "not solved", "message": message}
-                        for notebook, _, exercise, _ in job.tasks]  # fmt: skip
-            yield job, {"key": "", "verdicts": verdicts, "seconds": 0.0, "isolated": job.isolated}
+            yield job, _given_up(job, "the grader's process was ended twice while it judged this submission")
+
+
+def _given_up(job: Job, message: str) -> dict[str, Any]:
+    """Return a result without points, which the next call tries again."""
+    tasks = [(notebook, exercise) for notebook, _, exercise, _ in job.tasks]
+    verdicts = [{"notebook": n, "exercise": e, "state": NONE, "message": message} for n, e in tasks]
+    return {"key": "", "verdicts": verdicts, "seconds": 0.0, "isolated": job.isolated}
 
 
 def _isolated() -> bool:

@@ -31,6 +31,7 @@ START = "from mintad.course.grade.sandbox import main; main()"
 START_SECONDS = 600  # within which a sandbox must be ready; the machine may be busy
 WALL = 6  # how many times the processor seconds a piece of work may take by the clock
 POLL_SECONDS = 0.25
+NONSENSE = "it sent something that no function returns"
 MOST_HELLO = 10_000  # bytes
 
 
@@ -106,7 +107,7 @@ class Sandbox:
         theirs_in, ours_out = os.pipe()
         ours_in, theirs_out = os.pipe()
         settings = {"folder": str(self.folder.resolve()), "home": self.home, "isolated": self.isolated}
-        settings |= {"pipes": [theirs_in, theirs_out], "memory": self.memory, "cpu": self.seconds * 20 + 60}
+        settings |= {"pipes": [theirs_in, theirs_out], "memory": self.memory, "cpu": self.seconds * 60 + 60}
         settings |= {"probe": probe}
         command = [sys.executable, "-c", START, json.dumps(settings)]
         self.process = subprocess.Popen(
@@ -195,12 +196,11 @@ class Sandbox:
         while True:
             try:
                 answer = decode(self._read)
-                if "callback" in answer:
-                    result = callbacks[answer["callback"]](*answer["arguments"])
-                    self._send(result, callbacks)
-                    continue
-            except (Malformed, IndexError, TypeError) as error:
-                self._die(f"it sent something that no function returns ({error})")
+            except Malformed as error:
+                self._die(f"{NONSENSE} ({error})")
+            if "callback" in answer:
+                self._send(_called_back(callbacks, answer), callbacks)
+                continue
             if "unusable" in answer:
                 raise Unusable(str(answer["unusable"]))
             if "raised" in answer:
@@ -210,10 +210,12 @@ class Sandbox:
 
     def _call(self, arguments: tuple[Any, ...]) -> Any:
         answer = self._ask("call", arguments)
-        if "result" not in answer or not isinstance(answer.get("changed"), dict):
-            self._die("it sent something that no function returns")
-        for n, new in answer["changed"].items():
-            _change(arguments[int(n)], new)
+        changed = answer.get("changed")
+        if "result" not in answer or not isinstance(changed, dict):
+            self._die(NONSENSE)
+        for n, value in enumerate(arguments):
+            if str(n) in changed:
+                _change(value, changed[str(n)])
         result = answer["result"]
         inputs = [value for value in arguments if isinstance(value, torch.Tensor) and value.requires_grad]
         if isinstance(result, torch.Tensor) and result.requires_grad and inputs and torch.is_grad_enabled():
@@ -248,6 +250,14 @@ class _Pickler(pickle.Pickler):
             self.callbacks.append(value)
             return len(self.callbacks) - 1
         return None
+
+
+def _called_back(callbacks: list[Callable[..., Any]], answer: dict[str, Any]) -> tuple[bool, Any]:
+    """Return whether a function of ours could be called as the sandbox wants it, and its result or the error's text."""
+    try:
+        return True, callbacks[answer["callback"]](*answer["arguments"])
+    except Exception as error:  # the student's function has called it wrongly
+        return False, f"{type(error).__name__}: {error}"
 
 
 def possible() -> str:

@@ -96,7 +96,10 @@ class Runner:
 
         def function(*arguments: Any) -> Any:
             self.send({"callback": number, "arguments": arguments})
-            return self.receive()
+            worked, result = self.receive()
+            if not worked:
+                raise RuntimeError(result)
+            return result
 
         return function
 

@@ -5,6 +5,7 @@ Started by `remote.Sandbox` as ``python -c "from mintad.course.grade.sandbox imp
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -93,7 +94,8 @@ def _limit_memory(gigabytes: float) -> None:
     except OSError:  # no /proc: what Python with PyTorch has
         pages = (6 << 30) // resource.getpagesize()
     limit = pages * resource.getpagesize() + int(gigabytes * 2**30)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    with contextlib.suppress(ValueError, OSError):  # macOS knows the limit, and refuses it
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 class _NoChecks(importlib.abc.MetaPathFinder, importlib.abc.Loader):

@@ -70,13 +70,22 @@ def notebooks_in(folder: Path, names: Collection[str]) -> dict[str, str]:
 
 
 def _read(student: str, folder: Path) -> Submission:
+    try:
+        digest = _digest(folder)
+    except OSError as error:
+        return Submission(student, folder, "", f"a file cannot be read: {error.strerror}")
+    return Submission(student, folder, digest, "" if digest else f"the folder has more than {DISK_MB} MB")
+
+
+def _digest(folder: Path) -> str:
+    """Return a digest of a folder's regular files, nothing if it is too large to be copied."""
     digest, size = hashlib.sha256(), 0
     for path in sorted(folder.rglob("*")):
         if path.is_symlink() or not path.is_file():
             continue
         size += path.stat().st_size
         if size > DISK_MB << 20:
-            return Submission(student, folder, "", f"the folder has more than {DISK_MB} MB")
+            return ""
         digest.update(f"{path.relative_to(folder)}\0{path.stat().st_size}\0".encode(errors="surrogateescape"))
         digest.update(path.read_bytes())
-    return Submission(student, folder, digest.hexdigest())
+    return digest.hexdigest()
