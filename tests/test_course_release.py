@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -109,6 +113,21 @@ def test_nbgrader_takes_the_metadata(pair):
         if "nbgrader" in cell.metadata:
             assert cell.metadata.nbgrader.schema_version == 3
             assert cell.metadata.nbgrader.checksum == compute_checksum(cell)
+
+
+def test_nbgrader_makes_an_assignment_of_a_release(tmp_path):
+    pytest.importorskip("nbgrader", reason="nbgrader is not installed: pip install 'mintad[nbgrader]'")
+    release(tmp_path, ["03"], source=FOLDER)
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # it calls alembic
+    command = [sys.executable, "-m", "nbgrader", "generate_assignment", "notebooks"]
+    subprocess.run(command, cwd=tmp_path, env=os.environ | {"PATH": path}, check=True, capture_output=True)
+    from nbgrader.api import Gradebook
+
+    made, given = (tmp_path / f"{folder}notebooks/03_data_and_features.ipynb" for folder in ("release/", ""))
+    cells = [[c.source for c in nbformat.read(file, as_version=4).cells] for file in (made, given)]
+    assert cells[0] == cells[1]
+    with Gradebook(f"sqlite:///{tmp_path / 'gradebook.db'}") as gradebook:
+        assert gradebook.find_assignment("notebooks").max_score == 12
 
 
 def test_an_edited_points_file_is_kept_and_used(tmp_path):
