@@ -73,24 +73,27 @@ def main() -> None:
             file = hand_in(folder, name, answers_of(kind, name, options.out.resolve()))
             if kind == "broken":
                 file.write_text(file.read_text(encoding="utf-8")[:500], encoding="utf-8")
-    began, used = time.perf_counter(), os.times()
+    began = time.perf_counter()
     folders = sorted((options.out / "in").iterdir())
     grades = grade(folders, options.out / "graded", workers=options.workers, seconds=options.timeout, seed=0)
-    seconds, now = time.perf_counter() - began, os.times()
-    processor = sum(now[:4]) - sum(used[:4])
-    print(f"{'kind':<12} {'n':>3} {'points':>12} {'seconds each':>13}")
+    seconds = time.perf_counter() - began
+    records = {folder.name: json.loads((options.out / f"graded/{WORK}/student-{folder.name}.json").read_text())
+               for folder in folders}  # fmt: skip
+    print(f"{'kind':<12} {'n':>3} {'points':>12} {'seconds each':>13} {'of processor':>13}")
     for kind in KINDS:
-        own = [folder.name for folder in folders if folder.name[4:] == kind]
+        own = [name for name in records if name[4:] == kind]
         if own:
-            spent = [json.loads((options.out / f"graded/{WORK}/student-{name}.json").read_text())["seconds"]
-                     for name in own]  # fmt: skip
+            spent, used = (sum(records[name][key] for name in own) / len(own) for key in ("seconds", "processor"))
             got = sorted({f"{grades.totals[name][0]:g} of {grades.totals[name][1]:g}" for name in own})
-            print(f"{kind:<12} {len(own):>3} {', '.join(got):>12} {sum(spent) / len(spent):>13.1f}")
-    each, idle = seconds / options.submissions, processor / options.submissions
+            print(f"{kind:<12} {len(own):>3} {', '.join(got):>12} {spent:>13.1f} {used:>13.1f}")
+    used = sum(record["processor"] for record in records.values())
+    isolated = all(record["isolated"] for record in records.values())
+    print(f"{len(folders)} submissions, {options.workers} workers: {seconds:.0f} s, {used:.0f} s of processor time")
+    scale = 200 / len(folders) / 60
     print(
-        f"{options.submissions} submissions, {options.workers} workers: {seconds:.0f} s, {processor:.0f} s of processor"
+        f"for 200: {seconds * scale:.0f} min as here, {used * scale / 2:.0f} min on two cores with nothing else to do"
     )
-    print(f"for 200: {200 * each / 60:.0f} min here, {200 * idle / 2 / 60:.0f} min if two cores had nothing else to do")
+    print(f"isolated by namespaces: {'yes' if isolated else 'NO'}; load of the machine: {os.getloadavg()[0]:.1f}")
     outside = Path("/usr/mintad-was-here").exists() or (options.out / "was-here").exists()
     print(f"written outside a submission's folder: {'YES' if outside else 'nothing'}")
 

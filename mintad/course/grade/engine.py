@@ -124,14 +124,15 @@ def judge_submission(job: Job) -> dict[str, Any]:
     from mintad.course.grade.judge import judge
     from mintad.course.grade.remote import Sandbox, opened
 
-    began, verdicts = time.perf_counter(), []
+    began, used, verdicts = time.perf_counter(), time.process_time(), []
     sandbox = Sandbox(Path(job.folder), seconds=job.seconds, memory=job.memory, isolated=job.isolated)
     with opened(sandbox):
         for notebook, file, exercise, check in job.tasks:
             verdict = judge(sandbox, file, exercise, check, seed=job.seed, number=job.number)
             verdicts.append({"notebook": notebook, "exercise": exercise, **dataclasses.asdict(verdict)})
-    seconds = time.perf_counter() - began
-    return {"key": job.key, "verdicts": verdicts, "seconds": round(seconds, 2), "isolated": job.isolated}
+    seconds, processor = time.perf_counter() - began, time.process_time() - used + sandbox.processor
+    times = {"seconds": round(seconds, 2), "processor": round(processor, 2)}
+    return {"key": job.key, "verdicts": verdicts, "isolated": job.isolated, **times}
 
 
 def _job(submission: Submission, points: Points, files: dict[str, str], limits: dict[str, Any]) -> Job:

@@ -58,6 +58,7 @@ class Sandbox:
         self.folder, self.seconds, self.memory, self.isolated = folder, seconds, memory, isolated
         self.process: subprocess.Popen | None = None
         self.deadline = self.most_cpu = 0.0
+        self.processor = 0.0  # seconds that ended processes have used
 
     def allow(self) -> None:
         """Begin a new piece of work: start the process if there is none, and give it its seconds."""
@@ -90,6 +91,7 @@ class Sandbox:
         if self.process is None:
             return
         process, self.process = self.process, None
+        self.processor += self._cpu()
         for kill, number in (os.kill, self.pid), (os.killpg, process.pid):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 kill(number, signal.SIGKILL)
