@@ -37,7 +37,7 @@ KINDS = {
     "broken": 1,
 }
 CODE = {
-    "crashing": "{name} = lambda *a: __import__('os').kill(__import__('os').getpid(), 11)",
+    "crashing": "{name} = lambda *a: __import__('ctypes').string_at(0)",
     "memory": "{name} = lambda *a: bytearray(64 << 30)",
     "writing": "{name} = lambda *a: open('/usr/mintad-was-here', 'w') and open('{out}/was-here', 'w')",
     "checks": "checks.check_{name} = print\n{name} = lambda *a: checks.reference_{name}(*a)",
@@ -51,6 +51,9 @@ def answers_of(kind: str, name: str, out: Path) -> dict[str, str]:
     right = solutions(path_of(name))
     if kind == "endless":  # in one exercise; the others are right
         return right | {next(iter(right)): f"def {next(iter(right))}(*a):\n    while True:\n        pass"}
+    if kind == "typed in" and "pool_parameters" in right:  # passes the notebook's check, and nothing else
+        known = {(1, 1, 5, 3): 15, (1, 2, 5, 3): 30, (15, 4, 196, 256): 3_010_560}
+        return {"pool_parameters": f"pool_parameters = lambda *a: {known}.get(a, 0)"}
     if kind in CODE:
         return {exercise: CODE[kind].format(name=exercise, out=out) for exercise in right}
     return right if kind == "right" else {}

@@ -210,6 +210,9 @@ def f(what, place):
         subprocess.run(["touch", place + "/x"], check=True)
     elif what == "list":
         return sorted(os.listdir(place))
+    elif what == "crash":
+        import ctypes
+        ctypes.string_at(0)
     elif what == "home":
         open(os.path.expanduser("~/mine"), "w").close()
         return 1
@@ -252,6 +255,8 @@ def test_a_sandbox_sees_its_own_folder_and_no_other_submission(sandbox, tmp_path
         function("connect", 1)
     assert function("home", None) == 1
     assert not (tmp_path / "anna/mine").exists()
+    with pytest.raises(remote.Died, match="crashed .SIGSEGV"):
+        function("crash", None)
 
 
 @isolated

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,9 @@ from mintad.course.grade import open_exercises
 from mintad.course.grade.cases import Student, hidden
 from mintad.course.grade.closure import Unusable, execute, needed
 from mintad.course.grade.feedback import write_grades
-from mintad.course.grade.judge import _hidden_cases
+from mintad.course.grade.judge import _hidden_cases, judge
 from mintad.course.grade.submissions import notebooks_in, read_submissions
+from mintad.course.grade.verdict import FULL, NONE, PARTIAL
 from mintad.course.grade.wire import Malformed, decode, encode
 from mintad.course.points import Item, Points, load_points
 from mintad.errors import DataError
@@ -169,6 +171,52 @@ def test_hidden_cases_pass_the_reference_and_no_wrong_solution_or_typed_in_answe
         typed = reference(*hidden(check).draw(np.random.default_rng(3)))
         with pytest.raises(CheckFailed):
             judged_here(check, lambda *_: typed, 4)
+
+
+class Here:
+    """A sandbox that is none."""
+
+    seconds = 1.0
+
+    def __init__(self, function):
+        self.function = function
+
+    def allow(self):
+        pass
+
+    def load(self, *_):
+        return self.function
+
+    def apply(self, path, *arguments):
+        return getattr(open_exercises, path.rpartition(".")[2])(self.function, *arguments)
+
+
+def test_answers_typed_in_for_the_notebooks_check_fail_the_hidden_cases():
+    typed = {(1, 1, 5, 3): 15, (1, 2, 5, 3): 30, (15, 4, 196, 256): 3_010_560}
+    task = ("05.ipynb", "pool_parameters", "queries.pool_parameters")
+    verdict = judge(Here(lambda *sizes: typed.get(sizes, 0)), *task, seed=0)
+    assert verdict.state == PARTIAL and "a hidden case (" in verdict.message
+    assert judge(Here(lambda a, b, c, d: a * b * c * d), *task, seed=0).state == FULL
+    assert judge(Here(lambda *sizes: 15), *task, seed=0).state == NONE
+
+
+def test_a_result_that_cannot_be_judged_in_time_costs_its_author_alone(monkeypatch):
+    monkeypatch.setattr("mintad.course.grade.judge.OWN_SECONDS", 0.2 - 8 * Here.seconds)
+
+    class Slow(float):
+        def __float__(self):
+            time.sleep(30)
+
+    verdict = judge(Here(lambda *_: Slow()), "05.ipynb", "pool_parameters", "queries.pool_parameters", seed=0)
+    assert verdict.state == NONE and "gave up" in verdict.message
+
+
+def test_a_message_is_one_printable_line():
+    def fails(*_):
+        raise ValueError("a\nb\x1b[31m" + "c" * 1000)
+
+    message = judge(Here(fails), "05.ipynb", "pull", "queries.pull", seed=0).message
+    assert message.isprintable() and len(message) == 400 and "a b[31mc" in message
 
 
 def test_the_same_seed_draws_the_same_cases():

@@ -68,11 +68,11 @@ def write_grades(
 
 def page(student: str, rows: list[Row]) -> str:
     """Return a student's page; all texts are escaped."""
-    head = ["exercise", "it must return or do", "points", "what was found"]
+    head = ["exercise", "points", "what was found", "what counts"]
     tables = []
     for notebook in dict.fromkeys(row.notebook for row in rows):
         own = [row for row in rows if row.notebook == notebook]
-        cells = [[row.exercise, row.rubric, f"{row.points:g} of {row.out_of:g}", row.message] for row in own]
+        cells = [[row.exercise, f"{row.points:g} of {row.out_of:g}", row.message, row.rubric] for row in own]
         title = notebook.replace("_", " ")
         caption = f"{sum(row.points for row in own):g} of {sum(row.out_of for row in own):g} points"
         tables.append((title, Table(head, cells, caption, texts=4)))

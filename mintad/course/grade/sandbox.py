@@ -49,7 +49,8 @@ def main() -> None:
         if child:
             _hello(answers, {"pid": child})
             _, status = os.waitpid(child, 0)
-            os._exit(status >> 8 if status < 256 or not status & 127 else 128 + (status & 127))
+            code = os.waitstatus_to_exitcode(status)
+            os._exit(code if code >= 0 else 128 - code)
         isolation.seal()
         if settings["probe"]:
             os._exit(0)
