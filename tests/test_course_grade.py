@@ -18,11 +18,11 @@ from pathlib import Path
 import pytest
 from grade_builders import hand_in, path_of, solutions
 
-from mintad.course.grade import engine, remote
+from mintad.course.grade import engine, isolation, process, remote
 from mintad.course.grade.engine import grade
 from mintad.errors import ConfigError, DataError, MintadError
 
-PROBLEM = remote.possible() if sys.platform == "linux" else "namespaces need Linux"
+PROBLEM = process.possible() if sys.platform == "linux" else "namespaces need Linux"
 isolated = pytest.mark.skipif(bool(PROBLEM), reason=f"no namespaces here: {PROBLEM}")
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="limits need POSIX")
 
@@ -233,7 +233,7 @@ def test_without_namespaces_python_refuses_what_it_can(sandbox, tmp_path):
 
 
 def test_a_system_without_namespaces_is_told_so(monkeypatch, caplog):
-    monkeypatch.setattr(remote, "possible", lambda: "unshare: not permitted")
+    monkeypatch.setattr(process, "possible", lambda: "unshare: not permitted")
     with caplog.at_level(logging.WARNING):
         assert not engine._isolated()
     assert "NOT isolated" in caplog.text and "unshare: not permitted" in caplog.text
@@ -244,18 +244,18 @@ def test_a_system_without_namespaces_is_told_so(monkeypatch, caplog):
 def test_a_sandbox_sees_its_own_folder_and_no_other_submission(sandbox, tmp_path):
     (tmp_path / "ben").mkdir()
     function = sandbox(ALL)
-    checks = str(Path(remote.isolation.CHECKS))
+    checks = str(Path(isolation.CHECKS))
     assert function("list", ".") == [".tmp", "n.ipynb"] and function("list", checks) == []
     for place in (str(tmp_path), str(Path.home() / ".ssh"), str(path_of("03").parent)):
         with pytest.raises(Exception, match="No such file"):
             function("list", place)
     with pytest.raises(Exception, match="Read-only|No such file"):
-        function("write", str(remote.isolation.CHECKS.parent))
+        function("write", str(isolation.CHECKS.parent))
     with pytest.raises(Exception, match="unreachable"):
         function("connect", 1)
     assert function("home", None) == 1
     assert not (tmp_path / "anna/mine").exists()
-    with pytest.raises(remote.Died, match="crashed .SIGSEGV"):
+    with pytest.raises(process.Died, match="crashed .SIGSEGV"):
         function("crash", None)
 
 

@@ -122,7 +122,8 @@ def grade(
 def judge_submission(job: Job) -> dict[str, Any]:
     """Judge all exercises of a submission, in a process that may judge others afterwards; return what is recorded."""
     from mintad.course.grade.judge import judge
-    from mintad.course.grade.remote import Sandbox, opened
+    from mintad.course.grade.process import opened
+    from mintad.course.grade.remote import Sandbox
 
     began, used, verdicts = time.perf_counter(), time.process_time(), []
     sandbox = Sandbox(Path(job.folder), seconds=job.seconds, memory=job.memory, isolated=job.isolated)
@@ -189,7 +190,7 @@ def _given_up(job: Job, message: str) -> dict[str, Any]:
 
 
 def _isolated() -> bool:
-    from mintad.course.grade.remote import possible
+    from mintad.course.grade.process import possible
 
     problem = possible()
     if problem:

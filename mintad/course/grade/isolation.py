@@ -22,6 +22,7 @@ SYSTEM = (
     "/etc/localtime /dev/null /dev/zero /dev/full /dev/random /dev/urandom /sys/devices/system/cpu"
 ).split()
 CHECKS = Path(mintad.__file__).parent / "course" / "checks"  # where the reference functions are
+READY = b"ready\n"  # what a sandbox writes when it has imported what it needs
 DISK_MB = 256  # that a submission may write
 USER = 1000  # number of the user in the new root
 _NEW = {"NS": 0x00020000, "IPC": 0x08000000, "USER": 0x10000000, "PID": 0x20000000, "NET": 0x40000000}

@@ -16,12 +16,13 @@ import torch
 
 from mintad.course.checks.grading import CheckFailed, same
 from mintad.course.grade.cases import Hidden, Student, hidden
-from mintad.course.grade.remote import Died, Sandbox, Unusable
+from mintad.course.grade.process import Died
+from mintad.course.grade.remote import Sandbox, Unusable
 from mintad.course.grade.verdict import FULL, NONE, PARTIAL, Verdict
 
 CASES = 6
 MOST_LETTERS = 400  # of a message
-OWN_SECONDS = 300  # after which the judge itself gives an exercise up
+OWN_SECONDS = 120  # after which the judge itself gives an exercise up
 
 
 def judge(sandbox: Sandbox, notebook: str, name: str, check: str, *, seed: int, number: int = 0) -> Verdict:
@@ -53,6 +54,7 @@ def judge(sandbox: Sandbox, notebook: str, name: str, check: str, *, seed: int, 
     except CheckFailed as problem:
         return _verdict(PARTIAL if passed else NONE, str(problem).removeprefix("✗ "))
     except Died as problem:
+        sandbox.close()
         return _verdict(NONE, f"your function was stopped: {problem}")
     except Exception as problem:  # the student's function raised it while its cell was run, or in a hidden case
         return _verdict(PARTIAL if passed else NONE, f"{type(problem).__name__}: {problem}")

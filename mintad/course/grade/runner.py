@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from mintad.course.grade.closure import Unusable, execute, needed
+from mintad.course.grade.isolation import READY
 from mintad.course.grade.wire import encode
 
 LENGTH = struct.Struct("<I")
@@ -24,7 +25,8 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
     """Answer the judge's requests until it closes the pipe."""
     torch.set_num_threads(1)
     runner = Runner(requests, answers)
-    runner.send({"ready": True})
+    answers.write(READY)
+    answers.flush()
     while (request := runner.receive()) is not None:
         kind, *arguments = request
         try:

@@ -1,6 +1,6 @@
 """The process of a submission, from its start to the student's first line: isolation, limits, then `runner`.
 
-Started by `remote.Sandbox` as ``python -c "from mintad.course.grade.sandbox import main; main()" SETTINGS``.
+Started by `process.Process` as ``python -c "from mintad.course.grade.sandbox import main; main()" SETTINGS``.
 """
 
 from __future__ import annotations
