@@ -130,7 +130,7 @@ def test_nbgrader_makes_an_assignment_of_a_release(tmp_path):
         assert gradebook.find_assignment("notebooks").max_score == 12
 
 
-def test_an_edited_points_file_is_kept_and_used(tmp_path):
+def test_an_edited_points_file_is_kept_and_used(tmp_path, caplog):
     first = release(tmp_path, ["03"], source=FOLDER)
     assert [path.name for path in first.notebooks] == ["03_data_and_features.ipynb"]
     text = first.points.read_text(encoding="utf-8")
@@ -140,6 +140,9 @@ def test_an_edited_points_file_is_kept_and_used(tmp_path):
     cell = marked(nbformat.read(again.notebooks[0], as_version=4), "grade")[0]
     assert cell.metadata.nbgrader.points == 7.5
     assert load_points(again.points).notebooks["03_data_and_features"]["fuse"].points == 7.5
+    assert not caplog.records
+    release(tmp_path, ["05"], source=FOLDER)
+    assert "no exercise of 05_class_aware_queries.ipynb" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import logging
 import re
 from collections import namedtuple
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from mintad.course.students import FILE as STUDENTS_FILE
 from mintad.course.students import read_students, with_own_data, write_students
 from mintad.errors import ConfigError, DataError
 
+log = logging.getLogger(__name__)
 ANSWERS = re.compile(r"\n*<details><summary>(Solution|Answer)[^<]*</summary>.*?</details>", re.DOTALL)
 SOLUTION_TAG = "solution"  # of cells that are left out, because they solve an exercise of another notebook
 RUNS_ON = "raises-exception"  # Jupyter's tag: if the cell fails, "Run all" goes on
@@ -73,6 +75,10 @@ def release(
     here = out / FILE
     given = Path(points) if points else here if here.exists() else None
     table = load_points(given)
+    for path in paths:
+        if path.stem not in table.notebooks and exercises_of(_read(path)):
+            text = "%s has no exercise of %s, so they are released with 0 points; remove the file to have the defaults"
+            log.warning(text, given, path.name)
     numbers = read_students(students) if students else {}
     notebooks = {path.name: student_notebook(_read(path), path.stem, table) for path in paths}
     _write(out / NOTEBOOKS, notebooks)
