@@ -17,7 +17,9 @@ from pathlib import Path
 
 import pytest
 from grade_builders import hand_in, path_of, solutions
+from typer.testing import CliRunner
 
+from mintad.cli import app
 from mintad.course.grade import engine, isolation, process, remote
 from mintad.course.grade.engine import grade
 from mintad.errors import ConfigError, DataError, MintadError
@@ -301,6 +303,27 @@ time.sleep(100)
     while any(Path(f"/proc/{pid}").exists() for pid in pids):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_the_command_passes_its_options_and_prints_the_points(tmp_path, monkeypatch):
+    hand_in(tmp_path / "anna", "03", {})
+    asked = []
+
+    def solved(jobs, workers):
+        asked.append((workers, jobs[0].seconds, jobs[0].memory, jobs[0].seed))
+        verdicts = [
+            {"notebook": n, "exercise": e, "state": "solved", "message": "solved"} for n, _, e, _ in jobs[0].tasks
+        ]
+        yield jobs[0], {"key": jobs[0].key, "verdicts": verdicts, "seconds": 0.0, "isolated": True}
+
+    monkeypatch.setattr(engine, "_run", solved)
+    monkeypatch.setattr(engine, "_isolated", lambda: True)
+    options = ["--workers", "3", "--timeout", "7", "--memory", "0.5", "--seed", "9"]
+    done = CliRunner().invoke(
+        app, ["course", "grade", str(tmp_path / "anna"), "--out", str(tmp_path / "out"), *options]
+    )
+    assert done.exit_code == 0, done.output
+    assert asked == [(3, 7, 0.5, 9)] and "anna" in done.output and "12" in done.output
 
 
 def test_impossible_limits_and_a_busy_folder_are_refused(tmp_path):
