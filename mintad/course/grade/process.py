@@ -44,7 +44,7 @@ class Process:
     def __init__(self, folder: Path, *, seconds: float, memory: float, isolated: bool) -> None:
         self.folder, self.seconds, self.memory, self.isolated = folder, seconds, memory, isolated
         self.process: subprocess.Popen | None = None
-        self.deadline = self.most_cpu = 0.0
+        self.deadline = self.most_cpu = self.known_cpu = 0.0
         self.processor = 0.0  # seconds that ended processes have used
 
     def allow(self) -> None:
@@ -95,7 +95,7 @@ class Process:
             stderr=subprocess.DEVNULL,
             cwd="/",
         )
-        self.pid = self.process.pid
+        self.pid, self.known_cpu = self.process.pid, 0.0
         os.close(theirs_in)
         os.close(theirs_out)
         self.requests, self.answers = os.fdopen(ours_out, "wb", buffering=0), os.fdopen(ours_in, "rb", buffering=0)
@@ -134,12 +134,11 @@ class Process:
         return b"".join(parts)
 
     def _cpu(self) -> float:
-        """Return the seconds of processor time that the process has used; 0 where the system does not say."""
-        try:
+        """Return the seconds of processor time that the process has used, as far as is known when it has ended."""
+        with contextlib.suppress(OSError):  # elsewhere than on Linux nothing is known
             fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            return 0.0
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+            self.known_cpu = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return self.known_cpu
 
     def _end(self) -> str:
         """Say how a process has ended."""
