@@ -450,7 +450,7 @@ def course_grade_command(
     workers: Annotated[int, typer.Option("--workers", min=1, help="Submissions at a time.")] = 2,
     timeout: Annotated[float, typer.Option("--timeout", help="Seconds of processor time for one exercise.")] = 10,
     memory: Annotated[float, typer.Option("--memory", help="GB for the code of one submission.")] = 2,
-    seed: Annotated[int | None, typer.Option("--seed", help="Of the hidden cases; default: drawn at random.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of the hidden cases; default: random.")] = None,
 ) -> None:
     """Grade submissions: a CSV of all points, and a page for each student. Finished ones are skipped.
 
