@@ -1,1 +1,1 @@
-"""What the notebook series alone uses: set-up, shared models, checks of exercises, experiments, pages."""
+"""What the notebook series alone uses: set-up, shared models, checks, experiments, pages; release and grading."""

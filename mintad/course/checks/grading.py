@@ -33,7 +33,8 @@ def exercise(reference: Callable[..., Any], summary: str) -> Callable[[Callable[
     summary = f"{reference.__name__.removeprefix('reference_')}: {summary}"
 
     def decorate(test: Callable[[Call], None]) -> Callable[[Call], None]:
-        def check(fn: Call) -> None:
+        def check(fn: Call | None) -> None:
+            require(fn is not None, "not solved yet: write the function in the cell above, and run both cells")
             test(partial(call, fn, takes=takes))
             print(f"○ not solved yet; the reference passes: {summary}" if fn is reference else f"✓ {summary}")
 
@@ -62,6 +63,8 @@ def call(fn: Call, *arguments: Any, takes: str) -> Any:
 
 def number(result: Any) -> float:
     """Return the result as a float; raise `CheckFailed` if it is not a single number."""
+    if isinstance(result, torch.Tensor | np.ndarray) and result.ndim == 0:
+        result = result.item()
     require(np.ndim(result) == 0 and isinstance(result, int | float | np.number), "return a single number")
     return float(result)
 

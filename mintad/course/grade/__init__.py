@@ -1,0 +1,7 @@
+"""`mintad course grade`: students' functions, run in sandboxes of their own, judged from outside by hidden cases.
+
+Two kinds of process, and no trust between them. The *judge* (`judge`, `cases/`) holds the checks, the reference
+functions and the expected values. The *sandbox* (`sandbox`, `runner`, `closure`) holds the student's code, and nothing
+of that. Between them run two pipes (`process`): arguments go in (`remote`), results come out as plain numbers (`wire`).
+What a submission changes in its own process changes no verdict.
+"""

@@ -1,0 +1,47 @@
+"""Hidden cases of notebook 09."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mintad.course.grade.cases import both_labels, compared, whole
+
+
+@compared("scoring.pooled_max")
+def pooled_max(rng: np.random.Generator) -> tuple[Any, ...]:
+    """Other maps and windows."""
+    window = whole(rng, 1, 5)
+    return rng.random((whole(rng, window, 14), whole(rng, window, 14))).astype(np.float32), window
+
+
+@compared("scoring.auroc", withheld=["mintad.scoring.auroc", "sklearn.metrics.roc_auc_score"])
+def auroc(rng: np.random.Generator) -> tuple[Any, ...]:
+    """Scores with many ties, or with none; good and bad detectors."""
+    return _ranked(rng)
+
+
+@compared(
+    "scoring.average_precision",
+    withheld=["mintad.scoring.average_precision", "sklearn.metrics.average_precision_score"],
+)
+def average_precision(rng: np.random.Generator) -> tuple[Any, ...]:
+    """Scores with many ties, or with none."""
+    return _ranked(rng)
+
+
+@compared("scoring.conformal_threshold", withheld=["mintad.scoring.threshold.fit_threshold"])
+def conformal_threshold(rng: np.random.Generator) -> tuple[Any, ...]:
+    """Other numbers of scores; for some quantiles they are too few."""
+    while True:
+        n, quantile = whole(rng, 3, 60), float(np.round(rng.uniform(0.3, 0.99), 3))
+        if abs((n + 1) * quantile - round((n + 1) * quantile)) > 1e-3:  # no rounding error decides
+            return rng.normal(size=n), quantile
+
+
+def _ranked(rng: np.random.Generator) -> tuple[Any, ...]:
+    n = whole(rng, 6, 60)
+    labels = both_labels(rng, n)
+    scores = rng.normal(size=n) + labels * rng.uniform(-1, 2)
+    return np.round(scores, int(rng.choice([0, 1, 6]))) + 0.0, labels

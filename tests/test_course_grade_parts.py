@@ -1,0 +1,294 @@
+"""Grading's parts, each alone: what is run of a notebook, what may come out of a sandbox, the hidden cases."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mintad.course.checks import CheckFailed
+from mintad.course.grade import open_exercises
+from mintad.course.grade.cases import Student, hidden
+from mintad.course.grade.closure import Unusable, execute, needed
+from mintad.course.grade.feedback import write_grades
+from mintad.course.grade.judge import _hidden_cases, judge
+from mintad.course.grade.submissions import notebooks_in, read_submissions
+from mintad.course.grade.verdict import FULL, NONE, PARTIAL
+from mintad.course.grade.wire import Malformed, decode, encode
+from mintad.course.points import Item, Points, load_points
+from mintad.errors import DataError
+
+CHECKS = sorted(item.check for items in load_points().notebooks.values() for item in items.values())
+
+
+@pytest.fixture
+def notebook(tmp_path):
+    def write(*cells):
+        path = tmp_path / "03.ipynb"
+        path.write_text(json.dumps({"cells": [{"cell_type": "code", "source": source} for source in cells]}))
+        return path
+
+    return write
+
+
+def test_only_what_the_function_needs_is_run(notebook):
+    path = notebook(
+        "import math\nimport this_is_not_installed",
+        "raise SystemExit('a training')",
+        "half = 0.5\nscores = 1 / 0",
+        "def helper(x):\n    return math.floor(x * half)",
+        "fuse = None",
+        "def fuse(x):\n    scores = helper(x)\n    return scores\n\nchecks.check_fuse(fuse)\nraise SystemExit",
+    )
+    assert execute(needed(path, "fuse", "fuse"), "fuse")(7) == 3
+
+
+def test_cells_below_the_check_do_not_count_if_the_function_stands_above(notebook):
+    path = notebook("fuse = lambda: 1", "checks.check_fuse(fuse)", "fuse = 1 / 0")
+    assert execute(needed(path, "fuse", "fuse"), "fuse")() == 1
+    below = notebook("fuse = None", "checks.check_fuse(fuse)", "def fuse():\n    return 2")
+    assert execute(needed(below, "fuse", "fuse"), "fuse")() == 2
+
+
+def test_the_last_definition_of_a_name_counts(notebook):
+    path = notebook(
+        "auroc = 1 / 0", "def auroc(x):\n    return x and auroc(0)", "from math import floor as auroc\nf = auroc"
+    )
+    assert execute(needed(path, "f", "f"), "f")(1.5) == 1
+    path = notebook("x = 1\nx = x + 1\nx += 1", "f = lambda: x", "f = None")
+    assert execute(needed(path, "f", "f"), "f")() == 3
+
+
+def test_magics_and_state_are_understood(notebook):
+    path = notebook(
+        "%matplotlib inline\ntable = []", "table.append(3)\n!ls", "def f():\n    return table[0]\n%time f()"
+    )
+    assert execute(needed(path, "f", "f"), "f")() == 3
+
+
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        ("f = None  # replace by your function", "not solved"),
+        ("g = 1", "not solved"),
+        ("def f(x)\n    return x", "cannot be read.*line 1"),
+        ("def f(x):\nreturn x", "cannot be read"),
+        ("f = " + "(" * 5000, "cannot be read"),
+        ("f = 3", "f is a int, not a function"),
+    ],
+)
+def test_a_notebook_without_the_function_says_why(notebook, source, problem):
+    with pytest.raises(Unusable, match=problem):
+        execute(needed(notebook("x = 1", source), "f", "f"), "f")
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"cells": 3}', '{"cells": [{"cell_type": "code"}]}', "[" * 100_000, "\0"])
+def test_a_file_that_is_no_notebook_is_said_to_be_unreadable(tmp_path, text):
+    (tmp_path / "03.ipynb").write_text(text)
+    with pytest.raises(Unusable, match="cannot be read"):
+        needed(tmp_path / "03.ipynb", "f", "f")
+
+
+def sent(value):
+    return decode(io.BytesIO(encode({"value": value})).read)["value"]
+
+
+@pytest.mark.parametrize("value", [None, True, 3, -2.5, "ä", (1, [2.0, (None, "x")]), {"a": (1, 2)}, float("inf"), []])
+def test_plain_values_come_out_as_they_are(value):
+    assert sent(value) == value and type(sent(value)) is type(value)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "bool", "uint8", "float16"])
+def test_arrays_and_tensors_keep_bits_type_and_shape(dtype):
+    array = (np.arange(24).reshape(2, 3, 4) % 3).astype(dtype)
+    for value in (array, array[:, ::2], array[:0], array[0, 0, 0]):
+        assert np.array_equal(sent(value), value) and sent(value).dtype == value.dtype
+    tensor = torch.from_numpy(array).transpose(0, 1)
+    assert torch.equal(sent(tensor), tensor) and sent(tensor).dtype == tensor.dtype
+    assert sent(torch.ones(2, requires_grad=True)).requires_grad
+
+
+def test_what_cannot_be_sent_keeps_the_name_of_its_type_alone():
+    assert type(sent(object)).__name__ == "type" and type(sent({1}.__iter__())).__name__ == "set_iterator"
+    assert type(sent(np.array([object()]))).__name__ == "ndarray"
+    with pytest.raises(ValueError, match="MB"):
+        encode({"value": np.zeros(10**8)})
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        [],
+        {"unknown": 1},
+        {"number": "1"},
+        {"array": {"dtype": "O", "shape": [1], "at": 0, "size": 8}},
+        {"array": {"dtype": "<f8", "shape": [10**9, 10**9], "at": 0, "size": 8}},
+        {"array": {"dtype": "<f8", "shape": [-1], "at": 0, "size": 8}},
+        {"array": {"dtype": "<f8", "shape": [1], "at": -8, "size": 8}},
+        {"array": {"dtype": "V4000000000", "shape": [], "at": 0, "size": 0}},
+        {"tuple": [{"list": [{"tuple": [{"list": [{"tuple": [{"list": [{"list": [{"list": [[]]}]}]}]}]}]}]}]},
+        {"tensor": {"dtype": "<f8"}},
+    ],
+)
+def test_a_forged_message_is_refused(packed):
+    text, data = json.dumps({"value": packed}).encode(), bytes(8)
+    stream = io.BytesIO(len(text).to_bytes(4, "little") + len(data).to_bytes(4, "little") + text + data)
+    with pytest.raises(Malformed):
+        decode(stream.read)
+
+
+def judged_here(check, function, seed):
+    module, name = check.split(".")
+    reference = getattr(importlib.import_module(f"mintad.course.checks.{module}"), f"reference_{name}")
+    student = Student(function, lambda path, *a: getattr(open_exercises, path.rpartition(".")[2])(function, *a))
+    _hidden_cases(hidden(check), student, reference, np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_hidden_cases_pass_the_reference_and_no_wrong_solution_or_typed_in_answer(check):
+    module, name = check.split(".")
+    reference = getattr(importlib.import_module(f"mintad.course.checks.{module}"), f"reference_{name}")
+    for seed in (1, 2):
+        judged_here(check, reference, seed)
+    by_the_check_alone = {"jitter": 1, "feature_jitter": 1, "pick_query": 1, "with_class_token": 1}
+    by_the_check_alone["conformal_threshold"] = 1  # wrong where a rounding error decides, which is never drawn
+    wrong = importlib.import_module(f"wrong.{module}").WRONG[check]
+    passing = 0
+    for function in wrong:
+        try:
+            judged_here(check, function, 1)
+        except Exception:
+            continue
+        passing += 1
+    assert passing <= by_the_check_alone.get(name, 0)
+    if hidden(check).draw:  # an answer that is right for one case of one seed
+        typed = reference(*hidden(check).draw(np.random.default_rng(3)))
+        with pytest.raises(CheckFailed):
+            judged_here(check, lambda *_: typed, 4)
+
+
+class Here:
+    """A sandbox that is none."""
+
+    seconds = 1.0
+
+    def __init__(self, function):
+        self.function = function
+
+    def allow(self):
+        pass
+
+    close = allow
+
+    def load(self, *_):
+        return self.function
+
+    def apply(self, path, *arguments):
+        return getattr(open_exercises, path.rpartition(".")[2])(self.function, *arguments)
+
+
+def test_answers_typed_in_for_the_notebooks_check_fail_the_hidden_cases():
+    typed = {(1, 1, 5, 3): 15, (1, 2, 5, 3): 30, (15, 4, 196, 256): 3_010_560}
+    task = ("05.ipynb", "pool_parameters", "queries.pool_parameters")
+    verdict = judge(Here(lambda *sizes: typed.get(sizes, 0)), *task, seed=0)
+    assert verdict.state == PARTIAL and "a hidden case (" in verdict.message
+    assert judge(Here(lambda a, b, c, d: a * b * c * d), *task, seed=0).state == FULL
+    assert judge(Here(lambda *sizes: 15), *task, seed=0).state == NONE
+
+
+def test_a_result_that_cannot_be_judged_in_time_costs_its_author_alone(monkeypatch):
+    monkeypatch.setattr("mintad.course.grade.judge.OWN_SECONDS", 0.2 - 8 * Here.seconds)
+
+    class Slow(float):
+        def __float__(self):
+            time.sleep(30)
+
+    verdict = judge(Here(lambda *_: Slow()), "05.ipynb", "pool_parameters", "queries.pool_parameters", seed=0)
+    assert verdict.state == NONE and "gave up" in verdict.message
+
+
+def test_a_message_is_one_printable_line():
+    def fails(*_):
+        raise ValueError("a\nb\x1b[31m" + "c" * 1000)
+
+    message = judge(Here(fails), "05.ipynb", "pull", "queries.pull", seed=0).message
+    assert message.isprintable() and len(message) == 400 and "a b[31mc" in message
+
+
+def test_the_same_seed_draws_the_same_cases():
+    draw = hidden("features.nearest_score").draw
+    first, again, other = (draw(np.random.default_rng(seed))[0] for seed in (5, 5, 6))
+    assert torch.equal(first, again) and not torch.equal(first[:1, :1], other[:1, :1])
+
+
+def test_notebooks_are_found_by_name_or_number(tmp_path):
+    names = ["03_data_and_features", "05_class_aware_queries"]
+    for file in ("03_mine.ipynb", "copy/03_data_and_features.ipynb", "05_copy.ipynb", "notes.ipynb", "99_x.ipynb"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text("{}")
+    (tmp_path / ".ipynb_checkpoints").mkdir()
+    (tmp_path / ".ipynb_checkpoints/05_class_aware_queries.ipynb").write_text("{}")
+    assert notebooks_in(tmp_path, names) == {names[0]: "copy/03_data_and_features.ipynb", names[1]: "05_copy.ipynb"}
+
+
+def test_folders_are_refused_by_name(tmp_path):
+    with pytest.raises(DataError, match="does not exist"):
+        read_submissions([tmp_path / "anna"])
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="none of these is a folder"):
+        read_submissions([tmp_path / "file"])
+    for group in ("a", "b"):
+        (tmp_path / group / "anna").mkdir(parents=True)
+    with pytest.raises(DataError, match="two folders have the name 'anna'"):
+        read_submissions([tmp_path / "a/anna", tmp_path / "b/anna"])
+
+
+def test_a_link_in_a_submission_is_not_followed(tmp_path):
+    (tmp_path / "secret").write_text("1")
+    (tmp_path / "anna").mkdir()
+    (tmp_path / "anna/link").symlink_to(tmp_path / "secret")
+    before = read_submissions([tmp_path / "anna"])[0].digest
+    (tmp_path / "secret").write_text("2")
+    assert read_submissions([tmp_path / "anna"])[0].digest == before
+    (tmp_path / "anna/new").write_text("1")
+    assert read_submissions([tmp_path / "anna"])[0].digest != before
+
+
+def test_grades_and_pages_hold_everything_and_run_nothing(tmp_path):
+    points = Points({"03_x": {"fuse": Item("features.fuse", 2, "a <b>"), "other": Item("features.fuse", 4)}}, 0.5)
+    verdicts = [
+        {"notebook": "03_x", "exercise": "fuse", "state": "solved", "message": "solved"},
+        {"notebook": "03_x", "exercise": "other", "state": "check only", "message": "=HYPERLINK(1) <script>x</script>"},
+    ]
+    grades = write_grades(tmp_path, points, {"anna": {"verdicts": verdicts}, "ben": {"verdicts": []}}, {"eve": "big"})
+    assert grades.totals == {"anna": (4, 6), "ben": (0, 6), "eve": (0, 6)}
+    lines = grades.table.read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "student,notebook,exercise,points,out of,message" and len(lines) == 7
+    assert lines[2] == "anna,03_x,other,2,4,'=HYPERLINK(1) <script>x</script>"
+    assert lines[3].endswith("0,2,the notebook was not handed in") and lines[5].endswith("0,2,big")
+    page = (tmp_path / "feedback/anna.html").read_text(encoding="utf-8")
+    assert "&lt;script&gt;x" in page and "<script>x" not in page and "a &lt;b&gt;" in page and len(page) < 50_000
+
+
+def test_a_folder_that_is_too_large_or_cannot_be_read_costs_its_author_alone(tmp_path, monkeypatch):
+    for name in ("anna", "ben", "cem"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "03_data_and_features.ipynb").write_text("{}")
+    with (tmp_path / "ben/large").open("wb") as file:
+        file.truncate(2**30)
+    read = Path.read_bytes
+
+    def refused(path):
+        if path.parent.name == "cem":
+            raise PermissionError(13, "Permission denied")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refused)
+    problems = {s.student: s.problem for s in read_submissions(tmp_path.iterdir())}
+    assert problems["anna"] == "" and "more than 256 MB" in problems["ben"] and "Permission denied" in problems["cem"]
