@@ -189,14 +189,14 @@ IDEAS = {
     "cosine": Idea(PLAIN, loss=cosine),
     "whitened targets": Idea(PLAIN, whiten),
     "less the class mean": Idea(PLAIN, subtract_class_mean),
-    "less the nearest image": Idea({"model.recentre.neighbours": 1}),
-    "less the 3 nearest images": Idea({"model.recentre.neighbours": 3}),
-    "less the 5 nearest images": Idea(),
-    "less the 15 nearest images": Idea({"model.recentre.neighbours": 15}),
-    "less the 5 nearest images, batches of 8": Idea(SMALL_BATCHES),
-    "less the 5 nearest images, reference decoder": Idea({}, decode_by(ReferenceLayer)),
+    "less the nearest image": Idea({**PLAIN, "model.recentre.neighbours": 1}),
+    "less the 3 nearest images": Idea({**PLAIN, "model.recentre.neighbours": 3}),
+    "less the 5 nearest images": Idea({**PLAIN, "model.recentre.neighbours": 5}),
+    "less the 15 nearest images": Idea({**PLAIN, "model.recentre.neighbours": 15}),
+    "less the 5 nearest images, dropout": Idea(),
+    "less the 5 nearest images, batches of 8": Idea({**PLAIN, **SMALL_BATCHES, "model.recentre.neighbours": 5}),
 }
-"""Changes of the fast preset, which is without dropout and recentred: it is 'less the 5 nearest images'."""
+"""Changes of the fast preset, which is 'less the 5 nearest images, dropout'."""
 
 
 def trained(idea: Idea, data: PreparedData, config: Config) -> ReconstructionModel:

@@ -172,7 +172,6 @@ PRESETS["fast"] = PRESETS["small"].override(
     **{
         "features.grid": 14,
         "model.pool": 2,
-        "model.dropout": 0.0,
         "model.recentre.neighbours": 5,
         "model.prompt_mapper.token_std": 2.0,
         "train.sampling": "balanced",

@@ -161,6 +161,11 @@ class ReconstructionModel(nn.Module):
         """C, channels of what class encoder and prior read: D, or F where there is no adapter."""
         return self.channels if self.config.adapter == "projection" else self.config.width
 
+    @property
+    def target_unit_F(self) -> Tensor:
+        """(F,) what a residual of 1 is in the backbone's own units."""
+        return self.standardise.std_F * self.recentre.scale_F if self.recentre.active else self.standardise.std_F
+
     def learn_names(self, names: Sequence[str]) -> None:
         """Learn what the classes are called, in the order of their indices; most variants do not need to know."""
 

@@ -40,9 +40,9 @@ def _mean_features(trained: TrainedRun) -> tuple[np.ndarray, np.ndarray, np.ndar
     before, after = [], []
     for batch in np.array_split(rows, max(1, len(rows) // 64)):
         labels_B = torch.as_tensor(prepared.labels(batch)) if model.needs_labels else None
-        output = model(trained.features.gather(batch), labels_B=labels_B)
-        for means, tokens_BLF in ((before, output.target), (after, output.reconstruction)):
-            means.append(tokens_BLF.mean(dim=1) * model.standardise.std_F + model.standardise.mean_F)
+        feat_BLF = trained.features.gather(batch)
+        before.append(model.pooled(feat_BLF).mean(dim=1))
+        after.append(before[-1] - model(feat_BLF, labels_B=labels_B).residual.mean(dim=1) * model.target_unit_F)
     records = prepared.records.iloc[rows]
     keys, labels = category_keys(records).to_numpy(), records["label"].to_numpy()
     return torch.cat(before).numpy(), torch.cat(after).numpy(), keys, labels
