@@ -12,18 +12,19 @@ from the head of the seed's MINT-AD, and "told" has the true one. What is measur
 * label_prompt: Eq. 7, "told".
 * uniad: "blind". A separate uniad, one model per category: "head" and "told".
 
-All normal training images are used in each case. PatchCore remembers 10,000 tokens per model and the nearest neighbour
-100,000, so with one model per category they remember more in all.
+All normal training images are used in each case. Without the class, the nearest neighbour remembers as many tokens as
+all the models with one do together; PatchCore remembers 10,000 per model, so with one model per category more in all.
 
-Each measurement is kept with its scores under --work, and is not repeated. The table gets the rows of this data set
-anew. A second table, NAME_intervals.csv, has 95 % intervals over test images and seeds: of every mean, and of what the
-class brings.
+Each measurement is kept with its scores under --work, and is not repeated for the same run. The table gets the rows of
+this data set anew. A second table, NAME_intervals.csv, has 95 % intervals over test images and seeds: of every mean,
+and of what the class brings.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -39,6 +40,7 @@ from torch import Tensor
 from mintad.baselines import BASELINES
 from mintad.config import Config, SharpPriorConfig
 from mintad.data.records import category_keys
+from mintad.disk import digest
 from mintad.model.reconstruction import ReconstructionModel
 from mintad.report.commented_csv import read_commented_csv
 from mintad.runs.baselines import fit_baseline
@@ -55,7 +57,8 @@ PRIORS = {
     "sharp_prior, class mean, one scale": SharpPriorConfig(neighbours=0, scales=(1,)),
 }
 KNOWLEDGE = ("blind", "head", "told")
-KEYS = ["data", "method", "setting", "seed"]
+RECONSTRUCTIONS = {"mint_ad": "head", "label_prompt": "told", "uniad": "blind"}
+"""Variants whose reconstruction is measured, and what they know of the class; MINT-AD without labels is "blind"."""
 Measured = Iterator[tuple[str, str, Callable[[], Evaluation]]]
 """Method, what it knows, and the measurement, which is made only if it is not there yet."""
 
@@ -116,8 +119,13 @@ def baselines(data: PreparedData, config: Config, head_names: list[str]) -> Meas
     true_names = category_keys(data.records).to_numpy()[data.test_rows]
     labels = {"blind": None, "head": head_names, "told": true_names}
     for name in BASELINES.names():
+        unified = {"limit": 100_000 * len(data.classes)} if name == "nearest" else {}
         fits = {
-            separate: lazily(lambda name=name, separate=separate: fit_baseline(name, data, config, separate=separate))
+            separate: lazily(
+                lambda name=name, separate=separate, options={} if separate else unified: fit_baseline(
+                    name, data, config, separate=separate, options=options
+                )
+            )
             for separate in (False, True)
         }
         for knows in KNOWLEDGE:
@@ -129,11 +137,16 @@ def baselines(data: PreparedData, config: Config, head_names: list[str]) -> Meas
             yield name, knows, measure
 
 
+def eq7(config: Config) -> str:
+    """Return what the table calls a model's reconstruction error; only of plain features it is the paper's score."""
+    family = "uniad" if config.model.variant == "uniad" else "mint_ad"
+    return f"{family}, Eq. 7" + (", recentred" if config.model.recentre.neighbours else "")
+
+
 def reconstruction(run: Run, data: PreparedData, config: Config) -> Measured:
     """Yield Eq. 7 of a trained model."""
     variant, labelled = config.model.variant, config.model.class_loss
-    method = "uniad" if variant == "uniad" else "mint_ad, Eq. 7"
-    knows = {"uniad": "blind", "label_prompt": "told"}.get(variant, "head" if labelled else "blind")
+    method, knows = eq7(config), RECONSTRUCTIONS[variant] if labelled or variant != "mint_ad" else "blind"
 
     def measure() -> Evaluation:
         model = trained_model(run, data.backbone, torch.device("cpu"))
@@ -172,9 +185,14 @@ def separate(run: Run, data: PreparedData, config: Config, head_names: list[str]
 
         def measure(knows: str = knows, labels: list[str] = labels) -> Evaluation:
             inputs = (detector(), data.features, data.records, config)
-            return evaluate(*inputs, method=config.model.variant, setting=knows, labels=labels)
+            return evaluate(*inputs, method=eq7(config), setting=knows, labels=labels)
 
-        yield config.model.variant, knows, measure
+        yield eq7(config), knows, measure
+
+
+def identity(run: Run) -> str:
+    """Return a short digest of a run's settings and of its images' scores, which its weights decide."""
+    return digest(run.path / "scores.csv", json.dumps(run.config().flat()))[:12]
 
 
 def has_head(run: Run) -> bool:
@@ -248,11 +266,15 @@ def main(
 ) -> None:
     """Measure every detector with every knowledge of the class; the tables are written last."""
     results, scores, opened = [], [], list(map(Run, runs))
+    unknown = {run.config().model.variant for run in opened} - RECONSTRUCTIONS.keys()
+    if unknown:
+        raise typer.BadParameter(f"no place in this table for {', '.join(sorted(unknown))}", param_hint="runs")
     heads = {r.config().train.seed: r.scores().set_index("image")["pred_class"] for r in opened if has_head(r)}
     for run in opened:
         seed = run.config().train.seed
         for method, knows, measure in measurements(run, heads):
-            files = [work / f"{name}-{method}-{knows}-{seed}-{what}.csv" for what in ("results", "scores")]
+            stem = f"{name}-{method}-{knows}-{seed}-{identity(run)}"
+            files = [work / f"{stem}-{what}.csv" for what in ("results", "scores")]
             if not all(file.exists() for file in files):
                 if method in (skip or ()):
                     continue

@@ -124,7 +124,10 @@ def subtract_class_mean(model: ReconstructionModel, data: PreparedData) -> None:
     means_NLF = torch.stack([feat_nLF[labels_n == label].mean(dim=0) for label in np.unique(labels_n)])
     model.recentre = Recentre(model.channels, model.grid, 1)
     model.recentre.fit(feat_nLF)
-    model.recentre.nearest.replace(means_NLF.half())
+    model.recentre.nearest.replace(means_NLF)
+    with torch.no_grad():
+        rest_nLF = torch.cat([part_BLF - model.recentre.nearest(part_BLF) for part_BLF in feat_nLF.split(64)])
+        model.recentre.scale_F.copy_(rest_nLF.square().mean(dim=(0, 1)).sqrt())
 
 
 def decode_by(layer: type[nn.Module]) -> Callable[[ReconstructionModel, PreparedData], None]:
@@ -207,8 +210,8 @@ def trained(idea: Idea, data: PreparedData, config: Config) -> ReconstructionMod
         idea.model(model, data)
     accelerator = make_accelerator(config.train)
     batches = Batches(data.features, data.train_rows, data.train_labels, model, config.train, accelerator)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.train.lr, weight_decay=config.train.weight_decay)
-    model.train()
+    parameters = model.to(accelerator.device).train().parameters()
+    optimizer = torch.optim.AdamW(parameters, lr=config.train.lr, weight_decay=config.train.weight_decay)
     for step in range(batches.steps):
         batch = batches[step]
         for group in optimizer.param_groups:
@@ -225,7 +228,7 @@ def trained(idea: Idea, data: PreparedData, config: Config) -> ReconstructionMod
 @torch.no_grad()
 def token_errors(model: ReconstructionModel, feat_nLF: Tensor) -> np.ndarray:
     """Return Eq. 7's maps (n, H, W)."""
-    return torch.cat([model.anomaly_map(batch_BLF.float()) for batch_BLF in feat_nLF.split(64)]).numpy()
+    return torch.cat([model.anomaly_map(batch_BLF.float()).cpu() for batch_BLF in feat_nLF.split(64)]).numpy()
 
 
 def development_set(data: PreparedData, size: int) -> dict[str, Tensor]:

@@ -98,7 +98,10 @@ def preset(name: str) -> Config:
     if not drawn:
         return chosen
     require(chosen.data.name == "mini", f"preset '{name}' has no drawn pictures, so it takes no seed '@{seed}'")
-    require(seed.isdecimal(), f"preset '{name}@{seed}': behind @ stands a whole number, the seed of the pictures")
+    require(
+        seed.isdecimal() and len(seed) < 19,
+        f"preset '{name}@{seed}': behind @ stands a whole number, the seed of the pictures",
+    )
     return chosen.override(**{"data.options.seed": int(seed)})
 
 

@@ -156,7 +156,7 @@ class FeatureCache:
             raise ValueError(f"holds {features_nLF.shape} {features_nLF.dtype}")
         if not np.isfinite(features_nLF).all():
             raise ValueError("features that are not finite")
-        with _writing(self.folder):
+        with suppress(ConfigError), _writing(self.folder):  # a shared cache may be read-only
             write(index, json.dumps(content | {"digest": found}))
 
     @contextmanager

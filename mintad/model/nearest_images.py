@@ -9,7 +9,7 @@ Letters: n normal images, K neighbours, B images of a batch, L tokens, F channel
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -84,12 +84,15 @@ class NearestImages(nn.Module):
 
     def _compared(self, feat_BLF: Tensor) -> Tensor:
         """Return what images are compared by: coarse maps (B, D), D = l * F, in units of each channel's deviation."""
-        coarse_BlF = pooled(feat_BLF, self.grid, -(-max(self.grid) // COMPARED_SIDE))
-        return (coarse_BlF / self._deviation_F).flatten(1)
+        mean_F, deviation_F = self._mean_and_deviation_F
+        coarse_BlF = pooled(feat_BLF - mean_F, self.grid, -(-max(self.grid) // COMPARED_SIDE))
+        return (coarse_BlF / deviation_F).flatten(1)
 
     @functools.cached_property
-    def _deviation_F(self) -> Tensor:
-        return self.images_nLF.float().flatten(0, 1).std(dim=0, correction=0).clamp(min=1e-6)
+    def _mean_and_deviation_F(self) -> tuple[Tensor, Tensor]:
+        """The mean is subtracted because |x|^2 - 2 x.y + |y|^2 loses digits where it is large; distances stay."""
+        deviation_F, mean_F = torch.std_mean(self.images_nLF.float(), dim=(0, 1), correction=0)
+        return mean_F, deviation_F.clamp(min=1e-6)
 
     @functools.cached_property
     def _compared_images(self) -> Tensor:
@@ -113,7 +116,13 @@ class NearestImages(nn.Module):
 
     def _forget(self) -> None:
         """Forget what was computed from other images, or from these on another device."""
-        for name in ("_deviation_F", "_compared_images", "_projection_DP", "_projected_images", "_of_the_images"):
+        for name in (
+            "_mean_and_deviation_F",
+            "_compared_images",
+            "_projection_DP",
+            "_projected_images",
+            "_of_the_images",
+        ):
             self.__dict__.pop(name, None)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> NearestImages:
@@ -150,13 +159,21 @@ class Recentre(nn.Module):
     @torch.no_grad()
     def fit(self, images_nLF: Tensor) -> None:
         """Keep normal images (n, L, F), and learn how much their tokens differ from those of the most similar ones."""
-        self.nearest.replace(images_nLF.half())
-        rest_F = torch.cat([self(part_BLF.float()).flatten(0, 1).square() for part_BLF in images_nLF.split(64)]).mean(0)
-        self.scale_F.copy_(torch.where(rest_F > 1e-12, rest_F.sqrt(), 1.0))
+        self.nearest.replace(images_nLF)
+        squares_F, tokens = torch.zeros_like(self.scale_F), images_nLF.shape[0] * images_nLF.shape[1]
+        for part_BLF in map(Tensor.float, self.nearest.images_nLF.split(64)):
+            squares_F += (part_BLF - self.nearest(part_BLF)).square().sum(dim=(0, 1))
+        self.scale_F.copy_(torch.where(squares_F > 1e-12 * tokens, (squares_F / tokens).sqrt(), 1.0))
 
     def forward(self, feat_BLF: Tensor) -> Tensor:
         """Return recentred features, same shape."""
         return (feat_BLF - self.nearest(feat_BLF)) / self.scale_F if self.active else feat_BLF
+
+
+def compact(parts: Sequence[Tensor]) -> Tensor:
+    """Join features (B, L, F) as float16, or as they are where float16 cannot hold them."""
+    fits = all(part.abs().amax() <= torch.finfo(torch.float16).max for part in parts)
+    return torch.cat([part.half() if fits else part for part in parts])
 
 
 def pooled(feat_BLF: Tensor, grid: tuple[int, int], side: int) -> Tensor:

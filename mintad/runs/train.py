@@ -20,6 +20,7 @@ from mintad.errors import TrainingError
 from mintad.features.backbone import Backbone
 from mintad.features.table import FeatureTable
 from mintad.model import ReconstructionModel, build_model, require_variant
+from mintad.model.nearest_images import compact
 from mintad.runs.baselines import evaluate_baseline, require_baselines
 from mintad.runs.directory import CATEGORIES, SHARP_PRIOR, Run, log_to, open_run, versions
 from mintad.runs.prepare import PreparedData, image_list, load_records, prepare_data, resolve_paths
@@ -51,10 +52,10 @@ def new_model(config: Config, data: PreparedData) -> ReconstructionModel:
     if model.recentre.active:
         rows, limit = data.train_rows, config.model.recentre.images
         if len(rows) > limit:
-            rows = np.sort(np.random.default_rng([config.train.seed, 4]).choice(rows, limit, replace=False))
+            rng = np.random.default_rng([config.train.seed, 0, 4])
+            rows = np.sort(rng.choice(rows, limit, replace=False))
         parts = np.array_split(rows, max(1, len(rows) // 256))
-        images = (model.standardise(model.pooled(data.features.gather(part))).half() for part in parts)
-        model.recentre.fit(torch.cat(list(images)))
+        model.recentre.fit(compact([model.standardise(model.pooled(data.features.gather(part))) for part in parts]))
     model.learn_names(data.classes)
     return model
 
@@ -262,13 +263,13 @@ def run_detectors(
 
 @torch.no_grad()
 def residuals(model: ReconstructionModel, data: PreparedData) -> FeatureTable:
-    """Return what a trained model's reconstruction leaves of the training images' features, as float16."""
+    """Return what a trained model's reconstruction leaves of the training images' features."""
     device, parts = model.output.weight.device, []
     for rows in np.array_split(data.train_rows, max(1, len(data.train_rows) // 64)):
         labels = data.labels_for(model, rows)
         labels_B = None if labels is None else torch.as_tensor(labels, device=device)
-        parts.append(model(data.features.gather(rows).to(device), labels_B=labels_B).residual.half())
-    return FeatureTable.from_tensor(torch.cat(parts))
+        parts.append(model(data.features.gather(rows).to(device), labels_B=labels_B).residual.cpu())
+    return FeatureTable.from_tensor(compact(parts))
 
 
 def baseline_results(

@@ -38,6 +38,7 @@ from mintad.disk import write
 from mintad.errors import ConfigError, MintadError
 from mintad.features.table import FeatureTable
 from mintad.features.weights import fingerprint
+from mintad.model.nearest_images import compact
 from mintad.model.reconstruction import Output, ReconstructionModel
 from mintad.scoring.class_gaussians import BATCH, ClassGaussians
 
@@ -97,9 +98,7 @@ class SharpPrior(nn.Module):
                 chosen = np.sort(rng.choice(chosen, config.images, replace=False))
             batches = (chosen[start : start + BATCH] for start in range(0, len(chosen), BATCH))
             parts = [_of_channels(features.gather(batch), channels_K) for batch in batches]
-            fits = all(part.abs().amax() <= torch.finfo(torch.float16).max for part in parts)
-            feat_nLF = torch.cat([part.half() if fits else part for part in parts])
-            classes.append(ClassGaussians(feat_nLF, grid, config).fit())
+            classes.append(ClassGaussians(compact(parts), grid, config).fit())
         return cls(classes, channels_K)
 
     def distance(self, feat_BLF: Tensor, weights_BN: Tensor) -> Tensor:
@@ -128,8 +127,8 @@ class SharpPrior(nn.Module):
         """Read the Gaussians that `save` wrote.
 
         Raises:
-            MintadError: the file is missing, was changed, or belongs to other `weights`, where both are known. Files
-                of older versions know neither their weights nor a digest.
+            MintadError: the file is missing, of an older version, was changed, or belongs to other `weights`, where
+                both are known.
         """
         try:
             with safe_open(file, framework="pt") as opened:
@@ -146,7 +145,7 @@ class SharpPrior(nn.Module):
                 classes.append(gaussians)
             prior = cls(classes, tensors["channels_K"])
             prior.typical_error.copy_(tensors["typical_error"])
-            if metadata.keys() != {"about"} and metadata.get("digest") != prior._digest(metadata["about"]):
+            if metadata.get("digest") != prior._digest(metadata["about"]):
                 raise ValueError("the digest in them is another")
             if weights and about.get("weights") not in (None, weights):
                 raise ValueError("they belong to the weights of another model")

@@ -7,7 +7,7 @@ from datetime import timedelta
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
-from accelerate.utils import InitProcessGroupKwargs
+from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
 
 from mintad.config import TrainConfig
 from mintad.errors import ConfigError, TrainingError, nearest
@@ -38,5 +38,8 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
         raise TrainingError("train.precision=fp16 needs a GPU; use bf16 or no on the CPU.")
     distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
     AcceleratorState._reset_state(reset_partial_state=not distributed and PartialState._shared_state != {})
-    patience = InitProcessGroupKwargs(timeout=PATIENCE)
-    return Accelerator(cpu=on_cpu, mixed_precision=config.precision, kwargs_handlers=[patience])
+    handlers = [
+        InitProcessGroupKwargs(timeout=PATIENCE),
+        DistributedDataParallelKwargs(broadcast_buffers=False),  # no buffer changes in training, and some are large
+    ]
+    return Accelerator(cpu=on_cpu, mixed_precision=config.precision, kwargs_handlers=handlers)
