@@ -65,6 +65,31 @@ def test_the_last_definition_of_a_name_counts(notebook):
     assert execute(needed(path, "f", "f"), "f")() == 3
 
 
+@pytest.mark.parametrize(
+    ("cells", "right"),
+    [
+        (["import numpy as np", "model = 1 / 0", "np.save('x', model)", "f = lambda: np.sqrt(9)"], 3),
+        (["import numpy as np", "np.cache[0] = 1 / 0\nnp.cache = 1 / 0", "def f():\n    return np.sqrt(9)"], 3),
+        (["from math import *", "def f():\n    return floor(pi)"], 3),
+        (["try:\n    from math import *\nexcept ImportError:\n    pass", "def f():\n    return floor(pi)"], 3),
+        (["def f():\n    return f.cache[0] + f.more.k\nf.cache = {}", "f.cache[0] = 1\nf.more = f\nf.more.k = 2"], 3),
+        (["class A:\n    k = 1 / 3", "a = A()\na.k = []\na.k.append(3)", "def f():\n    return a.k[0]"], 3),
+        (["def f():\n    return 1", "f_old = f", "def f():\n    return f_old() + 2"], 3),
+        (["def f():\n    return 1", "f_old = f", "f = lambda: f_old() + 2"], 3),
+        (["k = 3\ndef g():\n    return k", "table = g()", "k = 1 / 0", "def f():\n    return table"], 3),
+        (["k = 3\nfirst = [k]", "k = 1 / 0", "def f():\n    return first[0]"], 3),
+        (["w = [3]\nt = [w[0] for _ in w]", "w = 1 / 0", "def f():\n    return t[0]"], 3),
+        (["w = {1: 3}", "t = min([1], key=lambda v: w[v])", "def f():\n    return 3 * t"], 3),
+        (["k = 3\nk: int", "def f():\n    return k"], 3),
+        (["def twice(g):\n    return lambda: 2 + g()", "def f():\n    return 1", "f = twice(f)"], 3),
+        (["def f():\n    return 1", "@(lambda g, f=f: lambda: f() + g())\ndef f():\n    return 2"], 3),
+    ],
+)
+def test_a_closure_holds_all_that_its_function_needs_and_no_training(notebook, cells, right):
+    path = notebook(*cells)
+    assert execute(needed(path, "f", "f"), "f")() == right
+
+
 def test_magics_and_state_are_understood(notebook):
     path = notebook(
         "%matplotlib inline\ntable = []", "table.append(3)\n!ls", "def f():\n    return table[0]\n%time f()"
