@@ -181,6 +181,33 @@ def test_the_grader_knows_whose_notebook_it_is(tmp_path, monkeypatch):
         grade([tmp_path / "cem"], tmp_path / "out", students=tmp_path / "class.csv")
 
 
+def test_no_submission_keeps_the_others_from_being_graded(tmp_path, monkeypatch, caplog):
+    (tmp_path / "class.csv").write_text("student,number\nanna,17\nben,4\ncem,5\n")
+    for name in ("anna", "ben", "cem"):
+        hand_in(tmp_path / name, "03", {})
+    digits = hand_in(tmp_path / "anna", "03", {})
+    digits.write_text(digits.read_text().replace('\\"lesson\\"', f'\\"lesson@{"1" * 5000}\\"'))
+    real = engine.notebooks_in
+
+    def refuses(folder, names):
+        if folder.name == "ben":
+            raise ValueError("unforeseen")
+        return real(folder, names)
+
+    def none(jobs, workers):
+        return iter([(job, {"key": job.key, "verdicts": [], "seconds": 0.0, "isolated": True}) for job in jobs])
+
+    monkeypatch.setattr(engine, "notebooks_in", refuses)
+    monkeypatch.setattr(engine, "_run", none)
+    monkeypatch.setattr(engine, "_isolated", lambda: True)
+    grades = grade(
+        [tmp_path / name for name in ("anna", "ben", "cem")], tmp_path / "out", students=tmp_path / "class.csv"
+    )
+    assert sorted(grades.totals) == ["anna", "ben", "cem"]
+    messages = {name: row["message"] for (name, _), row in rows(tmp_path).items()}
+    assert "cannot be read (ValueError)" in messages["ben"] and "cannot" not in messages["anna"] + messages["cem"]
+
+
 @pytest.fixture
 def sandbox(tmp_path, request):
     """A sandbox for code in a notebook's cell: `sandbox(code, name)` returns the function."""
@@ -358,6 +385,8 @@ def test_a_submission_that_ends_the_judge_or_cannot_start_is_given_up_alone(monk
                 future.set_exception(BrokenProcessPool())
             elif job.student == "cem":
                 future.set_exception(OSError("no space"))
+            elif job.student == "eve":
+                future.set_exception(ValueError("unforeseen"))
             else:
                 future.set_result({"student": job.student})
             return future
@@ -365,9 +394,10 @@ def test_a_submission_that_ends_the_judge_or_cannot_start_is_given_up_alone(monk
     monkeypatch.setattr(engine, "ProcessPoolExecutor", Pool)
     monkeypatch.setattr(engine, "as_completed", list)
     jobs = [engine.Job(name, "", (("03", "03.ipynb", "fuse", "features.fuse"),), seed=0, number=0, seconds=1, memory=1,
-                       isolated=True, key="k") for name in ("anna", "cem", "ben", "dora")]  # fmt: skip
+                       isolated=True, key="k") for name in ("anna", "cem", "eve", "ben", "dora")]  # fmt: skip
     results = {job.student: result for job, result in engine._run(jobs, 1)}
     assert results["anna"] == {"student": "anna"} and results["dora"] == {"student": "dora"}
     assert "no space" in results["cem"]["verdicts"][0]["message"] and results["cem"]["key"] == ""
+    assert "unforeseen" in results["eve"]["verdicts"][0]["message"] and results["eve"]["key"] == ""
     assert "ended twice" in results["ben"]["verdicts"][0]["message"]
     assert tried.count("ben") == 2 and tried.count("anna") == 1

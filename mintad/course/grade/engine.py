@@ -91,7 +91,14 @@ def grade(
     busy = MintadError("another process is grading into this folder", path=out, fix="wait for it to end")
     with exclusive_lock(work / "lock", busy):
         seed = _seed(work / "settings.json", seed)
-        files = {s.student: notebooks_in(s.folder, table.notebooks) for s in submissions if not s.problem}
+        files, notes = {}, {}
+        for n, submission in enumerate(submissions):
+            try:
+                if not submission.problem:
+                    files[submission.student] = found = notebooks_in(submission.folder, table.notebooks)
+                    notes |= _foreign(submission, found, numbers.get(submission.student))
+            except Exception as error:  # whatever one hands in, the others are graded
+                submissions[n] = dataclasses.replace(submission, problem=_unreadable(submission, error))
         if points is None:
             handed_in = {notebook for chosen in files.values() for notebook in chosen}
             kept = {name: items for name, items in table.notebooks.items() if name in handed_in}
@@ -109,13 +116,6 @@ def grade(
             solved = sum(verdict["state"] == FULL for verdict in result["verdicts"])
             log.info("%s: %d of %d solved, %.0f s", job.student, solved, len(job.tasks), result["seconds"])
         problems = {submission.student: submission.problem for submission in submissions if submission.problem}
-        notes = {}
-        for submission in able if numbers else ():
-            for notebook, file in files[submission.student].items():
-                other = foreign_number(submission.folder / file, numbers[submission.student])
-                if other is not None:
-                    note = f"this notebook was released for number {other}, not for {numbers[submission.student]}"
-                    notes[submission.student, notebook] = note
         return write_grades(Path(out), table, results, problems, notes)
 
 
@@ -163,9 +163,14 @@ def _run(jobs: list[Job], workers: int) -> Iterator[tuple[Job, dict[str, Any]]]:
                     job = futures[future]
                     try:
                         result = future.result()
+                    except BrokenProcessPool:
+                        raise
                     except (OSError, MintadError, NotPossible) as error:
                         log.warning("%s: %s", job.student, error)
                         result = _given_up(job, f"the submission could not be started: {error}")
+                    except Exception as error:
+                        log.exception("%s: an error of the grader", job.student)
+                        result = _given_up(job, f"the grader could not judge it ({type(error).__name__}: {error})")
                     del left[job.student]
                     yield job, result
             except BrokenProcessPool:
@@ -187,6 +192,21 @@ def _given_up(job: Job, message: str) -> dict[str, Any]:
     tasks = [(notebook, exercise) for notebook, _, exercise, _ in job.tasks]
     verdicts = [{"notebook": n, "exercise": e, "state": NONE, "message": message} for n, e in tasks]
     return {"key": "", "verdicts": verdicts, "seconds": 0.0, "isolated": job.isolated}
+
+
+def _foreign(submission: Submission, files: dict[str, str], number: int | None) -> dict[tuple[str, str], str]:
+    """Return what is to be said on the notebooks that were released for another number than the student's."""
+    notes = {}
+    for notebook, file in files.items() if number is not None else ():
+        other = foreign_number(submission.folder / file, number)
+        if other is not None:
+            notes[submission.student, notebook] = f"this notebook was released for number {other}, not for {number}"
+    return notes
+
+
+def _unreadable(submission: Submission, error: Exception) -> str:
+    log.warning("%s: %s: %s", submission.student, type(error).__name__, error)
+    return f"the submission cannot be read ({type(error).__name__})"
 
 
 def _isolated() -> bool:
