@@ -18,6 +18,7 @@ from mintad.course.grade.cases import Student, hidden
 from mintad.course.grade.closure import Unusable, execute, needed
 from mintad.course.grade.feedback import write_grades
 from mintad.course.grade.judge import _hidden_cases, judge
+from mintad.course.grade.runner import Runner
 from mintad.course.grade.submissions import notebooks_in, read_submissions
 from mintad.course.grade.verdict import FULL, NONE, PARTIAL
 from mintad.course.grade.wire import Malformed, decode, encode
@@ -118,6 +119,31 @@ def test_a_file_that_is_no_notebook_is_said_to_be_unreadable(tmp_path, text):
     (tmp_path / "03.ipynb").write_text(text)
     with pytest.raises(Unusable, match="cannot be read"):
         needed(tmp_path / "03.ipynb", "f", "f")
+
+
+@pytest.mark.parametrize(
+    ("check", "line"),
+    [
+        ("scoring.auroc", "from mintad.scoring.ranking import auroc as g"),
+        ("scoring.auroc", "from mintad.scoring import auroc as g"),
+        ("scoring.auroc", "from sklearn.metrics._ranking import roc_auc_score as g"),
+        ("scoring.average_precision", "from mintad.scoring.ranking import average_precision as g"),
+        ("tokens.silhouette", "from sklearn.metrics.cluster import silhouette_score as g"),
+        ("transformer.masked_attention", "from torch._C._nn import scaled_dot_product_attention as g"),
+    ],
+)
+def test_a_withheld_function_refuses_wherever_it_is_imported_from(notebook, check, line):
+    path, runner = (
+        notebook(f"{line}\ndef f(*a):\n    return g(*a)", "h = lambda: 1"),
+        Runner(io.BytesIO(), io.BytesIO()),
+    )
+    runner.do_load(str(path), "f", "f", hidden(check).withheld)
+    with pytest.raises(PermissionError, match="write what"):
+        runner.do_call(())
+    runner.do_load(str(path), "h", "h", ())
+    with pytest.raises(TypeError):  # another exercise has it again; it only wants its arguments
+        runner.do_load(str(path), "f", "f", ())
+        runner.do_call(())
 
 
 def sent(value):
