@@ -22,6 +22,8 @@ from typer.testing import CliRunner
 from mintad.cli import app
 from mintad.course.grade import engine, isolation, process, remote
 from mintad.course.grade.engine import grade
+from mintad.course.grade.judge import judge
+from mintad.course.grade.verdict import FULL, NONE
 from mintad.errors import ConfigError, DataError, MintadError
 
 PROBLEM = process.possible() if sys.platform == "linux" else "namespaces need Linux"
@@ -309,6 +311,32 @@ def test_arguments_gradients_callbacks_and_changes_pass_between_the_processes(sa
     x = torch.tensor([1.0, 2.0], requires_grad=True)
     function(x).sum().backward()
     assert torch.equal(x.grad, torch.tensor([3.0, 12.0]))
+
+
+FORGED = """
+import torch
+def forge(f):
+    from mintad.course.grade import open_exercises
+    from mintad.course.grade.cases import interference
+    seen = lambda k: {"untrained": torch.rand(6, 2), "reconstructions": list(torch.rand(k, 2, 20, 2))}
+    open_exercises.trained = lambda f, classes, seed: seen(classes)
+    open_exercises.networks = lambda *a: {"weights": [torch.zeros(2, 1)], "direct": True}
+    open_exercises.outputs = lambda f, k, d, points, label, w: torch.rand_like(points) + 0 * w.sum()
+    interference.differs = interference.require = lambda *a, **k: None
+    return f
+@forge
+class new_model(torch.nn.Module):
+    pass
+"""
+
+
+def test_a_network_is_judged_by_what_it_does_whatever_its_process_says(tmp_path):
+    task, answers = ("new_model", "interference.new_model"), solutions(path_of("02"))
+    for name, answer, state in ("right", answers["new_model"], FULL), ("forged", FORGED, NONE):
+        file = hand_in(tmp_path / name, "02", answers | {"new_model": answer})
+        with process.opened(remote.Sandbox(tmp_path / name, seconds=30, memory=1, isolated=not PROBLEM)) as sandbox:
+            verdict = judge(sandbox, file.name, *task, seed=0)
+        assert verdict.state == state, verdict.message
 
 
 def test_a_killed_grader_leaves_no_process_behind(tmp_path):

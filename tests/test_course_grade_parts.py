@@ -224,6 +224,35 @@ def test_hidden_cases_pass_the_reference_and_no_wrong_solution_or_typed_in_answe
             judged_here(check, lambda *_: typed, 4)
 
 
+class Label(torch.nn.Module):
+    """A network that is right, however small."""
+
+    def __init__(self, classes, settings):
+        super().__init__()
+        self.gate = torch.nn.Parameter(torch.randn(classes, 2))
+
+    def forward(self, x, label):
+        return x * (label @ self.gate)
+
+
+def test_a_network_is_trained_by_the_judge_so_that_the_sandbox_cannot_say_it_is_right(monkeypatch):
+    task = ("02.ipynb", "new_model", "interference.new_model")
+    assert judge(Here(Label), *task, seed=0).state == FULL
+    forged = {"weights": [torch.zeros(2, 3)], "direct": True}
+    monkeypatch.setattr(open_exercises, "networks", lambda *_: forged)
+    answers = {
+        "anything": lambda points, w: torch.rand_like(points) + 0 * w.sum(),
+        "the points": lambda points, w: points + 0 * w.sum(),
+        "a constant": lambda points, w: torch.rand(points.shape),
+        "a text": lambda points, w: "solved",
+    }
+    for answer in answers.values():
+        monkeypatch.setattr(
+            open_exercises, "outputs", lambda f, k, d, points, label, w, answer=answer: answer(points, w)
+        )
+        assert judge(Here(Label), *task, seed=0).state == NONE
+
+
 class Here:
     """A sandbox that is none."""
 

@@ -89,8 +89,7 @@ class Runner:
         """Call the function; return the result, and the arguments that it changed."""
         before = {n: _copy(value) for n, value in enumerate(arguments) if isinstance(value, torch.Tensor | np.ndarray)}
         result = self.function(*arguments)
-        inputs = [value for value in arguments if isinstance(value, torch.Tensor) and value.requires_grad]
-        self.last = (result, inputs) if isinstance(result, torch.Tensor) and result.requires_grad else None
+        self._keep(result, arguments)
         changed = {n: arguments[n] for n, old in before.items() if not _equal(arguments[n], old)}
         return {"result": result, "changed": changed}
 
@@ -102,7 +101,13 @@ class Runner:
     def do_apply(self, path: str, arguments: tuple[Any, ...]) -> dict[str, Any]:
         """Return what a function of ours makes of the student's function."""
         owner, attribute = _owner(path)
-        return {"result": getattr(owner, attribute)(self.function, *arguments)}
+        result = getattr(owner, attribute)(self.function, *arguments)
+        self._keep(result, arguments)
+        return {"result": result}
+
+    def _keep(self, result: Any, arguments: tuple[Any, ...]) -> None:
+        inputs = [value for value in arguments if isinstance(value, torch.Tensor) and value.requires_grad]
+        self.last = (result, inputs) if isinstance(result, torch.Tensor) and result.requires_grad else None
 
     def callback(self, number: int) -> Callable[..., Any]:
         """Return a function that runs at the judge's."""
