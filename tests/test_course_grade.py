@@ -125,7 +125,7 @@ def test_finished_work_is_skipped_unless_its_bytes_change(graded, monkeypatch):
         return iter(())
 
     monkeypatch.setattr(engine, "_run", none)
-    monkeypatch.setattr(engine, "_isolated", lambda: True)
+    monkeypatch.setattr(engine, "_isolated", lambda unsafe: True)
     again = {"workers": 2, "seconds": 2, "memory": 1}
     everybody = sorted((folder / "in").iterdir())
     assert grade(everybody, folder / "out", **again).totals["right"] == (12, 12) and asked == []
@@ -153,7 +153,7 @@ def test_what_was_finished_before_an_interruption_is_kept(tmp_path, monkeypatch)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(engine, "_run", interrupted)
-    monkeypatch.setattr(engine, "_isolated", lambda: True)
+    monkeypatch.setattr(engine, "_isolated", lambda unsafe: True)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             grade([tmp_path / name for name in ("anna", "ben", "cem")], tmp_path / "out")
@@ -172,7 +172,7 @@ def test_the_grader_knows_whose_notebook_it_is(tmp_path, monkeypatch):
         return iter([(job, {"key": job.key, "verdicts": [], "seconds": 0.0, "isolated": True}) for job in jobs])
 
     monkeypatch.setattr(engine, "_run", none)
-    monkeypatch.setattr(engine, "_isolated", lambda: True)
+    monkeypatch.setattr(engine, "_isolated", lambda unsafe: True)
     folders = [tmp_path / "anna", tmp_path / "ben"]
     grade(folders, tmp_path / "out", students=tmp_path / "class.csv")
     assert asked == [("anna", 17), ("ben", 4)]
@@ -201,7 +201,7 @@ def test_no_submission_keeps_the_others_from_being_graded(tmp_path, monkeypatch,
 
     monkeypatch.setattr(engine, "notebooks_in", refuses)
     monkeypatch.setattr(engine, "_run", none)
-    monkeypatch.setattr(engine, "_isolated", lambda: True)
+    monkeypatch.setattr(engine, "_isolated", lambda unsafe: True)
     grades = grade(
         [tmp_path / name for name in ("anna", "ben", "cem")], tmp_path / "out", students=tmp_path / "class.csv"
     )
@@ -263,11 +263,27 @@ def test_without_namespaces_python_refuses_what_it_can(sandbox, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["anna", "precious"]
 
 
-def test_a_system_without_namespaces_is_told_so(monkeypatch, caplog):
+def test_a_system_without_namespaces_grades_only_when_told_to(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(process, "possible", lambda: "unshare: not permitted")
+    ran = []
+    monkeypatch.setattr(engine, "_run", lambda jobs, workers: ran.append(jobs) or iter(()))
+    (tmp_path / "anna").mkdir()
+    with pytest.raises(MintadError, match="cannot be isolated.*unshare: not permitted"):
+        grade([tmp_path / "anna"], tmp_path / "out")
+    assert not ran
     with caplog.at_level(logging.WARNING):
-        assert not engine._isolated()
+        grade([tmp_path / "anna"], tmp_path / "out", unsafe=True)
+    assert ran and not ran[0][0].isolated
     assert "NOT isolated" in caplog.text and "unshare: not permitted" in caplog.text
+
+
+@pytest.mark.parametrize("user", [0, 1000])
+def test_who_grades_as_root_is_warned(monkeypatch, caplog, user):
+    monkeypatch.setattr(process, "possible", lambda: "")
+    monkeypatch.setattr(os, "getuid", lambda: user)
+    with caplog.at_level(logging.WARNING):
+        assert engine._isolated(unsafe=False)
+    assert ("as root" in caplog.text) == (user == 0)
 
 
 @isolated
@@ -372,7 +388,7 @@ def test_the_command_passes_its_options_and_prints_the_points(tmp_path, monkeypa
         yield jobs[0], {"key": jobs[0].key, "verdicts": verdicts, "seconds": 0.0, "isolated": True}
 
     monkeypatch.setattr(engine, "_run", solved)
-    monkeypatch.setattr(engine, "_isolated", lambda: True)
+    monkeypatch.setattr(engine, "_isolated", lambda unsafe: True)
     options = ["--workers", "3", "--timeout", "7", "--memory", "0.5", "--seed", "9"]
     done = CliRunner().invoke(
         app, ["course", "grade", str(tmp_path / "anna"), "--out", str(tmp_path / "out"), *options]

@@ -57,6 +57,7 @@ def grade(
     seconds: float = 10,
     memory: float = 2,
     seed: int | None = None,
+    unsafe: bool = False,
 ) -> Grades:
     """Grade submissions; write OUT/grades.csv and OUT/feedback/STUDENT.html.
 
@@ -72,11 +73,12 @@ def grade(
         seconds: of processor time for one exercise.
         memory: GB for the code of one submission.
         seed: of the hidden cases; by default that of the last time in this folder, else drawn at random.
+        unsafe: grade also where submissions cannot be isolated; then they run with the rights of who grades.
 
     Raises:
         ConfigError: the points file or a limit is wrong.
         DataError: a folder of a submission is missing, or its student is not in the students' file.
-        MintadError: another process grades into the same folder.
+        MintadError: another process grades into the same folder, or submissions cannot be isolated here.
     """
     if os.name != "posix":
         raise MintadError("grading needs Linux or macOS, because it limits the processes of submissions")
@@ -103,7 +105,7 @@ def grade(
             handed_in = {notebook for chosen in files.values() for notebook in chosen}
             kept = {name: items for name, items in table.notebooks.items() if name in handed_in}
             table = dataclasses.replace(table, notebooks=kept)
-        isolated = _isolated()
+        isolated = _isolated(unsafe)
         limits = {"seed": seed, "seconds": seconds, "memory": memory, "isolated": isolated}
         able = [submission for submission in submissions if not submission.problem]
         jobs = [_job(s, table, files[s.student], limits | {"number": numbers.get(s.student, 0)}) for s in able]
@@ -209,17 +211,27 @@ def _unreadable(submission: Submission, error: Exception) -> str:
     return f"the submission cannot be read ({type(error).__name__})"
 
 
-def _isolated() -> bool:
+def _isolated(unsafe: bool) -> bool:
     from mintad.course.grade.process import possible
 
     problem = possible()
+    if problem and not unsafe:
+        raise MintadError(
+            f"submissions cannot be isolated, because this system does not allow namespaces ({problem})",
+            fix="grade on Linux with user namespaces; with --unsafe, submissions run with your rights",
+        )
     if problem:
         log.warning(
-            "WARNING: submissions are NOT isolated, because this system does not allow namespaces (%s). They run with "
-            "your rights. Limits of time and memory hold. Sockets, processes and writing outside a submission's copy "
-            "are refused by Python, which malicious code can circumvent; it can also read your files. Grade in a "
-            "container, or as a user who owns nothing.",
+            "WARNING: submissions are NOT isolated (%s). They run with your rights. Limits of time and memory hold. "
+            "Python refuses sockets, processes and writing outside a submission's copy, but malicious code gets round "
+            "that, for example with _posixsubprocess.fork_exec; it can also read your files. Grade in a container, or "
+            "as a user who owns nothing.",
             problem,
+        )
+    if os.getuid() == 0:
+        log.warning(
+            "WARNING: you grade as root, so to the kernel submissions are root, too. They are kept from your files, "
+            "but a fault of the kernel would cost more. Grade as an ordinary user."
         )
     return not problem
 
