@@ -24,6 +24,7 @@ from mintad.course.grade import engine, isolation, process, remote
 from mintad.course.grade.engine import grade
 from mintad.course.grade.judge import judge
 from mintad.course.grade.verdict import FULL, NONE
+from mintad.course.points import points_text
 from mintad.errors import ConfigError, DataError, MintadError
 
 PROBLEM = process.possible() if sys.platform == "linux" else "namespaces need Linux"
@@ -208,6 +209,26 @@ def test_no_submission_keeps_the_others_from_being_graded(tmp_path, monkeypatch,
     assert sorted(grades.totals) == ["anna", "ben", "cem"]
     messages = {name: row["message"] for (name, _), row in rows(tmp_path).items()}
     assert "cannot be read (ValueError)" in messages["ben"] and "cannot" not in messages["anna"] + messages["cem"]
+
+
+def test_an_extra_notebook_raises_nobodys_maximum_if_there_are_points(tmp_path, monkeypatch, caplog):
+    for name, notebooks in ("anna", ["03"]), ("ben", ["03", "05"]):
+        for notebook in notebooks:
+            hand_in(tmp_path / "in" / name, notebook, {})
+
+    def none(jobs, workers):
+        return iter([(job, {"key": job.key, "verdicts": [], "seconds": 0.0, "isolated": True}) for job in jobs])
+
+    monkeypatch.setattr(engine, "_run", none)
+    monkeypatch.setattr(engine, "_isolated", lambda unsafe: True)
+    folders = [tmp_path / "in/anna", tmp_path / "in/ben"]
+    with caplog.at_level(logging.WARNING):
+        grade(folders, tmp_path / "out")
+    assert "03_data_and_features (of 2 students), 05_" in caplog.text
+    (tmp_path / "in/points.yaml").write_text(points_text(["03_data_and_features"]), encoding="utf-8")
+    caplog.clear()
+    grade(folders, tmp_path / "out")
+    assert {row["notebook"] for row in rows(tmp_path).values()} == {"03_data_and_features"} and not caplog.text
 
 
 @pytest.fixture

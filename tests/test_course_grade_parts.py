@@ -17,6 +17,7 @@ from mintad.course.grade import open_exercises
 from mintad.course.grade.cases import Student, hidden
 from mintad.course.grade.closure import Unusable, execute, needed
 from mintad.course.grade.feedback import write_grades
+from mintad.course.grade.isolation import copy_files
 from mintad.course.grade.judge import _hidden_cases, judge
 from mintad.course.grade.runner import Runner
 from mintad.course.grade.submissions import notebooks_in, read_submissions
@@ -192,6 +193,27 @@ def test_a_forged_message_is_refused(packed):
     stream = io.BytesIO(len(text).to_bytes(4, "little") + len(data).to_bytes(4, "little") + text + data)
     with pytest.raises(Malformed):
         decode(stream.read)
+
+
+def test_a_message_costs_the_judge_little_memory():
+    text = ('{"value": {"list": [' + ",".join(["[]"] * 2_000_000) + "]}}").encode()
+    with pytest.raises(Malformed, match="too long"):
+        decode(io.BytesIO(len(text).to_bytes(4, "little") + bytes(4) + text).read)
+    with pytest.raises(ValueError, match="outside arrays"):
+        encode({"value": [0.5] * 10**6})
+    text = json.dumps({"value": {"dict": {"k" * 10**5: "v" * 10**5}}}).encode()
+    received = decode(io.BytesIO(len(text).to_bytes(4, "little") + bytes(4) + text).read)["value"]
+    assert [(len(key), len(value)) for key, value in received.items()] == [(2000, 2000)]
+
+
+def test_a_file_with_the_name_of_the_sandboxs_own_folder_harms_nobody(tmp_path):
+    for folder in ("in", "in/deeper", "out"):
+        (tmp_path / folder).mkdir()
+    for file in (".tmp", "deeper/.tmp", "a.py"):
+        (tmp_path / "in" / file).touch()
+    copy_files(tmp_path / "in", tmp_path / "out")
+    assert (tmp_path / "out/.tmp").is_dir() and (tmp_path / "out/deeper/.tmp").is_file()
+    assert (tmp_path / "out/a.py").is_file()
 
 
 def judged_here(check, function, seed):

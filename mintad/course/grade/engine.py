@@ -22,6 +22,7 @@ from mintad.course.grade.feedback import Grades, write_grades
 from mintad.course.grade.isolation import NotPossible
 from mintad.course.grade.submissions import Submission, notebooks_in, read_submissions
 from mintad.course.grade.verdict import FULL, NONE
+from mintad.course.points import FILE as POINTS_FILE
 from mintad.course.points import Points, load_points
 from mintad.course.students import foreign_number, read_students
 from mintad.errors import ConfigError, DataError, MintadError
@@ -66,7 +67,8 @@ def grade(
     Args:
         folders: one for each student; the folder's name is the student's.
         out: folder.
-        points: points file; without one, the exercises of the notebooks that anybody has handed in count.
+        points: points file; by default points.yaml beside the submissions. Without one, the notebooks that anybody has
+            handed in count for everybody, and a warning names them.
         students: CSV of the release. The hidden cases then are each student's own, and a notebook that was released
             for another number is named in the messages.
         workers: submissions at a time.
@@ -85,7 +87,10 @@ def grade(
     if seconds < 1 or memory <= 0:
         raise ConfigError(f"the limits must be at least 1 s and more than 0 GB, not {seconds:g} s and {memory:g} GB")
     numbers = read_students(students) if students else {}
-    table, submissions, work = load_points(points), read_submissions(folders), Path(out) / WORK
+    submissions, work = read_submissions(folders), Path(out) / WORK
+    beside = submissions[0].folder.parent / POINTS_FILE
+    points = points or (beside if beside.exists() else None)
+    table = load_points(points)
     for submission in submissions if numbers else ():
         if submission.student not in numbers:
             raise DataError(f"there is no student '{submission.student}'", path=students, fix="add a row")
@@ -102,9 +107,7 @@ def grade(
             except Exception as error:  # whatever one hands in, the others are graded
                 submissions[n] = dataclasses.replace(submission, problem=_unreadable(submission, error))
         if points is None:
-            handed_in = {notebook for chosen in files.values() for notebook in chosen}
-            kept = {name: items for name, items in table.notebooks.items() if name in handed_in}
-            table = dataclasses.replace(table, notebooks=kept)
+            table = _handed_in(table, files)
         isolated = _isolated(unsafe)
         limits = {"seed": seed, "seconds": seconds, "memory": memory, "isolated": isolated}
         able = [submission for submission in submissions if not submission.problem]
@@ -194,6 +197,14 @@ def _given_up(job: Job, message: str) -> dict[str, Any]:
     tasks = [(notebook, exercise) for notebook, _, exercise, _ in job.tasks]
     verdicts = [{"notebook": n, "exercise": e, "state": NONE, "message": message} for n, e in tasks]
     return {"key": "", "verdicts": verdicts, "seconds": 0.0, "isolated": job.isolated}
+
+
+def _handed_in(points: Points, files: dict[str, dict[str, str]]) -> Points:
+    """Return the points of the notebooks that anybody has handed in, and say which these are."""
+    times = Counter(notebook for chosen in files.values() for notebook in chosen)
+    counted = ", ".join(f"{name} (of {times[name]} students)" for name in points.notebooks if times[name])
+    log.warning("without --points, what anybody has handed in counts for everybody: %s", counted or "nothing")
+    return dataclasses.replace(points, notebooks={n: items for n, items in points.notebooks.items() if times[n]})
 
 
 def _foreign(submission: Submission, files: dict[str, str], number: int | None) -> dict[tuple[str, str], str]:

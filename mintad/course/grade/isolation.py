@@ -116,7 +116,7 @@ def copy_files(source: Path, target: Path) -> None:
         folders[:] = [name for name in folders if not os.path.islink(os.path.join(folder, name))]
         for name in files:
             path = os.path.join(folder, name)
-            if stat.S_ISREG(os.lstat(path).st_mode):
+            if stat.S_ISREG(os.lstat(path).st_mode) and inside / name != target / ".tmp":
                 shutil.copyfile(path, inside / name)
     (target / ".tmp").mkdir(exist_ok=True)
 
