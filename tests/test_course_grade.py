@@ -6,6 +6,7 @@ import csv
 import json
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -325,6 +326,45 @@ def test_a_sandbox_sees_its_own_folder_and_no_other_submission(sandbox, tmp_path
     assert not (tmp_path / "anna/mine").exists()
     with pytest.raises(process.Died, match="crashed .SIGSEGV"):
         function("crash", None)
+
+
+NESTED = """
+def f(what):
+    import os, time
+    if what == "fork":
+        children = []
+        for _ in range(4):
+            pid = os.fork()
+            if not pid:
+                held = bytearray(os.urandom(1)) * (600 << 20)
+                time.sleep(60)
+                os._exit(0)
+            children.append(pid)
+        for pid in children:
+            os.waitpid(pid, 0)
+    elif what == "namespace":
+        import ctypes
+        pid = os.fork()  # a process with threads cannot
+        if not pid:
+            os._exit(bool(ctypes.CDLL(None).unshare(0x10000000)))
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    elif what == "proc":
+        if not os.path.exists("/proc/self"):
+            return "none"
+        return "read-only" if os.statvfs("/proc").f_flag & os.ST_RDONLY else "writable"
+"""
+
+
+@isolated
+@pytest.mark.parametrize("sandbox", [True], indirect=True)
+def test_a_sandboxs_processes_share_its_memory_and_make_no_namespaces(sandbox):
+    function = sandbox(NESTED)
+    assert function("proc") in ("read-only", "none")
+    command = ["unshare", "-Ur", "sh", "-c", "echo 0 > /proc/sys/user/max_user_namespaces"]
+    if shutil.which("unshare") and not subprocess.run(command, capture_output=True).returncode:
+        assert function("namespace") == 1
+    with pytest.raises(process.Died, match="more than 1 GB"):
+        function("fork")
 
 
 @isolated
