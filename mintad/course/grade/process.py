@@ -45,7 +45,7 @@ class Process:
     def __init__(self, folder: Path, *, seconds: float, memory: float, isolated: bool) -> None:
         self.folder, self.seconds, self.memory, self.isolated = folder, seconds, memory, isolated
         self.process: subprocess.Popen | None = None
-        self.deadline = self.most_cpu = self.known_cpu = 0.0
+        self.deadline = self.most_cpu = self.known_cpu = self.next_look = 0.0
         self.own_bytes = float("inf")  # of the process when it is ready
         self.processor = 0.0  # seconds that ended processes have used
 
@@ -124,12 +124,10 @@ class Process:
         with selectors.DefaultSelector() as selector:
             selector.register(self.answers, selectors.EVENT_READ)
             while size:
-                while not selector.select(POLL_SECONDS):
-                    if time.monotonic() > self.deadline or self._cpu() > self.most_cpu:
-                        self.die(f"it took longer than {self.seconds:g} s")
-                    self._watch_memory()
-                if time.monotonic() > self.deadline:  # it sends for ever
-                    self.die(f"it took longer than {self.seconds:g} s")
+                ready = selector.select(POLL_SECONDS)
+                self._watch()
+                if not ready:
+                    continue
                 part = os.read(self.answers.fileno(), min(size, 2**20))
                 if not part:
                     self.die(self._end())
@@ -137,8 +135,16 @@ class Process:
                 size -= len(part)
         return b"".join(parts)
 
-    def _watch_memory(self) -> None:
-        """End the process if its children and it use too much together; alone it is limited by the system."""
+    def _watch(self) -> None:
+        """End the process if it takes too long, or its children and it use too much; alone, the system limits it."""
+        now = time.monotonic()
+        if now > self.deadline:
+            self.die(f"it took longer than {self.seconds:g} s")
+        if now < self.next_look:
+            return
+        self.next_look = now + POLL_SECONDS
+        if self._cpu() > self.most_cpu:
+            self.die(f"it took longer than {self.seconds:g} s")
         pids = self._pids()
         if len(pids) > 1 and sum(map(_memory, pids)) > self.own_bytes + self.memory * 2**30:
             self.die(f"its processes used more than {self.memory:g} GB")
