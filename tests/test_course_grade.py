@@ -6,6 +6,7 @@ import csv
 import json
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,6 +23,9 @@ from typer.testing import CliRunner
 from mintad.cli import app
 from mintad.course.grade import engine, isolation, process, remote
 from mintad.course.grade.engine import grade
+from mintad.course.grade.judge import judge
+from mintad.course.grade.verdict import FULL, NONE
+from mintad.course.points import points_text
 from mintad.errors import ConfigError, DataError, MintadError
 
 PROBLEM = process.possible() if sys.platform == "linux" else "namespaces need Linux"
@@ -123,7 +127,7 @@ def test_finished_work_is_skipped_unless_its_bytes_change(graded, monkeypatch):
         return iter(())
 
     monkeypatch.setattr(engine, "_run", none)
-    monkeypatch.setattr(engine, "_isolated", lambda: True)
+    monkeypatch.setattr(engine, "_isolated", lambda unsafe: True)
     again = {"workers": 2, "seconds": 2, "memory": 1}
     everybody = sorted((folder / "in").iterdir())
     assert grade(everybody, folder / "out", **again).totals["right"] == (12, 12) and asked == []
@@ -151,7 +155,7 @@ def test_what_was_finished_before_an_interruption_is_kept(tmp_path, monkeypatch)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(engine, "_run", interrupted)
-    monkeypatch.setattr(engine, "_isolated", lambda: True)
+    monkeypatch.setattr(engine, "_isolated", lambda unsafe: True)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             grade([tmp_path / name for name in ("anna", "ben", "cem")], tmp_path / "out")
@@ -170,7 +174,7 @@ def test_the_grader_knows_whose_notebook_it_is(tmp_path, monkeypatch):
         return iter([(job, {"key": job.key, "verdicts": [], "seconds": 0.0, "isolated": True}) for job in jobs])
 
     monkeypatch.setattr(engine, "_run", none)
-    monkeypatch.setattr(engine, "_isolated", lambda: True)
+    monkeypatch.setattr(engine, "_isolated", lambda unsafe: True)
     folders = [tmp_path / "anna", tmp_path / "ben"]
     grade(folders, tmp_path / "out", students=tmp_path / "class.csv")
     assert asked == [("anna", 17), ("ben", 4)]
@@ -179,6 +183,53 @@ def test_the_grader_knows_whose_notebook_it_is(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="no student 'cem'"):
         (tmp_path / "cem").mkdir()
         grade([tmp_path / "cem"], tmp_path / "out", students=tmp_path / "class.csv")
+
+
+def test_no_submission_keeps_the_others_from_being_graded(tmp_path, monkeypatch, caplog):
+    (tmp_path / "class.csv").write_text("student,number\nanna,17\nben,4\ncem,5\n")
+    for name in ("anna", "ben", "cem"):
+        hand_in(tmp_path / name, "03", {})
+    digits = hand_in(tmp_path / "anna", "03", {})
+    digits.write_text(digits.read_text().replace('\\"lesson\\"', f'\\"lesson@{"1" * 5000}\\"'))
+    real = engine.notebooks_in
+
+    def refuses(folder, names):
+        if folder.name == "ben":
+            raise ValueError("unforeseen")
+        return real(folder, names)
+
+    def none(jobs, workers):
+        return iter([(job, {"key": job.key, "verdicts": [], "seconds": 0.0, "isolated": True}) for job in jobs])
+
+    monkeypatch.setattr(engine, "notebooks_in", refuses)
+    monkeypatch.setattr(engine, "_run", none)
+    monkeypatch.setattr(engine, "_isolated", lambda unsafe: True)
+    grades = grade(
+        [tmp_path / name for name in ("anna", "ben", "cem")], tmp_path / "out", students=tmp_path / "class.csv"
+    )
+    assert sorted(grades.totals) == ["anna", "ben", "cem"]
+    messages = {name: row["message"] for (name, _), row in rows(tmp_path).items()}
+    assert "cannot be read (ValueError)" in messages["ben"] and "cannot" not in messages["anna"] + messages["cem"]
+
+
+def test_an_extra_notebook_raises_nobodys_maximum_if_there_are_points(tmp_path, monkeypatch, caplog):
+    for name, notebooks in ("anna", ["03"]), ("ben", ["03", "05"]):
+        for notebook in notebooks:
+            hand_in(tmp_path / "in" / name, notebook, {})
+
+    def none(jobs, workers):
+        return iter([(job, {"key": job.key, "verdicts": [], "seconds": 0.0, "isolated": True}) for job in jobs])
+
+    monkeypatch.setattr(engine, "_run", none)
+    monkeypatch.setattr(engine, "_isolated", lambda unsafe: True)
+    folders = [tmp_path / "in/anna", tmp_path / "in/ben"]
+    with caplog.at_level(logging.WARNING):
+        grade(folders, tmp_path / "out")
+    assert "03_data_and_features (of 2 students), 05_" in caplog.text
+    (tmp_path / "in/points.yaml").write_text(points_text(["03_data_and_features"]), encoding="utf-8")
+    caplog.clear()
+    grade(folders, tmp_path / "out")
+    assert {row["notebook"] for row in rows(tmp_path).values()} == {"03_data_and_features"} and not caplog.text
 
 
 @pytest.fixture
@@ -234,11 +285,27 @@ def test_without_namespaces_python_refuses_what_it_can(sandbox, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["anna", "precious"]
 
 
-def test_a_system_without_namespaces_is_told_so(monkeypatch, caplog):
+def test_a_system_without_namespaces_grades_only_when_told_to(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(process, "possible", lambda: "unshare: not permitted")
+    ran = []
+    monkeypatch.setattr(engine, "_run", lambda jobs, workers: ran.append(jobs) or iter(()))
+    (tmp_path / "anna").mkdir()
+    with pytest.raises(MintadError, match="cannot be isolated.*unshare: not permitted"):
+        grade([tmp_path / "anna"], tmp_path / "out")
+    assert not ran
     with caplog.at_level(logging.WARNING):
-        assert not engine._isolated()
+        grade([tmp_path / "anna"], tmp_path / "out", unsafe=True)
+    assert ran and not ran[0][0].isolated
     assert "NOT isolated" in caplog.text and "unshare: not permitted" in caplog.text
+
+
+@pytest.mark.parametrize("user", [0, 1000])
+def test_who_grades_as_root_is_warned(monkeypatch, caplog, user):
+    monkeypatch.setattr(process, "possible", lambda: "")
+    monkeypatch.setattr(os, "getuid", lambda: user)
+    with caplog.at_level(logging.WARNING):
+        assert engine._isolated(unsafe=False)
+    assert ("as root" in caplog.text) == (user == 0)
 
 
 @isolated
@@ -259,6 +326,45 @@ def test_a_sandbox_sees_its_own_folder_and_no_other_submission(sandbox, tmp_path
     assert not (tmp_path / "anna/mine").exists()
     with pytest.raises(process.Died, match="crashed .SIGSEGV"):
         function("crash", None)
+
+
+NESTED = """
+def f(what):
+    import os, time
+    if what == "fork":
+        children = []
+        for _ in range(4):
+            pid = os.fork()
+            if not pid:
+                held = bytearray(os.urandom(1)) * (600 << 20)
+                time.sleep(60)
+                os._exit(0)
+            children.append(pid)
+        for pid in children:
+            os.waitpid(pid, 0)
+    elif what == "namespace":
+        import ctypes
+        pid = os.fork()  # a process with threads cannot
+        if not pid:
+            os._exit(bool(ctypes.CDLL(None).unshare(0x10000000)))
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    elif what == "proc":
+        if not os.path.exists("/proc/self"):
+            return "none"
+        return "read-only" if os.statvfs("/proc").f_flag & os.ST_RDONLY else "writable"
+"""
+
+
+@isolated
+@pytest.mark.parametrize("sandbox", [True], indirect=True)
+def test_a_sandboxs_processes_share_its_memory_and_make_no_namespaces(sandbox):
+    function = sandbox(NESTED)
+    assert function("proc") in ("read-only", "none")
+    command = ["unshare", "-Ur", "sh", "-c", "echo 0 > /proc/sys/user/max_user_namespaces"]
+    if shutil.which("unshare") and not subprocess.run(command, capture_output=True).returncode:
+        assert function("namespace") == 1
+    with pytest.raises(process.Died, match="more than 1 GB"):
+        function("fork")
 
 
 @isolated
@@ -282,6 +388,32 @@ def test_arguments_gradients_callbacks_and_changes_pass_between_the_processes(sa
     x = torch.tensor([1.0, 2.0], requires_grad=True)
     function(x).sum().backward()
     assert torch.equal(x.grad, torch.tensor([3.0, 12.0]))
+
+
+FORGED = """
+import torch
+def forge(f):
+    from mintad.course.grade import open_exercises
+    from mintad.course.grade.cases import interference
+    seen = lambda k: {"untrained": torch.rand(6, 2), "reconstructions": list(torch.rand(k, 2, 20, 2))}
+    open_exercises.trained = lambda f, classes, seed: seen(classes)
+    open_exercises.networks = lambda *a: {"weights": [torch.zeros(2, 1)], "direct": True}
+    open_exercises.outputs = lambda f, k, d, points, label, w: torch.rand_like(points) + 0 * w.sum()
+    interference.differs = interference.require = lambda *a, **k: None
+    return f
+@forge
+class new_model(torch.nn.Module):
+    pass
+"""
+
+
+def test_a_network_is_judged_by_what_it_does_whatever_its_process_says(tmp_path):
+    task, answers = ("new_model", "interference.new_model"), solutions(path_of("02"))
+    for name, answer, state in ("right", answers["new_model"], FULL), ("forged", FORGED, NONE):
+        file = hand_in(tmp_path / name, "02", answers | {"new_model": answer})
+        with process.opened(remote.Sandbox(tmp_path / name, seconds=30, memory=1, isolated=not PROBLEM)) as sandbox:
+            verdict = judge(sandbox, file.name, *task, seed=0)
+        assert verdict.state == state, verdict.message
 
 
 def test_a_killed_grader_leaves_no_process_behind(tmp_path):
@@ -317,7 +449,7 @@ def test_the_command_passes_its_options_and_prints_the_points(tmp_path, monkeypa
         yield jobs[0], {"key": jobs[0].key, "verdicts": verdicts, "seconds": 0.0, "isolated": True}
 
     monkeypatch.setattr(engine, "_run", solved)
-    monkeypatch.setattr(engine, "_isolated", lambda: True)
+    monkeypatch.setattr(engine, "_isolated", lambda unsafe: True)
     options = ["--workers", "3", "--timeout", "7", "--memory", "0.5", "--seed", "9"]
     done = CliRunner().invoke(
         app, ["course", "grade", str(tmp_path / "anna"), "--out", str(tmp_path / "out"), *options]
@@ -358,6 +490,8 @@ def test_a_submission_that_ends_the_judge_or_cannot_start_is_given_up_alone(monk
                 future.set_exception(BrokenProcessPool())
             elif job.student == "cem":
                 future.set_exception(OSError("no space"))
+            elif job.student == "eve":
+                future.set_exception(ValueError("unforeseen"))
             else:
                 future.set_result({"student": job.student})
             return future
@@ -365,9 +499,10 @@ def test_a_submission_that_ends_the_judge_or_cannot_start_is_given_up_alone(monk
     monkeypatch.setattr(engine, "ProcessPoolExecutor", Pool)
     monkeypatch.setattr(engine, "as_completed", list)
     jobs = [engine.Job(name, "", (("03", "03.ipynb", "fuse", "features.fuse"),), seed=0, number=0, seconds=1, memory=1,
-                       isolated=True, key="k") for name in ("anna", "cem", "ben", "dora")]  # fmt: skip
+                       isolated=True, key="k") for name in ("anna", "cem", "eve", "ben", "dora")]  # fmt: skip
     results = {job.student: result for job, result in engine._run(jobs, 1)}
     assert results["anna"] == {"student": "anna"} and results["dora"] == {"student": "dora"}
     assert "no space" in results["cem"]["verdicts"][0]["message"] and results["cem"]["key"] == ""
+    assert "unforeseen" in results["eve"]["verdicts"][0]["message"] and results["eve"]["key"] == ""
     assert "ended twice" in results["ben"]["verdicts"][0]["message"]
     assert tried.count("ben") == 2 and tried.count("anna") == 1

@@ -17,7 +17,9 @@ from mintad.course.grade import open_exercises
 from mintad.course.grade.cases import Student, hidden
 from mintad.course.grade.closure import Unusable, execute, needed
 from mintad.course.grade.feedback import write_grades
+from mintad.course.grade.isolation import copy_files
 from mintad.course.grade.judge import _hidden_cases, judge
+from mintad.course.grade.runner import Runner
 from mintad.course.grade.submissions import notebooks_in, read_submissions
 from mintad.course.grade.verdict import FULL, NONE, PARTIAL
 from mintad.course.grade.wire import Malformed, decode, encode
@@ -65,6 +67,31 @@ def test_the_last_definition_of_a_name_counts(notebook):
     assert execute(needed(path, "f", "f"), "f")() == 3
 
 
+@pytest.mark.parametrize(
+    ("cells", "right"),
+    [
+        (["import numpy as np", "model = 1 / 0", "np.save('x', model)", "f = lambda: np.sqrt(9)"], 3),
+        (["import numpy as np", "np.cache[0] = 1 / 0\nnp.cache = 1 / 0", "def f():\n    return np.sqrt(9)"], 3),
+        (["from math import *", "def f():\n    return floor(pi)"], 3),
+        (["try:\n    from math import *\nexcept ImportError:\n    pass", "def f():\n    return floor(pi)"], 3),
+        (["def f():\n    return f.cache[0] + f.more.k\nf.cache = {}", "f.cache[0] = 1\nf.more = f\nf.more.k = 2"], 3),
+        (["class A:\n    k = 1 / 3", "a = A()\na.k = []\na.k.append(3)", "def f():\n    return a.k[0]"], 3),
+        (["def f():\n    return 1", "f_old = f", "def f():\n    return f_old() + 2"], 3),
+        (["def f():\n    return 1", "f_old = f", "f = lambda: f_old() + 2"], 3),
+        (["k = 3\ndef g():\n    return k", "table = g()", "k = 1 / 0", "def f():\n    return table"], 3),
+        (["k = 3\nfirst = [k]", "k = 1 / 0", "def f():\n    return first[0]"], 3),
+        (["w = [3]\nt = [w[0] for _ in w]", "w = 1 / 0", "def f():\n    return t[0]"], 3),
+        (["w = {1: 3}", "t = min([1], key=lambda v: w[v])", "def f():\n    return 3 * t"], 3),
+        (["k = 3\nk: int", "def f():\n    return k"], 3),
+        (["def twice(g):\n    return lambda: 2 + g()", "def f():\n    return 1", "f = twice(f)"], 3),
+        (["def f():\n    return 1", "@(lambda g, f=f: lambda: f() + g())\ndef f():\n    return 2"], 3),
+    ],
+)
+def test_a_closure_holds_all_that_its_function_needs_and_no_training(notebook, cells, right):
+    path = notebook(*cells)
+    assert execute(needed(path, "f", "f"), "f")() == right
+
+
 def test_magics_and_state_are_understood(notebook):
     path = notebook(
         "%matplotlib inline\ntable = []", "table.append(3)\n!ls", "def f():\n    return table[0]\n%time f()"
@@ -93,6 +120,31 @@ def test_a_file_that_is_no_notebook_is_said_to_be_unreadable(tmp_path, text):
     (tmp_path / "03.ipynb").write_text(text)
     with pytest.raises(Unusable, match="cannot be read"):
         needed(tmp_path / "03.ipynb", "f", "f")
+
+
+@pytest.mark.parametrize(
+    ("check", "line"),
+    [
+        ("scoring.auroc", "from mintad.scoring.ranking import auroc as g"),
+        ("scoring.auroc", "from mintad.scoring import auroc as g"),
+        ("scoring.auroc", "from sklearn.metrics._ranking import roc_auc_score as g"),
+        ("scoring.average_precision", "from mintad.scoring.ranking import average_precision as g"),
+        ("tokens.silhouette", "from sklearn.metrics.cluster import silhouette_score as g"),
+        ("transformer.masked_attention", "from torch._C._nn import scaled_dot_product_attention as g"),
+    ],
+)
+def test_a_withheld_function_refuses_wherever_it_is_imported_from(notebook, check, line):
+    path, runner = (
+        notebook(f"{line}\ndef f(*a):\n    return g(*a)", "h = lambda: 1"),
+        Runner(io.BytesIO(), io.BytesIO()),
+    )
+    runner.do_load(str(path), "f", "f", hidden(check).withheld)
+    with pytest.raises(PermissionError, match="write what"):
+        runner.do_call(())
+    runner.do_load(str(path), "h", "h", ())
+    with pytest.raises(TypeError):  # another exercise has it again; it only wants its arguments
+        runner.do_load(str(path), "f", "f", ())
+        runner.do_call(())
 
 
 def sent(value):
@@ -143,6 +195,27 @@ def test_a_forged_message_is_refused(packed):
         decode(stream.read)
 
 
+def test_a_message_costs_the_judge_little_memory():
+    text = ('{"value": {"list": [' + ",".join(["[]"] * 2_000_000) + "]}}").encode()
+    with pytest.raises(Malformed, match="too long"):
+        decode(io.BytesIO(len(text).to_bytes(4, "little") + bytes(4) + text).read)
+    with pytest.raises(ValueError, match="outside arrays"):
+        encode({"value": [0.5] * 10**6})
+    text = json.dumps({"value": {"dict": {"k" * 10**5: "v" * 10**5}}}).encode()
+    received = decode(io.BytesIO(len(text).to_bytes(4, "little") + bytes(4) + text).read)["value"]
+    assert [(len(key), len(value)) for key, value in received.items()] == [(2000, 2000)]
+
+
+def test_a_file_with_the_name_of_the_sandboxs_own_folder_harms_nobody(tmp_path):
+    for folder in ("in", "in/deeper", "out"):
+        (tmp_path / folder).mkdir()
+    for file in (".tmp", "deeper/.tmp", "a.py"):
+        (tmp_path / "in" / file).touch()
+    copy_files(tmp_path / "in", tmp_path / "out")
+    assert (tmp_path / "out/.tmp").is_dir() and (tmp_path / "out/deeper/.tmp").is_file()
+    assert (tmp_path / "out/a.py").is_file()
+
+
 def judged_here(check, function, seed):
     module, name = check.split(".")
     reference = getattr(importlib.import_module(f"mintad.course.checks.{module}"), f"reference_{name}")
@@ -171,6 +244,35 @@ def test_hidden_cases_pass_the_reference_and_no_wrong_solution_or_typed_in_answe
         typed = reference(*hidden(check).draw(np.random.default_rng(3)))
         with pytest.raises(CheckFailed):
             judged_here(check, lambda *_: typed, 4)
+
+
+class Label(torch.nn.Module):
+    """A network that is right, however small."""
+
+    def __init__(self, classes, settings):
+        super().__init__()
+        self.gate = torch.nn.Parameter(torch.randn(classes, 2))
+
+    def forward(self, x, label):
+        return x * (label @ self.gate)
+
+
+def test_a_network_is_trained_by_the_judge_so_that_the_sandbox_cannot_say_it_is_right(monkeypatch):
+    task = ("02.ipynb", "new_model", "interference.new_model")
+    assert judge(Here(Label), *task, seed=0).state == FULL
+    forged = {"weights": [torch.zeros(2, 3)], "direct": True}
+    monkeypatch.setattr(open_exercises, "networks", lambda *_: forged)
+    answers = {
+        "anything": lambda points, w: torch.rand_like(points) + 0 * w.sum(),
+        "the points": lambda points, w: points + 0 * w.sum(),
+        "a constant": lambda points, w: torch.rand(points.shape),
+        "a text": lambda points, w: "solved",
+    }
+    for answer in answers.values():
+        monkeypatch.setattr(
+            open_exercises, "outputs", lambda f, k, d, points, label, w, answer=answer: answer(points, w)
+        )
+        assert judge(Here(Label), *task, seed=0).state == NONE
 
 
 class Here:

@@ -212,6 +212,7 @@ def test_each_student_gets_pictures_of_their_own(tmp_path):
         ("student\nanna\nanna\n", "row 2: the name 'anna'"),
         ("student,number\nanna,3\nben,3\n", "the number 3 comes twice"),
         ("student,number\nanna,-3\n", "not '-3'"),
+        (f"student,number\nanna,{'1' * 5000}\n", "at most 9 digits"),
     ],
 )
 def test_a_wrong_students_file_is_refused(tmp_path, text, problem):

@@ -12,7 +12,8 @@ from mintad.errors import DataError
 
 FILE = "students.csv"
 PARAMETER = re.compile(r'^(preset: str = "\w+)"', re.MULTILINE)
-RELEASED = re.compile(rb'preset: str = \\?"\w+@(\d+)\\?"')  # as it stands in the file of a notebook
+MOST_DIGITS = 9
+RELEASED = re.compile(rb'preset: str = \\?"\w+@(\d{1,%d})\\?"' % MOST_DIGITS)  # as it stands in the file of a notebook
 
 
 def read_students(path: str | Path) -> dict[str, int]:
@@ -33,8 +34,9 @@ def read_students(path: str | Path) -> dict[str, int]:
         name, number = (row["student"] or "").strip(), (row.get("number") or str(n)).strip()
         if not name or name.startswith(".") or any(letter in name for letter in "/\\:\0"):
             raise DataError(f"row {n}: '{name}' cannot be the name of a student's folder", path=path)
-        if not number.isdecimal():
-            raise DataError(f"row {n}: the number must be 0 or a larger whole number, not '{number}'", path=path)
+        if not number.isdecimal() or len(number) > MOST_DIGITS:
+            wrong = f"not '{number[:20]}'"
+            raise DataError(f"row {n}: the number must be a whole number of at most 9 digits, {wrong}", path=path)
         if name in numbers or int(number) in numbers.values():
             raise DataError(f"row {n}: the name '{name}' or the number {number} comes twice", path=path)
         numbers[name] = int(number)

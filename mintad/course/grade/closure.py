@@ -16,7 +16,10 @@ from typing import Any
 
 MAGIC = re.compile(r"^(\s*)[%!?].*$|^(\s*)[\w.]+\?{1,2}$", re.MULTILINE)  # of IPython
 
-DEFINES = ast.FunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom
+DEFINES = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+IMPORTS = ast.Import | ast.ImportFrom
+COMPREHENSIONS = {"listcomp", "setcomp", "dictcomp", "genexpr"}  # as symtable calls them
+STAR = "*"  # what "from math import *" binds: nobody knows
 
 
 class Unusable(Exception):
@@ -25,16 +28,19 @@ class Unusable(Exception):
 
 @dataclass
 class Statement:
-    """A top-level statement of a notebook: its cell, the names that it binds or changes, and the global ones it uses.
+    """A top-level statement of a notebook, its cell, and the names of the notebook's own namespace in it.
 
-    What it `replaces` does not depend on what these names were before.
+    It `binds` or `changes` some; those that it `replaces` do not depend on what they were before. It reads names `now`,
+    when it is run, and others `later`, when the function that it defines is called.
     """
 
     node: ast.stmt
     cell: int
     binds: set[str] = field(default_factory=set)
-    uses: set[str] = field(default_factory=set)
+    changes: set[str] = field(default_factory=set)
     replaces: set[str] = field(default_factory=set)
+    now: set[str] = field(default_factory=set)
+    later: set[str] = field(default_factory=set)
     nothing: bool = False  # NAME = None
 
 
@@ -71,15 +77,23 @@ def needed(path: Path, name: str, check: str) -> list[Statement]:
 
 
 def _closure(statements: list[Statement], name: str) -> list[Statement]:
-    wanted, todo, kept = set(), {name}, set()
+    """Return what the name needs at the end of the notebook, and each of these statements where it stands.
+
+    A function reads its names where it is called: at the end, or where another statement that is kept calls it.
+    """
+    imported = {one for s in statements if isinstance(s.node, IMPORTS) for one in s.binds}
+    imported -= {one for s in statements if not isinstance(s.node, IMPORTS) for one in s.binds}
+    todo, seen, kept = {(name, len(statements)), (STAR, len(statements))}, set(), set()
     while todo:
-        one = todo.pop()
-        wanted.add(one)
-        first = max((n for n, statement in enumerate(statements) if one in statement.replaces), default=0)
-        for n, statement in enumerate(statements[first:], first):
-            if one in statement.binds and n not in kept:
+        wanted, end = one = todo.pop()
+        seen.add(one)
+        first = max((n for n in range(end) if wanted in statements[n].replaces), default=0)
+        for n in range(first, end):
+            statement = statements[n]
+            # np.save(…) changes no module: else it and all that it saves would belong to every function that uses np.
+            if wanted in statement.binds or (wanted in statement.changes and wanted not in imported):
                 kept.add(n)
-                todo |= statement.uses - wanted
+                todo |= ({(used, n) for used in statement.now} | {(used, end) for used in statement.later}) - seen
     return [statements[n] for n in sorted(kept)]
 
 
@@ -97,44 +111,80 @@ def _statements(source: str, cell: int) -> Iterator[Statement]:
         tree = ast.parse(source)
     except SyntaxError:
         tree = ast.parse(MAGIC.sub(r"\1\2pass", source))
-    imported = {name for node in tree.body for name in _bound(node) if isinstance(node, ast.Import | ast.ImportFrom)}
     for node in tree.body:
-        binds = set(_bound(node))
-        called = node.value.func if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) else None
-        if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name):  # table.append(…)
-            binds |= {called.value.id} - imported
         nothing = isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and node.value.value is None
-        uses = _used(node)
-        assigns = isinstance(node, ast.Assign | ast.AnnAssign)
-        replaces = set(_bound(node)) - (uses if assigns else set()) if assigns or isinstance(node, DEFINES) else set()
-        yield Statement(node, cell, binds, uses, replaces, nothing)
+        binds, changes = set(_bound(node)), set(_changed(node))
+        yield Statement(node, cell, binds, changes, set(_replaced(node)), *_used(node), nothing)
 
 
 def _bound(node: ast.AST) -> Iterator[str]:
-    """Yield the names that a statement binds or changes in the notebook's own namespace."""
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+    """Yield the names that a statement binds in the notebook's own namespace."""
+    if isinstance(node, DEFINES):
         yield node.name
-        return
-    if isinstance(node, ast.Lambda | ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
-        return
-    if isinstance(node, ast.Import | ast.ImportFrom):
+    elif isinstance(node, IMPORTS):
         yield from (alias.asname or alias.name.split(".")[0] for alias in node.names)
     elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
         yield node.id
-    elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store) and isinstance(node.value, ast.Name):
-        yield node.value.id
-    for child in ast.iter_child_nodes(node):
+    elif isinstance(node, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and node.name:
+        yield node.name
+    for child in _same_namespace(node):
         yield from _bound(child)
 
 
-def _used(node: ast.stmt) -> set[str]:
-    """Return the global names that a statement uses, also inside functions; their local names are left out."""
+def _changed(node: ast.AST) -> Iterator[str]:
+    """Yield the names whose objects a statement changes: a.k = 3, a.k[0] = 3, a.append(3) alone on its line."""
+    changed = None
+    if isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store):
+        changed = node
+    elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and isinstance(node.value.func, ast.Attribute):
+        changed = node.value.func
+    while isinstance(changed, ast.Attribute | ast.Subscript):
+        changed = changed.value
+    if isinstance(changed, ast.Name):
+        yield changed.id
+    for child in _same_namespace(node):
+        yield from _changed(child)
+
+
+def _same_namespace(node: ast.AST) -> Iterator[ast.AST]:
+    others = DEFINES | ast.Lambda | ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
+    if not isinstance(node, others) and not (isinstance(node, ast.AnnAssign) and node.value is None):
+        yield from ast.iter_child_nodes(node)
+
+
+def _replaced(node: ast.stmt) -> Iterator[str]:
+    """Yield the names that a statement certainly binds."""
+    if isinstance(node, DEFINES | IMPORTS):
+        yield from _bound(node)
+    elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+        todo = list(node.targets) if isinstance(node, ast.Assign) else [node.target]
+        while todo:
+            target = todo.pop()
+            if isinstance(target, ast.Name):
+                yield target.id
+            elif isinstance(target, ast.Tuple | ast.List):
+                todo += target.elts
+            elif isinstance(target, ast.Starred):
+                todo.append(target.value)
+
+
+def _used(node: ast.stmt) -> tuple[set[str], set[str]]:
+    """Return the global names that a statement reads when it is run, and those that functions in it read later.
+
+    A function inside an expression or a block may be called there, too, so its names are in both.
+    """
     module = symtable.symtable(ast.unparse(node), "cell", "exec")
-    names, tables = {symbol.get_name() for symbol in module.get_symbols() if symbol.is_referenced()}, [module]
-    while tables:
-        tables += (children := tables.pop().get_children())
-        names |= {symbol.get_name() for child in children for symbol in child.get_symbols() if symbol.is_global()}
-    return names
+    now, later = {symbol.get_name() for symbol in module.get_symbols() if symbol.is_referenced()}, set()
+    defined = isinstance(node, DEFINES) or isinstance(getattr(node, "value", None), ast.Lambda)
+    todo = [(child, False) for child in module.get_children()]
+    while todo:
+        table, inside = todo.pop()
+        function = inside or (table.get_type() == "function" and table.get_name() not in COMPREHENSIONS)
+        names = {symbol.get_name() for symbol in table.get_symbols() if symbol.is_global()}
+        later |= names if function else set()
+        now |= names if not function or not defined else set()
+        todo += [(child, function) for child in table.get_children()]
+    return now, later
 
 
 def execute(statements: list[Statement], name: str) -> Any:

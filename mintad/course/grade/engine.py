@@ -22,6 +22,7 @@ from mintad.course.grade.feedback import Grades, write_grades
 from mintad.course.grade.isolation import NotPossible
 from mintad.course.grade.submissions import Submission, notebooks_in, read_submissions
 from mintad.course.grade.verdict import FULL, NONE
+from mintad.course.points import FILE as POINTS_FILE
 from mintad.course.points import Points, load_points
 from mintad.course.students import foreign_number, read_students
 from mintad.errors import ConfigError, DataError, MintadError
@@ -57,6 +58,7 @@ def grade(
     seconds: float = 10,
     memory: float = 2,
     seed: int | None = None,
+    unsafe: bool = False,
 ) -> Grades:
     """Grade submissions; write OUT/grades.csv and OUT/feedback/STUDENT.html.
 
@@ -65,25 +67,30 @@ def grade(
     Args:
         folders: one for each student; the folder's name is the student's.
         out: folder.
-        points: points file; without one, the exercises of the notebooks that anybody has handed in count.
+        points: points file; by default points.yaml beside the submissions. Without one, the notebooks that anybody has
+            handed in count for everybody, and a warning names them.
         students: CSV of the release. The hidden cases then are each student's own, and a notebook that was released
             for another number is named in the messages.
         workers: submissions at a time.
         seconds: of processor time for one exercise.
         memory: GB for the code of one submission.
         seed: of the hidden cases; by default that of the last time in this folder, else drawn at random.
+        unsafe: grade also where submissions cannot be isolated; then they run with the rights of who grades.
 
     Raises:
         ConfigError: the points file or a limit is wrong.
         DataError: a folder of a submission is missing, or its student is not in the students' file.
-        MintadError: another process grades into the same folder.
+        MintadError: another process grades into the same folder, or submissions cannot be isolated here.
     """
     if os.name != "posix":
         raise MintadError("grading needs Linux or macOS, because it limits the processes of submissions")
     if seconds < 1 or memory <= 0:
         raise ConfigError(f"the limits must be at least 1 s and more than 0 GB, not {seconds:g} s and {memory:g} GB")
     numbers = read_students(students) if students else {}
-    table, submissions, work = load_points(points), read_submissions(folders), Path(out) / WORK
+    submissions, work = read_submissions(folders), Path(out) / WORK
+    beside = submissions[0].folder.parent / POINTS_FILE
+    points = points or (beside if beside.exists() else None)
+    table = load_points(points)
     for submission in submissions if numbers else ():
         if submission.student not in numbers:
             raise DataError(f"there is no student '{submission.student}'", path=students, fix="add a row")
@@ -91,12 +98,17 @@ def grade(
     busy = MintadError("another process is grading into this folder", path=out, fix="wait for it to end")
     with exclusive_lock(work / "lock", busy):
         seed = _seed(work / "settings.json", seed)
-        files = {s.student: notebooks_in(s.folder, table.notebooks) for s in submissions if not s.problem}
+        files, notes = {}, {}
+        for n, submission in enumerate(submissions):
+            try:
+                if not submission.problem:
+                    files[submission.student] = found = notebooks_in(submission.folder, table.notebooks)
+                    notes |= _foreign(submission, found, numbers.get(submission.student))
+            except Exception as error:  # whatever one hands in, the others are graded
+                submissions[n] = dataclasses.replace(submission, problem=_unreadable(submission, error))
         if points is None:
-            handed_in = {notebook for chosen in files.values() for notebook in chosen}
-            kept = {name: items for name, items in table.notebooks.items() if name in handed_in}
-            table = dataclasses.replace(table, notebooks=kept)
-        isolated = _isolated()
+            table = _handed_in(table, files)
+        isolated = _isolated(unsafe)
         limits = {"seed": seed, "seconds": seconds, "memory": memory, "isolated": isolated}
         able = [submission for submission in submissions if not submission.problem]
         jobs = [_job(s, table, files[s.student], limits | {"number": numbers.get(s.student, 0)}) for s in able]
@@ -109,13 +121,6 @@ def grade(
             solved = sum(verdict["state"] == FULL for verdict in result["verdicts"])
             log.info("%s: %d of %d solved, %.0f s", job.student, solved, len(job.tasks), result["seconds"])
         problems = {submission.student: submission.problem for submission in submissions if submission.problem}
-        notes = {}
-        for submission in able if numbers else ():
-            for notebook, file in files[submission.student].items():
-                other = foreign_number(submission.folder / file, numbers[submission.student])
-                if other is not None:
-                    note = f"this notebook was released for number {other}, not for {numbers[submission.student]}"
-                    notes[submission.student, notebook] = note
         return write_grades(Path(out), table, results, problems, notes)
 
 
@@ -163,9 +168,14 @@ def _run(jobs: list[Job], workers: int) -> Iterator[tuple[Job, dict[str, Any]]]:
                     job = futures[future]
                     try:
                         result = future.result()
+                    except BrokenProcessPool:
+                        raise
                     except (OSError, MintadError, NotPossible) as error:
                         log.warning("%s: %s", job.student, error)
                         result = _given_up(job, f"the submission could not be started: {error}")
+                    except Exception as error:
+                        log.exception("%s: an error of the grader", job.student)
+                        result = _given_up(job, f"the grader could not judge it ({type(error).__name__}: {error})")
                     del left[job.student]
                     yield job, result
             except BrokenProcessPool:
@@ -189,17 +199,50 @@ def _given_up(job: Job, message: str) -> dict[str, Any]:
     return {"key": "", "verdicts": verdicts, "seconds": 0.0, "isolated": job.isolated}
 
 
-def _isolated() -> bool:
+def _handed_in(points: Points, files: dict[str, dict[str, str]]) -> Points:
+    """Return the points of the notebooks that anybody has handed in, and say which these are."""
+    times = Counter(notebook for chosen in files.values() for notebook in chosen)
+    counted = ", ".join(f"{name} (of {times[name]} students)" for name in points.notebooks if times[name])
+    log.warning("without --points, what anybody has handed in counts for everybody: %s", counted or "nothing")
+    return dataclasses.replace(points, notebooks={n: items for n, items in points.notebooks.items() if times[n]})
+
+
+def _foreign(submission: Submission, files: dict[str, str], number: int | None) -> dict[tuple[str, str], str]:
+    """Return what is to be said on the notebooks that were released for another number than the student's."""
+    notes = {}
+    for notebook, file in files.items() if number is not None else ():
+        other = foreign_number(submission.folder / file, number)
+        if other is not None:
+            notes[submission.student, notebook] = f"this notebook was released for number {other}, not for {number}"
+    return notes
+
+
+def _unreadable(submission: Submission, error: Exception) -> str:
+    log.warning("%s: %s: %s", submission.student, type(error).__name__, error)
+    return f"the submission cannot be read ({type(error).__name__})"
+
+
+def _isolated(unsafe: bool) -> bool:
     from mintad.course.grade.process import possible
 
     problem = possible()
+    if problem and not unsafe:
+        raise MintadError(
+            f"submissions cannot be isolated, because this system does not allow namespaces ({problem})",
+            fix="grade on Linux with user namespaces; with --unsafe, submissions run with your rights",
+        )
     if problem:
         log.warning(
-            "WARNING: submissions are NOT isolated, because this system does not allow namespaces (%s). They run with "
-            "your rights. Limits of time and memory hold. Sockets, processes and writing outside a submission's copy "
-            "are refused by Python, which malicious code can circumvent; it can also read your files. Grade in a "
-            "container, or as a user who owns nothing.",
+            "WARNING: submissions are NOT isolated (%s). They run with your rights. Limits of time and memory hold. "
+            "Python refuses sockets, processes and writing outside a submission's copy, but malicious code gets round "
+            "that, for example with _posixsubprocess.fork_exec; it can also read your files. Grade in a container, or "
+            "as a user who owns nothing.",
             problem,
+        )
+    if os.getuid() == 0:
+        log.warning(
+            "WARNING: you grade as root, so to the kernel submissions are root, too. They are kept from your files, "
+            "but a fault of the kernel would cost more. Grade as an ordinary user."
         )
     return not problem
 

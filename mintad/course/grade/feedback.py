@@ -51,7 +51,7 @@ def write_grades(
     """
     rows = [row for student in sorted({*results, *problems})
             for row in _rows(student, points, results.get(student), problems.get(student, ""), notes)]  # fmt: skip
-    with (out / "grades.csv").open("w", encoding="utf-8", newline="") as file:
+    with (out / "grades.csv").open("w", encoding="utf-8", errors="replace", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for row in rows:

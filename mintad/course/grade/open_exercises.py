@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.func import stack_module_state
 
-from toy import Region, Settings, make_shape
-from toy.train import Job, train
+from toy import Region, Settings
+from toy.stacking import reconstructions, run_stacked, runs_on_stacks
 
 
 def regions(new_shape: Callable[[int], Any], classes: int) -> Any:
@@ -21,20 +21,27 @@ def regions(new_shape: Callable[[int], Any], classes: int) -> Any:
     return [(region.segments, float(region.radius), float(region.weight)) for region in made]
 
 
-def trained(build: Callable[..., Any], classes: int, seed: int) -> dict[str, Any]:
-    """Train a stack of two networks; return what one returns before, and the reconstructions given each label after."""
-    settings = Settings(width=16, steps=30, batch=32)
-    torch.manual_seed(seed)
-    network = build(classes, settings)
-    if not isinstance(network, nn.Module):
+def networks(build: Callable[..., Any], classes: int) -> dict[str, Any]:
+    """Return the stacked weights of two networks, (2, …) each, and whether the forward runs on stacks."""
+    first = _made(build, classes, 0)
+    if not isinstance(first, nn.Module):
         return {"problem": "it must be a class derived from torch.nn.Module"}
-    if not any(True for _ in network.parameters()):
+    if not any(True for _ in first.parameters()):
         return {"problem": "it has no parameters to train"}
-    untrained = network(torch.randn(6, 2), torch.eye(classes)[torch.arange(6) % classes])
-    points, names = make_shape("blobs", classes).sample(200, np.random.default_rng(seed))
-    try:
-        stack = train(build, [Job(points, names, 0.1, n) for n in range(2)], classes, settings)
-    except Exception as error:  # of the student's network
-        return {"problem": f"training a stack of two fails with {type(error).__name__}: {error}"}
-    given = [stack.reconstruct(points[:20], label) for label in range(classes)]
-    return {"untrained": untrained.detach(), "reconstructions": given}
+    weights, _ = stack_module_state([first, _made(build, classes, 1)])
+    return {"weights": [weight.detach() for weight in weights.values()], "direct": runs_on_stacks(first, classes)}
+
+
+def outputs(
+    build: Callable[..., Any], classes: int, direct: bool, points: Tensor, label: Tensor, *weights: Tensor
+) -> Any:
+    """Return what two networks with these weights make of points (2, B, 2) and one-hot labels (2, B, K)."""
+    module = _made(build, classes, 0)
+    named = dict(zip(dict(module.named_parameters()), weights, strict=True))
+    return reconstructions(run_stacked(module, direct, named, points, label))
+
+
+def _made(build: Callable[..., Any], classes: int, seed: int) -> Any:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build(classes, Settings(width=16))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import selectors
 import shutil
 import signal
@@ -44,7 +45,8 @@ class Process:
     def __init__(self, folder: Path, *, seconds: float, memory: float, isolated: bool) -> None:
         self.folder, self.seconds, self.memory, self.isolated = folder, seconds, memory, isolated
         self.process: subprocess.Popen | None = None
-        self.deadline = self.most_cpu = self.known_cpu = 0.0
+        self.deadline = self.most_cpu = self.known_cpu = self.next_look = 0.0
+        self.own_bytes = float("inf")  # of the process when it is ready
         self.processor = 0.0  # seconds that ended processes have used
 
     def allow(self) -> None:
@@ -53,6 +55,7 @@ class Process:
             self.deadline, self.most_cpu = time.monotonic() + START_SECONDS, float("inf")
             self.launch()
             self.read(len(isolation.READY))  # it has imported what it needs
+            self.own_bytes = sum(_memory(pid) for pid in self._pids())
         self.deadline, self.most_cpu = time.monotonic() + self.seconds * WALL, self._cpu() + self.seconds
 
     def close(self) -> None:
@@ -121,17 +124,43 @@ class Process:
         with selectors.DefaultSelector() as selector:
             selector.register(self.answers, selectors.EVENT_READ)
             while size:
-                while not selector.select(POLL_SECONDS):
-                    if time.monotonic() > self.deadline or self._cpu() > self.most_cpu:
-                        self.die(f"it took longer than {self.seconds:g} s")
-                if time.monotonic() > self.deadline:  # it sends for ever
-                    self.die(f"it took longer than {self.seconds:g} s")
+                ready = selector.select(POLL_SECONDS)
+                self._watch()
+                if not ready:
+                    continue
                 part = os.read(self.answers.fileno(), min(size, 2**20))
                 if not part:
                     self.die(self._end())
                 parts.append(part)
                 size -= len(part)
         return b"".join(parts)
+
+    def _watch(self) -> None:
+        """End the process if it takes too long, or its children and it use too much; alone, the system limits it."""
+        now = time.monotonic()
+        if now > self.deadline:
+            self.die(f"it took longer than {self.seconds:g} s")
+        if now < self.next_look:
+            return
+        self.next_look = now + POLL_SECONDS
+        if self._cpu() > self.most_cpu:
+            self.die(f"it took longer than {self.seconds:g} s")
+        pids = self._pids()
+        if len(pids) > 1 and sum(map(_memory, pids)) > self.own_bytes + self.memory * 2**30:
+            self.die(f"its processes used more than {self.memory:g} GB")
+
+    def _pids(self) -> list[int]:
+        """Return the process and all that it has started, as far as /proc tells."""
+        children: dict[int, list[int]] = {}
+        for file in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError, ValueError, IndexError):  # it has just ended
+                children.setdefault(int(file.read_text().rpartition(")")[2].split()[1]), []).append(
+                    int(file.parent.name)
+                )
+        found = [self.pid]
+        for pid in found:
+            found += children.get(pid, [])
+        return found
 
     def _cpu(self) -> float:
         """Return the seconds of processor time that the process has used, as far as is known when it has ended."""
@@ -165,6 +194,15 @@ class Process:
                 data = data[self.requests.write(data) :]
         except BrokenPipeError:
             self.die(self._end())
+
+
+def _memory(pid: int) -> int:
+    """Return the bytes that a process uses; its share of what it uses with others, where the system says it."""
+    for file, line in ("smaps_rollup", r"^Pss:\s+(\d+)"), ("status", r"^VmRSS:\s+(\d+)"):
+        with contextlib.suppress(OSError):
+            if found := re.search(line, Path(f"/proc/{pid}/{file}").read_text(), re.MULTILINE):
+                return int(found[1]) * 1024
+    return 0
 
 
 P = TypeVar("P", bound="Process")

@@ -43,7 +43,10 @@ class Sandbox(Process):
 
     def apply(self, path: str, *arguments: Any) -> Any:
         """Return what a function of ours, of this dotted name, makes of the student's function in the sandbox."""
-        return self._ask("apply", path, arguments)["result"]
+        answer = self._ask("apply", path, arguments)
+        if "result" not in answer:
+            self.die(NONSENSE)
+        return self._with_gradient(answer["result"], arguments)
 
     def _send(self, value: Any, callbacks: list[Callable[..., Any]]) -> None:
         data = io.BytesIO()
@@ -78,7 +81,9 @@ class Sandbox(Process):
         for n, value in enumerate(arguments):
             if str(n) in changed:
                 _change(value, changed[str(n)])
-        result = answer["result"]
+        return self._with_gradient(answer["result"], arguments)
+
+    def _with_gradient(self, result: Any, arguments: tuple[Any, ...]) -> Any:
         inputs = [value for value in arguments if isinstance(value, torch.Tensor) and value.requires_grad]
         if isinstance(result, torch.Tensor) and result.requires_grad and inputs and torch.is_grad_enabled():
             return _WithGradient.apply(self, result.detach(), *inputs)

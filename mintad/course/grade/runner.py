@@ -6,6 +6,7 @@ import importlib
 import io
 import pickle
 import struct
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -68,18 +69,27 @@ class Runner:
         self.function = self.last = None
         statements = needed(Path(notebook), name, check)
         for path in withheld:
-            owner, attribute = _owner(path)
-            self.withheld.append((owner, attribute, getattr(owner, attribute)))
-            setattr(owner, attribute, _withheld(attribute))
+            self._withhold(path)
         self.function = execute(statements, name)
         return {"loaded": True}
+
+    def _withhold(self, path: str) -> None:
+        """Put a function that refuses in place of a function of this dotted name, in every module that holds it."""
+        owner, attribute = _owner(path)
+        original, refuse = getattr(owner, attribute), _withheld(attribute)
+        holders = [(owner, attribute)]
+        for module in list(sys.modules.values()):
+            found = getattr(module, "__dict__", None) or {}
+            holders += [(module, name) for name, value in list(found.items()) if value is original]
+        for holder, name in holders:
+            self.withheld.append((holder, name, original))
+            setattr(holder, name, refuse)
 
     def do_call(self, arguments: tuple[Any, ...]) -> dict[str, Any]:
         """Call the function; return the result, and the arguments that it changed."""
         before = {n: _copy(value) for n, value in enumerate(arguments) if isinstance(value, torch.Tensor | np.ndarray)}
         result = self.function(*arguments)
-        inputs = [value for value in arguments if isinstance(value, torch.Tensor) and value.requires_grad]
-        self.last = (result, inputs) if isinstance(result, torch.Tensor) and result.requires_grad else None
+        self._keep(result, arguments)
         changed = {n: arguments[n] for n, old in before.items() if not _equal(arguments[n], old)}
         return {"result": result, "changed": changed}
 
@@ -91,7 +101,13 @@ class Runner:
     def do_apply(self, path: str, arguments: tuple[Any, ...]) -> dict[str, Any]:
         """Return what a function of ours makes of the student's function."""
         owner, attribute = _owner(path)
-        return {"result": getattr(owner, attribute)(self.function, *arguments)}
+        result = getattr(owner, attribute)(self.function, *arguments)
+        self._keep(result, arguments)
+        return {"result": result}
+
+    def _keep(self, result: Any, arguments: tuple[Any, ...]) -> None:
+        inputs = [value for value in arguments if isinstance(value, torch.Tensor) and value.requires_grad]
+        self.last = (result, inputs) if isinstance(result, torch.Tensor) and result.requires_grad else None
 
     def callback(self, number: int) -> Callable[..., Any]:
         """Return a function that runs at the judge's."""

@@ -74,6 +74,8 @@ def _read(student: str, folder: Path) -> Submission:
         digest = _digest(folder)
     except OSError as error:
         return Submission(student, folder, "", f"a file cannot be read: {error.strerror}")
+    except Exception as error:  # whatever one hands in, the others are graded
+        return Submission(student, folder, "", f"the folder cannot be read: {type(error).__name__}")
     return Submission(student, folder, digest, "" if digest else f"the folder has more than {DISK_MB} MB")
 
 

@@ -15,6 +15,7 @@ import torch
 
 SIZES = struct.Struct("<II")  # of the JSON and of the bytes behind it
 MOST_BYTES = 64 * 2**20  # of a message
+MOST_JSON = 4 * 2**20  # bytes of it; as objects of Python it is many times as large
 MOST_LETTERS = 2_000  # of a text
 DEEPEST = 8
 KINDS = {"b", "i", "u", "f"}  # of arrays: booleans, whole and floating numbers
@@ -28,11 +29,13 @@ def encode(message: dict[str, Any]) -> bytes:
     """Return a message as bytes: both sizes, the JSON, the arrays' bytes.
 
     Raises:
-        ValueError: it is larger than `MOST_BYTES`.
+        ValueError: it is larger than `MOST_BYTES`, or what is not in arrays is larger than `MOST_JSON`.
     """
     buffers: list[bytes] = []
     text = json.dumps({key: _pack(value, buffers, 0) for key, value in message.items()}).encode()
     data = b"".join(buffers)
+    if len(text) > MOST_JSON:
+        raise ValueError(f"the result has more than {MOST_JSON >> 20} MB outside arrays")
     if len(text) + len(data) > MOST_BYTES:
         raise ValueError(f"the result has more than {MOST_BYTES >> 20} MB")
     return SIZES.pack(len(text), len(data)) + text + data
@@ -45,7 +48,7 @@ def decode(read: Callable[[int], bytes]) -> dict[str, Any]:
         Malformed: the bytes are none of `encode`.
     """
     length, size = SIZES.unpack(read(SIZES.size))
-    if length + size > MOST_BYTES:
+    if length > MOST_JSON or length + size > MOST_BYTES:
         raise Malformed("too long")
     text, data = read(length), read(size)
     try:
@@ -92,8 +95,10 @@ def _pack_array(value: Any, buffers: list[bytes]) -> dict[str, Any]:
 
 
 def _unpack(value: Any, data: bytes, depth: int) -> Any:
-    if value is None or isinstance(value, bool | str):
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, str):
+        return value[:MOST_LETTERS]
     if depth > DEEPEST or not isinstance(value, dict) or not value:
         raise Malformed("neither a value nor a collection")
     kind, inside = next(iter(value.items()))
@@ -103,9 +108,9 @@ def _unpack(value: Any, data: bytes, depth: int) -> Any:
         items = [_unpack(item, data, depth + 1) for item in inside]
         return tuple(items) if kind == "tuple" else items
     if kind == "dict":
-        return {str(key): _unpack(item, data, depth + 1) for key, item in inside.items()}
+        return {str(key)[:MOST_LETTERS]: _unpack(item, data, depth + 1) for key, item in inside.items()}
     if kind == "other":
-        return opaque(str(inside))
+        return opaque(str(inside)[:MOST_LETTERS])
     if kind in ("array", "scalar", "tensor"):
         array = _array(inside, data)
         if kind == "tensor":

@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
+from torch.nn import functional
 
 from mintad.course.checks.grading import CheckFailed, differs, require
 from mintad.course.checks.interference import check_new_shape
 from mintad.course.grade.cases import Student, compared, judged, whole
-from toy import Region
+from toy import Region, make_shape
 from toy.geometry import WINDOW
 
 MOST_SEGMENTS, MIN_RADIUS = 1_000, 0.002
+STEPS = 30  # of training
 HERE = "mintad.course.grade.open_exercises"
 
 
@@ -50,20 +53,53 @@ def new_shape(student: Student, rng: np.random.Generator) -> None:
 
 @judged("interference.new_model", check=False)
 def new_model(student: Student, rng: np.random.Generator) -> None:
-    """Train the network in the sandbox, and look at what comes out."""
+    """Train two networks from here, on points of ours: the sandbox only evaluates them, and says their gradients.
+
+    Their results must be a function of the weights, get better by training, and depend on the label.
+    """
     classes, seed = whole(rng, 3, 5), whole(rng, 0, 2**31)
-    seen = student.apply(f"{HERE}.trained", classes, seed)
-    require(isinstance(seen, dict), "it must be a class derived from torch.nn.Module")
-    if seen.get("problem"):
-        raise CheckFailed(str(seen["problem"]))
-    untrained, results = seen.get("untrained"), seen.get("reconstructions")
-    require(np.shape(untrained) == (6, 2), "forward must return points of shape (B, 2)")
-    require(isinstance(results, list) and len(results) == classes, "training a stack of two fails")
-    first = np.asarray(results[0], dtype=float)
-    require(first.ndim == 3 and bool(np.isfinite(first).all()), "after training it returns no finite points")
-    hint = "another label gives the same reconstruction: it is not class-aware"
-    for other in results[1:]:
-        differs(other, first, hint, tolerance=1e-3)
+    points, names = make_shape("blobs", classes).sample(200, np.random.default_rng(seed))
+    clean = torch.as_tensor(points, dtype=torch.float32).expand(2, -1, -1)
+    own = functional.one_hot(torch.as_tensor(names), classes).float().expand(2, -1, -1)
+    made = student.apply(f"{HERE}.networks", classes)
+    require(isinstance(made, dict), "it must be a class derived from torch.nn.Module")
+    if made.get("problem"):
+        raise CheckFailed(str(made["problem"]))
+    weights = made.get("weights")
+    usable = isinstance(weights, list) and all(isinstance(w, torch.Tensor) and w.is_floating_point() for w in weights)
+    require(usable and len(weights) > 0, "it has no parameters to train")
+    initial = [weight.clone() for weight in weights]
+    weights = [weight.detach().clone().requires_grad_() for weight in weights]
+
+    def results(points: torch.Tensor, label: torch.Tensor, weights: list[torch.Tensor]) -> torch.Tensor:
+        try:
+            result = student.apply(f"{HERE}.outputs", classes, bool(made.get("direct")), points, label, *weights)
+        except Exception as error:
+            text = f"training a stack of two fails with {type(error).__name__}: {error}"
+            raise CheckFailed(text) from error
+        fits = isinstance(result, torch.Tensor) and result.shape == points.shape
+        require(fits, "forward must return points of shape (B, 2)")
+        require(bool(result.isfinite().all()), "it returns points that are not finite")
+        return result
+
+    with torch.no_grad():
+        before = results(clean, own, initial)
+    optimiser, generator = torch.optim.Adam(weights, lr=1e-2), torch.Generator().manual_seed(seed)
+    for _ in range(STEPS):
+        optimiser.zero_grad()
+        result = results(clean + 0.1 * torch.randn(clean.shape, generator=generator), own, weights)
+        require(result.requires_grad, "what it returns does not depend on its parameters")
+        (result - clean).square().sum().div(clean.shape[1]).backward()
+        optimiser.step()
+    with torch.no_grad():
+        again, after = results(clean, own, initial), results(clean, own, weights)
+        require(torch.allclose(again, before, atol=1e-4), "with the same weights it returns something else")
+        lower = (after - clean).square().mean() < (before - clean).square().mean()
+        require(bool(lower), "training does not bring the reconstructions nearer to the points")
+        given = [results(clean, torch.eye(classes)[label].expand(2, 200, -1), weights) for label in range(classes)]
+    for other in given[1:]:
+        hint = "another label gives the same reconstruction: it is not class-aware"
+        differs(other, given[0], hint, tolerance=1e-3)
 
 
 def _region(segments: Any, radius: Any, weight: Any) -> Region:

@@ -8,6 +8,8 @@ import numpy as np
 
 from mintad.course.grade.cases import both_labels, compared, whole
 
+RANKING = "mintad.scoring.ranking.StreamingRanking"
+
 
 @compared("scoring.pooled_max")
 def pooled_max(rng: np.random.Generator) -> tuple[Any, ...]:
@@ -16,7 +18,7 @@ def pooled_max(rng: np.random.Generator) -> tuple[Any, ...]:
     return rng.random((whole(rng, window, 14), whole(rng, window, 14))).astype(np.float32), window
 
 
-@compared("scoring.auroc", withheld=["mintad.scoring.auroc", "sklearn.metrics.roc_auc_score"])
+@compared("scoring.auroc", withheld=["mintad.scoring.auroc", f"{RANKING}.auroc", "sklearn.metrics.roc_auc_score"])
 def auroc(rng: np.random.Generator) -> tuple[Any, ...]:
     """Scores with many ties, or with none; good and bad detectors."""
     return _ranked(rng)
@@ -24,7 +26,11 @@ def auroc(rng: np.random.Generator) -> tuple[Any, ...]:
 
 @compared(
     "scoring.average_precision",
-    withheld=["mintad.scoring.average_precision", "sklearn.metrics.average_precision_score"],
+    withheld=[
+        "mintad.scoring.average_precision",
+        f"{RANKING}.average_precision",
+        "sklearn.metrics.average_precision_score",
+    ],
 )
 def average_precision(rng: np.random.Generator) -> tuple[Any, ...]:
     """Scores with many ties, or with none."""
