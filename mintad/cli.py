@@ -452,17 +452,18 @@ def course_grade_command(
     timeout: Annotated[float, typer.Option("--timeout", help="Seconds of processor time for one exercise.")] = 10,
     memory: Annotated[float, typer.Option("--memory", help="GB for the code of one submission.")] = 2,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of the hidden cases; default: random.")] = None,
+    unsafe: Annotated[bool, typer.Option("--unsafe", help="Grade even where submissions cannot be isolated.")] = False,
 ) -> None:
     """Grade submissions: a CSV of all points, and a page for each student. Finished ones are skipped.
 
     Of a notebook only the exercises' functions and what they need are run, each
     submission in a process of its own, with limits of time and memory, without
     network, in a copy of its folder, the rest read-only or out of sight. Where
-    the system does not allow this, a warning says so.
+    the system does not allow this, --unsafe is needed.
     """
     from mintad.course.grade.engine import grade
 
-    limits = {"workers": workers, "seconds": timeout, "memory": memory}
+    limits = {"workers": workers, "seconds": timeout, "memory": memory, "unsafe": unsafe}
     grades = grade(submissions, out, points=points, students=students, seed=seed, **limits)
     shown = Table("student", Column("points", justify="right"), Column("out of", justify="right"))
     for student, (got, most) in grades.totals.items():
