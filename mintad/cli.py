@@ -23,6 +23,7 @@ from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
 from mintad.config import Config, describe_keys, load_config, preset
+from mintad.course.commands import course_app, notebooks_app
 from mintad.errors import ConfigError, MintadError, message, nearest
 
 console = Console()
@@ -48,8 +49,6 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="Download and check data sets.")
 cache_app = typer.Typer(no_args_is_help=True, help="List and clear the feature cache.")
-notebooks_app = typer.Typer(no_args_is_help=True, help="Prepare and publish the notebook series.")
-course_app = typer.Typer(no_args_is_help=True, help="Hand out the notebooks to a class, and grade what comes back.")
 groups = {"data": data_app, "cache": cache_app, "notebooks": notebooks_app, "course": course_app}
 for group_name, group in groups.items():
     app.add_typer(group, name=group_name)
@@ -69,10 +68,6 @@ BaselinesOption = Annotated[str, typer.Option("--baselines", help="Comma-separat
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda, whatever the run was trained on.")]
 TablesOption = Annotated[list[int] | None, typer.Option("--table", metavar="N", help="Only this table; repeatable.")]
 RunsOption = Annotated[list[str] | None, typer.Option("--where", metavar="KEY=VALUE", help="E.g. data.name=mini.")]
-StudentsOption = Annotated[
-    Path | None, typer.Option("--students", metavar="FILE.csv", help="Column student, and number if you like.")
-]
-PointsOption = Annotated[Path | None, typer.Option("--points", help="Points file, instead of the defaults.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
 
 
@@ -382,95 +377,6 @@ def cache_clear_command(
     if not yes:
         typer.confirm(f"Remove {key or 'all cached features'}?", abort=True)
     console.print(f"freed {clear_caches(key) / 2**20:,.1f} MiB")
-
-
-@notebooks_app.command("train")
-def notebooks_train_command(
-    names: Annotated[list[str] | None, typer.Argument(help="Shared models to train; default all.")] = None,
-    preset_name: Annotated[str, typer.Option("--preset", help="Preset of the notebooks.")] = "lesson",
-    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Trainings at a time; they share the cores.")] = 2,
-) -> None:
-    """Train the models that several notebooks share. Finished ones are skipped; exit code 1 if a training fails."""
-    preset(preset_name)  # a misspelt name is refused before the slow import
-    from mintad.course.shared_models import train_shared_models
-
-    if train_shared_models(names or (), preset_name=preset_name, jobs=jobs):
-        raise typer.Exit(1)
-
-
-@notebooks_app.command("pages")
-def notebooks_pages_command(
-    source: Annotated[Path, typer.Argument(help="Folder of the notebooks.")],
-    target: Annotated[Path, typer.Argument(help="Folder for the pages.")],
-    names: Annotated[list[str] | None, typer.Argument(help="Beginnings of names, e.g. 07; default all.")] = None,
-    timeout: Annotated[int, typer.Option(min=1, help="Seconds that one cell may take.")] = 1800,
-) -> None:
-    """Execute the notebooks and write them as HTML pages that need no network."""
-    try:
-        from mintad.course.pages import build
-    except ImportError as error:
-        raise MintadError(f"pages need further packages ({error}): pip install 'mintad[pages]'") from error
-
-    build(source, target, names=names or (), timeout=timeout)
-
-
-@course_app.command("release")
-def course_release_command(
-    out: Annotated[Path, typer.Argument(help="Folder for notebooks/, points.yaml and nbgrader_config.py.")],
-    names: Annotated[list[str] | None, typer.Argument(help="Beginnings of names, e.g. 03; default all.")] = None,
-    source: Annotated[Path | None, typer.Option("--source", help="Folder of the notebooks with solutions.")] = None,
-    points: PointsOption = None,
-    students: StudentsOption = None,
-) -> None:
-    """Write the notebooks for students: without solutions and answers, with checks and nbgrader's metadata.
-
-    \b
-    OUT/notebooks            hand this out
-    OUT/points.yaml          edit it: points and rubric; a file that is there is kept
-    OUT/nbgrader_config.py   in OUT, "nbgrader generate_assignment notebooks" works
-    OUT/students/NAME        with --students: notebooks on pictures of their own
-
-    What a release cannot hide: students can import mintad, and with it the
-    reference functions behind the checks. mintad course grade runs without
-    them, and decides by hidden cases.
-    """
-    from mintad.course.release import release
-
-    written = release(out, names or (), source=source, points=points, students=students)
-    for path in written.notebooks:
-        console.print(str(path), soft_wrap=True, markup=False)
-    console.print(f"points and rubric: {written.points}", soft_wrap=True, markup=False)
-
-
-@course_app.command("grade")
-def course_grade_command(
-    submissions: Annotated[list[Path], typer.Argument(help="Folders, one for each student; the name is the student.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder for grades.csv and the students' pages.")],
-    points: PointsOption = None,
-    students: StudentsOption = None,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Submissions at a time.")] = 2,
-    timeout: Annotated[float, typer.Option("--timeout", help="Seconds of processor time for one exercise.")] = 10,
-    memory: Annotated[float, typer.Option("--memory", help="GB for the code of one submission.")] = 2,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of the hidden cases; default: random.")] = None,
-    unsafe: Annotated[bool, typer.Option("--unsafe", help="Grade even where submissions cannot be isolated.")] = False,
-) -> None:
-    """Grade submissions: a CSV of all points, and a page for each student. Finished ones are skipped.
-
-    Of a notebook only the exercises' functions and what they need are run, each
-    submission in a process of its own, with limits of time and memory, without
-    network, in a copy of its folder, the rest read-only or out of sight. Where
-    the system does not allow this, --unsafe is needed.
-    """
-    from mintad.course.grade.engine import grade
-
-    limits = {"workers": workers, "seconds": timeout, "memory": memory, "unsafe": unsafe}
-    grades = grade(submissions, out, points=points, students=students, seed=seed, **limits)
-    shown = Table("student", Column("points", justify="right"), Column("out of", justify="right"))
-    for student, (got, most) in grades.totals.items():
-        shown.add_row(Text(student), f"{got:g}", f"{most:g}")
-    console.print(shown)
-    pages = grades.table.parent / "feedback"
-    console.print(f"all results: {grades.table}; pages: {pages}", soft_wrap=True, markup=False)
 
 
 def print_results(path: Path) -> None:

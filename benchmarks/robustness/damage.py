@@ -18,6 +18,7 @@ Anything else is a failure, which is listed with its seed; then the exit code is
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import io
 import itertools
 import logging
@@ -36,7 +37,7 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from mintad.config import INRConfig, ModelConfig, PromptMapperConfig, TrainConfig
+from mintad.config import TrainConfig, preset
 from mintad.data.images import read_image
 from mintad.errors import MintadError
 from mintad.features.backbone import build_backbone
@@ -48,15 +49,7 @@ from mintad.training import train
 SLOW = 10.0  # seconds
 GOOD = ("refused by name", "read", "computed anew", "unharmed", "same weights")
 TRAIN = TrainConfig(epochs=None, steps=8, batch_size=8, checkpoint_every=5, log_every=2, device="cpu")
-MODEL = ModelConfig(
-    width=16,
-    heads=2,
-    ffn_dim=32,
-    encoder_layers=1,
-    decoder_layers=1,
-    prompt_mapper=PromptMapperConfig(token_width=8, hidden=16),
-    inr=INRConfig(hidden=16),
-)
+MODEL = dataclasses.replace(preset("small").model, width=16, heads=2, ffn_dim=32)
 
 
 def damage(file: Path, rng: np.random.Generator) -> str:
