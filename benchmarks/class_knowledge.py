@@ -48,7 +48,7 @@ from mintad.runs.directory import CATEGORIES, Run
 from mintad.runs.prepare import PreparedData, prepare_data
 from mintad.runs.train import trained_model
 from mintad.scoring.evaluate import Evaluation, evaluate
-from mintad.scoring.resampling import interval, resampled_aurocs
+from mintad.scoring.resampling import interval, mean_over_seeds, resampled_aurocs
 from mintad.scoring.sharp_prior import SharpPrior
 
 PRIORS = {
@@ -219,8 +219,7 @@ def measurements(run: Run, heads: dict[int, pd.Series]) -> Iterator[tuple[str, s
 def intervals(scores: pd.DataFrame) -> pd.DataFrame:
     """Return means over the seeds with 95 % intervals, of every detector and of every step in what it knows.
 
-    Each draw takes test images with replacement, the same for all detectors of a seed, and seeds with replacement. With
-    two or three seeds the part of the seeds is too small, see `image_intervals.py`.
+    Each draw takes test images with replacement, the same for all detectors of a seed, and seeds with replacement.
     """
     drawn: dict[tuple[str, str], dict[int, tuple[float, np.ndarray]]] = {}
     for seed, of_seed in scores.groupby("seed"):
@@ -232,16 +231,14 @@ def intervals(scores: pd.DataFrame) -> pd.DataFrame:
             drawn.setdefault(key, {})[seed] = values[key], draws[key]
     compared = [(method, knows, None) for method, knows in drawn]
     compared += [(m, b, a) for m, _ in drawn for a, b in itertools.combinations(KNOWLEDGE, 2)]
-    rows, rng = {}, np.random.default_rng(1)
+    rows = {}
     for method, knows, less in compared:
         first, second = drawn.get((method, knows), {}), drawn.get((method, less), {})
         seeds = sorted(set(first) & set(second) if less else first)
         if not seeds:
             continue
         values = np.array([first[seed][0] - (second[seed][0] if less else 0) for seed in seeds])
-        draws = np.stack([first[seed][1] - (second[seed][1] if less else 0) for seed in seeds])
-        chosen = rng.integers(len(seeds), size=draws.shape)
-        low, high = interval(np.take_along_axis(draws, chosen, axis=0).mean(axis=0))
+        low, high = interval(mean_over_seeds([first[seed][1] - (second[seed][1] if less else 0) for seed in seeds]))
         name = f"{knows} - {less}" if less else knows
         rows[method, name] = {"seeds": len(seeds), "image_auroc": values.mean(), "low": low, "high": high}
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis(["method", "setting"])

@@ -1,21 +1,23 @@
 """How long `mintad course grade` takes: made-up submissions of three notebooks, of ten kinds.
 
-python benchmarks/grade_time.py --submissions 20 --workers 2 --out runs/grade_time
+    python benchmarks/grade_time.py data/results/grade_time.csv
 
 Kinds: right (six in twenty), wrong, empty, crashing, endless loop, memory hog, writing outside, changed checks,
-hard-coded answers, and a submission whose notebooks are no notebooks. Prints a line per kind, and the time for 200 of
-them. Nothing is trained.
+hard-coded answers, and a submission whose notebooks are no notebooks. A row per kind has means over its submissions;
+the last row has the seconds from the first to the last of all, and the processor's in sum. Nothing is trained.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import sys
 import time
 from pathlib import Path
+
+import pandas as pd
+from provenance import write
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
@@ -59,45 +61,49 @@ def answers_of(kind: str, name: str, out: Path) -> dict[str, str]:
     return right if kind == "right" else {}
 
 
+def make_submissions(count: int, folder: Path, out: Path) -> list[Path]:
+    """Write `count` submissions into folders below `folder`, named after their number and kind, and return these."""
+    twenty = [kind for kind, times in KINDS.items() for _ in range(times)]
+    for n in range(count):
+        kind = twenty[n % len(twenty)]
+        for name in NOTEBOOKS:
+            file = hand_in(folder / f"{n:03d} {kind}", name, answers_of(kind, name, out))
+            if kind == "broken":
+                file.write_text(file.read_text(encoding="utf-8")[:500], encoding="utf-8")
+    return sorted(folder.iterdir())
+
+
 def main() -> None:
-    """Make the submissions, grade them, and print the times."""
+    """Make the submissions, grade them, and write what they took."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("csv", type=Path)
     parser.add_argument("--submissions", type=int, default=20)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--timeout", type=float, default=10)
-    parser.add_argument("--out", type=Path, default=Path("runs/grade_time"))
+    parser.add_argument("--work", type=Path, default=Path("runs/grade_time"), help="folder for the submissions")
     options = parser.parse_args()
-    shutil.rmtree(options.out, ignore_errors=True)
-    twenty = [kind for kind, times in KINDS.items() for _ in range(times)]
-    for n in range(options.submissions):
-        kind = twenty[n % len(twenty)]
-        folder = options.out / "in" / f"{n:03d} {kind}"
-        for name in NOTEBOOKS:
-            file = hand_in(folder, name, answers_of(kind, name, options.out.resolve()))
-            if kind == "broken":
-                file.write_text(file.read_text(encoding="utf-8")[:500], encoding="utf-8")
+    shutil.rmtree(options.work, ignore_errors=True)
+    folders = make_submissions(options.submissions, options.work / "in", options.work.resolve())
     began = time.perf_counter()
-    folders = sorted((options.out / "in").iterdir())
-    grades = grade(folders, options.out / "graded", workers=options.workers, seconds=options.timeout, seed=0)
+    grades = grade(folders, options.work / "graded", workers=options.workers, seconds=options.timeout, seed=0)
     seconds = time.perf_counter() - began
-    records = {folder.name: json.loads((options.out / f"graded/{WORK}/student-{folder.name}.json").read_text())
-               for folder in folders}  # fmt: skip
-    print(f"{'kind':<12} {'n':>3} {'points':>12} {'seconds each':>13} {'of processor':>13}")
-    for kind in KINDS:
-        own = [name for name in records if name[4:] == kind]
-        if own:
-            spent, used = (sum(records[name][key] for name in own) / len(own) for key in ("seconds", "processor"))
-            got = sorted({f"{grades.totals[name][0]:g} of {grades.totals[name][1]:g}" for name in own})
-            print(f"{kind:<12} {len(own):>3} {', '.join(got):>12} {spent:>13.1f} {used:>13.1f}")
-    used = sum(record["processor"] for record in records.values())
-    isolated = all(record["isolated"] for record in records.values())
-    print(f"{len(folders)} submissions, {options.workers} workers: {seconds:.0f} s, {used:.0f} s of processor time")
-    scale = 200 / len(folders) / 60
-    print(
-        f"for 200: {seconds * scale:.0f} min as here, {used * scale / 2:.0f} min on two cores with nothing else to do"
-    )
-    print(f"isolated by namespaces: {'yes' if isolated else 'NO'}; load of the machine: {os.getloadavg()[0]:.1f}")
-    outside = Path("/usr/mintad-was-here").exists() or (options.out / "was-here").exists()
+    records = [json.loads((options.work / f"graded/{WORK}/student-{f.name}.json").read_text()) for f in folders]
+    rows = []
+    for folder, record in zip(folders, records, strict=True):
+        got, most = grades.totals[folder.name]
+        spent = {"seconds": record["seconds"], "processor_seconds": record["processor"]}
+        rows.append({"kind": folder.name[4:], "points": got, "out_of": most, **spent})
+    table = pd.DataFrame(rows).groupby("kind", sort=False)
+    table = table.agg(
+        n=("points", "size"), **{name: (name, "mean") for name in rows[0] if name != "kind"}
+    ).reset_index()
+    used = sum(record["processor"] for record in records)
+    whole = {"kind": "all", "n": len(folders), "seconds": seconds, "processor_seconds": used}
+    table = pd.concat([table, pd.DataFrame([whole])], ignore_index=True)
+    write(options.csv, table.round(1))
+    print(table.round(1).to_string(index=False))
+    print(f"isolated by namespaces: {'yes' if all(record['isolated'] for record in records) else 'NO'}")
+    outside = Path("/usr/mintad-was-here").exists() or (options.work / "was-here").exists()
     print(f"written outside a submission's folder: {'YES' if outside else 'nothing'}")
 
 

@@ -23,7 +23,7 @@ from provenance import write
 from mintad.course.lab.study import paired_draws
 from mintad.errors import DataError
 from mintad.runs.directory import Run
-from mintad.scoring.resampling import interval
+from mintad.scoring.resampling import interval, mean_over_seeds
 from mintad.sweep import collect
 
 
@@ -67,8 +67,7 @@ def difference(first: dict[int, Run], second: dict[int, Run], draws: int) -> dic
         aurocs, drawn_aurocs = paired_draws(scores, draws=draws)
         differences.append(aurocs["first"] - aurocs["second"])
         resampled.append(drawn_aurocs["first"] - drawn_aurocs["second"])
-    drawn_seeds = np.random.default_rng(1).integers(len(seeds), size=(len(seeds), draws))
-    low, high = interval(np.stack(resampled)[drawn_seeds, np.arange(draws)].mean(axis=0))
+    low, high = interval(mean_over_seeds(resampled))
     numbers = {"difference": float(np.mean(differences)), "low": low, "high": high}
     return {"seeds": len(seeds), **{name: round(number, 5) for name, number in numbers.items()}}
 

@@ -22,6 +22,7 @@ from mintad.course.exercises import UNSOLVED, Exercise, exercises_of, source_of
 from mintad.course.points import FILE, Points, load_points, points_text
 from mintad.course.students import FILE as STUDENTS_FILE
 from mintad.course.students import read_students, with_own_data, write_students
+from mintad.disk import write
 from mintad.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)
@@ -87,8 +88,8 @@ def release(
     if numbers:
         write_students(out / STUDENTS_FILE, numbers)
     if not given:
-        here.write_text(points_text([path.stem for path in paths]), encoding="utf-8")
-    (out / "nbgrader_config.py").write_text(NBGRADER, encoding="utf-8")
+        write(here, points_text([path.stem for path in paths]))
+    write(out / "nbgrader_config.py", NBGRADER)
     return Released([out / NOTEBOOKS / path.name for path in paths], given or here)
 
 
@@ -152,7 +153,7 @@ def _write(folder: Path, notebooks: dict[str, dict[str, Any]]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, notebook in notebooks.items():
         text = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
-        (folder / name).write_text(text, encoding="utf-8")
+        write(folder / name, text)
 
 
 def _find(names: Sequence[str], source: str | Path | None) -> list[Path]:

@@ -25,6 +25,7 @@ from mintad.course.grade.verdict import FULL, NONE
 from mintad.course.points import FILE as POINTS_FILE
 from mintad.course.points import Points, load_points
 from mintad.course.students import foreign_number, read_students
+from mintad.disk import write
 from mintad.errors import ConfigError, DataError, MintadError
 from mintad.lock import exclusive_lock
 
@@ -117,7 +118,7 @@ def grade(
         log.info("%d submissions, %d of them graded before", len(submissions), len(results))
         for job, result in _run(waiting, workers):
             results[job.student] = result
-            _write(_file(work, job.student), result)
+            write(_file(work, job.student), json.dumps(result, indent=1))
             solved = sum(verdict["state"] == FULL for verdict in result["verdicts"])
             log.info("%s: %d of %d solved, %.0f s", job.student, solved, len(job.tasks), result["seconds"])
         problems = {submission.student: submission.problem for submission in submissions if submission.problem}
@@ -254,7 +255,7 @@ def _seed(file: Path, seed: int | None) -> int:
     except (OSError, ValueError, KeyError, TypeError):
         recorded = secrets.randbelow(2**31)
     chosen = recorded if seed is None else seed
-    _write(file, {"seed": chosen})
+    write(file, json.dumps({"seed": chosen}))
     return chosen
 
 
@@ -268,9 +269,3 @@ def _finished(work: Path, job: Job) -> dict[str, Any] | None:
 
 def _file(work: Path, student: str) -> Path:
     return work / f"student-{student}.json"
-
-
-def _write(file: Path, value: dict[str, Any]) -> None:
-    temporary = file.with_name(f"{file.name}.tmp")
-    temporary.write_text(json.dumps(value, indent=1), encoding="utf-8")
-    os.replace(temporary, file)

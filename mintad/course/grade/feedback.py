@@ -12,6 +12,7 @@ from typing import Any
 
 from mintad.course.grade.verdict import FULL, PARTIAL
 from mintad.course.points import Points
+from mintad.disk import write
 from mintad.runs.page.render import Table, render
 
 COLUMNS = ["student", "notebook", "exercise", "points", "out of", "message"]
@@ -62,7 +63,7 @@ def write_grades(
     for student in sorted({*results, *problems}):
         own = [row for row in rows if row.student == student]
         totals[student] = sum(row.points for row in own), sum(row.out_of for row in own)
-        (pages / f"{student}.html").write_text(page(student, own), encoding="utf-8", errors="replace")
+        write(pages / f"{student}.html", page(student, own).encode(errors="replace"))
     return Grades(out / "grades.csv", rows, totals)
 
 
