@@ -33,7 +33,7 @@ def template() -> go.layout.Template:
             "title": {"font": {"size": 15}, **place},
             "paper_bgcolor": "rgba(0,0,0,0)",
             "plot_bgcolor": "rgba(0,0,0,0)",
-            "margin": {"l": 60, "r": 20, "t": 64, "b": 50},
+            "margin": {"l": 60, "r": 20, "t": 64, "b": 58},
             "xaxis": axis,
             "yaxis": axis,
             "modebar": {"bgcolor": "rgba(0,0,0,0)", "remove": ["select2d", "lasso2d", "autoScale2d"]},
