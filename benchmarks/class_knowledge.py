@@ -1,13 +1,13 @@
 """Where does knowing the class pay? Detectors without it, with the class from MINT-AD's head, and told the class.
 
-    python benchmarks/class_knowledge.py data/results/class_knowledge.csv real-8 runs/real8/*
-    python benchmarks/class_knowledge.py data/results/class_knowledge.csv mini runs/mini/*
+    mintad sweep benchmarks/sweeps/class_knowledge.yaml --workers 2
+    python benchmarks/class_knowledge.py data/results/class_knowledge.csv mini runs/sweeps/class_knowledge/*mini*
 
 The finished runs give the data and the seeds. "blind" knows nothing of the class of a test image, "head" has the class
 from the head of the seed's MINT-AD, and "told" has the true one. What is measured follows from the runs of a seed:
 
-* mint_ad: the sharp prior and its parts, and the baselines: one model for all categories ("blind"), or one for each.
-  Of Eq. 7 it is "head". The head chooses the baselines' models, too.
+* mint_ad: Eq. 7, "head". Of its first run also the sharp prior and its parts, and the baselines: one model for all
+  categories ("blind"), or one for each. Their "head" is that run's, too.
 * mint_ad with `model.class_loss=false`, trained without labels: Eq. 7, "blind".
 * label_prompt: Eq. 7, "told".
 * uniad: "blind". A separate uniad, one model per category: "head" and "told".
@@ -37,7 +37,6 @@ import typer
 from provenance import write
 from torch import Tensor
 
-from mintad.baselines import BASELINES
 from mintad.config import Config, SharpPriorConfig
 from mintad.data.records import category_keys
 from mintad.disk import digest
@@ -56,6 +55,7 @@ PRIORS = {
     "sharp_prior, class mean": SharpPriorConfig(neighbours=0),
     "sharp_prior, class mean, one scale": SharpPriorConfig(neighbours=0, scales=(1,)),
 }
+BASELINES = ("padim", "patchcore", "nearest")
 KNOWLEDGE = ("blind", "head", "told")
 RECONSTRUCTIONS = {"mint_ad": "head", "label_prompt": "told", "uniad": "blind"}
 """Variants whose reconstruction is measured, and what they know of the class; MINT-AD without labels is "blind"."""
@@ -118,7 +118,7 @@ def baselines(data: PreparedData, config: Config, head_names: list[str]) -> Meas
     """Yield the baselines, set up as published: one model for all categories, or one for each."""
     true_names = category_keys(data.records).to_numpy()[data.test_rows]
     labels = {"blind": None, "head": head_names, "told": true_names}
-    for name in BASELINES.names():
+    for name in BASELINES:
         unified = {"limit": 100_000 * len(data.classes)} if name == "nearest" else {}
         fits = {
             separate: lazily(
@@ -201,17 +201,19 @@ def has_head(run: Run) -> bool:
     return model.variant == "mint_ad" and model.class_loss and not (run.path / CATEGORIES).exists()
 
 
-def measurements(run: Run, heads: dict[int, pd.Series]) -> Iterator[tuple[str, str, Callable[[], Evaluation]]]:
-    """Yield method, knowledge and measurement of everything that a run allows; `heads`: seed -> image -> class."""
+def measurements(run: Run, heads: dict[int, Run]) -> Measured:
+    """Yield everything that a run allows; `heads`: the run of each seed whose head finds the classes."""
     config = run.config()
     data = dataclasses.replace(prepare_data(config, progress=False), classes=run.read("classes"))
     assert set(data.classes) == set(category_keys(data.records)), "the head's classes must be the categories"
-    head_names = list(heads[config.train.seed].reindex(data.records["image"].iloc[data.test_rows]))
+    head = heads[config.train.seed]
+    of_head = head.scores().set_index("image")["pred_class"]
+    head_names = list(of_head.reindex(data.records["image"].iloc[data.test_rows]))
     if (run.path / CATEGORIES).exists():
         yield from separate(run, data, config, head_names)
         return
     yield from reconstruction(run, data, config)
-    if has_head(run):
+    if run is head:
         yield from sharp_priors(data, config, head_names)
         yield from baselines(data, config, head_names)
 
@@ -266,7 +268,7 @@ def main(
     unknown = {run.config().model.variant for run in opened} - RECONSTRUCTIONS.keys()
     if unknown:
         raise typer.BadParameter(f"no place in this table for {', '.join(sorted(unknown))}", param_hint="runs")
-    heads = {r.config().train.seed: r.scores().set_index("image")["pred_class"] for r in opened if has_head(r)}
+    heads = {run.config().train.seed: run for run in reversed(opened) if has_head(run)}
     for run in opened:
         seed = run.config().train.seed
         for method, knows, measure in measurements(run, heads):

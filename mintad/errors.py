@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 
 class MintadError(Exception):
@@ -43,6 +45,16 @@ class TrainingError(MintadError):
 def message(problem: str, path: str | Path | None = None, fix: str = "") -> str:
     """Return "PATH: PROBLEM; FIX", without the parts that are empty."""
     return (f"{path}: " if path is not None else "") + problem + (f"; {fix}" if fix else "")
+
+
+def shown(value: Any) -> str:
+    """Return a value as Python writes it, cut where it is long or nested deep, for an error message."""
+    return _SHORT.repr(value)
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxdict, _SHORT.maxlist, _SHORT.maxtuple = 3, 10, 10, 10
+_SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 200
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:

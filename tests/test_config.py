@@ -22,6 +22,7 @@ from mintad.config import (
     preset,
 )
 from mintad.config.tree import UNIAD_RECIPE
+from mintad.config.yaml_text import Loader
 from mintad.errors import ConfigError
 
 RESULTS = Path(__file__).parent.parent / "data" / "results"
@@ -121,7 +122,15 @@ def test_unknown_keys_name_the_nearest():
         ("features.reductions", "", "list"),
         ("features.reductions", "0,2", "list"),
         ("features.reductions", "2,x", "whole number.*'x'"),
-        ("features.grid", 500, "image_size"),
+        ("features.image_size", 10**5, "<= 4096"),
+        ("features.grid", 10**4, "<= 128"),
+        ("model.width", 10**9, "<= 16384"),
+        ("model.encoder_layers", 10**9, "<= 64"),
+        ("model.inr.layers", 10**8, "<= 64"),
+        ("train.batch_size", 10**12, "<= 16384"),
+        ("train.seed", 2**64, "< 4294967296"),
+        ("model.neighbour_mask", -1, ">= 0"),
+        ("data.options", {1: 2}, "text, not 1"),
         ("train.lr", ".nan", "nan"),
         ("train.lr", "inf", "inf"),
         ("train.clip_norm", float("inf"), "inf"),
@@ -140,6 +149,23 @@ def test_bad_values_name_the_key(key, value, names):
     with pytest.raises(ConfigError, match=names) as caught:
         preset("fast").override(**{key: value})
     assert key in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_grid_finer_than_the_image_is_refused():
+    with pytest.raises(ConfigError, match="features.grid"):
+        preset("fast").override(**{"features.grid": 60, "features.image_size": 32})
+
+
+def test_a_model_of_billions_of_parameters_is_refused():
+    sizes = {"model.width": 8192, "model.ffn_dim": 2**15, "model.encoder_layers": 64}
+    with pytest.raises(ConfigError, match="billion"):
+        preset("paper").override(**sizes)
+
+
+def test_a_long_wrong_value_is_cut_in_the_message():
+    with pytest.raises(ConfigError) as caught:
+        preset("fast").override(**{"train.lr": ["x" * 10**6] * 1000})
+    assert len(str(caught.value)) < 3000
 
 
 def test_text_values_from_a_command_line():
@@ -244,6 +270,41 @@ def test_mistakes_in_configuration_files_name_file_and_key(tmp_path, text, names
         load_config(file)
     with pytest.raises(ConfigError, match="missing.yaml"):
         load_config(tmp_path / "missing.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("preset: 5", "preset"),
+        ("preset: [paper]", "preset"),
+        ("preset: {paper: 1}", "preset"),
+        ("train: {lr: 1, lr: 2}", "lr"),
+        ("train: &a [*a]", "inside"),
+        ("train: {lr: " + "[" * 5000, "levels"),
+        ("\n".join(f"k{n}: &k{n} [{', '.join([f'*k{n - 1}' if n else '1'] * 9)}]" for n in range(9)), "values"),
+        ("train: {schedule: on}", "'on'"),
+    ],
+)
+def test_a_hostile_or_careless_file_is_refused_in_one_line(tmp_path, text, names):
+    file = tmp_path / "run.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=f"run.yaml.*{names}") as caught:
+        load_config(file)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 1000
+
+
+def test_no_preset_in_a_file_is_no_fault(tmp_path):
+    (tmp_path / "run.yaml").write_text("preset: null\ntrain.steps: 5")
+    assert load_config(tmp_path / "run.yaml") == preset("fast").override(**{"train.steps": 5})
+
+
+_TEXT = st.text(st.characters(codec="ascii", exclude_characters="\x7f"))
+_SCALAR = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | _TEXT
+
+
+@given(st.recursive(_SCALAR, lambda inner: st.lists(inner) | st.dictionaries(_TEXT, inner), max_leaves=30))
+def test_json_is_yaml(value):
+    assert yaml.load(json.dumps(value), Loader) == value
 
 
 def test_every_key_is_described():

@@ -1,9 +1,12 @@
 """The run directory: what is in it, whose it is, and that it can be moved and repeated."""
 
+import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,7 +15,7 @@ from synthetic import small
 
 import mintad.runs.prepare as prepare_module
 import mintad.runs.train as train_module
-from mintad.disk import UNFINISHED
+from mintad.disk import UNFINISHED, published
 from mintad.errors import ConfigError, MintadError, TrainingError
 from mintad.runs.directory import CATEGORIES, OLD_BASELINES, OLD_PAGE, OLD_RESULTS, open_run
 from mintad.runs.predict import predict_files
@@ -170,15 +173,15 @@ def test_overwriting_leaves_nothing_of_an_older_version(copied):
 
 
 def test_a_crash_while_results_are_written_costs_no_finished_work(copied, finished, monkeypatch):
-    save = np.save
+    @contextlib.contextmanager
+    def write_half(path, **options):
+        with published(path, **options) as file:
+            if path == copied.path / "maps.npy":
+                file.write(b"\x93NUMPY")
+                raise KeyboardInterrupt
+            yield file
 
-    def write_half(file, array, **options):
-        if str(copied.path) not in file.name:  # features of a baseline
-            return save(file, array, **options)
-        file.write(b"\x93NUMPY")
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("mintad.runs.directory.np.save", write_half)
+    monkeypatch.setattr("mintad.runs.directory.published", write_half)
     for work in (
         lambda: train_run(finished.config(), copied.path, baseline_names=("patchcore",), progress=False),
         lambda: evaluate_run(copied.path, progress=False),
@@ -250,6 +253,7 @@ def test_a_run_whose_history_is_lost_can_still_be_evaluated(copied, finished, co
 
 def test_a_baseline_that_is_not_registered_any_more_is_not_dropped(copied):
     results = copied.results()
+    (copied.path / "digests.json").unlink()
     copied.write_table("results", results.replace({"method": {"padim": "from_a_plug_in"}}))
     with pytest.raises(ConfigError, match="unknown baseline 'from_a_plug_in'"):
         evaluate_run(copied.path, progress=False)
@@ -273,14 +277,64 @@ def test_a_unified_training_does_not_enter_a_separate_one(finished, tmp_path):
             refused()
 
 
-def test_damaged_results_are_refused_by_name(copied):
+@pytest.mark.parametrize("name, read", [("results.csv", "results"), ("scores.csv", "scores"), ("maps.npy", "maps")])
+def test_one_changed_bit_in_a_result_is_refused_by_name(copied, name, read):
+    content = bytearray((copied.path / name).read_bytes())
+    content[-2] ^= 1
+    (copied.path / name).write_bytes(content)
+    with pytest.raises(MintadError, match=f"{name}: is damaged.*mintad evaluate"):
+        getattr(copied, read)()
+
+
+def test_damaged_results_of_an_older_version_are_refused_by_name(copied):
+    (copied.path / "digests.json").unlink()
     (copied.path / "results.csv").write_text("method,setting\n")
     with pytest.raises(MintadError, match="results.csv is damaged"):
         copied.results()
+    evaluate_run(copied.path, progress=False)
+    assert copied.baselines() == [], "which baselines there were stood in the damaged file"
+
+
+def test_a_changed_way_of_scoring_decides_nothing_until_it_is_evaluated(copied, products, tmp_path):
+    config = copied.read("config")
+    copied.write("config", config | {"scoring": config["scoring"] | {"top_share": 0.5}})
+    images = [products / "mesh/test/good"]
+    with pytest.raises(MintadError, match="config.json: scoring.*mintad evaluate"):
+        predict_files(copied.path, images, tmp_path / "out", progress=False)
+    evaluate_run(copied.path, progress=False)
+    predict_files(copied.path, images, tmp_path / "out", progress=False)
+
+
+def test_a_category_may_have_any_name(products, tmp_path):
+    root = tmp_path / "a;b, [c]"
+    shutil.copytree(products / "mesh", root / "me;sh")
+    run = train_run(small(root, **{"train.steps": 1}), tmp_path / "run", progress=False)
+    masks = run.scores().query("label == 1")["masks"]
+    assert len(masks) and all(Path(file).is_file() for files in masks for file in files)
+    assert train_run(run.config(), run.path, baseline_names=("padim",), progress=False).baselines() == ["padim"]
+
+
+@pytest.mark.parametrize("change", [{"features.backbone": "resnet81"}, {"features.weights": "/etc/passwd"}])
+def test_a_refused_configuration_leaves_no_directory(products, tmp_path, change):
+    with pytest.raises(MintadError):
+        train_run(small(products, **change), tmp_path / "run", progress=False)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "run").mkdir()
+    with pytest.raises(MintadError):
+        train_run(small(products, **change), tmp_path / "run", progress=False)
+    assert (tmp_path / "run").exists(), "a folder of the user's stays"
+
+
+def test_a_directory_in_which_nothing_has_begun_takes_another_configuration(products, tmp_path):
+    with pytest.raises(KeyboardInterrupt), open_run(tmp_path, small(products)):
+        raise KeyboardInterrupt
+    config = small(products, **{"train.steps": 1, "train.seed": 5})
+    assert train_run(config, tmp_path, progress=False).config().train.seed == 5
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), None, "12"])
 def test_a_threshold_that_is_no_finite_number_decides_nothing(copied, products, tmp_path, value):
+    (copied.path / "digests.json").unlink()  # as in a run of an older version
     copied.write("threshold", copied.read("threshold") | {"value": value})
     with pytest.raises(MintadError, match="threshold.json: is damaged") as caught:
         predict_files(copied.path, [products / "mesh/test/good"], tmp_path / "out", progress=False)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import re
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from annotated_types import Ge, MinLen
+from annotated_types import Ge, Le, MinLen
 from pydantic import BeforeValidator, ConfigDict, Strict, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
-from mintad.errors import ConfigError, nearest
+from mintad.config.yaml_text import Loader
+from mintad.errors import ConfigError, nearest, shown
 
 T = TypeVar("T")
 _RULES = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
@@ -53,29 +53,6 @@ def require(condition: bool, message: str) -> None:
         raise ConfigError(message)
 
 
-class Loader(yaml.SafeLoader):
-    """YAML whose numbers are read as YAML 1.2 and people do: 010 is 10, 1e3 a number, and 1:30 is text, not 90."""
-
-    yaml_implicit_resolvers = {
-        first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":int", ":float"))]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-
-_NUMBERS = {
-    "int": (r"[-+]?[0-9][0-9_]*", lambda text: int(text.replace("_", ""))),
-    "float": (
-        r"[-+]?(\.[0-9][0-9_]*|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
-        lambda text: float(re.sub(r"_|\.(?=[in])", "", text.lower())),
-    ),
-}
-for _kind, (_pattern, _read) in _NUMBERS.items():
-    Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(f"^({_pattern})$"), list("-+.0123456789"))
-    Loader.add_constructor(
-        f"tag:yaml.org,2002:{_kind}", lambda loader, node, read=_read: read(loader.construct_scalar(node))
-    )
-
-
 def read_yaml(value: Any, loader: type = Loader) -> Any:
     """Read text as YAML; text that is no YAML stays as it is, and so does what is not text."""
     with contextlib.suppress(yaml.YAMLError, ValueError):  # ValueError: what looks like a date and is none
@@ -101,11 +78,14 @@ Bool = Annotated[bool, Strict(), BeforeValidator(read_yaml)]
 Int = Annotated[int, BeforeValidator(_read_number)]
 Float = Annotated[float, BeforeValidator(_read_number)]
 Count = Annotated[Int, Ge(1)]
+Size = Annotated[Int, Ge(1), Le(2**14)]
+"""Of something that memory grows with."""
+Depth = Annotated[Int, Ge(1), Le(64)]
+"""Of something that is built again and again."""
 Text = Annotated[str, MinLen(1)]
 PathText = Annotated[Text, BeforeValidator(lambda path: os.fspath(path) if isinstance(path, os.PathLike) else path)]
 List = Annotated[tuple[T, ...], BeforeValidator(_read_list)]
 Nullable = Annotated[T | None, BeforeValidator(lambda value: None if value in ("null", "~") else value)]
-YamlNo = BeforeValidator(lambda value: "no" if value is False else value)  # because YAML reads no as false
 
 
 def limits(annotation: Any, bounds: Sequence[Any] = ()) -> str:
@@ -128,11 +108,13 @@ def _explain(problem: Mapping[str, Any], cls: type, section: str) -> str:
     """Return the error message for a problem that pydantic found in a section."""
     value, fields = problem["input"], cls.__pydantic_fields__
     if not problem["loc"]:
-        return f"{section} must be a mapping, not {value!r}"
+        return f"{section} must be a mapping, not {shown(value)}"
     name = str(problem["loc"][0])
     key = f"{section}.{name}".lstrip(".")
     if name not in fields:
         return f"unknown configuration key '{key}'." + nearest(name, fields)
+    if problem["loc"][-1] == "[key]":
+        return f"a key of {key} must be text, not {shown(value)}"
     if problem["type"] == "literal_error":
-        return f"{key} = {value!r} is not allowed." + nearest(str(value), typing.get_args(fields[name].annotation))
-    return f"{key} must be {limits(fields[name].annotation, fields[name].metadata)}, not {value!r}"
+        return f"{key} = {shown(value)} is not allowed." + nearest(str(value), typing.get_args(fields[name].annotation))
+    return f"{key} must be {limits(fields[name].annotation, fields[name].metadata)}, not {shown(value)}"

@@ -11,13 +11,14 @@ from pydantic import BeforeValidator
 from mintad.config.fields import (
     Bool,
     Count,
+    Depth,
     Float,
     Int,
     List,
     Nullable,
     PathText,
+    Size,
     Text,
-    YamlNo,
     read_yaml,
     require,
     section,
@@ -48,14 +49,14 @@ class FeatureConfig:
     """'efficientnet_lite0' (or 1, 2; weights come with pip packages) or any timm model with `features_only`."""
     weights: PathText = "auto"
     """'auto' (pip package, else timm's hub), 'random', or the path of a local file."""
-    image_size: Annotated[Int, Ge(32)] = 224
+    image_size: Annotated[Int, Ge(32), Le(4096)] = 224
     """Side of the square network input, in pixels."""
-    grid: Count = 14
+    grid: Annotated[Int, Ge(1), Le(128)] = 14
     """Side of the token grid; L = grid * grid tokens."""
-    reductions: Annotated[List[Count], MinLen(1)] = (2, 4, 8, 16)
+    reductions: Annotated[List[Size], MinLen(1)] = (2, 4, 8, 16)
     """Backbone stages by their reduction, in rising order: the paper's 'first to fourth' of EfficientNet-b4. UniAD has
     4, 8, 16 for ResNets, and adds 32 for CIFAR-10."""
-    local_mean: Count = 1
+    local_mean: Size = 1
     """Side of the square, in cells of each stage's own resolution, that a stage is averaged over; odd, 1 for none."""
     resize: Literal["bilinear", "area", "half_pixel"] = "bilinear"
     """How a stage is resized to the grid: 'bilinear' samples it with aligned corners (UniAD's recipe), 'half_pixel'
@@ -76,9 +77,9 @@ class FeatureConfig:
 class PromptMapperConfig:
     """The class encoder of the MINT-AD family (§3.3, Table 12)."""
 
-    token_width: Count = 32
+    token_width: Size = 32
     """T, width of the class token (Table 12)."""
-    hidden: Count = 256
+    hidden: Size = 256
     """Hidden width of the class and channel encoders (Table 12)."""
     class_encoder_softmax: Bool = True
     """Softmax at the end of the class encoder, as printed in Table 12."""
@@ -101,9 +102,9 @@ class PromptMapperConfig:
 class INRConfig:
     """The implicit neural representation that makes the query (§3.3, Eqs 8-9, Table 13)."""
 
-    hidden: Count = 256
+    hidden: Size = 256
     """Hidden width of both INR networks (Table 13)."""
-    layers: Annotated[Int, Ge(0)] = 4
+    layers: Annotated[Int, Ge(0), Le(64)] = 4
     """Hidden layers after the first in both INR networks (Table 13)."""
     omega: Annotated[Float, Gt(0)] = 30.0
     """Frequency factor of the first sine layer. The paper does not give it; 30 is SIREN's."""
@@ -172,27 +173,27 @@ class ModelConfig:
     query_layers: Literal["all", "first"] = "all"
     """Decoder layers that the query enters, in the MINT-AD family: 'all' (§3.5, 'each decoder layer'), or the 'first'
     alone (§3.2, no 'layer-wise query'), after which the decoder is a plain one. The same with one layer."""
-    width: Annotated[Int, Ge(2), MultipleOf(2)] = 256
+    width: Annotated[Int, Ge(2), Le(2**14), MultipleOf(2)] = 256
     """D, channels of a token inside the transformer and of the query; even, for row and column embeddings."""
-    heads: Count = 8
+    heads: Size = 8
     """Attention heads; must divide the width."""
-    ffn_dim: Count = 1024
+    ffn_dim: Annotated[Int, Ge(1), Le(2**16)] = 1024
     """Hidden width of the feed-forward networks (Table 15)."""
-    encoder_layers: Count = 4
+    encoder_layers: Depth = 4
     """Encoder depth. Table 15 says 4, §3.2 says 6; 4 is UniAD's, 'same-size transformer'."""
-    decoder_layers: Count = 4
+    decoder_layers: Depth = 4
     """Decoder depth, as above."""
     dropout: Annotated[Float, Ge(0), Lt(1)] = 0.1
     """Dropout behind attention and feed-forward layers (Table 15)."""
     attention_dropout: Annotated[Float, Ge(0), Lt(1)] = 0.1
     """Dropout on attention weights, as in UniAD; it takes a quarter of a CPU step."""
-    pool: Count = 1
+    pool: Size = 1
     """Side of the squares of tokens that are averaged before the model (not in the paper). It saves time where other
     detectors need a finer grid: 2 makes 7 x 7 tokens of 14 x 14."""
     attention_init: Literal["separate", "stacked"] = "separate"
     """Xavier-uniform weights of an attention's query, key and value, on which the paper is silent: each matrix by
     itself, or the three stacked as in UniAD's code, whose standard deviation is smaller by the root of 2."""
-    neighbour_mask: Nullable[Annotated[Int, Ge(0)]] = None
+    neighbour_mask: Nullable[Annotated[Int, Ge(0), Le(1023)]] = None
     """Side of the square that attention must not see: odd, 0 for none; null for the variant's own (UniAD: 7 of 14)."""
     jitter: JitterConfig = field(default_factory=JitterConfig)
     prompt_mapper: PromptMapperConfig = field(default_factory=PromptMapperConfig)
@@ -204,6 +205,10 @@ class ModelConfig:
         multiple, odd = self.width % self.heads == 0, not self.neighbour_mask or self.neighbour_mask % 2 == 1
         require(multiple, f"model.width ({self.width}) must be a multiple of model.heads ({self.heads})")
         require(odd, f"model.neighbour_mask must be null, 0 or odd, not {self.neighbour_mask}")
+        layers = self.encoder_layers + 2 * self.decoder_layers
+        weights = layers * 4 * self.width**2 + (layers - self.decoder_layers) * 2 * self.width * self.ffn_dim
+        problem = f"model.width, ffn_dim and the layers make {weights / 1e9:.1f} billion parameters; at most 2"
+        require(weights <= 2e9, problem)
 
 
 @section("train")
@@ -214,7 +219,7 @@ class TrainConfig:
     """Passes over the training set (§4.1). Give epochs or steps, not both."""
     steps: Nullable[Count] = None
     """Optimiser steps."""
-    batch_size: Count = 32
+    batch_size: Size = 32
     """Images per step over all processes together (§4.1: '32 on 4 GPUs', read as the total)."""
     sampling: Literal["uniform", "sqrt", "balanced"] = "uniform"
     """How often a class trains: 'uniform', as often as it has images; 'balanced', as often as the others; 'sqrt', in
@@ -242,11 +247,11 @@ class TrainConfig:
     prior_reduction: Literal["element", "token", "sum"] = "element"
     """'element' and 'token' as above, 'sum': over tokens and channels (Eq. 4 to the letter). The default is small,
     because a large prior pays the adapter to shrink its output to a point instead of describing the image."""
-    seed: Annotated[Int, Ge(0)] = 0
+    seed: Annotated[Int, Ge(0), Lt(2**32)] = 0
     """Seed of initialisation, order, jitter and dropout."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """'auto' takes a GPU if there is one."""
-    precision: Annotated[Literal["no", "bf16", "fp16"], YamlNo] = "no"
+    precision: Literal["no", "bf16", "fp16"] = "no"
     """Mixed precision of adapter and transformer in training; everything else stays in float32."""
     checkpoint_every: Count = 500
     """Steps between checkpoints."""
@@ -267,7 +272,7 @@ class SharpPriorConfig:
     reconstruction, on the model's own grid)."""
     neighbours: Annotated[Int, Ge(0)] = 5
     """Normal images of the class, the most similar ones, whose mean is what a token should be; 0: the class's mean."""
-    scales: Annotated[List[Count], MinLen(1)] = (1, 2)
+    scales: Annotated[List[Size], MinLen(1)] = (1, 2)
     """Sides of the squares of tokens that have Gaussians of their own; their distances are averaged."""
     ridge: Annotated[Float, Gt(0), Lt(1)] = 0.01
     """Share of a multiple of the identity in every covariance."""
@@ -293,7 +298,7 @@ class ScoringConfig:
     mean of the highest tokens."""
     align_corners: Bool = False
     """Interpolate maps with aligned corners, as UniAD's code does; see `mintad.scoring.maps.upsample`."""
-    pool: Count = 16
+    pool: Size = 16
     """Window of 'pooled_max', in input pixels."""
     top_share: Annotated[Float, Gt(0), Le(1)] = 0.01
     """Share of the tokens that 'top_mean' averages, at least one."""

@@ -11,9 +11,10 @@ from typing import Any
 import yaml
 from pydantic.fields import FieldInfo
 
-from mintad.config.fields import Loader, limits, read_yaml, require, section
+from mintad.config.fields import limits, read_yaml, require, section
 from mintad.config.sections import DataConfig, FeatureConfig, ModelConfig, ScoringConfig, TrainConfig
-from mintad.errors import ConfigError, nearest
+from mintad.config.yaml_text import Loader
+from mintad.errors import ConfigError, nearest, shown
 
 _MAPPINGS = ("data.options", "model.options")  # data.options.NAME is a key, too
 _MOVED_MODEL = yaml.safe_load("""{
@@ -114,9 +115,12 @@ def load_config(path: str | Path, base: Config | None = None) -> Config:
     try:
         values = yaml.load(Path(path).read_text(encoding="utf-8"), Loader) or {}
     except (OSError, yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"cannot read configuration {path}: {error}") from error
+        problem = f"cannot read configuration {path}: {' '.join(str(error).split())}"
+        raise ConfigError(problem) from error
     require(isinstance(values, dict), f"{path}: the file must hold a mapping of keys to values")
-    base = preset(values.pop("preset")) if "preset" in values else base or preset("fast")
+    named = values.pop("preset", None)
+    require(isinstance(named, str | None), f"{path}: preset must be a name, not {shown(named)}")
+    base = preset(named) if named else base or preset("fast")
     try:
         return base.override(**_flatten(values))
     except ConfigError as error:

@@ -24,7 +24,7 @@ DATASETS: Registry[Dataset] = Registry(
 """Every data set; each is registered by the module of its name."""
 
 
-def load(name: str, root: str | Path | None = None, **options: Any) -> pd.DataFrame:
+def load(name: str, root: str | Path | None = None, /, **options: Any) -> pd.DataFrame:
     """Load the record table of a data set, with the options of its own load function (see its docstring).
 
     `root` is its folder; it may be None for sets that bring their own images (elpv, mini).
@@ -36,7 +36,7 @@ def load(name: str, root: str | Path | None = None, **options: Any) -> pd.DataFr
     load_set = DATASETS[name].load
     parameters = inspect.signature(load_set).parameters
     allowed = parameters.keys() - {"root"}
-    for option in options.keys() - allowed:
+    for option in sorted(options.keys() - allowed):
         hint = nearest(option, allowed) if allowed else ""
         raise ConfigError(f"data set '{name}' has no option '{option}'.{hint}")
     if root is None and parameters["root"].default is inspect.Parameter.empty:

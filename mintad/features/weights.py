@@ -16,7 +16,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -65,7 +64,7 @@ def load_tensors(path: str | Path) -> dict[str, Tensor]:
     except pickle.UnpicklingError as error:
         problem = "is not a plain file of tensors: pickled models are refused, because loading one runs its code"
         raise WeightsError(problem, path=path, fix="download the file again, or save a state dict") from error
-    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, KeyError, AttributeError) as error:
+    except Exception as error:  # PyTorch's reader raises errors of many classes where a file is of another kind
         problem = f"cannot be read as weights ({_first_line(error)})"
         raise WeightsError(problem, path=path, fix="download the file again") from error
     for wrapper in ("state_dict", "model"):

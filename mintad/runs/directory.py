@@ -12,7 +12,9 @@ which were held out), ``seconds.json``, ``log.txt``, ``history.csv``, the newest
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib.metadata
+import io
 import json
 import logging
 import os
@@ -28,8 +30,8 @@ import pandas as pd
 import torch
 
 from mintad.config import Config
-from mintad.disk import UNFINISHED, published, refuse_link, remove, write
-from mintad.errors import DataError, MintadError, TrainingError
+from mintad.disk import UNFINISHED, digest, published, refuse_link, remove, write
+from mintad.errors import ConfigError, DataError, MintadError, TrainingError, WeightsError
 from mintad.lock import exclusive_lock
 from mintad.runs.files import EXECUTED, PARAMETERS, STATUS
 from mintad.runs.page import results_page
@@ -40,7 +42,9 @@ from mintad.training import Checkpoint, latest_checkpoint
 
 RESULTS, PAGE, SHARP_PRIOR = "results.csv", "results.html", "sharp_prior.safetensors"
 RECORD_FILES = ("versions.json", "classes.json", "images.csv", "seconds.json", "log.txt", "history.csv")
-RESULT_FILES = ("scores.csv", "maps.npy", "threshold.json", PAGE, RESULTS)  # results.csv last: it says "finished"
+DIGESTS = "digests.json"
+RESULT_FILES = ("scores.csv", "maps.npy", "threshold.json", DIGESTS, PAGE, RESULTS)
+"""In the order in which they are written: results.csv says that the run is finished."""
 OWN_FILES = (*RECORD_FILES, SHARP_PRIOR, *RESULT_FILES, "config.json")  # in the order in which they are removed
 OLD_RESULTS, OLD_BASELINES, OLD_PAGE = "metrics.json", "peers.csv", "report.html"  # of versions before 0.2
 CATEGORIES = "categories"  # folder of a separate training: a run directory per category
@@ -66,11 +70,33 @@ class Run:
         """Read a JSON file of the run; raise MintadError if it is missing or damaged."""
         file = self.path / f"{name}.json"
         try:
-            return json.loads(file.read_text(encoding="utf-8"))
+            value = json.loads(file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise MintadError(f"{file} is missing: this is no finished run directory of mintad train") from None
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise MintadError(f"{file} is damaged: {error}") from error
+        kind = list if name == "classes" else dict
+        if not isinstance(value, kind) and not (name == "threshold" and value is None):
+            raise MintadError(f"{file} is damaged: it must hold {'a list' if kind is list else 'a mapping'}")
+        return value
+
+    def require_scoring(self) -> None:
+        """Raise MintadError if the configuration scores otherwise than when the results were written."""
+        written = self.read("digests").get("scoring") if (self.path / DIGESTS).exists() else None
+        if written not in (None, _scoring_digest(self.config())):
+            problem, fix = (
+                "scoring is not what the results were made with",
+                f"mintad evaluate {self.path} makes them anew",
+            )
+            raise MintadError(problem, path=self.path / "config.json", fix=fix)
+
+    def _sound(self, name: str) -> Path:
+        """Return the path of a result file that is as it was written; runs of older versions have no digests."""
+        file = self.path / name
+        if (self.path / DIGESTS).exists() and digest(file) != self.read("digests").get(name):
+            fix = f"mintad evaluate {self.path} writes it anew"
+            raise MintadError("is damaged: it is not what was written", path=file, fix=fix)
+        return file
 
     def write(self, name: str, value: Any) -> None:
         """Write a JSON file of the run atomically."""
@@ -81,8 +107,17 @@ class Run:
         write(self.path / f"{name}.csv", table.to_csv(index=False))
 
     def config(self) -> Config:
-        """Return the configuration that the run was started with."""
-        return Config.from_dict(self.read("config"))
+        """Return the configuration that the run was started with; raise ConfigError where it is none."""
+        try:
+            return Config.from_dict(self.read("config"))
+        except ConfigError as error:
+            problem = f"{self.path / 'config.json'}, of mintad {self._version()}: {error}"
+            raise ConfigError(problem) from error
+
+    def _version(self) -> str:
+        with contextlib.suppress(MintadError):
+            return str(self.read("versions").get("mintad", "unknown"))
+        return "unknown"
 
     def checkpoint(self) -> Checkpoint:
         """Return the newest checkpoint; raise TrainingError if there is none."""
@@ -99,8 +134,12 @@ class Run:
     def scores(self) -> pd.DataFrame:
         """Return the scored test rows, as they were when written."""
         texts = ("dataset", "category", "split", "defect", "image", "masks", "prompt_class", "pred_class")
-        scores = pd.read_csv(self.path / "scores.csv", keep_default_na=False, dtype=dict.fromkeys(texts, str))
-        return scores.assign(masks=[tuple(masks.split(";")) if masks else () for masks in scores["masks"]])
+        scores = pd.read_csv(self._sound("scores.csv"), keep_default_na=False, dtype=dict.fromkeys(texts, str))
+        return scores.assign(masks=scores["masks"].map(_read_masks))
+
+    def maps(self) -> np.ndarray:
+        """Return the anomaly maps (N, H, W) of the scored test rows."""
+        return np.load(self._sound("maps.npy"), allow_pickle=False)
 
     def results(self) -> pd.DataFrame:
         """Return every number of the run: columns `mintad.scoring.metrics.RESULT_COLUMNS`, the model's rows first.
@@ -116,7 +155,9 @@ class Run:
                 fix = fix if (self.path / CATEGORIES).exists() else f"mintad evaluate {self.path} converts it"
             raise MintadError(f"{problem}, {RESULTS} is missing", path=self.path, fix=fix)
         try:
-            table = pd.read_csv(file, dtype=dict.fromkeys(("method", "setting", "category", "metric"), str))
+            table = pd.read_csv(
+                self._sound(RESULTS), dtype=dict.fromkeys(("method", "setting", "category", "metric"), str)
+            )
             return table[list(RESULT_COLUMNS)].astype({"seed": int, "value": float})
         except (KeyError, ValueError) as error:
             raise MintadError(f"{file} is damaged ({error}); mintad evaluate {self.path} writes it anew") from error
@@ -132,7 +173,7 @@ class Run:
 
     def threshold(self) -> Threshold | None:
         """Return the decision threshold; None where no images were held out, and for separate models."""
-        values = self.read("threshold")
+        values = self.read(self._sound("threshold.json").stem)
         try:
             return None if values is None else Threshold(**values)
         except (TypeError, ValueError) as error:
@@ -167,17 +208,22 @@ class Run:
             title=title,
             versions=self.read("versions"),
         )
-        texts = {
-            "scores.csv": scores.assign(masks=scores["masks"].map(";".join)).to_csv(index=False),
-            "threshold.json": json.dumps(None if threshold is None else asdict(threshold), indent=1),
-            PAGE: page,
-            RESULTS: results.to_csv(index=False),
+        maps = io.BytesIO()
+        np.save(maps, maps_nHW)
+        masks = [json.dumps(list(files)) if files else "" for files in scores["masks"]]
+        contents = {
+            "scores.csv": scores.assign(masks=masks).to_csv(index=False).encode(),
+            "maps.npy": maps.getvalue(),
+            "threshold.json": json.dumps(None if threshold is None else asdict(threshold), indent=1).encode(),
+            RESULTS: results.to_csv(index=False).encode(),
         }
+        digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+        digests["scoring"] = _scoring_digest(config)
+        contents |= {DIGESTS: json.dumps(digests, indent=1).encode(), PAGE: page.encode()}
         with contextlib.ExitStack() as stack:  # the file that is opened last gets its name first
             files = {name: stack.enter_context(published(self.path / name)) for name in reversed(RESULT_FILES)}
-            np.save(files["maps.npy"], maps_nHW)
-            for name, text in texts.items():
-                files[name].write(text.encode())
+            for name, content in contents.items():
+                files[name].write(content)
             for file in files.values():  # all that would not fit on the disk is known before anything is removed
                 file.flush()
             self.discard_results()
@@ -229,9 +275,24 @@ class Run:
         return exclusive_lock(self.path / LOCK, TrainingError(busy))
 
     @property
+    def begun(self) -> bool:
+        """Whether there is anything that a configuration has made: a checkpoint, results, or separate models."""
+        made = (CATEGORIES, RESULTS, OLD_RESULTS)
+        return any((self.path / name).exists() for name in made) or any((self.path / "checkpoints").glob("step-*"))
+
+    @property
     def finished(self) -> bool:
         """Whether the run was trained to its end and evaluated."""
         return (self.path / RESULTS).exists()
+
+
+def _scoring_digest(config: Config) -> str:
+    return hashlib.sha256(json.dumps(config.to_dict()["scoring"], sort_keys=True).encode()).hexdigest()
+
+
+def _read_masks(text: str) -> tuple[str, ...]:
+    """Return the files of an image's masks; before 0.3 they were joined by semicolons."""
+    return tuple(json.loads(text)) if text.startswith("[") else tuple(filter(None, text.split(";")))
 
 
 def _differences(before: pd.DataFrame, now: pd.DataFrame) -> list[str]:
@@ -253,13 +314,15 @@ def _differences(before: pd.DataFrame, now: pd.DataFrame) -> list[str]:
 def open_run(path: str | Path, config: Config, *, overwrite: bool = False) -> Iterator[Run]:
     """Make a run directory, or open the one that the same configuration has there; it is locked while the block runs.
 
-    With `overwrite`, a run that is already there is removed.
+    With `overwrite`, a run that is already there is removed. A directory in which no training has begun takes any
+    configuration, and a new one is removed again if the block finds fault with the configuration or the data.
 
     Raises:
         TrainingError: the directory belongs to another configuration or process, or holds foreign files.
     """
     run = Run(Path(path))
     _refuse_foreign(run, overwrite)
+    new = not run.path.exists()
     run.path.mkdir(parents=True, exist_ok=True)
     with run.locked():
         for file in (*run.path.glob(f"{UNFINISHED}*"), *(run.path / f".{name}.tmp" for name in OWN_FILES)):
@@ -269,7 +332,7 @@ def open_run(path: str | Path, config: Config, *, overwrite: bool = False) -> It
             run.discard_results()
             for name in OWN_FILES:
                 (run.path / name).unlink(missing_ok=True)
-        if (run.path / "config.json").exists():
+        if run.begun:
             before, now = run.config().flat(), config.flat()
             changes = [f"{key}: {before[key]!r} there, {now[key]!r} now" for key in now if before[key] != now[key]]
             if changes:
@@ -277,7 +340,20 @@ def open_run(path: str | Path, config: Config, *, overwrite: bool = False) -> It
                 raise TrainingError(problem, path=run.path, fix="choose another --out, or --overwrite to start afresh")
         else:
             run.write("config", config.to_dict())
-        yield run
+        try:
+            yield run
+        except (ConfigError, DataError, WeightsError):
+            if new and not run.begun:
+                _remove_new(run)
+            raise
+
+
+def _remove_new(run: Run) -> None:
+    """Remove a directory that this process made and began nothing in; what others put there stays."""
+    for name in (*OWN_FILES, LOCK):
+        (run.path / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # not empty
+        run.path.rmdir()
 
 
 def _refuse_foreign(run: Run, overwrite: bool) -> None:

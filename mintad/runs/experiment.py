@@ -15,8 +15,8 @@ import yaml
 import mintad
 from mintad.config import Config
 from mintad.config import preset as load_preset
-from mintad.config.fields import Loader
-from mintad.errors import ConfigError, nearest
+from mintad.config.yaml_text import Loader
+from mintad.errors import ConfigError, nearest, shown
 from mintad.model import require_variant
 from mintad.runs.directory import CATEGORIES, Run
 from mintad.runs.separate import train_separate
@@ -71,7 +71,7 @@ def read_overrides(overrides: str | Mapping[str, Any]) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"overrides cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
-        raise ConfigError(f"overrides must be a mapping such as {{train.steps: 100}}, not {overrides!r}")
+        raise ConfigError(f"overrides must be a mapping such as {{train.steps: 100}}, not {shown(overrides)}")
     return {str(key): value for key, value in values.items()}
 
 

@@ -40,12 +40,13 @@ class Predictor:
     def __init__(self, path: str | Path, *, device: str = "auto", category: str | None = None) -> None:
         run = Run(Path(path))
         self.config, self.device = run.config(), pick_device(device)
+        run.require_scoring()
         self.classes, self.threshold = run.read("classes"), run.threshold()
         self.backbone = configured_backbone(self.config.features).to(self.device)
         self.model = trained_model(run, self.backbone, self.device)
         self.detector = trained_detector(run, self.model)
         self.label = class_index(self.classes, category) if self.model.needs_labels else None
-        low, high = np.percentile(np.load(run.path / "maps.npy"), (1, 99.9))
+        low, high = np.percentile(run.maps(), (1, 99.9))
         self.map_range = (float(low), float(high))  # of the heatmaps' colours, from the run's own test maps
 
     @torch.no_grad()

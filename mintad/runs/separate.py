@@ -96,7 +96,7 @@ def _evaluate_and_save(run: Run, runs: Mapping[str, Run], data: PreparedData, co
     run.write("versions", versions())
     run.note_seconds("training", sum(category_run.seconds().get("training", 0.0) for category_run in runs.values()))
     scores = pd.concat([category_run.scores() for category_run in runs.values()], ignore_index=True)
-    maps_nHW = np.concatenate([np.load(category_run.path / "maps.npy") for category_run in runs.values()])
+    maps_nHW = np.concatenate([category_run.maps() for category_run in runs.values()])
     row_of = {image: row for row, image in enumerate(data.records["image"])}
     rows = scores["image"].map(row_of).to_numpy()
     train_keys = category_keys(data.records.iloc[data.train_rows]).to_numpy()

@@ -16,7 +16,7 @@ import torch
 from accelerate import Accelerator
 
 from mintad.config import Config
-from mintad.errors import TrainingError
+from mintad.errors import MintadError, TrainingError
 from mintad.features.backbone import Backbone
 from mintad.features.table import FeatureTable
 from mintad.model import ReconstructionModel, build_model, require_variant
@@ -175,7 +175,7 @@ def add_baselines(
     data = prepare_data(config, records, device=device, progress=progress)
     run.record_training_images(image_list(data, config))
     results = pd.concat([run.results(), *baseline_results(run, missing, data, config, device)], ignore_index=True)
-    maps_nHW = np.load(run.path / "maps.npy")
+    maps_nHW = run.maps()
     run.save_results(results, run.scores(), maps_nHW, run.threshold())
 
 
@@ -196,7 +196,7 @@ def evaluate_run(
     if checkpoint.step < checkpoint.state()["steps"]:
         problem = f"{checkpoint.step} of {checkpoint.state()['steps']} steps are trained"
         raise TrainingError(problem, path=run.path, fix=f"mintad train --out {run.path} finishes it")
-    names = list(dict.fromkeys([*run.baselines(), *baseline_names]))
+    names = list(dict.fromkeys([*_former_baselines(run), *baseline_names]))
     require_baselines(names, config)
     with run.locked(), log_to(run):
         data = prepare_data(config, device=torch_device, progress=progress)
@@ -205,6 +205,15 @@ def evaluate_run(
         model = trained_model(run, data.backbone, torch_device)
         evaluate_and_save(run, model, data, config, baseline_names=names)
     return run
+
+
+def _former_baselines(run: Run) -> list[str]:
+    """Return the baselines of a run's results, and none where the results are damaged, which is said."""
+    try:
+        return run.baselines()
+    except MintadError as error:
+        log.warning("%s (name the baselines again, which stood there, with --baselines)", error)
+        return []
 
 
 def evaluate_and_save(

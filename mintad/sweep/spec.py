@@ -13,7 +13,6 @@ Relative paths start at the file's folder, so that the same file always means th
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,8 +20,8 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 import mintad
-from mintad.config.fields import Loader
-from mintad.errors import ConfigError, nearest
+from mintad.config.yaml_text import Loader
+from mintad.errors import ConfigError, nearest, shown
 
 NOTEBOOK = Path(mintad.__file__).resolve().parent.parent / "notebooks" / "10_unified_training.ipynb"
 
@@ -75,7 +74,7 @@ def load_spec(path: str | Path, *, out: str | Path | None = None) -> Spec:
     """
     path = Path(path).expanduser().absolute()
     try:
-        entries = yaml.load(path.read_text(encoding="utf-8"), _Loader) or {}
+        entries = yaml.load(path.read_text(encoding="utf-8"), Loader) or {}
     except (OSError, yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"cannot read the sweep {path}: {' '.join(str(error).split())}") from error
     if not isinstance(entries, dict):
@@ -89,19 +88,7 @@ def load_spec(path: str | Path, *, out: str | Path | None = None) -> Spec:
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         key = ".".join(map(str, problem["loc"]))
-        text = f"{key}: {problem['msg'].removeprefix('Value error, ')}, given {problem['input']!r}"
+        text = f"{key}: {problem['msg'].removeprefix('Value error, ')}, given {shown(problem['input'])}"
         if problem["type"] == "extra_forbidden":
             text = f"unknown key '{key}'." + nearest(key, Spec.model_fields)
         raise ConfigError(f"{path.name}: {text}") from error
-
-
-class _Loader(Loader):
-    """The configuration's loader, which also refuses a key given twice; PyYAML would take the second value."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Return the mapping of a node."""
-        keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for first, second in itertools.combinations(keys, 2):
-            if first.value == second.value:
-                raise yaml.YAMLError(f"key '{first.value}' is given twice (line {second.start_mark.line + 1})")
-        return super().construct_mapping(node, deep)
