@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,12 +21,15 @@ POLL_SECONDS = 0.5
 
 
 @contextlib.contextmanager
-def exclusive_lock(lock: Path, busy: MintadError | None = None) -> Iterator[BinaryIO]:
+def exclusive_lock(
+    lock: Path, busy: MintadError | None = None, *, on_wait: Callable[[], None] | None = None
+) -> Iterator[BinaryIO]:
     """Hold a lock while the block runs; the empty file stays, because only the lock on it counts.
 
     Args:
         lock: a file, made if missing, in a folder that exists.
         busy: raised if another process holds the lock; without it, wait for that process.
+        on_wait: called once before waiting, for example to say for whom.
 
     Yields:
         The open file. A child process that inherits it holds the lock, too, until both have ended (not on Windows).
@@ -39,6 +42,9 @@ def exclusive_lock(lock: Path, busy: MintadError | None = None) -> Iterator[Bina
         while not _try_lock(file):
             if busy:
                 raise busy
+            if on_wait:
+                on_wait()
+                on_wait = None
             time.sleep(POLL_SECONDS)
         yield file
 

@@ -184,13 +184,17 @@ def test_a_shared_model_is_trained_once_and_leaves_random_numbers_alone(stubbed)
     assert stubbed == [(), ("padim",)], "a finished run gets the baselines that it lacks"
 
 
-def test_a_shared_model_waits_for_the_process_that_trains_it(stubbed):
+@pytest.mark.parametrize("lock", [lambda path: path.with_suffix(".lock"), lambda path: path / ".lock"])
+def test_a_shared_model_waits_for_the_process_that_trains_it(stubbed, capsys, lock):
+    """A notebook holds the lock beside the run directory, `mintad train --out` the one inside."""
     run = shared.Run(shared.shared_model_dir(preset("lesson")))
+    run.path.mkdir()
     with ThreadPoolExecutor(1) as pool:
-        with exclusive_lock(run.path.with_suffix(".lock"), MintadError("busy")):
+        with exclusive_lock(lock(run.path), MintadError("busy")):
             future = pool.submit(shared.train_shared, preset("lesson"))
             with pytest.raises(TimeoutError):
                 future.result(0.3)
+            assert capsys.readouterr().out.count("waiting for another process") == 1
             shared.train_run(None, run.path, baseline_names="other", progress=False)
         assert future.result(10).path == run.path and stubbed == ["other"]
 
@@ -223,6 +227,13 @@ def test_formulas_become_mathml_and_code_stays():
     text = pages.formulas("The loss $x^2$ and `a$b$`, costs 5$ and $$\\frac{a}{b}$$ end")
     assert text.count("<math") == 2 and "`a$b$`" in text and "costs 5$ and" in text
     assert re.search(r'display="block".*<mfrac>', text)
+
+
+def test_the_index_shows_a_title_as_text(tmp_path):
+    cells = [nbformat.v4.new_markdown_cell("# 02 · <img src=x onerror=alert(1)>")]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "02_second.ipynb")
+    pages.build(tmp_path, tmp_path / "site")
+    assert "<img" not in (tmp_path / "site/index.html").read_text()
 
 
 def test_a_failing_notebook_is_named(tmp_path):

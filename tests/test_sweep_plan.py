@@ -21,9 +21,10 @@ from mintad.report import paper
 from mintad.report.methods import table_row
 from mintad.report.paper import VARIANTS
 from mintad.runs.experiment import configure
-from mintad.sweep import load_spec, plan
+from mintad.sweep import Status, load_spec, plan, read_status
 from mintad.sweep.engine import planned_runs
 from mintad.sweep.plan import TRAINING
+from mintad.sweep.status import read_plan
 
 
 @pytest.fixture(scope="module")
@@ -276,3 +277,14 @@ def test_the_growing_sets_lie_inside_each_other():
     sets = {int(run.labels["categories"]): run.given["categories"].split(", ") for run in runs}
     assert sorted(sets) == [1, 2, 5, 10] == sorted(len(set(names)) for names in sets.values())
     assert all(sets[10][:n] == names for n, names in sets.items())
+
+
+@pytest.mark.parametrize(
+    "content", [b"[1]", b"null", b"\xff", b"[" * 9999, b'{"state": "done"}', b'{"state": "finished", "attempts": "x"}']
+)
+def test_a_damaged_state_means_that_the_run_is_run_again(tmp_path, content):
+    (tmp_path / "status.json").write_bytes(content)
+    (tmp_path / ".sweep").mkdir()
+    (tmp_path / ".sweep/plan.json").write_bytes(content)
+    assert read_status(tmp_path) == Status()
+    assert read_plan(tmp_path) == {}

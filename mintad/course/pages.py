@@ -6,7 +6,9 @@ import os
 import re
 import time
 from collections.abc import Sequence
+from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
 import nbformat
 from latex2mathml.converter import convert as to_mathml
@@ -51,7 +53,7 @@ def build(source: Path, target: Path, *, names: Sequence[str] = (), timeout: int
         write(page, render(path, timeout=timeout))
         print(f"{page}  {time.perf_counter() - began:.0f} s", flush=True)
     series = [path for path in sorted(source.glob("[0-9][0-9]_*.ipynb")) if (target / f"{path.stem}.html").exists()]
-    items = "".join(f'<li><a href="{path.stem}.html">{_title(path)}</a></li>' for path in series)
+    items = "".join(f'<li><a href="{quote(path.stem)}.html">{escape(_title(path))}</a></li>' for path in series)
     write(target / "index.html", INDEX.format(items=items))
     return pages
 

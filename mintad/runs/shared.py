@@ -20,7 +20,7 @@ from mintad.errors import ConfigError, nearest
 from mintad.features.table import FeatureTable
 from mintad.lock import exclusive_lock
 from mintad.model import ReconstructionModel
-from mintad.runs.directory import Run
+from mintad.runs.directory import LOCK, Run
 from mintad.runs.fingerprint import code_fingerprint
 from mintad.runs.prepare import PreparedData, prepare_data
 from mintad.runs.train import train_run, trained_model
@@ -92,7 +92,14 @@ def train_shared(config: Config, *, baselines: Iterable[str] = ()) -> Run:
     if run.finished and not names:
         return run
     run.path.parent.mkdir(parents=True, exist_ok=True)
-    with torch.random.fork_rng(), exclusive_lock(run.path.with_suffix(".lock")):
+
+    def say() -> None:
+        print(f"waiting for another process that trains runs/{run.path.name}; if it was stopped, end it")
+
+    with torch.random.fork_rng(), exclusive_lock(run.path.with_suffix(".lock"), on_wait=say):
+        if run.path.exists():  # `mintad train --out` knows this lock alone
+            with exclusive_lock(run.path / LOCK, on_wait=say):
+                pass
         if not run.finished:
             print(f"training {config.model.variant} on {config.data.name} once; kept in runs/{run.path.name}")
         elif not names:  # another process has trained it meanwhile

@@ -10,6 +10,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
+from pydantic import TypeAdapter
+
 from mintad.disk import write
 from mintad.lock import exclusive_lock
 from mintad.runs.files import STATUS
@@ -33,12 +35,17 @@ class Status:
     notebook: str | None = None  # SHA-256 of the notebook that was run
 
 
+_STATUS, _PLAN = TypeAdapter(Status), TypeAdapter(dict[str, dict[str, str]])
+
+
 def read_status(folder: Path) -> Status:
     """Return the run's status; 'waiting' if there is none, or if it is damaged, so that the run is run again."""
     try:
         values = json.loads((folder / STATUS).read_text(encoding="utf-8"))
-        return Status(**{entry.name: values[entry.name] for entry in fields(Status) if entry.name in values})
-    except (OSError, ValueError, TypeError):
+        return _STATUS.validate_python(
+            {entry.name: values[entry.name] for entry in fields(Status) if entry.name in values}
+        )
+    except (OSError, ValueError, TypeError, RecursionError):
         return Status()
 
 
@@ -50,7 +57,7 @@ def write_json(file: Path, value: Any) -> None:
 def read_plan(out: Path) -> dict[str, dict[str, str]]:
     """Return name -> labels of the runs of a sweep's folder; empty where no sweep has begun."""
     try:
-        return json.loads((out / WORK / PLAN).read_text(encoding="utf-8"))
+        return _PLAN.validate_json((out / WORK / PLAN).read_bytes())
     except (OSError, ValueError):
         return {}
 
