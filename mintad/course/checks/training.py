@@ -96,10 +96,10 @@ def check_nearest_mean(call: Call, rng: np.random.Generator) -> None:
     train = np.array([[0.0, 0], [1000, 0], [100, 4], [1100, 4]])
     hint = "a channel with large values decides alone; divide each channel by its standard deviation over `train`"
     same(call(train, classes, np.array([[560.0, 0.2]])), [0], hint)
-    train, classes = np.array([[0.0, 0], [2, 2], [6, 6], [8, 8]]), np.array([0, 0, 1, 1])
-    train, test = train * [1, -1], np.array([[7.3, 0.0]])  # 7.3 from 0.9 along each axis is farther for a city block
+    corner = np.array([1.75**0.5, 1.0])  # both channels then have the same standard deviation
+    train, test = np.array([corner, -corner, [-1, 2] + corner, [-1, 2] - corner]), np.array([[2.0, 2.0]])
     hint = "the distance is Euclidean: square the differences, sum them over the channels"
-    same(call(train, classes, test), reference_nearest_mean(train, classes, test), hint)
+    same(call(train, np.array([0, 0, 1, 1]), test), [0], hint)
     train, classes = np.array([[0.0, 0], [0, 6], [4, 0]]), np.array([1, 1, 0])
     hint = "compare with the *mean* of each class, not with single images; class k is row k of the means"
     same(call(train, classes, np.array([[1.8, 0.0], [0.5, 3.0]])), [0, 1], hint)
