@@ -18,6 +18,7 @@ from mintad.course.checks.cases import Hidden, Student, hidden
 from mintad.course.checks.drawn import require_no_known_mistake, try_drawn_cases
 from mintad.course.checks.grading import Call, CheckFailed, call, require, require_own_work
 from mintad.course.checks.guard import Guard
+from mintad.course.status import SOLVED, TRIED, record
 
 UNUSABLE = RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError
 """What a check may raise where the result is nothing that it expects."""
@@ -72,7 +73,11 @@ def exercise(
                         failed = CheckFailed(f"the result cannot be used ({type(failed).__name__}: {failed})")
                     failed = _diagnosed(failed, secret, guarded, mistakes or {}, np.random.default_rng(seed))
                     failed.again = f"the same cases again: checks.check_{name}({name}, seed={seed})"
+                    if own:
+                        record(key, TRIED)
                     raise failed from None
+            if own:
+                record(key, SOLVED)
             print(f"✓ {name}: {summary}" if own else f"○ not solved yet; the reference passes: {name}: {summary}")
 
         check.__name__, check.__doc__ = test.__name__, test.__doc__
