@@ -1,10 +1,16 @@
-"""Every exercise's check, both ways: it passes the reference solution and fails typical wrong ones, with a hint."""
+"""Every exercise's check: it passes right answers however they are written, and refuses wrong ones with a hint."""
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import functools
 import importlib
 import inspect
+import pkgutil
+import sys
 from pathlib import Path
+from types import FunctionType
 
 import numpy as np
 import pytest
@@ -12,19 +18,29 @@ import torch
 
 from mintad.course import checks
 from mintad.course.checks import CheckFailed
-from mintad.course.checks.grading import call, same
+from mintad.course.checks.cases import hidden
+from mintad.course.checks.grading import call, number, same, two_numbers
+from mintad.course.checks.guard import Guard
 
-MODULES = sorted(p.stem for p in Path(checks.__file__).parent.glob("*.py") if p.stem not in ("__init__", "grading"))
+MODULES = sorted(p.stem for p in Path(checks.__file__).parent.glob("*.py") if "\n@exercise(" in p.read_text("utf-8"))
+LEAST_RIGHT, LEAST_WRONG = 2, 4
+OPEN = {"interference.new_shape", "interference.new_model"}  # any shape and any network is right that has a property
 
 
-WRONG = {name: fn for module in MODULES for name, fn in importlib.import_module(f"wrong.{module}").WRONG.items()}
-"""'module.exercise' -> functions that students write and that are wrong."""
+def answers(kind: str) -> dict[str, list]:
+    """'module.exercise' -> functions of `tests/wrong` or `tests/right`."""
+    table = kind.upper()
+    return {name: fns for m in MODULES for name, fns in getattr(importlib.import_module(f"{kind}.{m}"), table).items()}
+
+
+WRONG, RIGHT = answers("wrong"), answers("right")
 EXERCISES = [
     f"{module}.{name.removeprefix('check_')}"
     for module in MODULES
     for name in vars(importlib.import_module(f"mintad.course.checks.{module}"))
     if name.startswith("check_")
 ]
+each = pytest.mark.parametrize("exercise", EXERCISES)
 
 
 def parts(exercise: str):
@@ -33,29 +49,170 @@ def parts(exercise: str):
     return getattr(module, f"check_{name}"), getattr(module, f"reference_{name}")
 
 
-@pytest.mark.parametrize("exercise", EXERCISES)
+def lacking(exercises, right, wrong) -> list[str]:
+    """What a check lacks to be taught with, an entry for each."""
+    lacks = [f"{e}: {LEAST_RIGHT} right answers" for e in exercises if len(set(right.get(e, ()))) < LEAST_RIGHT]
+    lacks += [f"{e}: {LEAST_WRONG} wrong answers" for e in exercises if len(set(wrong.get(e, ()))) < LEAST_WRONG]
+    lacks += [f"{e}: no such exercise" for e in {*right, *wrong} - set(exercises)]
+    return lacks
+
+
+def test_every_check_has_its_right_and_wrong_answers():
+    assert lacking(EXERCISES, RIGHT, WRONG) == []
+    assert len(lacking(["a.new"], {}, {"a.old": [len]})) == 3
+
+
+@each
+def test_every_check_draws_cases(exercise):
+    secret = hidden(exercise)
+    assert secret.draw or secret.judge
+    assert "seed" in inspect.signature(parts(exercise)[0]).parameters
+
+
+@each
 def test_the_reference_passes_and_says_that_it_is_one(exercise, capsys):
     check, reference = parts(exercise)
-    check(reference)
+    for seed in (1, 2):
+        check(reference, seed=seed)
     assert capsys.readouterr().out.startswith("○ not solved yet")
-    check(lambda *arguments: reference(*arguments))
-    assert capsys.readouterr().out.startswith("✓ ")
 
 
-def test_every_exercise_has_two_wrong_solutions():
-    assert sorted(WRONG) == sorted(EXERCISES)
-    assert all(len(wrong) >= 2 for wrong in WRONG.values())
+@pytest.mark.parametrize(("exercise", "n"), [(exercise, n) for exercise in RIGHT for n in range(len(RIGHT[exercise]))])
+def test_right_answers_pass_with_any_seed(exercise, n, capsys):
+    for seed in (None, 1, 2):
+        parts(exercise)[0](RIGHT[exercise][n], seed=seed)
+    assert capsys.readouterr().out.count("✓ ") == 3
 
 
-@pytest.mark.parametrize(
-    ("exercise", "n"), [(exercise, n) for exercise, wrong in WRONG.items() for n in range(len(wrong))]
-)
+@pytest.mark.parametrize(("exercise", "n"), [(exercise, n) for exercise in WRONG for n in range(len(WRONG[exercise]))])
 def test_wrong_solutions_fail_with_a_hint(exercise, n):
-    with pytest.raises(CheckFailed, match="^✗ .{15,}"):
-        parts(exercise)[0](WRONG[exercise][n])
+    for seed in (None, 1):
+        with pytest.raises(CheckFailed, match="^✗ .{15,}"):
+            parts(exercise)[0](WRONG[exercise][n], seed=seed)
 
 
-@pytest.mark.parametrize("exercise", EXERCISES)
+FORMS = {
+    "0-d tensor": lambda x: torch.tensor(x, dtype=torch.float64),
+    "tensor with a gradient": lambda x: torch.tensor(x, dtype=torch.float64, requires_grad=True),
+    "0-d array": np.asarray,
+    "NumPy's number": np.float64,
+    "Python's number": float,
+}
+
+
+def in_form(value, form):
+    """The same result with its numbers in another form."""
+    if isinstance(value, list | tuple):
+        return [in_form(one, form) for one in value] if len(value) == 2 else value
+    single = isinstance(value, int | float | np.number) or getattr(value, "ndim", 1) == 0
+    return FORMS[form](float(value)) if single else value
+
+
+@pytest.mark.parametrize("form", FORMS)
+@each
+def test_a_number_may_have_any_form(exercise, form):
+    right = RIGHT[exercise][0]
+    if exercise not in OPEN:
+        parts(exercise)[0](lambda *a: in_form(right(*a), form), seed=1)
+
+
+@each
+def test_constants_and_answers_of_other_cases_are_refused(exercise):
+    check, reference = parts(exercise)
+    constants = [0, 1, 0.5, np.zeros(3), torch.zeros(2, 3), torch.zeros(()), (0.0, 0.0), "", []]
+    secret = hidden(exercise)
+    constants += [reference(*secret.draw(np.random.default_rng(seed))) for seed in (1, 2)] if secret.draw else []
+    for constant in constants:
+        with pytest.raises(CheckFailed):
+            check(lambda *_, constant=constant: constant, seed=1)
+
+
+@pytest.mark.parametrize("exercise", [e for e in EXERCISES if e not in OPEN])
+def test_hard_coded_values_are_refused(exercise):
+    """Results that were right in one check, returned in their order in the next."""
+    check, right, results = parts(exercise)[0], RIGHT[exercise][0], []
+
+    def recording(*arguments):
+        results.append(right(*arguments))
+        return results[-1]
+
+    check(recording, seed=1)
+    if not check.trains:  # what is typed in has no gradient
+        check(replayed(results), seed=1)
+    with pytest.raises(CheckFailed):
+        check(replayed(results), seed=2)
+
+
+def replayed(results):
+    rest = iter(results)
+    return lambda *_: next(rest)
+
+
+def wrapped(reference):
+    """The reference in what might hide it."""
+
+    class Callable:
+        run = staticmethod(reference)
+
+        def __call__(self, *arguments):
+            return self.run(*arguments)
+
+    def swallowing(*arguments):
+        try:
+            return reference(*arguments)
+        except BaseException:
+            return None
+
+    yield lambda *arguments: reference(*arguments)
+    yield functools.partial(reference)
+    yield functools.wraps(reference)(lambda *arguments: reference(*arguments))
+    yield Callable()
+    yield swallowing
+    yield lambda *arguments: [*map(lambda _: reference(*arguments), [0])][0]
+    if isinstance(reference, FunctionType):
+        yield FunctionType(reference.__code__, reference.__globals__)
+    else:
+        yield type("Mine", (reference,), {})
+
+
+@each
+def test_the_wrapped_reference_is_refused(exercise):
+    check, reference = parts(exercise)
+    for hidden_reference in wrapped(reference):
+        with pytest.raises(CheckFailed, match="this calls .*write it yourself"):
+            check(hidden_reference, seed=1)
+
+
+@pytest.mark.parametrize("path", sorted({path for exercise in EXERCISES for path in hidden(exercise).withheld}))
+def test_withheld_functions_of_libraries_are_noticed(path):
+    function = pkgutil.resolve_name(path)
+    method = vars(function)["forward"] if isinstance(function, type) else function
+    numbers, several = np.arange(6), [[torch.ones(2, 3, 4)] * n for n in range(7)]
+    with Guard([function]).watching() as called:
+        for given in ([numbers % 2, numbers], [numbers[:, None], numbers % 2], *several):
+            for named in ({}, {"same_seeds": True}):
+                with contextlib.suppress(Exception):
+                    method(*given, **named)
+    assert called
+
+
+@pytest.mark.parametrize("exercise", [e for e in EXERCISES if hidden(e).draw])
+def test_changing_an_argument_is_refused(exercise):
+    def changing(*arguments):
+        result = copy.deepcopy(RIGHT[exercise][0](*arguments))
+        for value in arguments:
+            if isinstance(value, np.ndarray | torch.Tensor) and value.dtype not in (bool, torch.bool):
+                if "U" not in str(value.dtype):
+                    value[...] = 0
+        return result
+
+    values = hidden(exercise).draw(np.random.default_rng(0))
+    if any(isinstance(value, np.ndarray | torch.Tensor) for value in values):
+        with torch.no_grad(), pytest.raises(CheckFailed, match="changed its argument"):
+            parts(exercise)[0](changing, seed=1)
+
+
+@each
 def test_broken_functions_fail_with_a_hint(exercise):
     check, reference = parts(exercise)
     arguments = ", ".join(inspect.signature(reference).parameters)
@@ -66,6 +223,68 @@ def test_broken_functions_fail_with_a_hint(exercise):
         check(lambda: 0)
 
 
+@each
+def test_each_named_mistake_gets_its_own_hint(exercise, monkeypatch):
+    check, _ = parts(exercise)
+    monkeypatch.setattr("mintad.course.checks.exercise._guard", lambda *_: None)  # mistakes are made of the reference
+    for hint, mistake in check.mistakes.items():
+        shown = set()
+        for seed in range(4):
+            try:
+                check(lambda *a, mistake=mistake: mistake(*a), seed=seed)
+            except CheckFailed as failed:
+                shown.add(str(failed).removeprefix("✗ "))
+        assert hint in shown, (hint, shown)
+
+
+def test_a_check_draws_other_cases_each_time_and_the_same_with_a_seed():
+    def seen(seed):
+        shapes = []
+        parts("features.nearest_score")[0](
+            lambda x, m: shapes.append(x.sum().item()) or torch.cdist(x, m).amin(1), seed=seed
+        )
+        return shapes
+
+    assert seen(3) == seen(3) != seen(4)
+    assert seen(None) != seen(None)
+
+
+def test_a_failure_is_one_line_in_a_notebook_and_says_how_to_draw_the_same_cases():
+    with pytest.raises(CheckFailed) as caught:
+        parts("queries.pool_parameters")[0](lambda *sizes: {(1, 1, 5, 3): 15, (1, 2, 5, 3): 30}.get(sizes, 3_010_560))
+    line, again = caught.value._render_traceback_()
+    assert line.startswith("✗ ") and "a drawn case (" in line and "seed=" in again
+
+
+def test_an_error_of_the_students_own_says_in_which_line():
+    def wrong(tokens, memory):
+        first = tokens[0]
+        return first.no_such_attribute
+
+    line = inspect.getsourcelines(wrong)[1] + 2
+    with pytest.raises(CheckFailed, match=f"raised AttributeError in line {line} of the cell: .*no_such_attribute"):
+        parts("features.nearest_score")[0](wrong)
+
+
+def test_a_check_leaves_random_numbers_alone():
+    torch.manual_seed(1)
+    expected = torch.rand(2)
+    torch.manual_seed(1)
+    for exercise in ("inr.modulated", "tokens.prompt_mapper", "interference.new_model"):
+        parts(exercise)[0](RIGHT[exercise][0])
+    assert torch.equal(torch.rand(2), expected)
+
+
+def test_a_profiler_of_ones_own_survives():
+    mine = lambda *_: None  # noqa: E731
+    sys.setprofile(mine)
+    try:
+        parts("queries.pull")[0](RIGHT["queries.pull"][0])
+        assert sys.getprofile() is mine
+    finally:
+        sys.setprofile(None)
+
+
 def test_grading_names_what_is_wrong():
     with pytest.raises(CheckFailed, match=r"shape \(2,\), expected \(3,\)"):
         same([1, 2], [1, 2, 3], "hint")
@@ -74,3 +293,10 @@ def test_grading_names_what_is_wrong():
     with pytest.raises(CheckFailed, match="ZeroDivisionError"):
         call(lambda x: x / 0, 1, takes="x")
     same(torch.tensor([1.0], requires_grad=True), [1.0], "hint")
+    with pytest.raises(CheckFailed, match=r"not a tensor of shape \(1,\)"):
+        number(torch.ones(1))
+    with pytest.raises(CheckFailed, match="not a list"):
+        number([1.0])
+    assert two_numbers(torch.tensor([1.0, 2.0])) == two_numbers((np.float32(1), torch.tensor(2))) == (1, 2)
+    with pytest.raises(CheckFailed, match="return two"):
+        two_numbers(torch.tensor(1.0), "return two")

@@ -188,7 +188,7 @@ FORGED = """
 import torch
 def forge(f):
     from mintad.course.grade import open_exercises
-    from mintad.course.grade.cases import interference
+    from mintad.course.checks.cases import interference
     seen = lambda k: {"untrained": torch.rand(6, 2), "reconstructions": list(torch.rand(k, 2, 20, 2))}
     open_exercises.trained = lambda f, classes, seed: seen(classes)
     open_exercises.networks = lambda *a: {"weights": [torch.zeros(2, 1)], "direct": True}

@@ -163,7 +163,7 @@ def test_links_lead_somewhere(notebook, path):
 def test_check_modules_say_what_they_test():
     modules = sorted(Path(checks.__file__).parent.glob("*.py"))
     for file in modules:
-        if file.stem in ("__init__", "grading"):
+        if "\n@exercise(" not in file.read_text(encoding="utf-8"):
             continue
         module = importlib.import_module(f"mintad.course.checks.{file.stem}")
         names = [name.removeprefix("check_") for name in vars(module) if name.startswith("check_")]

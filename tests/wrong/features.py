@@ -79,3 +79,15 @@ WRONG = {
         lambda scores, labels, categories: (auroc(scores, labels), auroc(scores, labels)),
     ],
 }
+
+
+def fuse_reshaped(fine, coarse, grid):
+    fused = torch.cat([F.adaptive_avg_pool2d(stage, grid) for stage in (fine, coarse)], dim=1)
+    return fused.reshape(len(fine), grid * grid, -1)
+
+
+WRONG["features.fuse"] += [fuse_reshaped]
+WRONG["features.mean_and_pooled"] += [
+    lambda scores, labels, categories: (auroc(scores, labels), pooled_after_scaling(scores, labels, categories)[0]),
+    lambda scores, labels, categories: np.mean(pooled_after_scaling(scores, labels, categories)),
+]

@@ -30,3 +30,43 @@ WRONG = {
         ),
     ],
 }
+
+
+def modulated_by(gate, step):
+    def modulated(z, token, sines, modulators):
+        h, alpha = z, torch.cat([z, token.expand(len(z), -1)], dim=1)
+        for sine, modulator in zip(sines, modulators, strict=True):
+            alpha = gate(modulator(alpha))
+            h = step(alpha, sine(h))
+        return h
+
+    return modulated
+
+
+def detached_token(z, token, sines, modulators):
+    return modulated_by(torch.relu, lambda alpha, x: alpha * torch.sin(x))(z, token.detach(), sines, modulators)
+
+
+WRONG["inr.sine_layer"] += [
+    lambda x, weight, bias, omega: omega * torch.sin(x @ weight.T + bias),
+    lambda x, weight, bias, omega: torch.sin(omega * (x @ weight.T)),
+    lambda x, weight, bias, omega: torch.sin(omega * (x @ weight.T + bias)).detach(),
+]
+WRONG["inr.modulated"] += [
+    modulated_by(lambda x: x, lambda alpha, x: alpha * torch.sin(x)),
+    modulated_by(torch.relu, lambda alpha, x: torch.sin(alpha * x)),
+    modulated_by(torch.relu, lambda alpha, x: alpha * x),
+    modulated_by(torch.sigmoid, lambda alpha, x: alpha * torch.sin(x)),
+    detached_token,
+]
+WRONG["inr.inr_parameters"] += [
+    lambda hidden, layers, token_width, width: (
+        4 * hidden + 2 * (layers - 1) * (hidden**2 + hidden) + (4 + token_width) * hidden + hidden * width + width
+    ),
+    lambda hidden, layers, token_width, width: (
+        4 * hidden + 2 * layers * (hidden**2 + hidden) + (1 + token_width) * hidden + hidden * width + width
+    ),
+    lambda hidden, layers, token_width, width: (
+        4 * hidden + 2 * layers * (hidden**2 + hidden) + (4 + token_width) * hidden
+    ),
+]

@@ -40,3 +40,33 @@ WRONG = {
         lambda before, after: float((1 - after.var(0) / before.var(0)).mean()),
     ],
 }
+
+
+WRONG["prior.gaussian_nll"] += [
+    lambda value, mean, log_variance: -torch.distributions.Normal(mean, log_variance.exp()).log_prob(value),
+    lambda value, mean, log_variance: torch.distributions.Normal(mean, (log_variance / 2).exp()).log_prob(value),
+    lambda value, mean, log_variance: (
+        -torch.distributions.Normal(mean, (log_variance / 2).exp()).log_prob(value).mean()
+    ),
+    lambda value, mean, log_variance: (
+        -torch.distributions.Normal(mean.detach(), (log_variance / 2).exp()).log_prob(value)
+    ),
+]
+WRONG["prior.best_log_variance"] += [
+    lambda values, mean: 0.5 * (values - mean).square().mean(0).log(),
+    lambda values, mean: (values - mean).square().sum(0).log(),
+    lambda values, mean: (values - mean).square().log().mean(0),
+]
+WRONG["prior.reduce"] += [
+    lambda elements, how: {"element": elements.mean(), "token": elements.sum(-1).mean()}.get(how, elements.sum()),
+    lambda elements, how: elements.mean() * {"element": 1, "token": elements.shape[1]}.get(how, elements[0].numel()),
+    lambda elements, how: elements.mean(),
+    lambda elements, how: (
+        elements.sum() / {"element": elements.numel(), "token": elements[:, :, 0].numel(), "sum": 1}[how]
+    ),
+    lambda elements, how: elements.sum(-1) if how == "token" else elements.mean(),
+]
+WRONG["prior.variance_lost"] += [
+    lambda before, after: after.var(0).mean() / before.var(0).mean(),
+    lambda before, after: 1 - before.var(0).mean() / after.var(0).mean().clamp(min=1e-9),
+]

@@ -45,3 +45,18 @@ WRONG = {
         ),
     ],
 }
+
+
+WRONG["queries.pull"] += [
+    lambda given, true, mean_given, mean_true: (
+        ((given - true) * (mean_given - mean_true)).sum(1) / (mean_given - mean_true).square().sum(1)
+    ).mean(),
+    lambda given, true, mean_given, mean_true: (
+        ((given - true) * (mean_given - mean_true)).mean() / (mean_given - mean_true).square().sum()
+    ),
+]
+WRONG["queries.pick_query"] += [
+    lambda pool, labels: pool[labels - 1],
+    lambda pool, labels: pool[labels].mean(0, keepdim=True).expand(len(labels), -1, -1),
+]
+WRONG["queries.pool_parameters"] += [lambda classes, layers, tokens, width: classes * layers * tokens * width + width]

@@ -31,7 +31,7 @@ def unpaired(a, b, draws, rng):
 
 
 def permuted(a, b, draws, rng):
-    return np.array([rng.permutation(a - b).mean() for _ in range(draws)])
+    return rng.permuted(np.tile(a - b, (draws, 1)), axis=1).mean(axis=1)
 
 
 def single_pairs(a, b, draws, rng):
@@ -58,3 +58,70 @@ WRONG = {
     "report.paired_bootstrap": [unpaired, permuted, single_pairs],
     "report.holm": [bonferroni, not_monotone, sorted_holm],
 }
+
+
+def rounded_mean_only(values):
+    std = np.std(values, ddof=1)
+    return f"{np.mean(values):.3f} ± {float(f'{std:.0e}')}"
+
+
+def rounded_by_the_unrounded_deviation(values):
+    std = np.std(values, ddof=1)
+    digits = -int(np.floor(np.log10(std)))
+    return f"{np.mean(values):.{digits}f} ± {std:.{digits}f}"
+
+
+def rounded_to_the_first_digit_above_zero(values):
+    std = np.std(values, ddof=1)
+    digits = next(n for n in range(12) if round(std, n) > 0)
+    return f"{np.mean(values):.{digits}f} ± {std:.{digits}f}"
+
+
+def standard_error(values):
+    std = np.std(values, ddof=1) / len(values) ** 0.5
+    digits = -int(f"{std:.0e}".split("e")[1])
+    return f"{np.mean(values):.{digits}f} ± {std:.{digits}f}"
+
+
+def two_digits_of_the_deviation(values):
+    std = np.std(values, ddof=1)
+    digits = 1 - int(f"{std:.0e}".split("e")[1])
+    return f"{np.mean(values):.{digits}f} ± {std:.{digits}f}"
+
+
+def bootstrap_of_another_generator(a, b, draws, rng):
+    return (a - b)[np.random.default_rng(0).integers(len(a), size=(draws, len(a)))].mean(axis=1)
+
+
+def normal_draws(a, b, draws, rng):
+    return rng.normal((a - b).mean(), np.std(a - b) / np.sqrt(len(a)), draws)
+
+
+def holm_with(factor=0, most=1.0, way=np.maximum.accumulate):
+    def holm(p_values):
+        order, adjusted = np.argsort(p_values), np.empty(len(p_values))
+        factors = len(p_values) - np.arange(len(p_values)) + factor
+        adjusted[order] = np.minimum(most, way(factors * p_values[order]))
+        return adjusted
+
+    return holm
+
+
+WRONG["report.mean_std"] += [
+    rounded_mean_only,
+    standard_error,
+    two_digits_of_the_deviation,
+    rounded_by_the_unrounded_deviation,
+    rounded_to_the_first_digit_above_zero,
+]
+WRONG["report.signed_ranks"] += [
+    lambda d: ranks_without_ties(d)[::-1],
+    lambda d: (stats.rankdata(d[d > 0]).sum(), stats.rankdata(-d[d < 0]).sum()),
+    lambda d: (stats.wilcoxon(d).statistic, stats.wilcoxon(d).statistic),
+]
+WRONG["report.paired_bootstrap"] += [bootstrap_of_another_generator, normal_draws]
+WRONG["report.holm"] += [
+    holm_with(most=np.inf),
+    holm_with(factor=-1),
+    holm_with(way=lambda x: np.minimum.accumulate(x[::-1])[::-1]),
+]

@@ -56,3 +56,39 @@ WRONG = {
         lambda scores, quantile: float(np.sort(scores)[min(math.ceil((len(scores) + 1) * quantile), len(scores)) - 1]),
     ],
 }
+
+
+def pooled_max_as_a_sum(pixels, window):
+    return F.avg_pool2d(torch.as_tensor(pixels)[None, None], window, stride=1).max() * window**2
+
+
+def pooled_max_of_cut_windows(pixels, window):
+    padding = {"padding": window // 2, "count_include_pad": False}
+    return F.avg_pool2d(torch.as_tensor(pixels)[None, None], window, stride=1, **padding).max()
+
+
+def precision_of_distinct_scores(scores, labels):
+    return np.mean([labels[scores >= s].mean() for s in np.unique(scores[labels == 1])])
+
+
+def precision_above(scores, labels):
+    return np.mean([labels[scores > s].mean() if (scores > s).any() else 1 for s in scores[labels == 1]])
+
+
+def precision_of_trapezia(scores, labels):
+    ranked = labels[np.argsort(-scores, kind="stable")]
+    precision = np.cumsum(ranked) / np.arange(1, len(ranked) + 1)
+    return np.trapezoid(np.concatenate([[1], precision[ranked == 1]]), dx=1 / ranked.sum())
+
+
+WRONG["scoring.pooled_max"] += [pooled_max_as_a_sum, pooled_max_of_cut_windows]
+WRONG["scoring.auroc"] += [
+    lambda scores, labels: (scores[labels == 1][:, None] >= scores[labels == 0]).mean(),
+    lambda scores, labels: (scores[labels == 0][:, None] > scores[labels == 1]).mean(),
+    lambda scores, labels: ((scores > np.median(scores)) == labels).mean(),
+]
+WRONG["scoring.average_precision"] += [precision_of_distinct_scores, precision_above, precision_of_trapezia]
+WRONG["scoring.conformal_threshold"] += [
+    lambda scores, quantile: np.sort(scores)[min(int((len(scores) + 1) * quantile), len(scores)) - 1],
+    lambda scores, quantile: np.quantile(scores, quantile, method="higher"),
+]

@@ -50,3 +50,42 @@ WRONG = {
         lambda noisy, clean, sigma: np.repeat(clean.mean(0, keepdims=True), len(noisy), axis=0),
     ],
 }
+
+
+def index_of_all_points(points, reconstructions, distances):
+    off = distances > 0.1
+    return (np.linalg.norm(reconstructions - points, axis=1)[off] / distances[off]).sum() / len(points)
+
+
+def city_block_index(points, reconstructions, distances):
+    off = distances > 0.1
+    return (np.abs(reconstructions - points).sum(1)[off] / distances[off]).mean()
+
+
+def softmax_over_the_noisy(noisy, clean, sigma):
+    squared = ((noisy[:, None] - clean) ** 2).sum(-1)
+    weights = np.exp(-(squared - squared.min()) / (2 * sigma**2))
+    return (weights / np.maximum(weights.sum(0), 1e-300)) @ clean
+
+
+def denoiser_without_two(noisy, clean, sigma):
+    squared = ((noisy[:, None] - clean) ** 2).sum(-1)
+    weights = np.exp(-(squared - squared.min(1, keepdims=True)) / sigma**2)
+    return (weights / weights.sum(1, keepdims=True)) @ clean
+
+
+def denoiser_of_distances(noisy, clean, sigma):
+    distance = np.linalg.norm(noisy[:, None] - clean, axis=-1)
+    weights = np.exp(-(distance - distance.min(1, keepdims=True)) / (2 * sigma**2))
+    return (weights / weights.sum(1, keepdims=True)) @ clean
+
+
+WRONG["shortcut.jitter"] += [
+    lambda points, sigma, rng: points + sigma * np.sqrt(12) * (rng.random(points.shape) - 0.5),
+    lambda points, sigma, rng: points + sigma * np.random.normal(size=points.shape),
+    lambda points, sigma, rng: points + sigma * np.random.default_rng(0).normal(size=points.shape),
+    lambda points, sigma, rng: sigma * rng.normal(size=points.shape),
+]
+WRONG["shortcut.threshold"] += [lambda errors, tpr: tpr * errors.max(), lambda errors, tpr: errors.mean()]
+WRONG["shortcut.projection_index"] += [index_of_all_points, city_block_index]
+WRONG["shortcut.best_denoiser"] += [softmax_over_the_noisy, denoiser_without_two, denoiser_of_distances]

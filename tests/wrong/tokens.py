@@ -67,3 +67,41 @@ WRONG = {
     ],
     "tokens.silhouette": [silhouette_with_itself, silhouette_to_all_others],
 }
+
+
+def mapper_whose_head_comes_too_early(adapted, class_encoder, channel_encoder, head):
+    values = channel_encoder(class_encoder(adapted.transpose(1, 2)).softmax(-1).flatten(1))
+    return values.softmax(-1), head(values)
+
+
+def mapper_without_a_last_softmax(adapted, class_encoder, channel_encoder, head):
+    token = channel_encoder(class_encoder(adapted.transpose(1, 2)).softmax(-1).flatten(1))
+    return token, head(token)
+
+
+def silhouette_to_the_nearest_token(tokens, names):
+    def own(distances):
+        return distances.sum() / (len(distances) - 1)
+
+    return _silhouette(tokens, names, own, lambda others: min(map(np.min, others)))
+
+
+def silhouette_of_all_classes(tokens, names):
+    def own(distances):
+        return distances.sum() / (len(distances) - 1)
+
+    return _silhouette(tokens, names, own, lambda others: np.mean([k.mean() for k in others]))
+
+
+WRONG["tokens.prompt_mapper"] += [mapper_whose_head_comes_too_early, mapper_without_a_last_softmax]
+WRONG["tokens.cross_entropy"] += [
+    lambda logits, labels: F.cross_entropy(logits, labels, reduction="sum") / logits.shape[1],
+    lambda logits, labels: F.cross_entropy(logits.softmax(-1), labels) / logits.shape[1],
+    lambda logits, labels: -F.cross_entropy(logits, labels) / logits.shape[1],
+    lambda logits, labels: F.cross_entropy(logits, labels) / 5,
+]
+WRONG["tokens.silhouette"] += [
+    silhouette_to_the_nearest_token,
+    silhouette_of_all_classes,
+    lambda tokens, names: silhouette_with_itself(tokens, names) - 0.01,
+]

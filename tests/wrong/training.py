@@ -50,3 +50,31 @@ WRONG = {
     ],
     "training.nearest_mean": [nearest_mean_unscaled, nearest_neighbour],
 }
+
+
+def nearest_mean_city_block(train, classes, test):
+    means = np.stack([train[classes == k].mean(axis=0) for k in range(classes.max() + 1)])
+    return (np.abs(test[:, None] - means) / train.std(axis=0)).sum(-1).argmin(axis=1)
+
+
+def nearest_mean_scaled_by_the_test(train, classes, test):
+    means = np.stack([train[classes == k].mean(axis=0) for k in range(classes.max() + 1)])
+    return np.linalg.norm((test[:, None] - means) / (test.std(axis=0) + 1e-9), axis=-1).argmin(axis=1)
+
+
+def nearest_mean_scaled_by_the_variance(train, classes, test):
+    means = np.stack([train[classes == k].mean(axis=0) for k in range(classes.max() + 1)])
+    return np.linalg.norm((test[:, None] - means) / train.var(axis=0), axis=-1).argmin(axis=1)
+
+
+WRONG["training.epochs"] += [
+    lambda steps, batch_size, images: steps // max(1, images // batch_size),
+    lambda steps, batch_size, images: steps / (images / min(batch_size, images)),
+    lambda steps, batch_size, images: round(steps / max(1, images // batch_size)),
+]
+WRONG["training.wrong_pairs"] += [lambda scores, labels: 1 - wrong_pairs_without_ties(scores, labels)]
+WRONG["training.nearest_mean"] += [
+    nearest_mean_city_block,
+    nearest_mean_scaled_by_the_test,
+    nearest_mean_scaled_by_the_variance,
+]

@@ -68,3 +68,42 @@ WRONG = {
     "transfer.operating_point": [quantile_of_all, highest_normal, one_too_low],
     "transfer.expected_cost": [cost_of_the_test_set, cost_swapped, cost_at_or_above],
 }
+
+
+def split_by_coin(groups, share, seed):
+    names = np.unique(groups)
+    return np.isin(groups, names[np.random.default_rng(seed).random(len(names)) < share])
+
+
+def split_for_training(groups, share, seed):
+    names = np.random.default_rng(seed).permutation(np.unique(groups))
+    return ~np.isin(groups, names[: round(share * len(names))])
+
+
+def quantile_of_the_normals(scores, labels, rate):
+    threshold = np.quantile(scores[labels == 0], 1 - rate)
+    return threshold, (scores[labels == 1] > threshold).mean()
+
+
+def hits_at_the_threshold(scores, labels, rate):
+    normal = np.sort(scores[labels == 0])
+    threshold = normal[len(normal) - 1 - int(rate * len(normal) + 1e-9)]
+    return threshold, (scores[labels == 1] >= threshold).mean()
+
+
+def cost_without_a_rate(scores, labels, threshold, defect_rate, miss, alarm):
+    return miss * (scores[labels == 1] <= threshold).mean() + alarm * (scores[labels == 0] > threshold).mean()
+
+
+def cost_of_all_images(scores, labels, threshold, defect_rate, miss, alarm):
+    missed, alarms = ((labels == 1) & (scores <= threshold)).mean(), ((labels == 0) & (scores > threshold)).mean()
+    return defect_rate * miss * missed + (1 - defect_rate) * alarm * alarms
+
+
+WRONG["transfer.group_split"] += [split_by_coin, split_for_training]
+WRONG["transfer.plateau"] += [
+    lambda steps, loss, tolerance: int(np.flatnonzero(np.abs(loss - loss[-1]) <= tolerance * abs(loss[-1]))[-1]),
+    lambda steps, loss, tolerance: first_near(steps, loss, tolerance * abs(loss[0] / loss[-1])),
+]
+WRONG["transfer.operating_point"] += [quantile_of_the_normals, hits_at_the_threshold]
+WRONG["transfer.expected_cost"] += [cost_without_a_rate, cost_of_all_images]

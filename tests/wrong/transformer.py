@@ -72,3 +72,48 @@ WRONG = {
     "transformer.masked_attention": [masked_after_the_softmax, softmax_over_queries, unscaled],
     "transformer.decoder_layer": [previous_first, residual_from_the_tokens, pre_norm],
 }
+
+
+def layer_without(*, query=1, x=1, norm=True):
+    def layer_of(asking, memory, previous, layer):
+        norms = [layer.norm1, layer.norm2, layer.norm3] if norm else [lambda value: value] * 3
+        y = norms[0](query * asking + layer.memory_attention(asking, memory, memory))
+        y = norms[1](query * y + layer.previous_attention(y, previous, previous))
+        return norms[2](x * y + layer.ffn(y))
+
+    return layer_of
+
+
+WRONG["transformer.copied_share"] += [
+    lambda spoiled, clean, a, b: ((a - b) * (spoiled - clean)).sum() / (a - b).square().sum().clamp(min=1e-9),
+    lambda spoiled, clean, a, b: ((a - b) * (spoiled - clean)).mean() / (spoiled - clean).square().sum(),
+    lambda spoiled, clean, a, b: ((a - b) / (spoiled - clean)).mean(),
+]
+WRONG["transformer.feature_jitter"] += [
+    lambda tokens, noise, alpha: tokens + noise * tokens.square().sum(-1, keepdim=True) * alpha / tokens.shape[-1],
+    lambda tokens, noise, alpha: tokens + noise * tokens.norm(dim=-1, keepdim=True) * alpha / tokens.shape[1],
+    lambda tokens, noise, alpha: (
+        tokens + noise * tokens.norm(dim=-1, keepdim=True) * alpha / tokens.shape[-1]
+    ).detach(),
+]
+WRONG["transformer.neighbour_mask"] += [
+    lambda rows, columns, size: ~torch.eye(rows * columns, dtype=torch.bool),
+    lambda rows, columns, size: ~mask_of_forbidden(columns, rows, size),
+    lambda rows, columns, size: ~mask_of_forbidden(rows, columns, size + 2),
+    lambda rows, columns, size: (~mask_of_forbidden(rows, columns, size)).float(),
+]
+WRONG["transformer.masked_attention"] += [
+    lambda query, key, value, allowed: (
+        torch.softmax((query @ key.T / key.shape[-1]).masked_fill(~allowed, float("-inf")), dim=-1) @ value
+    ),
+    lambda query, key, value, allowed: (
+        torch.softmax((query @ key.T / key.shape[-1] ** 0.5).masked_fill(allowed, -1e9), dim=-1) @ value
+    ),
+    lambda query, key, value, allowed: torch.softmax(query @ key.T / key.shape[-1] ** 0.5 * allowed, dim=-1) @ value,
+]
+WRONG["transformer.decoder_layer"] += [
+    layer_without(query=0, x=0),
+    layer_without(query=0),
+    layer_without(x=0),
+    layer_without(norm=False),
+]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mintad.course.checks.grading import Call, differs, exercise, is_tensor, randn, require, same
+from mintad.course.checks.exercise import exercise
+from mintad.course.checks.grading import Call, differs, is_tensor, randn, require, same
 from mintad.scoring import auroc
 
 Array = np.ndarray
@@ -19,8 +22,25 @@ def reference_fuse(fine: Tensor, coarse: Tensor, grid: int) -> Tensor:
     return torch.cat(stages, dim=1).flatten(2).transpose(1, 2)
 
 
-@exercise(reference_fuse, "two stages on one grid, tokens row by row, channels side by side")
-def check_fuse(call: Call) -> None:
+@exercise(
+    reference_fuse,
+    "two stages on one grid, tokens row by row, channels side by side",
+    mistakes={
+        "reshape does not swap axes, it only cuts the numbers up anew; flatten(2), then transpose(1, 2)": lambda *a: (
+            _pooled(F.adaptive_avg_pool2d, *a).flatten(2).reshape(len(a[0]), a[2] ** 2, -1)
+        ),
+        "the coarse stage comes first here; concatenate (fine, coarse)": lambda fine, coarse, grid: reference_fuse(
+            coarse, fine, grid
+        ),
+        "this takes the maximum of each cell; take the mean (adaptive_avg_pool2d)": lambda *a: (
+            _pooled(F.adaptive_max_pool2d, *a).flatten(2).mT
+        ),
+        "the tokens are in the wrong order: go row by row, so that token 1 is the second cell of the top row": (
+            lambda *a: _pooled(F.adaptive_avg_pool2d, *a).transpose(2, 3).flatten(2).mT
+        ),
+    },
+)
+def check_fuse(call: Call, rng: np.random.Generator) -> None:
     """Check for stages (B, C, H, W), (B, c, h, w) averaged over the grid's cells to tokens (B, grid², C + c)."""
     fine, coarse = randn((2, 3, 12, 12), (2, 5, 6, 6))
     result = call(fine, coarse, 3)
@@ -39,13 +59,34 @@ def check_fuse(call: Call) -> None:
     same(result[..., 3:], last, "the last channels must be the cell means of the coarse stage")
 
 
+def _pooled(pool: Callable[..., Tensor], fine: Tensor, coarse: Tensor, grid: int) -> Tensor:
+    return torch.cat([pool(stage, grid) for stage in (fine, coarse)], dim=1)
+
+
 def reference_nearest_score(tokens: Tensor, memory: Tensor) -> Tensor:
     """Return the distance of every token to its nearest row of the memory."""
     return torch.cdist(tokens, memory).amin(dim=1)
 
 
-@exercise(reference_nearest_score, "the distance to the nearest normal token")
-def check_nearest_score(call: Call) -> None:
+@exercise(
+    reference_nearest_score,
+    "the distance to the nearest normal token",
+    mistakes={
+        "this is the mean distance to all rows; take the smallest (amin)": lambda tokens, memory: torch.cdist(
+            tokens, memory
+        ).mean(1),
+        "these are sums of absolute differences; the Euclidean distance squares them and takes the root": (
+            lambda tokens, memory: torch.cdist(tokens, memory, p=1).amin(1)
+        ),
+        "this is the distance to the mean of the memory; take that to its nearest row": lambda tokens, memory: (
+            tokens - memory.mean(0)
+        ).norm(dim=1),
+        "this is the distance to the *farthest* row; take the smallest": lambda tokens, memory: torch.cdist(
+            tokens, memory
+        ).amax(1),
+    },
+)
+def check_nearest_score(call: Call, rng: np.random.Generator) -> None:
     """Check for the Euclidean distance of every token (N, F) to its nearest row of the memory (M, F)."""
     memory, tokens = torch.tensor([[0.0, 0.0], [10.0, 0.0]]), torch.tensor([[3.0, 4.0], [10.0, 1.0], [5.0, 0.0]])
     result = call(tokens, memory)
@@ -67,8 +108,22 @@ def reference_mahalanobis(feat: Tensor, mean: Tensor, covariance: Tensor) -> Ten
     return torch.linalg.solve_triangular(factor, centred, upper=False).norm(dim=1).T
 
 
-@exercise(reference_mahalanobis, "distance in standard deviations, with one Gaussian per position")
-def check_mahalanobis(call: Call) -> None:
+@exercise(
+    reference_mahalanobis,
+    "distance in standard deviations, with one Gaussian per position",
+    mistakes={
+        "this uses the covariance's diagonal alone; channels are correlated, use the whole inverse": lambda x, m, s: (
+            ((x - m).square() / s.diagonal(dim1=1, dim2=2)).sum(-1).sqrt()
+        ),
+        "this uses the covariance itself; use its inverse": lambda x, m, s: torch.einsum(
+            "blf,lfg,blg->bl", x - m, s, x - m
+        ).sqrt(),
+        "this uses the first position's covariance everywhere; every position has its own": lambda x, m, s: (
+            torch.einsum("blf,fg,blg->bl", x - m, torch.linalg.inv(s[0]), x - m).sqrt()
+        ),
+    },
+)
+def check_mahalanobis(call: Call, rng: np.random.Generator) -> None:
     """Check for sqrt((x - m)ᵀ S⁻¹ (x - m)) of features (B, L, F), with mean (L, F) and covariance (L, F, F)."""
     mean, covariance = torch.tensor([[1.0, 0.0]]), torch.tensor([[[4.0, 0.0], [0.0, 1.0]]])
     result = call(torch.tensor([[[5.0, 0.0]], [[1.0, 2.0]]]), mean, covariance)
@@ -93,8 +148,17 @@ def reference_mean_and_pooled(scores: Array, labels: Array, categories: Array) -
     return float(np.mean([auroc(scores[mask], labels[mask]) for mask in masks])), auroc(scores, labels)
 
 
-@exercise(reference_mean_and_pooled, "shifting one category's scores changes only the pooled value")
-def check_mean_and_pooled(call: Call) -> None:
+@exercise(
+    reference_mean_and_pooled,
+    "shifting one category's scores changes only the pooled value",
+    mistakes={
+        "the two are swapped: return the mean first, then the pooled AUROC": lambda *a: reference_mean_and_pooled(*a)[
+            ::-1
+        ],
+        "the second value must be the AUROC of all images together": lambda *a: (reference_mean_and_pooled(*a)[0],) * 2,
+    },
+)
+def check_mean_and_pooled(call: Call, rng: np.random.Generator) -> None:
     """Check for (mean of the categories' AUROCs, AUROC of all images together), every category weighing the same."""
     result = call(np.array([1.0, 2, 11, 12]), np.array([0, 1, 0, 1]), np.array(["a", "a", "b", "b"]))
     hint = "in each category the defect scores higher, so the mean is 1; of all 4 pairs 3 are right, so pooled is 0.75"

@@ -1,17 +1,18 @@
-"""Helpers of all checks: call the student's function, compare its result, print that the check passed."""
+"""Helpers of all checks: call the student's function, compare its result."""
 
 from __future__ import annotations
 
 import contextlib
-import inspect
 import math
+import traceback
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+
+from mintad.course.checks.guard import Guard
 
 Call = Callable[..., Any]
 """The student's function, called through `call`."""
@@ -22,26 +23,11 @@ class CheckFailed(AssertionError):
 
     def __init__(self, hint: str) -> None:
         super().__init__(f"✗ {hint}")
+        self.again = ""  # how to draw the same cases again
 
-
-def exercise(reference: Callable[..., Any], summary: str) -> Callable[[Callable[[Call], None]], Callable[[Call], None]]:
-    """Turn tests of results into a check of a function: it runs the tests, then prints `summary`, what they have shown.
-
-    Messages name the parameters of the reference solution.
-    """
-    takes = ", ".join(inspect.signature(reference).parameters)
-    summary = f"{reference.__name__.removeprefix('reference_')}: {summary}"
-
-    def decorate(test: Callable[[Call], None]) -> Callable[[Call], None]:
-        def check(fn: Call | None) -> None:
-            require(fn is not None, "not solved yet: write the function in the cell above, and run both cells")
-            test(partial(call, fn, takes=takes))
-            print(f"○ not solved yet; the reference passes: {summary}" if fn is reference else f"✓ {summary}")
-
-        check.__name__, check.__doc__ = test.__name__, test.__doc__
-        return check
-
-    return decorate
+    def _render_traceback_(self) -> list[str]:
+        """Return what a notebook shows: the hint alone, because the way through the checks helps nobody."""
+        return [str(self), self.again]
 
 
 def require(condition: bool, hint: str) -> None:
@@ -50,22 +36,68 @@ def require(condition: bool, hint: str) -> None:
         raise CheckFailed(hint)
 
 
-def call(fn: Call, *arguments: Any, takes: str) -> Any:
-    """Return the result of the student's function; raise `CheckFailed`, naming what it takes, on an error or None."""
-    try:
-        result = fn(*arguments)
-    except Exception as error:
-        name = getattr(fn, "__name__", "the function")
-        raise CheckFailed(f"{name}({takes}) raised {type(error).__name__}: {error}") from error
+def call(fn: Call, *arguments: Any, takes: str, guard: Guard | None = None) -> Any:
+    """Return the result of the student's function.
+
+    Args:
+        fn: the function.
+        arguments: it must leave arrays and tensors as they are.
+        takes: names of its parameters, for messages.
+        guard: of the functions that it must not call.
+
+    Raises:
+        CheckFailed: it raises an error, returns nothing, changes an argument, or calls a guarded function.
+    """
+    before = [_copy(value) for value in arguments]
+    with guard.watching() if guard else contextlib.nullcontext([]) as called:
+        try:
+            result = fn(*arguments)
+        except Exception as error:
+            require_own_work(called)
+            name = getattr(fn, "__name__", "the function")
+            raise CheckFailed(f"{name}({takes}) raised {type(error).__name__}{_line(fn, error)}: {error}") from error
+    require_own_work(called)
     require(result is not None, f"the function returned None; end it with a return statement. It takes ({takes}).")
+    for name, value, old in zip(takes.split(", "), arguments, before, strict=False):
+        hint = f"the function changed its argument {name}, which others still need: do not use +=, *= or {name}[…] = …"
+        require(old is None or _equal(value, old), hint)
     return result
+
+
+def require_own_work(called: Sequence[str]) -> None:
+    """Raise `CheckFailed` if guarded functions were called."""
+    hint = "this calls {}, which does the exercise's work; write it yourself"
+    require(not called, hint.format(called[0] if called else ""))
+
+
+def _line(fn: Call, error: Exception) -> str:
+    """Return where in the student's cell the error came from, if that is known."""
+    file = getattr(getattr(fn, "__code__", None), "co_filename", None)
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return f" in line {lines[-1]} of the cell" if lines else ""
+
+
+def _copy(value: Any) -> Any:
+    """Return a copy of an array or a tensor, and None for anything else."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().clone()
+    return value.copy() if isinstance(value, np.ndarray) else None
+
+
+def _equal(new: Any, old: Any) -> bool:
+    if isinstance(new, torch.Tensor):
+        return new.shape == old.shape and torch.equal(new.detach().nan_to_num(), old.nan_to_num())
+    return new.shape == old.shape and np.array_equal(new, old, equal_nan=new.dtype.kind == "f")
 
 
 def number(result: Any) -> float:
     """Return the result as a float; raise `CheckFailed` if it is not a single number."""
-    if isinstance(result, torch.Tensor | np.ndarray) and result.ndim == 0:
+    if isinstance(result, torch.Tensor | np.ndarray):
+        shape = f"return a single number, not {'an array' if isinstance(result, np.ndarray) else 'a tensor'} of shape "
+        require(result.ndim == 0, f"{shape}{tuple(result.shape)}")
         result = result.item()
-    require(np.ndim(result) == 0 and isinstance(result, int | float | np.number), "return a single number")
+    found = f"return a single number, not a {type(result).__name__}"
+    require(isinstance(result, int | float | np.number) and not isinstance(result, np.complexfloating), found)
     return float(result)
 
 
@@ -101,7 +133,8 @@ def is_tensor(result: Any, shape: Sequence[int], hint: str) -> None:
 
 def two_numbers(result: Any, hint: str = "return two numbers") -> tuple[float, float]:
     """Return the two numbers of a result; raise `CheckFailed` if it holds anything else."""
-    require(isinstance(result, tuple | list | np.ndarray) and len(result) == 2, hint)
+    several = isinstance(result, tuple | list | np.ndarray | torch.Tensor) and getattr(result, "ndim", 1) > 0
+    require(several and len(result) == 2, hint)
     return number(result[0]), number(result[1])
 
 
@@ -112,4 +145,8 @@ def randn(*shapes: tuple[int, ...], seed: int = 0) -> list[torch.Tensor]:
 
 
 def _to_numpy(values: Any) -> np.ndarray:
-    return values.detach().numpy() if isinstance(values, torch.Tensor) else np.asarray(values, dtype=float)
+    if isinstance(values, torch.Tensor):
+        return values.detach().cpu().numpy()
+    if isinstance(values, tuple | list):
+        values = [_to_numpy(value) for value in values]
+    return np.asarray(values, dtype=float)

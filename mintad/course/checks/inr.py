@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mintad.course.checks.grading import Call, differs, exercise, is_tensor, number, randn, require, same
+from mintad.course.checks.exercise import exercise
+from mintad.course.checks.grading import Call, differs, is_tensor, number, randn, require, same
 
 
 def reference_sine_layer(x: Tensor, weight: Tensor, bias: Tensor, omega: float) -> Tensor:
@@ -15,8 +17,25 @@ def reference_sine_layer(x: Tensor, weight: Tensor, bias: Tensor, omega: float) 
     return torch.sin(omega * (x @ weight.T + bias))
 
 
-@exercise(reference_sine_layer, "sin(omega (W x + b)), 3 inputs to 4 outputs")
-def check_sine_layer(call: Call) -> None:
+@exercise(
+    reference_sine_layer,
+    "sin(omega (W x + b)), 3 inputs to 4 outputs",
+    trains=True,
+    mistakes={
+        "omega multiplies W x alone here; it multiplies the bias, too": lambda x, weight, bias, omega: torch.sin(
+            omega * (x @ weight.T) + bias
+        ),
+        "the bias is outside the sine here; it belongs inside": lambda x, weight, bias, omega: (
+            torch.sin(omega * (x @ weight.T)) + bias
+        ),
+        "omega stands before the sine here; it belongs inside, it is a frequency and no amplitude": (
+            lambda x, weight, bias, omega: omega * torch.sin(x @ weight.T + bias)
+        ),
+        "the bias is missing": lambda x, weight, bias, omega: torch.sin(omega * (x @ weight.T)),
+        "this is a cosine": lambda x, weight, bias, omega: torch.cos(omega * (x @ weight.T + bias)),
+    },
+)
+def check_sine_layer(call: Call, rng: np.random.Generator) -> None:
     """Check for ``sin(omega * (W x + b))`` of points (L, I), weights (O, I), bias (O,)."""
     x, weight, bias = randn((5, 3), (4, 3), (4,))
     linear, result = nn.functional.linear(x, weight, bias), call(x, weight, bias, 1.0)
@@ -37,8 +56,38 @@ def reference_modulated(
     return h
 
 
-@exercise(reference_modulated, "two layers of Eq. 8; another token gives another query")
-def check_modulated(call: Call) -> None:
+def _modulated(z: Tensor, token: Tensor, sines: Sequence[nn.Linear], modulators: Sequence[nn.Linear], **how) -> Tensor:
+    """Return the query of Eq. 8 with one of its parts exchanged, for the hints."""
+    gate, step = how.get("gate", torch.relu), how.get("step", lambda alpha, x: alpha * torch.sin(x))
+    h, alpha = z, torch.cat([z, token.expand(len(z), -1)], dim=1)
+    for sine, modulator in zip(sines, modulators, strict=True):
+        alpha = gate(modulator(alpha))
+        h = step(alpha, sine(h))
+    return h
+
+
+@exercise(
+    reference_modulated,
+    "two layers of Eq. 8; another token gives another query",
+    trains=True,
+    mistakes={
+        "the ReLU is missing: alpha_i = ReLU(V_i alpha_(i-1) + c_i)": lambda *a: _modulated(*a, gate=lambda x: x),
+        "the gate is a sigmoid here; Eq. 8 has a ReLU": lambda *a: _modulated(*a, gate=torch.sigmoid),
+        "the sine is missing: h_i = alpha_i * sin(W_i h_(i-1) + b_i)": lambda *a: _modulated(
+            *a, step=lambda alpha, x: alpha * x
+        ),
+        "alpha is added here; it multiplies the sine": lambda *a: _modulated(
+            *a, step=lambda alpha, x: alpha + torch.sin(x)
+        ),
+        "alpha stands inside the sine here; it multiplies the sine's result, it is an amplitude": lambda *a: _modulated(
+            *a, step=lambda alpha, x: torch.sin(alpha * x)
+        ),
+        "this is the modulation network alone; multiply by the sine network's layers": lambda *a: _modulated(
+            *a, step=lambda alpha, x: alpha
+        ),
+    },
+)
+def check_modulated(call: Call, rng: np.random.Generator) -> None:
     """Check for Eq. 8 with Table 13's modulation: the token enters the modulation network once, at its first layer."""
     torch.manual_seed(0)
     sines = [nn.Linear(3, 6), nn.Linear(6, 6)]
@@ -60,8 +109,25 @@ def reference_inr_parameters(hidden: int, layers: int, token_width: int, width: 
     return synthesis + modulation + hidden * width + width
 
 
-@exercise(reference_inr_parameters, "602,368 at the paper's sizes, Table 9's 0.602 M")
-def check_inr_parameters(call: Call) -> None:
+@exercise(
+    reference_inr_parameters,
+    "602,368 at the paper's sizes, Table 9's 0.602 M",
+    mistakes={
+        "this counts one hidden layer too few: the first layer is not one of the `layers`": lambda h, n, t, w: (
+            reference_inr_parameters(h, n - 1, t, w)
+        ),
+        "the output layer is missing: hidden * width weights and width biases": lambda h, n, t, w: (
+            reference_inr_parameters(h, n, t, w) - h * w - w
+        ),
+        "the modulation network's first layer sees the 3 coordinates and the token: 3 + token_width inputs": (
+            lambda h, n, t, w: reference_inr_parameters(h, n, t, w) - 3 * h
+        ),
+        "this is the synthesis network alone; the modulation network has its own weights": lambda h, n, t, w: (
+            4 * h + n * (h * h + h) + h * w + w
+        ),
+    },
+)
+def check_inr_parameters(call: Call, rng: np.random.Generator) -> None:
     """Check for the number of weights and biases; Table 9 says 0.602 M for the paper's sizes."""
     small = number(call(2, 1, 4, 3))
     require(small != 34, "the biases are missing: every Linear(i, o) also has o of them")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from mintad.course.checks.grading import Call, differs, exercise, is_tensor, number, randn, require, same
+from mintad.course.checks.exercise import exercise
+from mintad.course.checks.grading import Call, differs, is_tensor, number, randn, require, same
 
 
 def reference_pick_query(pool_NLD: Tensor, labels_B: Tensor) -> Tensor:
@@ -15,8 +17,10 @@ def reference_pick_query(pool_NLD: Tensor, labels_B: Tensor) -> Tensor:
     return pool_NLD[labels_B]
 
 
-@exercise(reference_pick_query, "(N, L, D) and (B,) to (B, L, D); only classes in the batch get a gradient")
-def check_pick_query(call: Call) -> None:
+@exercise(
+    reference_pick_query, "(N, L, D) and (B,) to (B, L, D); only classes in the batch get a gradient", trains=True
+)
+def check_pick_query(call: Call, rng: np.random.Generator) -> None:
     """Check for the query (B, L, D) of every image's class from a pool (N, L, D), as in Fig. 2b."""
     (pool_NLD,), labels_B = randn((3, 4, 2)), torch.tensor([2, 0, 0, 1, 2])
     result = call(pool_NLD, labels_B)
@@ -39,8 +43,8 @@ def reference_with_class_token(tokens_BLD: Tensor, token_BD: Tensor, transform: 
     return transform(torch.cat([token_BD[:, None], tokens_BLD], dim=1))[:, 1:]
 
 
-@exercise(reference_with_class_token, "1 + L tokens go in, the image's L tokens come out")
-def check_with_class_token(call: Call) -> None:
+@exercise(reference_with_class_token, "1 + L tokens go in, the image's L tokens come out", trains=True)
+def check_with_class_token(call: Call, rng: np.random.Generator) -> None:
     """Check that a class token goes first through the transformer and is then removed, as in Fig. 2c."""
     tokens_BLD, token_BD = randn((2, 5, 3), (2, 3))
     seen: list[Tensor] = []
@@ -66,7 +70,7 @@ def reference_pool_parameters(classes: int, layers: int, tokens: int, width: int
 
 
 @exercise(reference_pool_parameters, "3,010,560 for MVTec AD's 15 classes, and as many again for 15 more")
-def check_pool_parameters(call: Call) -> None:
+def check_pool_parameters(call: Call, rng: np.random.Generator) -> None:
     """Check for the count of numbers that a query pool learns: a query per class, position and decoder layer."""
     same(call(1, 1, 5, 3), 15, "one class, one layer and 5 tokens of width 3 give 15, not {:.0f}; a query has no bias")
     same(call(1, 2, 5, 3), 30, "every decoder layer has its own pool: 2 layers give 30, not {:.0f}")
@@ -80,8 +84,25 @@ def reference_pull(given_LF: Tensor, true_LF: Tensor, mean_given_LF: Tensor, mea
     return float(((given_LF - true_LF) * way).sum() / way.square().sum())
 
 
-@exercise(reference_pull, "0 if the label changes nothing, 1 if it moves the reconstruction all the way")
-def check_pull(call: Call) -> None:
+@exercise(
+    reference_pull,
+    "0 if the label changes nothing, 1 if it moves the reconstruction all the way",
+    mistakes={
+        "this is a cosine; divide by the squared length of the way, not by both lengths": lambda g, t, mg, mt: (
+            ((g - t) * (mg - mt)).sum() / (g - t).norm() / (mg - mt).norm()
+        ),
+        "sum over all tokens first, then divide; this takes the mean of the tokens' ratios": lambda g, t, mg, mt: (
+            ((g - t) * (mg - mt)).sum(1) / (mg - mt).square().sum(1)
+        ).mean(),
+        "divide by the *squared* length of the way": lambda g, t, mg, mt: (
+            ((g - t) * (mg - mt)).sum() / (mg - mt).norm()
+        ),
+        "measure the move from the reconstruction with the true label, not from the class mean": lambda g, t, mg, mt: (
+            ((g - mt) * (mg - mt)).sum() / (mg - mt).square().sum()
+        ),
+    },
+)
+def check_pull(call: Call, rng: np.random.Generator) -> None:
     """Check for the share of the way between two classes' means by which a wrong label moves a reconstruction."""
     true, mean_true, mean_given, across = randn(*[(4, 3)] * 4)
     way = mean_given - mean_true

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from scipy import stats
 
-from mintad.course.checks.grading import Call, differs, exercise, require, same, two_numbers
+from mintad.course.checks.exercise import exercise
+from mintad.course.checks.grading import Call, differs, require, same, two_numbers
 from mintad.report import statistics
 
 Array = np.ndarray
@@ -16,13 +18,27 @@ Array = np.ndarray
 
 def reference_mean_std(values: Sequence[float]) -> str:
     """Return mean and standard deviation as text, with one significant digit of the latter."""
-    std = float(np.std(values, ddof=1))
+    return _rounded(np.mean(values), np.std(values, ddof=1))
+
+
+def _rounded(mean: float, std: float) -> str:
     digits = -math.floor(math.log10(float(f"{std:.0e}")))
-    return f"{np.mean(values):.{digits}f} ± {std:.{digits}f}"
+    return f"{mean:.{digits}f} ± {std:.{digits}f}"
 
 
-@exercise(reference_mean_std, "one significant digit of the standard deviation, the mean to the same decimal place")
-def check_mean_std(call: Call) -> None:
+@exercise(
+    reference_mean_std,
+    "one significant digit of the standard deviation, the mean to the same decimal place",
+    mistakes={
+        "this is the standard error, for a mean; report the standard deviation": lambda values: _rounded(
+            np.mean(values), np.std(values, ddof=1) / np.sqrt(len(values))
+        ),
+        "this standard deviation divides by n; divide by n - 1 (ddof=1)": lambda values: _rounded(
+            np.mean(values), np.std(values)
+        ),
+    },
+)
+def check_mean_std(call: Call, rng: np.random.Generator) -> None:
     """Check for text such as ``"0.916 ± 0.001"``: one significant digit of the standard deviation."""
     values = [0.9152, 0.9163, 0.9171]
     result = call(values)
@@ -31,6 +47,8 @@ def check_mean_std(call: Call) -> None:
     require(result == "0.916 ± 0.001", f"{values} give, with one significant digit, '0.916 ± 0.001', not '{result}'")
     wide = call([0.90, 0.93, 0.99])
     require(wide == "0.94 ± 0.05", f"0.90, 0.93, 0.99 have the standard deviation 0.046: '0.94 ± 0.05', not '{wide}'")
+    small = call([0.861, 0.868, 0.875])
+    require(small == "0.868 ± 0.007", f"0.861, 0.868, 0.875 have the standard deviation 0.007, not '{small}'")
     fine = call([0.5001, 0.5003])
     hint = f"0.5001, 0.5003 have the standard deviation 0.00014: '0.5002 ± 0.0001', not '{fine}'"
     require(fine == "0.5002 ± 0.0001", hint)
@@ -44,7 +62,7 @@ def reference_signed_ranks(differences: Array) -> tuple[float, float]:
 
 
 @exercise(reference_signed_ranks, "zeros dropped, ties share a rank, the smaller sum is scipy's statistic")
-def check_signed_ranks(call: Call) -> None:
+def check_signed_ranks(call: Call, rng: np.random.Generator) -> None:
     """Check for the sums of the ranks of |d| over positive and negative d; zeros are dropped, ties share a rank."""
     hint = "the two sums are swapped: return that of the positive differences first"
     require(two_numbers(call(np.array([0.03, -0.01, 0.05, 0.02]))) != (1, 9), hint)
@@ -56,7 +74,7 @@ def check_signed_ranks(call: Call) -> None:
     ):
         up, down = two_numbers(call(np.array(differences)))
         require((up, down) == expected, f"{hint}, not {up:g} and {down:g}")
-    random = np.random.default_rng(0).normal(0.2, 1, 12)
+    random = rng.normal(0.2, 1, 12)
     hint = "for 12 random differences the smaller sum must be the statistic of scipy.stats.wilcoxon"
     require(min(two_numbers(call(random))) == stats.wilcoxon(random).statistic, hint)
 
@@ -68,7 +86,7 @@ def reference_paired_bootstrap(a: Array, b: Array, draws: int, rng: np.random.Ge
 
 
 @exercise(reference_paired_bootstrap, "pairs stay together, n of them are drawn with replacement")
-def check_paired_bootstrap(call: Call) -> None:
+def check_paired_bootstrap(call: Call, rng: np.random.Generator) -> None:
     """Check for the means of a - b over n pairs drawn with replacement, one mean per draw."""
     a = np.array([0.7, 0.8, 0.95, 0.6, 0.99, 0.85])
     hint = "where b = a - 0.02, every draw must give 0.02: draw pairs, the same rows of a and b"
@@ -87,8 +105,37 @@ def reference_holm(p_values: Array) -> Array:
     return np.array(statistics.holm(list(p_values)))
 
 
-@exercise(reference_holm, "0.005, 0.01, 0.03, 0.04 become 0.02, 0.03, 0.06, 0.06")
-def check_holm(call: Call) -> None:
+def _steps(
+    p_values: Array, *, factor: int = 0, most: float = 1, way: Callable[..., Any] = np.maximum.accumulate
+) -> Array:
+    """Return Holm's adjusted p-values with one of its parts exchanged, for the hints."""
+    order = np.argsort(p_values)
+    factors = len(p_values) - np.arange(len(p_values)) + factor
+    adjusted = np.empty(len(p_values))
+    adjusted[order] = np.minimum(most, way(factors * p_values[order]))
+    return adjusted
+
+
+@exercise(
+    reference_holm,
+    "0.005, 0.01, 0.03, 0.04 become 0.02, 0.03, 0.06, 0.06",
+    mistakes={
+        "an adjusted p-value is at most 1": lambda p: _steps(p, most=np.inf),
+        "an adjusted p-value is never below that of a smaller p-value: take the running maximum": lambda p: _steps(
+            p, way=lambda x: x
+        ),
+        "this multiplies every p-value by their number; the k-th smallest of m only by m - k + 1": lambda p: np.minimum(
+            1, len(p) * p
+        ),
+        "the factors are one too small: the smallest of m p-values is multiplied by m": lambda p: _steps(p, factor=-1),
+        "the factors are one too large: the largest p-value is multiplied by 1": lambda p: _steps(p, factor=1),
+        "return the adjusted p-values in the order of the input, not sorted": lambda p: np.sort(reference_holm(p)),
+        "this is a running minimum from the largest down (Hochberg); Holm goes up from the smallest": lambda p: _steps(
+            p, way=lambda x: np.minimum.accumulate(x[::-1])[::-1]
+        ),
+    },
+)
+def check_holm(call: Call, rng: np.random.Generator) -> None:
     """Check for adjusted p-values, in the order of the input.
 
     The k-th smallest of m is multiplied by m - k + 1; it is never below the one before, and at most 1.

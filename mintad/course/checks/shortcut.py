@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mintad.course.checks.grading import Call, exercise, number, require, same
+from mintad.course.checks.exercise import exercise
+from mintad.course.checks.grading import Call, number, require, same
 
 Array = np.ndarray
 
@@ -15,13 +16,12 @@ def reference_jitter(points: Array, sigma: float, rng: np.random.Generator) -> A
 
 
 @exercise(reference_jitter, "mean 0, standard deviation sigma, clean points untouched")
-def check_jitter(call: Call) -> None:
+def check_jitter(call: Call, rng: np.random.Generator) -> None:
     """Check for points (P, 2) plus Gaussian noise of standard deviation sigma, independent in both coordinates."""
     points = np.tile([[0.5, -1.0]], (20_000, 1))
     clean = points.copy()
-    result = call(points, 0.3, np.random.default_rng(0))
+    result = call(points, 0.3, rng)
     require(np.shape(result) == points.shape, f"the result must have the points' shape {points.shape}")
-    require(np.array_equal(points, clean), "the clean points were changed; they are the target of the training")
     require(np.issubdtype(np.asarray(result).dtype, np.floating), "the result must be an array of numbers")
     noise = result - clean
     require(bool(np.isfinite(noise).all()), "the result holds values that are not finite")
@@ -38,10 +38,10 @@ def reference_threshold(errors: Array, tpr: float) -> float:
 
 
 @exercise(reference_threshold, "the share of held-out normals that passes is the one asked for")
-def check_threshold(call: Call) -> None:
+def check_threshold(call: Call, rng: np.random.Generator) -> None:
     """Check for the smallest held-out error at or below which a share `tpr` of the errors lies."""
     for n, tpr in ((100, 0.95), (100, 0.8), (10, 0.95)):
-        errors = np.random.default_rng(1).permutation(np.arange(1.0, n + 1))
+        errors = rng.permutation(np.arange(1.0, n + 1))
         value = number(call(errors, tpr))
         share = float((errors <= value).mean())
         require(share >= tpr, f"of {n} normals only {share:.0%} lie at or below {value:.4g}, but {tpr:.0%} must")
@@ -54,10 +54,30 @@ def reference_projection_index(points: Array, reconstructions: Array, distances:
     return float((np.linalg.norm(reconstructions - points, axis=1)[off] / distances[off]).mean())
 
 
-@exercise(reference_projection_index, "0 for a copy, 1 for a projection, 0.5 half way")
-def check_projection_index(call: Call) -> None:
+@exercise(
+    reference_projection_index,
+    "0 for a copy, 1 for a projection, 0.5 half way",
+    mistakes={
+        "this counts the points near the support, too; leave out those within 0.1": lambda p, r, d: (
+            np.linalg.norm(r - p, axis=1) / np.maximum(d, 1e-9)
+        ).mean(),
+        "this is the ratio of the means; take the mean of the ratios": lambda p, r, d: (
+            np.linalg.norm(r - p, axis=1)[d > 0.1].mean() / d[d > 0.1].mean()
+        ),
+        "this squares the moves; take their lengths": lambda p, r, d: (
+            ((r - p) ** 2).sum(1)[d > 0.1] / d[d > 0.1]
+        ).mean(),
+        "divide by the number of points that count, those farther than 0.1, not by that of all": lambda p, r, d: (
+            (np.linalg.norm(r - p, axis=1)[d > 0.1] / d[d > 0.1]).sum() / len(d)
+        ),
+        "the length of a move is the root of the summed squares, not the sum of absolute values": lambda p, r, d: (
+            np.abs(r - p).sum(1)[d > 0.1] / d[d > 0.1]
+        ).mean(),
+    },
+)
+def check_projection_index(call: Call, rng: np.random.Generator) -> None:
     """Check for the mean of |x̂ − x| / d over the points farther than 0.1 from the support."""
-    points = np.random.default_rng(2).uniform(-1.5, 1.5, (400, 2))
+    points = rng.uniform(-1.5, 1.5, (400, 2))
     radius = np.linalg.norm(points, axis=1, keepdims=True)
     distances = (radius[:, 0] - 0.4).clip(0)
     foot = points * np.minimum(1, 0.4 / radius)
@@ -78,8 +98,22 @@ def reference_best_denoiser(noisy: Array, clean: Array, sigma: float) -> Array:
     return (weights / weights.sum(1, keepdims=True)) @ clean
 
 
-@exercise(reference_best_denoiser, "the posterior mean, also far from the data")
-def check_best_denoiser(call: Call) -> None:
+@exercise(
+    reference_best_denoiser,
+    "the posterior mean, also far from the data",
+    mistakes={
+        "the 2 is missing: exp(−|noisy − clean|² / (2 sigma²))": lambda noisy, clean, sigma: reference_best_denoiser(
+            noisy, clean, sigma / np.sqrt(2)
+        ),
+        "sigma must be squared: exp(−|noisy − clean|² / (2 sigma²))": lambda noisy, clean, sigma: (
+            reference_best_denoiser(noisy, clean, np.sqrt(sigma))
+        ),
+        "this is the nearest clean point; the best answer is a mean of all, weighted by how likely each is": (
+            lambda noisy, clean, sigma: clean[((noisy[:, None] - clean) ** 2).sum(-1).argmin(1)]
+        ),
+    },
+)
+def check_best_denoiser(call: Call, rng: np.random.Generator) -> None:
     """Check for E[clean | noisy] under uniform training points: a softmax-weighted mean of the clean points."""
     clean = np.array([[-1.0, 0.0], [1.0, 0.0]])
     hint = "half way between two points, both are equally likely: the answer is their mean"

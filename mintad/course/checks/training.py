@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mintad.course.checks.grading import Call, exercise, require, same, two_numbers
+from mintad.course.checks.exercise import exercise
+from mintad.course.checks.grading import Call, require, same, two_numbers
 
 Array = np.ndarray
 
@@ -14,12 +15,26 @@ def reference_epochs(steps: int, batch_size: int, images: int) -> float:
     return steps / (images // min(batch_size, images))
 
 
-@exercise(reference_epochs, "whole batches only, and a batch never holds more images than there are")
-def check_epochs(call: Call) -> None:
+@exercise(
+    reference_epochs,
+    "whole batches only, and a batch never holds more images than there are",
+    mistakes={
+        "this counts the incomplete last batch of a pass, which is left out": lambda steps, batch, images: (
+            steps / -(-images // batch)
+        ),
+        "this rounds down; a run may end within a pass, for example after 60.2": lambda *a: reference_epochs(*a) // 1,
+        "this counts images; some of a pass are left out, so count whole batches": lambda steps, batch, images: (
+            steps * batch / images
+        ),
+    },
+)
+def check_epochs(call: Call, rng: np.random.Generator) -> None:
     """Check for the number of passes over the training set; the incomplete last batch of a pass is left out."""
     same(call(300, 32, 320), 30, "320 images are 10 batches of 32, so 300 steps are 30 epochs, not {:g}")
     hint = "170 images are 5 whole batches of 32 (10 images are left out), so 300 steps are 60 epochs, not {:g}"
     same(call(300, 32, 170), 60, hint)
+    hint = "170 images are 5 whole batches of 32, so 301 steps are 60.2 epochs, not {:g}: do not round"
+    same(call(301, 32, 170), 60.2, hint)
     same(call(300, 32, 20), 300, "with 20 images a batch holds all 20, so 300 steps are 300 epochs, not {:g}")
 
 
@@ -33,7 +48,7 @@ def reference_wrong_pairs(scores: Array, labels: Array) -> Array:
 
 
 @exercise(reference_wrong_pairs, "their mean over the anomalous images is 1 - AUROC")
-def check_wrong_pairs(call: Call) -> None:
+def check_wrong_pairs(call: Call, rng: np.random.Generator) -> None:
     """Check for each image's share of the images of the other kind that it is ranked wrongly against."""
     scores, labels = np.array([0.1, 0.9, 0.5, 0.4]), np.array([0, 0, 1, 1])
     hint = "normal scores 0.1 and 0.9, anomalous ones 0.5 and 0.4: the shares are 0, 1, 0.5, 0.5"
@@ -53,7 +68,7 @@ def reference_paired(a: Array, b: Array) -> tuple[float, float]:
 
 
 @exercise(reference_paired, "0.020 ± 0.004, although the categories themselves differ by 0.4")
-def check_paired(call: Call) -> None:
+def check_paired(call: Call, rng: np.random.Generator) -> None:
     """Check for the mean difference of two variants over the same categories or seeds, and its standard error."""
     a, b = np.array([0.99, 0.80, 0.60, 0.95]), np.array([0.97, 0.79, 0.57, 0.93])
     mean, error = two_numbers(call(a, b), "return two numbers: the mean difference and its standard error")
@@ -73,7 +88,7 @@ def reference_nearest_mean(train: Array, classes: Array, test: Array) -> Array:
 
 
 @exercise(reference_nearest_mean, "one mean per class, all channels weigh the same")
-def check_nearest_mean(call: Call) -> None:
+def check_nearest_mean(call: Call, rng: np.random.Generator) -> None:
     """Check for the nearest class mean, channels divided by their standard deviation over the training images."""
     train, classes = np.array([[0.0, 0], [2, 0], [0, 4], [2, 4]]), np.array([0, 0, 1, 1])
     hint = "with the means (1, 0) and (1, 4), the test images (1, .5), (1, 3.5), (5, .1) are of the classes 0, 1, 0"
@@ -81,6 +96,10 @@ def check_nearest_mean(call: Call) -> None:
     train = np.array([[0.0, 0], [1000, 0], [100, 4], [1100, 4]])
     hint = "a channel with large values decides alone; divide each channel by its standard deviation over `train`"
     same(call(train, classes, np.array([[560.0, 0.2]])), [0], hint)
+    corner = np.array([1.75**0.5, 1.0])  # both channels then have the same standard deviation
+    train, test = np.array([corner, -corner, [-1, 2] + corner, [-1, 2] - corner]), np.array([[2.0, 2.0]])
+    hint = "the distance is Euclidean: square the differences, sum them over the channels"
+    same(call(train, np.array([0, 0, 1, 1]), test), [0], hint)
     train, classes = np.array([[0.0, 0], [0, 6], [4, 0]]), np.array([1, 1, 0])
     hint = "compare with the *mean* of each class, not with single images; class k is row k of the means"
     same(call(train, classes, np.array([[1.8, 0.0], [0.5, 3.0]])), [0, 1], hint)

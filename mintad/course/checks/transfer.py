@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mintad.course.checks.grading import Call, exercise, require, same, two_numbers
+from mintad.course.checks.exercise import exercise
+from mintad.course.checks.grading import Call, require, same, two_numbers
 
 Array = np.ndarray
 
@@ -16,7 +17,7 @@ def reference_group_split(groups: Array, share: float, seed: int) -> Array:
 
 
 @exercise(reference_group_split, "no product in both parts, 25 % for test, repeatable")
-def check_group_split(call: Call) -> None:
+def check_group_split(call: Call, rng: np.random.Generator) -> None:
     """Check that whole products are chosen for test, about the given share, and others with another seed."""
     groups = np.array([f"part {n // 4}" for n in range(80)])
 
@@ -24,17 +25,27 @@ def check_group_split(call: Call) -> None:
         chosen = np.asarray(call(groups, 0.25, seed))
         hint = f"return one boolean per image, shape ({len(groups)},), True for test"
         require(chosen.shape == groups.shape and chosen.dtype == bool, hint)
+        both = set(groups[chosen]) & set(groups[~chosen])
+        hint = f"'{min(both, default='')}' has images in training and in test: choose products, not images"
+        require(not both, hint)
+        require(0 < chosen.sum() < len(groups), "training or test has no images")
+        number = len(set(groups[chosen]))
+        hint = f"25 % of 20 products are 5, always; with seed = {seed} you chose {number}. Do not toss a coin for each"
+        require(number == 5, hint)
         return chosen
 
-    chosen = split(0)
-    both = set(groups[chosen]) & set(groups[~chosen])
-    require(not both, f"'{min(both, default='')}' has images in training and in test: choose products, not images")
-    require(0 < chosen.sum() < len(groups), "training or test has no images")
-    require(abs(chosen.mean() - 0.25) < 0.06, f"with share = 0.25, {chosen.mean():.2f} of the images are for test")
-    require(bool((split(0) == chosen).all()), "the same seed must give the same split: use np.random.default_rng(seed)")
-    others = [split(seed) for seed in range(1, 6)]
+    first = int(rng.integers(1000))
+    chosen = split(first)
+    require(
+        bool((split(first) == chosen).all()), "the same seed must give the same split: use np.random.default_rng(seed)"
+    )
+    others = [split(first + n) for n in range(1, 6)]
     hint = "another seed must give another split: shuffle the products first"
     require(any((other != chosen).any() for other in others), hint)
+
+
+def _near(loss: Array, tolerance: float) -> Array:
+    return np.abs(loss - loss[-1]) <= tolerance * abs(loss[-1])
 
 
 def reference_plateau(steps: Array, loss: Array, tolerance: float) -> int:
@@ -43,8 +54,22 @@ def reference_plateau(steps: Array, loss: Array, tolerance: float) -> int:
     return int(steps[outside[-1] + 1]) if len(outside) else int(steps[0])
 
 
-@exercise(reference_plateau, "the first step from which the loss stays near its last value")
-def check_plateau(call: Call) -> None:
+@exercise(
+    reference_plateau,
+    "the first step from which the loss stays near its last value",
+    mistakes={
+        "return the step, not its place in the list": lambda steps, loss, tolerance: list(steps).index(
+            reference_plateau(steps, loss, tolerance)
+        ),
+        "this is the last step at which the loss is still outside; the next one is the first inside": (
+            lambda steps, loss, tolerance: steps[np.flatnonzero(~_near(loss, tolerance))[-1]]
+        ),
+        "this is the first step at which the loss is near its end; it must also *stay* there": (
+            lambda steps, loss, tolerance: steps[np.flatnonzero(_near(loss, tolerance))[0]]
+        ),
+    },
+)
+def check_plateau(call: Call, rng: np.random.Generator) -> None:
     """Check for the first step from which the loss stays within the tolerance of its last value."""
     bump = "losses 2.1, 2.0, 5.0, 2.1, 2.0: the loss must *stay* near its end, so step 80, not {:g}"
     flat = "a constant loss of -3 is near its end from the first step, 20, not {:g}; take absolute values"
@@ -66,7 +91,7 @@ def reference_operating_point(scores: Array, labels: Array, rate: float) -> tupl
 
 
 @exercise(reference_operating_point, "as many anomalous images as possible within the allowed false alarms")
-def check_operating_point(call: Call) -> None:
+def check_operating_point(call: Call, rng: np.random.Generator) -> None:
     """Check for the threshold of highest true positive rate among those with a false alarm rate of at most `rate`."""
     scores = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.35, 0.45, 0.55, 0.65, 0.05])
     labels = np.repeat([0, 1], 5)
@@ -79,6 +104,20 @@ def check_operating_point(call: Call) -> None:
         require(abs(hits - share) < 1e-9, f"{share:.0%} of the anomalous images are above {limit:g}, not {hits:.0%}")
         hint = f"with rate = {rate}, a lower threshold finds {expected:.0%} of the anomalous images, yours {hits:.0%}"
         require(hits > expected - 1e-9, hint)
+    scores, labels = np.array([1.0, 2, 3, 4, 5, 6, 6, 5, 6.5, 1]), np.repeat([0, 1], [6, 4])
+    limit, hits = two_numbers(call(scores, labels, 0.25), hint)
+    alarms, share = (scores[:6] > limit).sum(), (scores[6:] > limit).mean()
+    hint = f"of 6 normal images one may be above the threshold (rate 0.25); above {limit:g} are {alarms}"
+    require(alarms <= 1, hint)
+    hint = f"an image is flagged if its score is *above* the threshold, not at it: {share:.0%}, not {hits:.0%}"
+    require(abs(hits - share) < 1e-9, hint)
+
+
+def _cost(
+    scores: Array, labels: Array, threshold: float, missed_share: float, alarm_share: float, costs: Array
+) -> float:
+    missed, alarms = (scores[labels == 1] <= threshold).mean(), (scores[labels == 0] > threshold).mean()
+    return float(missed_share * missed * costs[0] + alarm_share * alarms * costs[1])
 
 
 def reference_expected_cost(
@@ -90,8 +129,36 @@ def reference_expected_cost(
     return float(defect_rate * miss * missed + (1 - defect_rate) * alarm * alarms)
 
 
-@exercise(reference_expected_cost, "the cost of a produced part, not of a test image")
-def check_expected_cost(call: Call) -> None:
+@exercise(
+    reference_expected_cost,
+    "the cost of a produced part, not of a test image",
+    mistakes={
+        "this is the cost of a test image; the production has another share of defects, defect_rate": (
+            lambda s, y, t, d, m, a: float(np.where(y == 1, m * (s <= t), a * (s > t)).mean())
+        ),
+        "the weights are exchanged: misses happen to the defective parts, a share defect_rate": (
+            lambda s, y, t, d, m, a: _cost(s, y, t, 1 - d, d, (m, a))
+        ),
+        "the costs are exchanged: a miss costs `miss`, a false alarm `alarm`": (
+            lambda s, y, t, d, m, a: _cost(s, y, t, d, 1 - d, (a, m))
+        ),
+        "false alarms happen to the good parts alone, a share 1 - defect_rate": (
+            lambda s, y, t, d, m, a: _cost(s, y, t, d, 1, (m, a))
+        ),
+        "the defect rate is missing: weight the misses by it, the false alarms by 1 minus it": (
+            lambda s, y, t, d, m, a: _cost(s, y, t, 1, 1, (m, a))
+        ),
+        "take the rates among the images of each kind: misses among the anomalous, alarms among the normal ones": (
+            lambda s, y, t, d, m, a: float(
+                d * m * ((s <= t) & (y == 1)).mean() + (1 - d) * a * ((s > t) & (y == 0)).mean()
+            )
+        ),
+        "an image is flagged only if its score is *above* the threshold; at it, it is not": (
+            lambda s, y, t, d, m, a: float(d * m * (s[y == 1] < t).mean() + (1 - d) * a * (s[y == 0] >= t).mean())
+        ),
+    },
+)
+def check_expected_cost(call: Call, rng: np.random.Generator) -> None:
     """Check for the cost per produced part: error rates of the test images, share of defects of the production."""
     scores, labels = np.array([0.1, 0.2, 0.3, 0.6, 0.4, 0.8]), np.array([0, 0, 0, 0, 1, 1])
     hint = "if all parts are defective, half of them are missed and a miss costs 100, a part costs 50"

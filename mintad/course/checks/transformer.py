@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mintad.course.checks.grading import Call, differs, exercise, is_tensor, randn, require, same
+from mintad.course.checks.exercise import exercise
+from mintad.course.checks.grading import Call, differs, is_tensor, randn, require, same
 from mintad.model.transformer import DecoderLayer, neighbour_mask
 
 
@@ -18,8 +20,22 @@ def reference_copied_share(spoiled: Tensor, clean: Tensor, from_spoiled: Tensor,
     return float(((from_spoiled - from_clean) * change).sum() / (change * change).sum())
 
 
-@exercise(reference_copied_share, "1 for a copy, 0 for a projection, -1 for the opposite")
-def check_copied_share(call: Call) -> None:
+@exercise(
+    reference_copied_share,
+    "1 for a copy, 0 for a projection, -1 for the opposite",
+    mistakes={
+        "divide by the squared length of the defect's change, not by that of the reconstructions' change": (
+            lambda s, c, a, b: ((a - b) * (s - c)).sum() / (a - b).square().sum()
+        ),
+        "this is a cosine; divide by the squared length of the defect's change": lambda s, c, a, b: (
+            ((a - b) * (s - c)).sum() / (a - b).norm() / (s - c).norm()
+        ),
+        "sum over all tokens first, then divide; this takes the mean of the tokens' ratios": lambda s, c, a, b: (
+            ((a - b) * (s - c)).sum(1) / (s - c).square().sum(1)
+        ).mean(),
+    },
+)
+def check_copied_share(call: Call, rng: np.random.Generator) -> None:
     """Check for the share of a defect's change (N, F) that the reconstructions repeat: 0 nothing, 1 all of it."""
     spoiled, clean, other = randn((6, 4), (6, 4), (6, 4))
     hint = "a network that returns its input copies everything, so 1, not {:.3f}"
@@ -37,8 +53,33 @@ def reference_feature_jitter(tokens: Tensor, noise: Tensor, alpha: float) -> Ten
     return tokens + noise * tokens.norm(dim=-1, keepdim=True) * alpha / tokens.shape[-1]
 
 
-@exercise(reference_feature_jitter, "a token with ten times the norm gets ten times the noise")
-def check_feature_jitter(call: Call) -> None:
+@exercise(
+    reference_feature_jitter,
+    "a token with ten times the norm gets ten times the noise",
+    trains=True,
+    mistakes={
+        "this uses the *squared* norm of a token": lambda x, e, alpha: (
+            x + e * x.square().sum(-1, keepdim=True) * alpha / x.shape[-1]
+        ),
+        "this scales by the norm of the noise; the noise is scaled by the norm of the *token*": lambda x, e, alpha: (
+            x + e * e.norm(dim=-1, keepdim=True) * alpha / x.shape[-1]
+        ),
+        "the division by C, the number of channels, is missing": lambda x, e, alpha: (
+            x + e * x.norm(dim=-1, keepdim=True) * alpha
+        ),
+        "C is the number of channels, the last axis, not the number of tokens": lambda x, e, alpha: (
+            x + e * x.norm(dim=-1, keepdim=True) * alpha / x.shape[1]
+        ),
+        "this is one norm for everything; take each token's own: norm(dim=-1, keepdim=True)": lambda x, e, alpha: (
+            x + e * x.norm() * alpha / x.shape[-1]
+        ),
+        "the norms are missing: the noise must grow with the token": lambda x, e, alpha: x + e * alpha / x.shape[-1],
+        "this is the noise alone; add it to the tokens": lambda x, e, alpha: (
+            e * x.norm(dim=-1, keepdim=True) * alpha / x.shape[-1]
+        ),
+    },
+)
+def check_feature_jitter(call: Call, rng: np.random.Generator) -> None:
     """Check for ``token + noise * |token| * alpha / C``, with tokens and noise (B, L, C)."""
     tokens, noise = randn((2, 3, 5), (2, 3, 5))
     tokens[0, 0] *= 10
@@ -56,7 +97,7 @@ def reference_neighbour_mask(rows: int, columns: int, size: int) -> Tensor:
 
 
 @exercise(reference_neighbour_mask, "a token attends to nothing in the square around it, itself included")
-def check_neighbour_mask(call: Call) -> None:
+def check_neighbour_mask(call: Call, rng: np.random.Generator) -> None:
     """Check for a boolean mask (L, L), True where attention is allowed: outside the square around the token."""
     result = call(4, 5, 3)
     require(isinstance(result, Tensor) and result.dtype == torch.bool, "return a boolean tensor")
@@ -78,8 +119,33 @@ def reference_masked_attention(query: Tensor, key: Tensor, value: Tensor, allowe
     return torch.softmax(scores.masked_fill(~allowed, float("-inf")), dim=-1) @ value
 
 
-@exercise(reference_masked_attention, "equal to scaled_dot_product_attention, with and without a mask")
-def check_masked_attention(call: Call) -> None:
+def _attention(
+    query: Tensor, key: Tensor, value: Tensor, allowed: Tensor, *, scale: float = 0.5, axis: int = -1
+) -> Tensor:
+    scores = query @ key.T / key.shape[-1] ** scale
+    return torch.softmax(scores.masked_fill(~allowed, float("-inf")), dim=axis) @ value
+
+
+@exercise(
+    reference_masked_attention,
+    "equal to scaled_dot_product_attention, with and without a mask",
+    trains=True,
+    mistakes={
+        "the scores are not divided by sqrt(E), the root of a key's length": lambda *a: _attention(*a, scale=0),
+        "the scores are divided by E; divide by its square root": lambda *a: _attention(*a, scale=1),
+        "the softmax is over the queries; each *row* of weights must add up to 1 (dim=-1)": lambda *a: _attention(
+            *a, axis=0
+        ),
+        "the mask is turned round: True means allowed": lambda q, k, v, allowed: _attention(q, k, v, ~allowed),
+        "the mask comes after the softmax, so the weights no longer add up to 1; set the scores to -inf before it": (
+            lambda q, k, v, allowed: (torch.softmax(q @ k.T / k.shape[-1] ** 0.5, dim=-1) * allowed) @ v
+        ),
+        "a score of 0 is no mask, exp(0) is 1; set the scores that are not allowed to -inf": lambda q, k, v, allowed: (
+            torch.softmax(q @ k.T / k.shape[-1] ** 0.5 * allowed, dim=-1) @ v
+        ),
+    },
+)
+def check_masked_attention(call: Call, rng: np.random.Generator) -> None:
     """Check for the attention of one head, (L, E) each, with a mask (L, L) that is True where it is allowed."""
     inputs = randn((5, 8), (5, 8), (5, 8))
     hint = "if all is allowed it is softmax(q k^T / sqrt(E)) v: softmax over the keys (dim=-1), E = length of a key"
@@ -96,8 +162,40 @@ def reference_decoder_layer(query: Tensor, memory: Tensor, previous: Tensor, lay
     return layer.norm3(x + layer.ffn(x))
 
 
-@exercise(reference_decoder_layer, "memory, previous, feed-forward; each is added to the query's path and normalised")
-def check_decoder_layer(call: Call) -> None:
+def _pre_norm(query: Tensor, memory: Tensor, previous: Tensor, layer: DecoderLayer) -> Tensor:
+    x = query + layer.memory_attention(layer.norm1(query), memory, memory)
+    x = x + layer.previous_attention(layer.norm2(x), previous, previous)
+    return x + layer.ffn(layer.norm3(x))
+
+
+def _decoded(
+    query: Tensor, memory: Tensor, previous: Tensor, layer: DecoderLayer, *, first=1, last=1, norm=True, again=False
+) -> Tensor:
+    """Return a decoder layer's output with one of its parts left out or exchanged, for the hints."""
+    norms = [layer.norm1, layer.norm2, layer.norm3] if norm else [lambda x: x] * 3
+    x = norms[0](first * query + layer.memory_attention(query, memory, memory))
+    x = norms[1](first * x + layer.previous_attention(query if again else x, previous, previous))
+    return norms[2](last * x + layer.ffn(x))
+
+
+@exercise(
+    reference_decoder_layer,
+    "memory, previous, feed-forward; each is added to the query's path and normalised",
+    trains=True,
+    mistakes={
+        "this normalises before each attention (pre-norm); here the norm comes after the addition": _pre_norm,
+        "the residual paths are missing: add the query to the first attention's output, x to the others": lambda *a: (
+            _decoded(*a, first=0, last=0)
+        ),
+        "the query is not added to the attentions' outputs": lambda *a: _decoded(*a, first=0),
+        "x is not added to the feed-forward network's output": lambda *a: _decoded(*a, last=0),
+        "the norms are missing": lambda *a: _decoded(*a, norm=False),
+        "the second attention asks with the query; ask with x, the first one's result": lambda *a: _decoded(
+            *a, again=True
+        ),
+    },
+)
+def check_decoder_layer(call: Call, rng: np.random.Generator) -> None:
     """Check for a decoder layer without positions: memory, previous, ffn, each with addition and norm."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)

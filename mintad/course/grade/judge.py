@@ -8,14 +8,15 @@ import io
 import re
 import signal
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 
-from mintad.course.checks.grading import CheckFailed, same
-from mintad.course.grade.cases import Hidden, Student, hidden
+from mintad.course.checks.cases import Student, hidden
+from mintad.course.checks.drawn import try_drawn_cases
+from mintad.course.checks.grading import CheckFailed
 from mintad.course.grade.process import Died
 from mintad.course.grade.remote import Sandbox, Unusable
 from mintad.course.grade.verdict import FULL, NONE, PARTIAL, Verdict
@@ -46,9 +47,9 @@ def judge(sandbox: Sandbox, notebook: str, name: str, check: str, *, seed: int, 
             function = sandbox.load(notebook, name, test, secret.withheld)
             if secret.check:
                 with contextlib.redirect_stdout(io.StringIO()):
-                    getattr(checks, f"check_{test}")(function)
+                    getattr(checks, f"check_{test}")(function, seed=int(generator.integers(2**31)), cases=0)
                 passed = True
-            _hidden_cases(secret, Student(function, sandbox.apply), getattr(checks, f"reference_{test}"), generator)
+            hidden_cases(check, Student(function, sandbox.apply), generator)
     except Unusable as problem:
         return _verdict(NONE, str(problem))
     except CheckFailed as problem:
@@ -61,59 +62,17 @@ def judge(sandbox: Sandbox, notebook: str, name: str, check: str, *, seed: int, 
     return _verdict(FULL, "solved")
 
 
-def _hidden_cases(
-    secret: Hidden, student: Student, reference: Callable[..., Any], generator: np.random.Generator
-) -> None:
+def hidden_cases(check: str, student: Student, generator: np.random.Generator) -> None:
+    """Try a student's function on the hidden cases of a check, "module.name"; raise `CheckFailed` where it is wrong."""
+    module, _, name = check.partition(".")
+    checks, secret = importlib.import_module(f"mintad.course.checks.{module}"), hidden(check)
     if secret.judge:
         with contextlib.redirect_stdout(io.StringIO()):
             secret.judge(student, generator)
         return
-    for _ in range(CASES):
-        arguments = secret.draw(generator)
-        expected = reference(*_copies(arguments))
-        try:
-            result = student.function(*_copies(arguments))
-        except Exception as error:
-            text = f"raised {type(error).__name__} for {_described(arguments)}: {error}"
-            raise CheckFailed(text) from error
-        _agree(result, expected, f"wrong for {_described(arguments)}", secret.tolerance)
-
-
-def _agree(result: Any, expected: Any, hint: str, tolerance: float) -> None:
-    """Compare a result with the reference's; raise `CheckFailed` with the hint."""
-    if isinstance(expected, str):
-        if result != expected:
-            raise CheckFailed(f"{hint}: {expected!r} is right, not {result!r}")
-    elif isinstance(expected, tuple):
-        if not isinstance(result, tuple | list | np.ndarray) or len(result) != len(expected):
-            raise CheckFailed(f"{hint}: return {len(expected)} values")
-        for one, right in zip(result, expected, strict=True):
-            _agree(one, right, hint, tolerance)
-    elif isinstance(expected, torch.Tensor) and expected.ndim == 0:
-        same(result, expected.item(), hint, tolerance=tolerance)
-    else:
-        same(result, expected, hint.replace("{", "(").replace("}", ")"), tolerance=tolerance)
-
-
-def _copies(arguments: Any) -> list[Any]:
-    kinds = torch.Tensor, np.ndarray
-    return [value.clone() if isinstance(value, kinds[0]) else value.copy() if isinstance(value, kinds[1]) else value
-            for value in arguments]  # fmt: skip
-
-
-def _described(arguments: Any) -> str:
-    """Return a case in a few words: shapes of arrays, the values of numbers and texts."""
-    words = []
-    for value in arguments:
-        if isinstance(value, torch.Tensor | np.ndarray):
-            words.append("×".join(map(str, value.shape)) or "a number")
-        elif isinstance(value, int | float | str):
-            words.append(f"{value:.4g}" if isinstance(value, float) else str(value))
-        elif isinstance(value, list) and all(isinstance(item, float) for item in value):
-            words.append("[" + ", ".join(f"{item:.5f}" for item in value) + "]")
-        else:
-            words.append(type(value).__name__)
-    return f"a hidden case ({', '.join(words)})"
+    test, reference = (getattr(checks, f"{kind}_{name}") for kind in ("check", "reference"))
+    options = {"cases": CASES, "kind": "a hidden case", "mistakes": test.mistakes, "trains": test.trains}
+    try_drawn_cases(secret, student.function, reference, generator, **options)
 
 
 def _verdict(state: str, message: str) -> Verdict:

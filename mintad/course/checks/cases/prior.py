@@ -1,4 +1,4 @@
-"""Hidden cases of notebook 08."""
+"""Drawn cases of notebook 08."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mintad.course.grade.cases import compared, normal, whole
+from mintad.course.checks.cases import compared, normal, whole
 
 
 @compared("prior.gaussian_nll", withheld=["mintad.model.prior.gaussian_nll"])

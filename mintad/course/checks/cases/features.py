@@ -1,4 +1,4 @@
-"""Hidden cases of notebook 03."""
+"""Drawn cases of notebook 03."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mintad.course.grade.cases import both_labels, compared, normal, whole
+from mintad.course.checks.cases import both_labels, compared, normal, whole
 
 
 @compared("features.fuse")

@@ -1,4 +1,4 @@
-"""Hidden cases of notebook 06."""
+"""Drawn cases of notebook 06."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from mintad.course.grade.cases import compared, normal, torch_seed, whole
+from mintad.course.checks.cases import compared, normal, torch_seed, whole
 
 
 @compared("tokens.prompt_mapper", withheld=["mintad.model.prompt_mapper.PromptMapper"])

@@ -1,4 +1,4 @@
-"""Hidden cases of notebook 07."""
+"""Drawn cases of notebook 07."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from mintad.course.grade.cases import compared, normal, torch_seed, whole
+from mintad.course.checks.cases import compared, normal, torch_seed, whole
 
 
 @compared("inr.sine_layer", tolerance=1e-3)

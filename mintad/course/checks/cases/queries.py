@@ -1,4 +1,4 @@
-"""Hidden cases of notebook 05."""
+"""Drawn cases of notebook 05."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mintad.course.grade.cases import compared, normal, whole
+from mintad.course.checks.cases import compared, normal, whole
 
 
 @compared("queries.pick_query")

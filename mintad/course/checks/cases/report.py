@@ -1,4 +1,4 @@
-"""Hidden cases of notebook 12."""
+"""Drawn cases of notebook 12."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from mintad.course.checks.cases import Student, compared, judged, whole
 from mintad.course.checks.grading import require
-from mintad.course.grade.cases import Student, compared, judged, whole
 
 
 @compared("report.mean_std")

@@ -1,8 +1,9 @@
-"""Hidden cases: for each check what else a function is tried on, drawn by seed; one module per module of checks.
+"""Drawn cases: for each check what else a function is tried on, drawn by seed; one module per module of checks.
 
-Most are arguments, and the expected result is the reference's (`compared`). Where many results are right (a random
-split, a network), a function of its own says what must hold (`judged`). A student who reads this learns what is drawn,
-but not the numbers: the seed is chosen when the work is graded.
+The notebook's check draws a few anew each time, the grader more of them, which are hidden: a student who reads this
+learns what is drawn, but not the numbers, because the seed is chosen when the work is graded. Most cases are arguments,
+and the expected result is the reference's (`compared`). Where many results are right (a random split, a network), a
+function of its own says what must hold (`judged`).
 """
 
 from __future__ import annotations
@@ -29,13 +30,14 @@ class Student:
 
 @dataclass(frozen=True)
 class Hidden:
-    """What is hidden of one check.
+    """What is drawn for one check.
 
     Args:
         draw: returns the arguments of one case, to be compared with the reference's result.
         judge: in place of `draw`.
-        withheld: dotted names of library functions that would do the exercise's work; in the sandbox they refuse.
-        check: whether the notebook's own check is run, too.
+        withheld: dotted names of library functions that would do the exercise's work; in the sandbox they refuse, and
+            the notebook's check notices them.
+        check: whether the grader runs the notebook's own check, and this one the `judge`.
         tolerance: relative and absolute.
     """
 

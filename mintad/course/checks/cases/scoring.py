@@ -1,4 +1,4 @@
-"""Hidden cases of notebook 09."""
+"""Drawn cases of notebook 09."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mintad.course.grade.cases import both_labels, compared, whole
+from mintad.course.checks.cases import both_labels, compared, whole
 
 RANKING = "mintad.scoring.ranking.StreamingRanking"
 

@@ -1,4 +1,4 @@
-"""Hidden cases of notebook 04."""
+"""Drawn cases of notebook 04."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mintad.course.grade.cases import compared, normal, torch_seed, whole
+from mintad.course.checks.cases import compared, normal, torch_seed, whole
 from mintad.model.transformer import DecoderLayer
 
 MODULE = "mintad.model.transformer"

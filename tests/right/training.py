@@ -1,0 +1,60 @@
+"""Notebook 10."""
+
+import numpy as np
+import torch
+from scipy.spatial.distance import cdist
+from scipy.stats import sem
+
+
+def epochs_by_batches(steps, batch_size, images):
+    return steps / max(1, images // batch_size)
+
+
+def epochs_by_counting(steps, batch_size, images):
+    left, batches, size = images, 0, batch_size if batch_size < images else images
+    while left >= size:
+        left, batches = left - size, batches + 1
+    return np.float32(steps / batches)
+
+
+def wrong_pairs_by_loop(scores, labels):
+    shares = []
+    for score, label in zip(scores, labels, strict=True):
+        gap = (scores[labels != label] - score) * (1 if label else -1)
+        shares.append(np.mean(np.where(gap > 0, 1.0, np.where(gap == 0, 0.5, 0.0))))
+    return shares
+
+
+def wrong_pairs_in_torch(scores, labels):
+    scores, labels = torch.as_tensor(scores), torch.as_tensor(labels)
+    sign = torch.sign(scores[None] - scores[:, None]) * torch.where(labels == 1, 1, -1)[:, None]
+    other = labels[:, None] != labels
+    return ((1 + sign) / 2 * other).sum(1) / other.sum(1)
+
+
+def paired_by_hand(a, b):
+    d, n = a - b, len(a)
+    mean = sum(d) / n
+    return [mean, (sum((d - mean) ** 2) / (n - 1) / n) ** 0.5]
+
+
+def nearest_mean_by_loop(train, classes, test):
+    scale, answer = np.std(train, axis=0), []
+    for image in test:
+        errors = [(((image - train[classes == k].mean(0)) / scale) ** 2).sum() for k in sorted(set(classes))]
+        answer.append(int(np.argmin(errors)))
+    return answer
+
+
+def nearest_mean_by_whitening(train, classes, test):
+    scale = train.std(axis=0)
+    means = np.array([(train / scale)[classes == k].mean(axis=0) for k in np.unique(classes)])
+    return cdist(test / scale, means).argmin(axis=1)
+
+
+RIGHT = {
+    "training.epochs": [epochs_by_batches, epochs_by_counting],
+    "training.wrong_pairs": [wrong_pairs_by_loop, wrong_pairs_in_torch],
+    "training.paired": [paired_by_hand, lambda a, b: np.array([np.mean(a) - np.mean(b), sem(a - b)])],
+    "training.nearest_mean": [nearest_mean_by_loop, nearest_mean_by_whitening],
+}
