@@ -110,3 +110,34 @@ def course_grade_command(
     console.print(shown)
     pages = grades.table.parent / "feedback"
     console.print(f"all results: {grades.table}; pages: {pages}", soft_wrap=True, markup=False)
+
+
+@course_app.command("pack")
+def course_pack_command(
+    archive: Annotated[Path, typer.Argument(metavar="ARCHIVE", help="File to write, for example models.zip.")],
+    preset_name: Annotated[str, typer.Option("--preset", help="Preset that the models were trained with.")] = "lesson",
+) -> None:
+    """Write the shared models of `mintad notebooks train` into one archive, for a class to unpack."""
+    preset(preset_name)
+    from mintad.course.pack import pack
+
+    packed = pack(archive, preset_name=preset_name)
+    size = f"{len(packed.models)} models, {packed.bytes / 1e6:.0f} MB"
+    console.print(f"{packed.archive}: {size}", soft_wrap=True, markup=False)
+    console.print(f"mintad course unpack {packed.archive.name} --sha256 {packed.sha256}", soft_wrap=True, markup=False)
+
+
+@course_app.command("unpack")
+def course_unpack_command(
+    archive: Annotated[str, typer.Argument(metavar="ARCHIVE-OR-URL", help="What `mintad course pack` has written.")],
+    sha256: Annotated[str, typer.Option("--sha256", help="Digest that the archive must have.")] = "",
+) -> None:
+    """Verify an archive of shared models and put them where notebooks look. Finished models are kept."""
+    from mintad.course.unpack import unpack
+
+    done = unpack(archive, sha256=sha256)
+    for name in done.placed:
+        console.print(f"{name}: unpacked", markup=False)
+    for name in done.kept:
+        console.print(f"{name}: was there, kept", markup=False)
+    console.print(f"notebooks find them in {done.folder}", soft_wrap=True, markup=False)

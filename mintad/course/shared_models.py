@@ -29,6 +29,19 @@ ONLY_BY_NAME = "mlp_query"  # no notebook needs it; notebook 12 shows it where s
 SCORED_BY_STEP = "mint_ad"  # the model of which notebook 09 shows the test scores during training
 
 
+def configurations(names: Sequence[str] = (), *, preset_name: str = "lesson") -> dict[str, Config]:
+    """Return name -> configuration of shared models, of all that notebooks need if no name is given.
+
+    Raises:
+        ConfigError: unknown name of a model or a preset.
+    """
+    for name in names:
+        if name not in SHARED_MODELS:
+            raise ConfigError(f"unknown shared model '{name}'." + nearest(name, SHARED_MODELS))
+    names = names or [name for name in SHARED_MODELS if name != ONLY_BY_NAME]
+    return {name: preset(preset_name).override(**SHARED_MODELS[name]) for name in names}
+
+
 def train_shared_models(names: Sequence[str] = (), *, preset_name: str = "lesson", jobs: int = 2) -> list[str]:
     """Train the shared models that are missing; print a line for each and return the failures.
 
@@ -37,11 +50,7 @@ def train_shared_models(names: Sequence[str] = (), *, preset_name: str = "lesson
     The `jobs` processes share the cores, because a network this small trains faster on one core than on two. They find
     the images and features in the cache, which are the same for all. An unknown name raises ConfigError.
     """
-    for name in names:
-        if name not in SHARED_MODELS:
-            raise ConfigError(f"unknown shared model '{name}'." + nearest(name, SHARED_MODELS))
-    names = names or [name for name in SHARED_MODELS if name != ONLY_BY_NAME]
-    configs = {name: preset(preset_name).override(**SHARED_MODELS[name]) for name in names}
+    configs = configurations(names, preset_name=preset_name)
     prepare_data(next(iter(configs.values())))
     threads = max(1, (os.cpu_count() or 1) // jobs)
     context, failures = multiprocessing.get_context("spawn"), []

@@ -41,8 +41,7 @@ def scores_by_step(config: Config, every: int = 20) -> ScoresByStep:
     Raises:
         MintadError: see `mintad.runs.train.train_run`.
     """
-    run = Run(shared_model_dir(config))
-    file = run.path.with_name(f"{run.path.name}.scores-by-step-{every}.npz")
+    run, file = Run(shared_model_dir(config)), scores_file(config, every)
     file.parent.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng(), exclusive_lock(run.path.with_suffix(".lock")):
         if not file.exists():
@@ -55,6 +54,12 @@ def scores_by_step(config: Config, every: int = 20) -> ScoresByStep:
             part.replace(file)
     with np.load(file) as values:
         return ScoresByStep(values["steps"], values["scores"])
+
+
+def scores_file(config: Config, every: int = 20) -> Path:
+    """Return where `scores_by_step` keeps its result."""
+    folder = shared_model_dir(config)
+    return folder.with_name(f"{folder.name}.scores-by-step-{every}.npz")
 
 
 def _train(config: Config, out: Path, every: int) -> tuple[list[int], list[np.ndarray]]:
