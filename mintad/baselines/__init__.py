@@ -33,6 +33,11 @@ class BaselineRegistry(Registry):
             raise ConfigError(f"'{name}' is both a baseline and a model variant", fix="rename one of them")
 
 
-MODULES = ["mintad.baselines.padim", "mintad.baselines.patchcore", "mintad.baselines.nearest"]
+MODULES = [
+    "mintad.baselines.padim",
+    "mintad.baselines.patchcore",
+    "mintad.baselines.nearest",
+    "mintad.baselines.kmeans",
+]
 BASELINES: Registry[type[Baseline]] = BaselineRegistry("baseline", modules=MODULES)
 """Name -> class; each is built from a grid (H, W) and a seed."""
