@@ -11,7 +11,7 @@ from mintad.features.table import FeatureTable
 GRID = (4, 5)
 TOKENS, CHANNELS = 20, 12
 QUICK = {"padim": {"channels": 6}, "patchcore": {"share": 0.1, "projection": 4}, "nearest": {"limit": 40}}
-QUICK |= {"kmeans": {"clusters": 9}, "simplenet": {"steps": 4, "hidden": 8}}
+QUICK |= {"kmeans": {"clusters": 9}, "simplenet": {"steps": 4, "hidden": 8}, "cfa": {"steps": 4}}
 """Options with which a baseline is fast and its random choices matter."""
 
 

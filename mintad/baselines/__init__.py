@@ -39,6 +39,7 @@ MODULES = [
     "mintad.baselines.nearest",
     "mintad.baselines.kmeans",
     "mintad.baselines.simplenet",
+    "mintad.baselines.cfa",
 ]
 BASELINES: BaselineRegistry = BaselineRegistry("baseline", modules=MODULES)
 """Name -> class; each is built from a grid (H, W) and a seed."""
