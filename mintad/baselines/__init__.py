@@ -40,6 +40,7 @@ MODULES = [
     "mintad.baselines.kmeans",
     "mintad.baselines.simplenet",
     "mintad.baselines.cfa",
+    "mintad.baselines.cflow",
 ]
 BASELINES: BaselineRegistry = BaselineRegistry("baseline", modules=MODULES)
 """Name -> class; each is built from a grid (H, W) and a seed."""
