@@ -145,7 +145,9 @@ def evaluate(
 
 def evaluate_baseline(name: str, prepared: PreparedData, config: Config, test: SyntheticTest) -> dict[int, Values]:
     """Fit and evaluate a baseline; the number of steps is 0."""
-    baseline = BASELINES[name](prepared.backbone.grid).fit(prepared.features, prepared.train_rows)
+    baseline = BASELINES[name](prepared.backbone.grid)
+    baseline.stages = prepared.backbone.stage_channels
+    baseline.fit(prepared.features, prepared.train_rows)
     return {0: evaluate(baseline, prepared, config, test)}
 
 

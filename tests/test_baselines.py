@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from baseline_builders import CHANNELS, GRID, TOKENS, fitted, normal_images, quick
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,22 +22,6 @@ from mintad.features.backbone import build_backbone
 from mintad.features.table import FeatureTable
 from mintad.model import VARIANTS
 from mintad.scoring.maps import grid_maps, maps_and_scores, upsample
-
-GRID = (4, 5)
-TOKENS, CHANNELS = 20, 12
-
-
-def normal_images(count, seed=0, offset=0.0):
-    """Every position has its own mean, every pair of channels its correlation."""
-    base = torch.Generator().manual_seed(99)
-    mean = torch.randn(TOKENS, CHANNELS, generator=base)
-    mix = torch.randn(CHANNELS, CHANNELS, generator=base) / 4
-    noise = torch.randn(count, TOKENS, CHANNELS, generator=torch.Generator().manual_seed(seed))
-    return mean + offset + noise @ mix
-
-
-def fitted(baseline, images):
-    return baseline.fit(FeatureTable.from_tensor(images), np.arange(len(images)))
 
 
 def naive_mahalanobis(train_NLF, feat_BLF, kept, shrinkage):
@@ -215,11 +200,10 @@ def test_planted_anomalies_are_found_where_they_are(baseline):
 @pytest.mark.parametrize("name", BASELINES.names())
 def test_baselines_are_deterministic_and_seeded(name):
     train, test = normal_images(20), normal_images(2, seed=1)
-    options = {"padim": {"channels": 6}, "patchcore": {"share": 0.1, "projection": 4}, "nearest": {"limit": 40}}[name]
 
     def map_of(seed):
         torch.manual_seed(np.random.randint(1000))  # the global generator must not matter
-        return fitted(BASELINES[name](GRID, seed=seed, **options), train).anomaly_map(test)
+        return fitted(quick(name, seed=seed), train).anomaly_map(test)
 
     assert torch.equal(map_of(0), map_of(0))
     assert not torch.equal(map_of(0), map_of(1))
@@ -230,14 +214,14 @@ def test_baselines_use_the_given_rows_only_and_any_batch(name):
     images = torch.cat([normal_images(20), normal_images(5, offset=50.0)])
     table = FeatureTable.from_tensor(images.half())
     rows = np.arange(20)
-    baseline = BASELINES[name](GRID).fit(table, rows)
+    baseline = quick(name).fit(table, rows)
     feat = table.gather(rows[::-1])
-    again = BASELINES[name](GRID).fit(FeatureTable.from_tensor(images[:20].half()), rows)
+    again = quick(name).fit(FeatureTable.from_tensor(images[:20].half()), rows)
     torch.testing.assert_close(baseline.anomaly_map(feat), again.anomaly_map(feat))
     one_by_one = torch.cat([baseline.anomaly_map(feat[n : n + 1]) for n in range(20)])
     torch.testing.assert_close(baseline.anomaly_map(feat), one_by_one, rtol=1e-3, atol=2e-2)
     with pytest.raises(DataError, match="at least one"):
-        BASELINES[name](GRID).fit(table, rows[:0])
+        quick(name).fit(table, rows[:0])
 
 
 def two_categories():

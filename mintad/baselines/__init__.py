@@ -7,13 +7,9 @@ training rows it is *unified*, one model for all categories, like MINT-AD; `PerC
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from mintad.errors import ConfigError
 from mintad.registry import Registry
-
-if TYPE_CHECKING:
-    from mintad.baselines.base import Baseline
 
 
 class BaselineRegistry(Registry):
@@ -32,7 +28,19 @@ class BaselineRegistry(Registry):
         for name in VARIANTS.keys() & names:
             raise ConfigError(f"'{name}' is both a baseline and a model variant", fix="rename one of them")
 
+    def trained(self) -> list[str]:
+        """List the baselines that train a network, which takes minutes and not seconds."""
+        return [name for name, cls in self.items() if getattr(cls, "trained", False)]
 
-MODULES = ["mintad.baselines.padim", "mintad.baselines.patchcore", "mintad.baselines.nearest"]
-BASELINES: Registry[type[Baseline]] = BaselineRegistry("baseline", modules=MODULES)
+
+MODULES = [
+    "mintad.baselines.padim",
+    "mintad.baselines.patchcore",
+    "mintad.baselines.nearest",
+    "mintad.baselines.kmeans",
+    "mintad.baselines.simplenet",
+    "mintad.baselines.cfa",
+    "mintad.baselines.cflow",
+]
+BASELINES: BaselineRegistry = BaselineRegistry("baseline", modules=MODULES)
 """Name -> class; each is built from a grid (H, W) and a seed."""

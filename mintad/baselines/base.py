@@ -28,7 +28,13 @@ class Baseline(ABC):
 
     title: ClassVar[str]
     """Name as the literature writes it, for example "PaDiM"."""
+    trained: ClassVar[bool] = False
+    """Whether `fit` trains a network, which takes minutes and not seconds."""
     returns_squared_error = False
+    stages: tuple[int, ...] = ()
+    """Channels of each backbone stage in the features, which a run tells every baseline; empty: they are one stage."""
+    show_progress: bool = False
+    """Whether `fit` may show a progress bar, which a run decides."""
 
     def __init__(self, grid: tuple[int, int], *, seed: int = 0) -> None:
         self.grid, self.seed = grid, seed

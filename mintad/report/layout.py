@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from mintad.baselines import BASELINES
 from mintad.config import Config, is_published_uniad
 from mintad.report import paper
 from mintad.report.methods import ANOMALIB, HOME, data_title
@@ -92,6 +93,12 @@ def _notes(table_runs: TableRuns, cells: pd.DataFrame) -> Iterator[str]:
         yield published if uniads == {True} else "UniAD is UniAD's network in our recipe, not UniAD as published."
     if {"PaDiM", "PatchCore"} & set(measured["method"]):
         yield "PaDiM and PatchCore use our backbone here; the paper ran them with other backbones."
+    trained = [BASELINES[name].title for name in BASELINES.trained()]
+    if ours := [title for title in trained if title in set(measured["method"])]:
+        yield (
+            f"{', '.join(ours)}: our own implementation with our backbone, a short training and its last weights; what "
+            "is simplified stands in the class's documentation (`mintad/baselines/`)."
+        )
     if foreign := [name for key, name in ANOMALIB.items() if key in set(table_runs.rows["method"])]:
         yield (
             f"{', '.join(foreign)}: run by anomalib on the same images, with our frozen backbone if they need one; "

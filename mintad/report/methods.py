@@ -16,8 +16,8 @@ OPEN = (1, 4, 5, 8, 9, 10)
 ANOMALIB = {
     "anomalib_padim": "PaDiM (anomalib)",
     "anomalib_patchcore": "PatchCore (anomalib)",
-    "anomalib_cfa": "CFA",
-    "anomalib_cflow": "CFLOW",
+    "anomalib_cfa": "CFA (anomalib)",
+    "anomalib_cflow": "CFLOW (anomalib)",
     "anomalib_draem": "DRAEM",
     "anomalib_supersimplenet": "SuperSimpleNet",
 }
@@ -27,7 +27,6 @@ _NO_PACKAGE = "cannot be run here: no maintained package has it"
 _NOT_REBUILT = f"{_NO_PACKAGE}, and its own training on images is not rebuilt here"
 _IMPOSSIBLE = dict.fromkeys(("CutPaste", "OmniAL", "UTRAD", "US", "FCDD", "PANDA", "MKD"), _NOT_REBUILT) | {
     "FCDD+OE": f"{_NOT_REBUILT}; it also needs a set of outlier images",
-    "SimpleNet": f"{_NO_PACKAGE}; its successor SuperSimpleNet runs (benchmarks/anomalib_baselines.py)",
 }
 
 
@@ -41,8 +40,9 @@ def reason(method: str, table: int = 0) -> str:
     if method in _IMPOSSIBLE:
         return _IMPOSSIBLE[method]
     if table == 6:
-        ours = "cannot be timed here: benchmarks/complexity.py times our own models and baselines"
-        return ours if method in ANOMALIB.values() else "not run (benchmarks/complexity.py)"
+        ours = "cannot be timed here: benchmarks/complexity.py times our own models, PaDiM and PatchCore"
+        untimed = {*ANOMALIB.values(), *(BASELINES[name].title for name in BASELINES.trained())}
+        return ours if method in untimed else "not run (benchmarks/complexity.py)"
     ways = {baseline.title: f"mintad train --baselines {name}" for name, baseline in BASELINES.items()}
     ways |= dict.fromkeys(ANOMALIB.values(), "benchmarks/anomalib_baselines.py, with the extra mintad[anomalib]")
     ways |= {name: f"model.variant={variant}" for name, variant in VARIANTS.items()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -102,6 +101,11 @@ def fit_baseline(
 
     if torch.device(device).type == "cuda" and features.nbytes < GPU_MEMORY_SHARE * torch.cuda.mem_get_info(device)[0]:
         features = features.to(device)
-    new = functools.partial(BASELINES[name], backbone.grid, seed=config.train.seed, **options)
+
+    def new() -> Baseline:
+        fresh = BASELINES[name](backbone.grid, seed=config.train.seed, **options)
+        fresh.stages, fresh.show_progress = backbone.stage_channels, progress
+        return fresh
+
     baseline = PerCategory(new, category_keys(data.records).to_numpy()) if separate else new()
     return baseline.fit(features, data.train_rows), features, own

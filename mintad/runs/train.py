@@ -148,7 +148,7 @@ def train_run(
             seconds = run.checkpoint().state().get("seconds", 0.0) if lost else history["seconds"].iloc[-1]
             run.note_seconds("training", seconds)
             names = list(dict.fromkeys([*run.baselines(), *baseline_names]))  # the former of an older version
-            evaluate_and_save(run, model, data, config, baseline_names=names)
+            evaluate_and_save(run, model, data, config, baseline_names=names, progress=progress)
     return run
 
 
@@ -174,7 +174,8 @@ def add_baselines(
     config = run.config()
     data = prepare_data(config, records, device=device, progress=progress)
     run.record_training_images(image_list(data, config))
-    results = pd.concat([run.results(), *baseline_results(run, missing, data, config, device)], ignore_index=True)
+    tables = baseline_results(run, missing, data, config, device, progress=progress)
+    results = pd.concat([run.results(), *tables], ignore_index=True)
     maps_nHW = run.maps()
     run.save_results(results, run.scores(), maps_nHW, run.threshold())
 
@@ -203,7 +204,7 @@ def evaluate_run(
         run.record_training_images(image_list(data, config))
         data = dataclasses.replace(data, classes=run.read("classes"))
         model = trained_model(run, data.backbone, torch_device)
-        evaluate_and_save(run, model, data, config, baseline_names=names)
+        evaluate_and_save(run, model, data, config, baseline_names=names, progress=progress)
     return run
 
 
@@ -217,7 +218,13 @@ def _former_baselines(run: Run) -> list[str]:
 
 
 def evaluate_and_save(
-    run: Run, model: ReconstructionModel, data: PreparedData, config: Config, *, baseline_names: Sequence[str] = ()
+    run: Run,
+    model: ReconstructionModel,
+    data: PreparedData,
+    config: Config,
+    *,
+    baseline_names: Sequence[str] = (),
+    progress: bool = False,
 ) -> None:
     """Evaluate a trained model, fit the threshold to held-out normal images, evaluate the baselines, and write all."""
     run.write("versions", versions())
@@ -237,7 +244,7 @@ def evaluate_and_save(
             normal_scores = image_scores(maps_nHW, config.features.image_size, config.scoring)
             threshold = fit_threshold(normal_scores, config.scoring.threshold_quantile)
     tables = [evaluation.results for evaluation in evaluations.values()]
-    tables += baseline_results(run, baseline_names, data, config, model.output.weight.device)
+    tables += baseline_results(run, baseline_names, data, config, model.output.weight.device, progress=progress)
     results = pd.concat(tables, ignore_index=True)
     decisive = evaluations[config.scoring.score]
     run.save_results(results, decisive.scores, decisive.grid_maps, threshold)
@@ -282,12 +289,12 @@ def residuals(model: ReconstructionModel, data: PreparedData) -> FeatureTable:
 
 
 def baseline_results(
-    run: Run, names: Sequence[str], data: PreparedData, config: Config, device: torch.device
+    run: Run, names: Sequence[str], data: PreparedData, config: Config, device: torch.device, *, progress: bool
 ) -> list[pd.DataFrame]:
     """Fit baselines to the same images and return the results of each; the run records their seconds."""
     tables = []
     for name in names:
         log.info("fitting baseline %s", name)
         with run.timing(name):
-            tables.append(evaluate_baseline(name, data, config, device=device).results)
+            tables.append(evaluate_baseline(name, data, config, device=device, progress=progress).results)
     return tables

@@ -1,0 +1,147 @@
+"""SimpleNet: a discriminator of normal features and noisy ones (Liu et al., CVPR 2023, arXiv:2303.15140)."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mintad.baselines.base import Baseline, baseline
+from mintad.baselines.training import channel_scale, descend, require_images, seeded
+from mintad.config import FeatureConfig, ScoringConfig
+from mintad.features.table import FeatureTable
+
+
+class Discriminator(nn.Module):
+    """Adaptor G and discriminator D of features (..., F): a linear layer; and a layer of `hidden` units with a score.
+
+    Args:
+        channels: F.
+        hidden: width of D's hidden layer.
+    """
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.adaptor = nn.Linear(channels, channels)
+        self.hidden, self.norm = nn.Linear(channels, hidden), nn.BatchNorm1d(hidden)
+        self.score = nn.Linear(hidden, 1, bias=False)
+        for layer in (self.adaptor, self.hidden, self.score):
+            nn.init.xavier_normal_(layer.weight)
+
+    def discriminate(self, adapted_NF: Tensor) -> Tensor:
+        """Return D's scores (N,) of adapted features: high where they are normal."""
+        return self.score(nn.functional.leaky_relu(self.norm(self.hidden(adapted_NF)), 0.2)).squeeze(-1)
+
+
+def truncated_l1(normal_N: Tensor, noisy_N: Tensor, margin: float) -> Tensor:
+    """Return SimpleNet's loss of D's scores: mean of max(0, th - D(q)) plus mean of max(0, th + D(q + noise))."""
+    return (margin - normal_N).clamp(min=0).mean() + (margin + noisy_N).clamp(min=0).mean()
+
+
+@baseline("simplenet")
+class SimpleNet(Baseline):
+    """How much a small network takes a token for a noisy one.
+
+    With features o of a token, the adaptor's q = G(o) and noise e ~ N(0, sigma^2) in every channel, train
+
+        min over G, D:   max(0, th - D(q)) + max(0, th + D(q + e)),
+
+    averaged over the tokens of a batch. A token's anomaly is -D(G(o)), and an image's is that of its most anomalous
+    token; neither noise nor a memory is needed then.
+
+    As published: the layers and their initial weights, th = 0.5, Adam with learning rates 1e-4 (G) and 2e-4 (D) and
+    weight decay 1e-5, stages 8 and 16 averaged over 3 x 3 cells on the grid of the finer one, the map's blur of 4
+    pixels. Not as published:
+
+    * **Scale and noise.** The authors add sigma = 0.015 to a WideResNet-50-2's features as they are. Ours are 10 to
+      100 times larger and differ between backbones, so every channel is standardised over the training tokens, and
+      sigma is in units of its standard deviation. SIGMA_CHOICE
+    * **Length.** The authors train 160 epochs and keep the one that is best *on the test images*. We take a number of
+      steps and keep the last weights. `steps` of 40,000 at 8 images would be 160 epochs of 2,000 images.
+    * **Width.** D's hidden layer has 512 units, the authors' 1,024 for 1,536 channels; we have about 150.
+
+    Args:
+        grid: (H, W) of the features.
+        noise: sigma.
+        margin: th, both th+ and th- of the paper.
+        hidden: width of D's hidden layer.
+        steps, images: of training, and images in a step.
+        adaptor_rate, rate: learning rates of G and D.
+        seed: of initial weights, batches and noise.
+    """
+
+    title = "SimpleNet"
+    trained = True
+
+    def __init__(
+        self,
+        grid: tuple[int, int],
+        *,
+        noise: float = 0.25,
+        margin: float = 0.5,
+        hidden: int = 512,
+        steps: int = 1000,
+        images: int = 4,
+        adaptor_rate: float = 1e-4,
+        rate: float = 2e-4,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(grid, seed=seed)
+        self.noise, self.margin, self.hidden = noise, margin, hidden
+        self.steps, self.images, self.adaptor_rate, self.rate = steps, images, adaptor_rate, rate
+
+    @classmethod
+    def published_features(cls, config: FeatureConfig) -> FeatureConfig:
+        """Return the features of §3.1, which are PatchCore's: stages 8 and 16, 3 x 3 means, the finer stage's grid."""
+        grid = -(-config.image_size // 8)
+        return dataclasses.replace(config, reductions=(8, 16), grid=grid, local_mean=3, resize="half_pixel")
+
+    @classmethod
+    def published_scoring(cls, config: ScoringConfig) -> ScoringConfig:
+        """Return the blur of §3.5: sigma = 4 pixels of the full-size map. `image_score` has the image's score."""
+        return dataclasses.replace(config, blur=4.0)
+
+    def fit(self, features: FeatureTable, rows: np.ndarray) -> SimpleNet:
+        """Train adaptor and discriminator on the normal images in `rows` of `features`.
+
+        Raises:
+            DataError: no rows.
+            TrainingError: a loss that is not finite.
+        """
+        require_images(self.title, rows)
+        self.mean_F, self.std_F = channel_scale(features, rows)
+        with seeded(self.seed, features.device):
+            self.network = Discriminator(features.channels, self.hidden).to(features.device)
+            discriminator = (self.network.hidden, self.network.norm, self.network.score)
+            groups = [
+                {"params": self.network.adaptor.parameters(), "lr": self.adaptor_rate},
+                {"params": [weight for layer in discriminator for weight in layer.parameters()], "lr": self.rate},
+            ]
+            optimizer = torch.optim.Adam(groups, weight_decay=1e-5)
+            length = {"steps": self.steps, "images": self.images}
+            descend(self.loss, optimizer, features, rows, **length, title=self.title, show=self.show_progress)
+        self.network.eval()
+        return self
+
+    def loss(self, feat_BLF: Tensor) -> Tensor:
+        """Return the loss of a batch: normal and noisy tokens go through D together, as one batch of its norm."""
+        adapted_NF = self.network.adaptor(self._standardise(feat_BLF).flatten(0, 1))
+        noisy_NF = adapted_NF + self.noise * torch.randn_like(adapted_NF)
+        return truncated_l1(*self.network.discriminate(torch.cat([adapted_NF, noisy_NF])).chunk(2), self.margin)
+
+    @torch.no_grad()
+    def anomaly_map(self, feat_BLF: Tensor, labels: Any = None) -> Tensor:
+        """Return -D (B, H, W) of features (B, L, F)."""
+        tokens_NF = self._standardise(feat_BLF.to(self.mean_F.device)).flatten(0, 1)
+        score_N = self.network.discriminate(self.network.adaptor(tokens_NF))
+        return -score_N.view(len(feat_BLF), *self.grid)
+
+    def image_score(self, feat_BLF: Tensor, map_BHW: Tensor, labels: Any = None) -> Tensor:
+        """Return the score of the most anomalous token (§3.5), of the map that is not blurred."""
+        return map_BHW.flatten(1).amax(1)
+
+    def _standardise(self, feat_BLF: Tensor) -> Tensor:
+        return (feat_BLF - self.mean_F) / self.std_F
