@@ -1,4 +1,4 @@
-"""How far an image is from every product of the training: its distance from the nearest normal images (not in the paper).
+"""How far an image is from every product of the training: from its nearest normal images (not in the paper).
 
 A detector gives any photograph a class and a map, also one of a product that it has never seen. Whether it knows the
 product is told by features pooled over the whole image, which a defect changes little: of each channel the *median*
@@ -53,7 +53,9 @@ class KnownProducts(nn.Module):
         """Return the distances (B,) of images with `pooled` features (B, F), in standard deviations of a channel."""
         scale_F = self.pooled_nF.std(dim=0, correction=0)
         scale_F = torch.where(scale_F > 1e-6, scale_F, 1.0)
-        distance_Bn = torch.cdist(pooled_BF / scale_F, self.pooled_nF / scale_F) / len(scale_F) ** 0.5
+        exact = "donot_use_mm_for_euclid_dist"  # the products of large matrices lose small differences
+        distance_Bn = torch.cdist(pooled_BF / scale_F, self.pooled_nF / scale_F, compute_mode=exact)
+        distance_Bn /= len(scale_F) ** 0.5
         count = min(NEIGHBOURS, len(self.pooled_nF))
         return distance_Bn.topk(count, largest=False).values.mean(dim=1).numpy()
 
@@ -74,7 +76,10 @@ class KnownProducts(nn.Module):
                 if (opened.metadata() or {}).get("digest") != known.digest():
                     raise ValueError("the digest in it is another")
         except (OSError, SafetensorError, KeyError, ValueError) as error:
-            problem, fix = f"the products' features cannot be read ({error})", f"mintad evaluate {file.parent} writes it"
+            problem, fix = (
+                f"the products' features cannot be read ({error})",
+                f"mintad evaluate {file.parent} writes it",
+            )
             raise MintadError(problem, path=file, fix=fix) from error
         return known
 
