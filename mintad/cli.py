@@ -13,7 +13,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -25,6 +25,9 @@ from typer.core import TyperCommand, TyperGroup
 from mintad.config import Config, describe_keys, load_config, preset
 from mintad.course.commands import course_app, notebooks_app
 from mintad.errors import ConfigError, MintadError, message, nearest
+
+if TYPE_CHECKING:
+    from mintad.runs.directory import Run
 
 console = Console()
 errors = Console(stderr=True, soft_wrap=True)
@@ -424,16 +427,25 @@ def print_results(path: Path) -> None:
     if len(means) > 1:
         listed = ", ".join(f"{row.method} ({row.setting}) {row.value:.4f}" for row in means.itertuples())
         console.print(f"mean image AUROC, every method on the same images: {listed}", markup=False)
-    decisions = run.decisions()
-    if decisions is not None:
-        from mintad.runs.doubts import few_images
+    print_thresholds(run)
+    console.print("seconds spent: " + ", ".join(f"{name} {value:.1f}" for name, value in run.seconds().items()))
+    console.print(f"results page: {run.page.resolve().as_uri()}", soft_wrap=True, markup=False)
 
+
+def print_thresholds(run: Run) -> None:
+    """Print the threshold of every class, and what they rest on if that is little."""
+    from mintad.runs.doubts import few_images
+
+    try:
+        decisions = run.decisions()
+    except MintadError as error:  # of an older version: the results are good all the same
+        errors.print(f"no thresholds: {error}", style="yellow", markup=False)
+        return
+    if decisions is not None:
         listed = ", ".join(f"{name or 'all'} {value.value:.4g}" for name, value in decisions.thresholds().items())
         console.print(f"thresholds by predicted class: {listed}", markup=False)
         for line in few_images(decisions.classes, decisions):
-            console.print(f"warning: {line}", markup=False, style="yellow")
-    console.print("seconds spent: " + ", ".join(f"{name} {value:.1f}" for name, value in run.seconds().items()))
-    console.print(f"results page: {run.page.resolve().as_uri()}", soft_wrap=True, markup=False)
+            console.print(f"warning: {line}", style="yellow", markup=False)
 
 
 def _four_digits(value: float | None) -> str:

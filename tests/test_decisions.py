@@ -154,7 +154,7 @@ def test_many_flags_unknown_products_and_few_images_are_said_in_a_line_each():
 def test_photographs_unlike_the_training_are_counted_and_the_first_is_named():
     trained = {"a": {"width": [40, 40], "height": [30, 30], "brightness": [90, 110], "orientations": [1]}}
     trained["a"] |= {"formats": ["PNG"], "modes": ["L"]}
-    table = pd.DataFrame({"image": ["x.png", "y.jpg", "z.jpg"], "judged_class": "a"})
+    table = pd.DataFrame({"image": ["x.png", "y\n.jpg", "z.jpg"], "judged_class": "a"})
     like, other = Photograph(40, 30, "PNG", "L", 1, 100.0), Photograph(40, 30, "JPEG", "L", 1, 100.0)
     (line,) = doubts(table, None, [like, other, other], trained)
-    assert "2 of 3 images have another format" in line and "y.jpg: JPEG, not PNG" in line
+    assert "2 of 3 images have another format" in line and "y?.jpg: JPEG, not PNG" in line

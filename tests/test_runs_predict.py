@@ -10,7 +10,7 @@ from PIL import Image
 
 from mintad.data import images as images_module
 from mintad.errors import ConfigError, DataError, MintadError
-from mintad.runs.predict import find_images, predict_files
+from mintad.runs.predict import Predictor, find_images, predict_files
 from mintad.runs.train import evaluate_run
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -78,6 +78,11 @@ def test_what_makes_predictions_doubtful_is_recorded(finished, products, tmp_pat
     assert "6 held-out images" in few and "wide.jpg: 200 x 30 pixels" in size and "JPEG, not PNG" in form
     predict_files(finished.path, [products / "mesh/test/good"], out, progress=False)
     assert (out / "warnings.txt").read_text().splitlines() == [few]
+
+
+def test_a_category_that_is_not_needed_is_noted(finished, caplog):
+    Predictor(finished.path, device="cpu", category="zzz")
+    assert "category zzz is not used" in caplog.text
 
 
 def test_a_run_without_hold_out_decides_by_a_given_threshold_alone(copied, products, tmp_path):

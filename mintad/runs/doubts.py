@@ -85,9 +85,10 @@ def unlike_training(
 ) -> list[str]:
     """Say of every kind of difference from the training images how many images have it, and give the first."""
     found: dict[str, list[str]] = {}
-    for image, name, one in zip(table["image"], table["judged_class"], photographs, strict=True):
-        for kind, values in unlike(one, trained, name).items():
-            found.setdefault(kind, []).append(f"{image}: {values}")
+    for image, judged, one in zip(table["image"], table["judged_class"], photographs, strict=True):
+        for kind, values in unlike(one, trained, judged).items():
+            name = "".join(sign if sign.isprintable() else "?" for sign in str(image))  # one line, whatever the name
+            found.setdefault(kind, []).append(f"{name}: {values}")
     return [
         f"{len(images)} of {len(table)} images have another {kind} than the training images (first: {images[0]})"
         for kind, images in found.items()

@@ -58,6 +58,8 @@ class Predictor:
         self.model = trained_model(run, self.backbone, self.device)
         self.detector = trained_detector(run, self.model)
         self.label = class_index(self.classes, category) if self.model.needs_labels else None
+        if category is not None and self.label is None:
+            log.warning("warning: the category %s is not used, because this model needs none", category)
         low, high = np.percentile(np.load(run.path / "maps.npy"), (1, 99.9))
         self.map_range = (float(low), float(high))  # of the heatmaps' colours, from the run's own test maps
 
