@@ -13,7 +13,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -25,6 +25,9 @@ from typer.core import TyperCommand, TyperGroup
 from mintad.config import Config, describe_keys, load_config, preset
 from mintad.course.commands import course_app, notebooks_app
 from mintad.errors import ConfigError, MintadError, message, nearest
+
+if TYPE_CHECKING:
+    from mintad.runs.directory import Run
 
 console = Console()
 errors = Console(stderr=True, soft_wrap=True)
@@ -162,16 +165,39 @@ def predict_command(
     out: Annotated[Path, typer.Option(help="Folder for predictions.csv and the heatmaps.")] = Path("predictions"),
     device: DeviceOption = "auto",
     category: Annotated[str | None, typer.Option(help="Class of all images, for a variant that needs it.")] = None,
+    quantile: Annotated[
+        float | None, typer.Option(help="Share of normal images that should pass, instead of the run's.")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="One threshold for all classes, instead of the run's.")
+    ] = None,
+    expect: Annotated[
+        str | None, typer.Option(metavar="CATEGORY", help="Flag images of another product as wrong_product.")
+    ] = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Score images: a CSV and heatmap overlays. Unreadable files are reported and skipped, and the exit code is 1."""
+    """Score images: a CSV with decisions and p-values, and heatmap overlays.
+
+    Every predicted class has its own threshold, fitted to held-out normal images. Unreadable files are reported and
+    skipped, and the exit code is 1.
+    """
     from mintad.runs.predict import predict_files
 
-    table, problems = predict_files(run, images, out, device=device, category=category, progress=not quiet)
-    shown = Table("image", "score", "anomalous", "class")
+    table, problems = predict_files(
+        *(run, images, out),
+        device=device,
+        category=category,
+        quantile=quantile,
+        threshold=threshold,
+        expect=expect,
+        progress=not quiet,
+    )
+    shown = Table("image", "score", "threshold", "p", "anomalous", "class")
     for row in table.sort_values("pred_score", ascending=False).head(20).itertuples():
-        name, predicted = Text(Path(row.image).name), Text(row.pred_class)
-        shown.add_row(name, f"{row.pred_score:.4f}", str(row.anomalous), predicted)
+        limit, p = ("" if value == "" else f"{value:.3g}" for value in (row.threshold, row.p_value))
+        product = row.pred_class + (" (unknown product)" if row.unknown_product is True else "")
+        product += " (wrong product)" if getattr(row, "wrong_product", False) else ""
+        shown.add_row(Text(Path(row.image).name), f"{row.pred_score:.4f}", limit, p, str(row.anomalous), Text(product))
     console.print(shown)
     console.print(f"{len(table)} images scored; all results in {out / 'predictions.csv'}", soft_wrap=True, markup=False)
     for problem in problems:
@@ -401,8 +427,25 @@ def print_results(path: Path) -> None:
     if len(means) > 1:
         listed = ", ".join(f"{row.method} ({row.setting}) {row.value:.4f}" for row in means.itertuples())
         console.print(f"mean image AUROC, every method on the same images: {listed}", markup=False)
+    print_thresholds(run)
     console.print("seconds spent: " + ", ".join(f"{name} {value:.1f}" for name, value in run.seconds().items()))
     console.print(f"results page: {run.page.resolve().as_uri()}", soft_wrap=True, markup=False)
+
+
+def print_thresholds(run: Run) -> None:
+    """Print the threshold of every class, and what they rest on if that is little."""
+    from mintad.runs.doubts import few_images
+
+    try:
+        decisions = run.decisions()
+    except MintadError as error:  # of an older version: the results are good all the same
+        errors.print(f"no thresholds: {error}", style="yellow", markup=False)
+        return
+    if decisions is not None:
+        listed = ", ".join(f"{name or 'all'} {value.value:.4g}" for name, value in decisions.thresholds().items())
+        console.print(f"thresholds by predicted class: {listed}", markup=False)
+        for line in few_images(decisions.classes, decisions):
+            console.print(f"warning: {line}", style="yellow", markup=False)
 
 
 def _four_digits(value: float | None) -> str:

@@ -21,6 +21,7 @@ from mintad.data import DATASETS
 from mintad.errors import ConfigError, MintadError
 from mintad.model import VARIANTS
 from mintad.runs.directory import Run
+from mintad.runs.predict import TABLE
 from mintad.scoring.metrics import METRICS
 
 if sys.version_info >= (3, 11):
@@ -165,7 +166,7 @@ def test_options_become_a_configuration(tmp_path):
 
 def test_evaluate_and_predict_take_a_device(tmp_path, monkeypatch):
     asked = []
-    table = pd.DataFrame(columns=["image", "pred_score", "anomalous", "pred_class"])
+    table = pd.DataFrame(columns=list(TABLE))
     monkeypatch.setattr("mintad.runs.train.evaluate_run", lambda run, **options: asked.append(options) or Run(run))
     monkeypatch.setattr(
         "mintad.runs.predict.predict_files", lambda *paths, **options: asked.append(options) or (table, [])
@@ -177,14 +178,33 @@ def test_evaluate_and_predict_take_a_device(tmp_path, monkeypatch):
             assert result.exit_code == 0 and asked.pop()["device"] == device, result.output
 
 
+def test_predict_hands_on_what_decides(monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "mintad.runs.predict.predict_files",
+        lambda *paths, **options: asked.append(options) or (pd.DataFrame(columns=list(TABLE)), []),
+    )
+    invoke("predict", "run", "images", "--quantile", "0.9", "--expect", "screw")
+    invoke("predict", "run", "images", "--threshold", "3.5")
+    keys = ("quantile", "threshold", "expect")
+    assert [[options[key] for key in keys] for options in asked] == [[0.9, None, "screw"], [None, 3.5, None]]
+
+
+def test_a_run_of_an_older_version_shows_its_results_and_how_to_get_thresholds(tmp_path, monkeypatch):
+    run = Run(write_run(tmp_path / "run", {"a": 0.75, "b": 0.5}, data="folder"))
+    run.write("threshold", {"value": 3.0, "quantile": 0.95, "n": 9, "rank": 9, "reached": False})
+    monkeypatch.setattr("mintad.runs.train.evaluate_run", lambda path, **options: run)
+    result = invoke("evaluate", run.path)
+    assert result.exit_code == 0 and "0.75" in result.output and f"mintad evaluate {run.path}" in result.output
+
+
 def test_brackets_in_names_are_no_markup(tmp_path, monkeypatch):
     category = "größe [red]"
-    table = pd.DataFrame(
-        [("a [b].png", 0.5, True, category)], columns=["image", "pred_score", "anomalous", "pred_class"]
-    )
+    row = {"image": "a [b].png", "pred_score": 0.5, "threshold": "", "p_value": 0.01, "anomalous": True}
+    table = pd.DataFrame([row | {"pred_class": category, "unknown_product": True, "wrong_product": False}])
     monkeypatch.setattr("mintad.runs.predict.predict_files", lambda *paths, **options: (table, []))
     shown = invoke("predict", "run", "images", "--out", "out [red]").output
-    assert "a [b].png" in shown and category in shown and "out [red]" in shown
+    assert "a [b].png" in shown and category in shown and "out [red]" in shown and "unknown" in shown
     values = dict.fromkeys((category, "other"), 0.75)
     monkeypatch.setattr("mintad.runs.train.evaluate_run", lambda run, **options: Run(run))
     write_run(tmp_path / "run", values, data="folder", baselines={"padim": values})

@@ -16,6 +16,7 @@ from mintad import scoring
 from mintad.errors import MintadError
 from mintad.scoring import MapRanking, MetricError, StreamingRanking, ranking
 from mintad.scoring.metrics import MEAN, METRICS, POOLED, by_category, measure, value_of
+from mintad.scoring.ranking import UndefinedMetricError, tpr_at
 
 
 @st.composite
@@ -98,6 +99,23 @@ def test_swapped_labels_or_scores_turn_auroc_around_and_nothing_is_flipped(data)
 
 @settings(deadline=None)
 @given(scored())
+@pytest.mark.parametrize("fpr", [0.0, 0.01, 0.05, 0.5, 1.0])
+def test_tpr_at_equals_a_loop_over_thresholds(fpr):
+    rng = np.random.default_rng(0)
+    for n in (3, 19, 20, 100, 137):
+        scores, labels = rng.normal(size=n + 40).round(1), np.repeat([0, 1], [n, 40])
+        normal, anomalous = scores[labels == 0], scores[labels == 1]
+        limits = [limit for limit in [-np.inf, *normal] if (normal > limit).mean() <= fpr + 1e-9]
+        assert tpr_at(fpr, scores, labels) == max((anomalous > limit).mean() for limit in limits)
+
+
+def test_tpr_at_a_rate_that_no_normal_image_may_miss():
+    scores, labels = [0, 1, 2, 3, 4], [0, 0, 0, 1, 1]
+    assert tpr_at(0.01, scores, labels) == 1.0 and tpr_at(0.01, [9, 1, 2, 3, 4], labels) == 0.0
+    with pytest.raises(UndefinedMetricError):
+        tpr_at(0.05, [1, 2], [1, 1])
+
+
 def test_f1_max_equals_a_loop_over_thresholds(data):
     scores, labels = data
     best, threshold = scoring.f1_max(scores, labels)

@@ -12,7 +12,8 @@ import pytest
 
 from mintad.errors import DataError
 from mintad.scoring import MetricError, auroc, measure, value_of
-from mintad.scoring.resampling import interval, resampled_aurocs
+from mintad.scoring.ranking import tpr_at
+from mintad.scoring.resampling import interval, resampled_aurocs, resampled_tprs
 
 
 def some(n=40, seed=0, shift=1.0):
@@ -52,6 +53,17 @@ def test_few_images_are_resampled_within_their_kind():
     value, draws = resampled_aurocs({"x": [0, 1, 2, 5]}, [0, 1, 0, 1], ["a"] * 4, draws=200)
     assert value["x"] == auroc([0, 1, 2, 5], [0, 1, 0, 1]) == 0.75
     assert set(draws["x"]) <= {0.0, 0.25, 0.5, 0.75, 1.0} and len(set(draws["x"])) > 2
+
+
+@pytest.mark.parametrize("fpr", [0.0, 0.05, 0.3, 1.0])
+def test_tprs_are_those_of_the_drawn_images(fpr):
+    scores, labels, groups = some()
+    rng, expected = np.random.default_rng(0), 0.0
+    for group in ("a", "b"):  # the first draw, drawn again by hand
+        rows = [np.flatnonzero((groups == group) & (labels == kind)) for kind in (0, 1)]
+        drawn = np.concatenate([part[rng.integers(len(part), size=(1, len(part)))[0]] for part in rows])
+        expected += tpr_at(fpr, scores[drawn], labels[drawn]) / 2
+    assert resampled_tprs(scores, labels, groups, fpr, draws=1) == pytest.approx([expected])
 
 
 def test_a_category_without_both_kinds_is_refused():

@@ -21,7 +21,8 @@ from mintad.runs.page import results_page, tables
 from mintad.runs.page.galleries import spread
 from mintad.runs.page.render import Table
 from mintad.scoring import METRICS, by_category, value_of
-from mintad.scoring.threshold import Threshold
+from mintad.scoring.conformal import Calibration
+from mintad.scoring.decisions import Decisions
 
 HOSTILE = "<img onerror=alert(1) src=x>.png"
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -103,7 +104,11 @@ def make_scores(folder: Path, *, masked: bool, categories: tuple[str, ...] = ("n
     return pd.DataFrame(rows)
 
 
-THRESHOLD = Threshold(value=0.5, quantile=0.95, n=20, rank=20, reached=True)
+def decisions(bolt: int = 20, nut: int = 20) -> Decisions:
+    """Rules of two classes with n held-out scores each, all 0.5."""
+    names = ["toy/bolt"] * bolt + ["toy/nut"] * nut
+    scores, distances = Calibration([0.5] * len(names), names), Calibration([1.0] * len(names), [""] * len(names))
+    return Decisions(scores, distances, ("toy/bolt", "toy/nut"), 0.95)
 
 
 def make_results(scores: pd.DataFrame, maps: np.ndarray) -> pd.DataFrame:
@@ -130,10 +135,13 @@ def write(path: Path, scores: pd.DataFrame, **changed) -> tuple[Page, pd.DataFra
         "results": make_results(scores, maps),
         "history": pd.DataFrame({"step": steps, "mse": 1 / steps, "ce": 2 / steps, "prior": 0.0, "accuracy": 1.0}),
         "config": {"train": {"steps": 1000, "note": "</pre><script>alert(1)</script>"}},
-        "threshold": THRESHOLD,
+        "decisions": decisions(),
         "title": "toy <b>run</b>",
         "versions": {"python": "3.11"},
     } | changed
+    if filled["decisions"]:
+        decided = filled["decisions"].of(scores["pred_score"], scores["pred_class"], np.zeros(len(scores)))
+        filled["scores"] = pd.concat([scores.reset_index(drop=True), decided], axis=1)
     path.write_text(results_page(**filled), encoding="utf-8")
     return Page(path), filled["results"]
 
@@ -204,20 +212,29 @@ def test_rates_at_the_threshold_are_those_of_the_test_images(folder):
     scores["pred_score"] = np.where(scores["label"] == 1, 2.0, 0.0)
     scores.loc[scores.index[:3], "pred_score"] = 1.0  # 3 of 12 normal images
     scores.loc[scores.index[-6:], "pred_score"] = 0.5  # 6 of 12 anomalous ones: at, not above the threshold
-    many = Threshold(value=0.5, quantile=0.95, n=39, rank=38, reached=True)
-    page, _ = write(folder / "rates.html", scores, threshold=many)
+    page, _ = write(folder / "rates.html", scores)
     assert (tiles_of(page)["false alarms"], tiles_of(page)["anomalies found"]) == ("25.0%", "50.0%")
-    few = Threshold(value=0.5, quantile=0.95, n=10, rank=10, reached=False)
-    other, _ = write(folder / "few.html", scores, threshold=few)
-    notes = [next(text for text in written.texts["p"] if "0.95" in text) for written in (page, other)]
-    assert (
-        "rank 38" in notes[0]
-        and "39" in notes[0]
-        and "quantile" not in notes[0]
-        and "10" in notes[1]
-        and "too few" in notes[1]
-        and "too few" not in notes[0]
+    rows = table_with(page, "predicted class")[1:]
+    assert [row[:4] for row in rows] == [[f"toy/{name}", "20", "its own", "0.5000"] for name in ("bolt", "nut")]
+    alarms = scores[(scores["label"] == 0) & (scores["category"] == "bolt")]["pred_score"] > 0.5
+    assert rows[0][4] == f"{alarms.mean():.4f}"
+
+
+@pytest.mark.parametrize(
+    ("counts", "said", "unsaid"),
+    [
+        ((20, 20), ["0.95", "40 in all"], ["too few"]),
+        ((40, 3), ["fewer than 19", "toy/nut"], ["toy/bolt"]),
+        ((5, 3), ["only 8", "too few", "19", "11.1%"], ["toy/"]),
+    ],
+)
+def test_page_says_what_the_thresholds_rest_on(tmp_path, counts, said, unsaid):
+    page, _ = write(
+        tmp_path / "basis.html", make_scores(tmp_path / "basis", masked=False), decisions=decisions(*counts)
     )
+    notes = " ".join(page.texts["p"]).lower()
+    assert all(word in notes for word in said) and not any(word in notes for word in unsaid)
+    assert (table_with(page, "predicted class")[2][2] == "all classes") == (counts[1] < 19)
 
 
 def test_methods_stand_side_by_side_with_the_highest_in_bold(masked):
@@ -328,11 +345,11 @@ def test_categories_take_turns():
 
 
 def test_sections_in_order(masked, folder):
-    every = "By category|Methods on the same images|Image scores|By defect|Class head|Cases|Training"
+    every = "By category|Thresholds|Methods on the same images|Image scores|By defect|Class head|Cases|Training"
     assert masked[0].texts["h2"] == [*every.split("|"), "Configuration and versions"]
     scores = make_scores(folder / "bare", masked=False).assign(pred_class="")
     results = scoring.measure(scores).assign(method="uniad", setting="unified", seed=0)
-    page, _ = write(folder / "bare.html", scores, history=None, threshold=None, versions=None, results=results)
+    page, _ = write(folder / "bare.html", scores, history=None, decisions=None, versions=None, results=results)
     assert page.texts["h2"] == ["By category", "Image scores", "By defect", "Cases", "Configuration and versions"]
     assert not any(word in text for text in page.texts["figcaption"] for word in ("missed", "found", "passed", "alarm"))
 
@@ -411,6 +428,10 @@ def test_histograms_hold_every_image_and_the_threshold(folder):
     rate = (scores["pred_score"] > 0.5)[scores["label"] == 0].mean()
     assert f"{rate:.1%} of normal" in figure.layout.title.text
     assert len(figure.layout.shapes) == 2
+    limits = {"toy/bolt": 0.1, "all": 0.7}
+    several = plots.score_histograms(scores.assign(anomalous=scores["pred_score"] > 0.5), threshold=limits)
+    assert [shape.x0 for shape in several.layout.shapes] == [0.1, 0.7]
+    assert f"{rate:.1%} of normal" in several.layout.title.text
     plots.score_histograms(scores.assign(pred_score=0.25))  # all equal: no exception
 
 

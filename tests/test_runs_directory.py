@@ -11,16 +11,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from synthetic import small
 
 import mintad.runs.prepare as prepare_module
 import mintad.runs.train as train_module
 from mintad.disk import UNFINISHED, published
 from mintad.errors import ConfigError, MintadError, TrainingError
-from mintad.runs.directory import CATEGORIES, OLD_BASELINES, OLD_PAGE, OLD_RESULTS, open_run
+from mintad.runs.directory import CATEGORIES, OLD_BASELINES, OLD_PAGE, OLD_RESULTS, PRODUCTS, open_run
 from mintad.runs.predict import predict_files
 from mintad.runs.prepare import load_records, resolve_paths
 from mintad.runs.train import evaluate_run, train_run
+from mintad.scoring.known_products import KnownProducts
 from mintad.scoring.metrics import by_category, value_of
 from mintad.training.checkpoint import sealed
 from mintad.training.device import make_accelerator
@@ -195,6 +197,7 @@ def test_a_crash_while_results_are_written_costs_no_finished_work(copied, finish
 
 WRITTEN = (
     *("config.json", "versions.json", "classes.json", "images.csv", "seconds.json", "history.csv", "threshold.json"),
+    *("photographs.json", "products.safetensors"),
     *("scores.csv", "maps.npy", "results.html", "results.csv", "sharp_prior.safetensors"),
 )
 
@@ -332,13 +335,53 @@ def test_a_directory_in_which_nothing_has_begun_takes_another_configuration(prod
     assert train_run(config, tmp_path, progress=False).config().train.seed == 5
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), None, "12"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), None, "twelve"])
 def test_a_threshold_that_is_no_finite_number_decides_nothing(copied, products, tmp_path, value):
-    (copied.path / "digests.json").unlink()  # as in a run of an older version
-    copied.write("threshold", copied.read("threshold") | {"value": value})
-    with pytest.raises(MintadError, match="threshold.json: is damaged") as caught:
+    content = copied.read("threshold")
+    content["held out"][0][1] = value
+    copied.write("threshold", sealed(content))
+    with pytest.raises(MintadError, match="threshold.json: cannot be used") as caught:
         predict_files(copied.path, [products / "mesh/test/good"], tmp_path / "out", progress=False)
     assert caught.value.fix and not (tmp_path / "out").exists()
+
+
+def test_thresholds_that_were_changed_or_are_older_decide_nothing(copied):
+    content, older = copied.read("threshold"), {"value": 3.0, "quantile": 0.95, "n": 9, "rank": 9, "reached": False}
+    for changed, said in (
+        (content | {"quantile": 0.5}, "digest"),
+        (content | {"held out": content["held out"][1:]}, "digest"),
+        (older, "older versions"),
+        ([], "older versions"),
+        (sealed(content | {"held out": []}), "threshold.json"),
+    ):
+        copied.write("threshold", changed)
+        with pytest.raises(MintadError, match=said) as caught:
+            copied.decisions()
+        assert caught.value.fix == f"mintad evaluate {copied.path} fits it anew"
+
+
+def test_features_of_other_products_are_refused(copied, products, tmp_path):
+    decisions = copied.decisions()
+    KnownProducts(torch.zeros(3, 4)).save(copied.path / PRODUCTS)
+    with pytest.raises(MintadError, match="does not belong to threshold.json"):
+        copied.known_products(decisions)
+    content = bytearray((copied.path / PRODUCTS).read_bytes())
+    content[-1] ^= 1
+    (copied.path / PRODUCTS).write_bytes(content)
+    with pytest.raises(MintadError, match="the digest in it is another"):
+        predict_files(copied.path, [products / "mesh/test/good"], tmp_path / "out", progress=False)
+    assert evaluate_run(copied.path, progress=False).decisions().products == decisions.products
+
+
+def test_decisions_are_read_as_they_were_written(finished):
+    decisions, scores = finished.decisions(), finished.scores()
+    assert decisions.to_json() == finished.read("threshold")
+    assert decisions.classes == ("folder/capsule", "folder/mesh") and len(decisions.distances.scores_n) == 6
+    again = decisions.calibration.p_values(scores["pred_score"], scores["pred_class"], decisions.quantile)
+    np.testing.assert_allclose(scores["p_value"], again)
+    assert not decisions.pooled().reached and (scores["p_value"] >= 1 / 7).all()
+    limits = scores["pred_class"].map(decisions.threshold)
+    assert (scores["anomalous"] == (scores["pred_score"] > limits)).all()
 
 
 def test_json_files_are_valid(finished):

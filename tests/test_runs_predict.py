@@ -6,10 +6,11 @@ import weakref
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from mintad.data import images as images_module
-from mintad.errors import DataError, MintadError
-from mintad.runs.predict import find_images, predict_files
+from mintad.errors import ConfigError, DataError, MintadError
+from mintad.runs.predict import Predictor, find_images, predict_files
 from mintad.runs.train import evaluate_run
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -24,8 +25,11 @@ def test_prediction_gives_the_scores_of_the_evaluation(finished, tmp_path):
     # directly here. A score is a sum of squares of differences that are about as large as the features themselves:
     # twice that, and as much again for the reconstruction.
     np.testing.assert_allclose(table["pred_score"], scores["pred_score"][:5], rtol=2e-3)
-    threshold = finished.threshold().value
-    assert list(table["anomalous"]) == list(table["pred_score"] > threshold)
+    assert list(table["anomalous"]) == list(table["pred_score"] > table["threshold"])
+    for column in ("anomalous", "pred_class", "unknown_product"):
+        assert list(table[column]) == list(scores[column][:5])
+    for column in ("p_value", "product_p_value"):  # rounding may exchange two of 7 ranks
+        np.testing.assert_allclose(table[column].astype(float), scores[column][:5], atol=1.01 / 7)
     assert all((tmp_path / "out" / name).exists() for name in table["heatmap"])
     assert (tmp_path / "out/predictions.csv").exists()
 
@@ -44,6 +48,52 @@ def test_prediction_does_not_score_its_own_heatmaps(finished, products, tmp_path
         assert len(table) == 3
     with pytest.raises(DataError, match="lies in the folder of the results.*choose another --out"):
         predict_files(finished.path, [folder], folder, progress=False)
+
+
+def test_threshold_quantile_and_expected_product_are_given_at_predict_time(finished, products, tmp_path):
+    def predict(**options):
+        folder = products / "mesh/test/good"
+        return predict_files(finished.path, [folder], tmp_path / "out", progress=False, **options)[0]
+
+    plain = predict()
+    middle = float(plain["pred_score"].median())
+    assert predict(threshold=middle)["anomalous"].sum() == 1 and set(predict(threshold=middle)["threshold"]) == {middle}
+    assert predict(quantile=0.3)["threshold"].max() < plain["threshold"].max()
+    assert "wrong_product" not in plain
+    expected = predict(expect="capsule")
+    assert (
+        expected["wrong_product"] == (expected["pred_class"] != "folder/capsule") | expected["unknown_product"]
+    ).all()
+    for wrong in ({"expect": "screw"}, {"quantile": 2.0}, {"quantile": 0.5, "threshold": 1.0}):
+        with pytest.raises(ConfigError):
+            predict(**wrong)
+
+
+def test_what_makes_predictions_doubtful_is_recorded(finished, products, tmp_path):
+    folder, out = tmp_path / "new", tmp_path / "out"
+    folder.mkdir()
+    Image.open(products / "mesh/test/good/000.png").resize((200, 30)).convert("RGB").save(folder / "wide.jpg")
+    predict_files(finished.path, [folder], out, progress=False)
+    few, size, form = (out / "warnings.txt").read_text().splitlines()
+    assert "6 held-out images" in few and "wide.jpg: 200 x 30 pixels" in size and "JPEG, not PNG" in form
+    predict_files(finished.path, [products / "mesh/test/good"], out, progress=False)
+    assert (out / "warnings.txt").read_text().splitlines() == [few]
+
+
+def test_a_category_that_is_not_needed_is_noted(finished, caplog):
+    Predictor(finished.path, device="cpu", category="zzz")
+    assert "category zzz is not used" in caplog.text
+
+
+def test_a_run_without_hold_out_decides_by_a_given_threshold_alone(copied, products, tmp_path):
+    copied.write("threshold", None)
+    folder = [products / "mesh/test/good"]
+    table, _ = predict_files(copied.path, folder, tmp_path / "out", progress=False)
+    assert set(table["anomalous"]) == set(table["p_value"]) == set(table["threshold"]) == {""}
+    table, _ = predict_files(copied.path, folder, tmp_path / "out", threshold=-1.0, progress=False)
+    assert table["anomalous"].all() and set(table["p_value"]) == {""}
+    with pytest.raises(ConfigError, match="no images were held out"):
+        predict_files(copied.path, folder, tmp_path / "out", quantile=0.5, progress=False)
 
 
 def test_prediction_skips_and_names_unreadable_files(finished, products, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -71,12 +73,13 @@ def per_category_bars(results: pd.DataFrame) -> go.Figure:
     return figure
 
 
-def score_histograms(scores: pd.DataFrame, threshold: float | None = None) -> go.Figure:
+def score_histograms(scores: pd.DataFrame, threshold: float | Mapping[str, float] | None = None) -> go.Figure:
     """Draw histograms of the image scores of normal and anomalous test images: a panel per category, a common axis.
 
     Args:
-        scores: columns dataset, category, label, pred_score.
-        threshold: drawn as a line if given; above it an image is called anomalous.
+        scores: columns dataset, category, label, pred_score, and anomalous where there are several thresholds.
+        threshold: drawn as a line if given; above it an image is called anomalous. Or category -> threshold; "all" is
+            that of the others.
     """
     groups = dict(list(scores.groupby(category_keys(scores))))
     columns, height, gap = (1, 150, 56) if len(groups) <= 3 else (3, 110, 58)
@@ -85,15 +88,16 @@ def score_histograms(scores: pd.DataFrame, threshold: float | None = None) -> go
     low, high = float(scores["pred_score"].min()), float(scores["pred_score"].quantile(0.995))
     high = high if high > low else low + max(abs(low), 1) * 1e-3
     edges = np.linspace(low, high, 41)
-    for place, group in zip(panels.places, groups.values(), strict=True):
+    for place, (key, group) in zip(panels.places, groups.items(), strict=True):
         for label, name, hue in ((0, "normal", NORMAL), (1, "anomalous", ANOMALOUS)):
             counts, _ = np.histogram(group.loc[group["label"] == label, "pred_score"].clip(upper=high), edges)
             x, _ = thin((edges[:-1] + edges[1:]) / 2, edges[1:])
             look = {"marker_color": hue, "marker_line_width": 0, "opacity": 0.65, "width": float(edges[1] - edges[0])}
             legend = {"name": name, "legendgroup": name, "showlegend": place == panels.places[0]}
             figure.add_bar(x=x, y=counts.tolist(), **look, **legend, **place)
-        if threshold is not None:
-            figure.add_vline(x=min(max(threshold, low), high), line={"color": INK, "dash": "dash"}, **place)
+        limit = threshold.get(key, threshold.get("all")) if isinstance(threshold, Mapping) else threshold
+        if limit is not None:
+            figure.add_vline(x=min(max(limit, low), high), line={"color": INK, "dash": "dash"}, **place)
     figure.update_xaxes(range=[low, high])
     figure.update_yaxes(title="images", col=1)
     x_title = "image score" if columns > 1 else "image score (the last bin holds all above)"
@@ -101,9 +105,12 @@ def score_histograms(scores: pd.DataFrame, threshold: float | None = None) -> go
         figure.update_xaxes(title=x_title, **place)
     title = f"Scores of {len(scores):,} test images"
     if threshold is not None:
-        flagged = (scores["pred_score"] > threshold).groupby(scores["label"]).mean()
+        several = isinstance(threshold, Mapping)
+        flagged = scores["anomalous"] if several else scores["pred_score"] > threshold
+        flagged = flagged.groupby(scores["label"]).mean()
         shares = " and ".join(f"{share:.1%} of {('normal', 'anomalous')[label]}" for label, share in flagged.items())
-        title = f"The threshold {threshold:.4g} (dashed) flags {shares} test images"
+        rule = "The thresholds (dashed) flag" if several else f"The threshold {threshold:.4g} (dashed) flags"
+        title = f"{rule} {shares} test images"
     legend = {"orientation": "h", "x": 0.95, "xanchor": "right", "y": 1, "yref": "container", "yanchor": "top"}
     margin = {"t": 80, "b": 56}
     return titled(figure, title, barmode="overlay", height=panels.height + 136, legend=legend, margin=margin)

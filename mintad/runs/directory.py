@@ -2,8 +2,10 @@
 
 ``config.json`` resolved configuration, ``versions.json``, ``classes.json``, ``images.csv`` (which images trained and
 which were held out), ``seconds.json``, ``log.txt``, ``history.csv``, the newest of ``checkpoints/``; after evaluation
-``sharp_prior.safetensors`` where the configuration has one, ``scores.csv``, ``maps.npy``, ``threshold.json``, the page
-``results.html``, and last ``results.csv``: every number of the model and of the baselines, one row each
+``sharp_prior.safetensors`` where the configuration has one, ``products.safetensors`` (features of the products),
+``photographs.json`` (sizes, formats and the like of the training images),
+``scores.csv``, ``maps.npy``, ``threshold.json`` (thresholds of the classes, and the held-out scores behind them), the
+page ``results.html``, and last ``results.csv``: every number of the model and of the baselines, one row each
 (`mintad.scoring.metrics.RESULT_COLUMNS`). A process that works in the directory holds the lock on the empty file
 ``.lock``. Separate models lie in ``categories/``, a run directory each; a sweep adds ``notebook.ipynb``,
 ``parameters.json`` and ``status.json``.
@@ -21,7 +23,7 @@ import os
 import platform
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,17 +37,21 @@ from mintad.errors import ConfigError, DataError, MintadError, TrainingError, We
 from mintad.lock import exclusive_lock
 from mintad.runs.files import EXECUTED, PARAMETERS, STATUS
 from mintad.runs.page import results_page
+from mintad.scoring.decisions import Decisions
+from mintad.scoring.known_products import KnownProducts
 from mintad.scoring.metrics import RESULT_COLUMNS
 from mintad.scoring.sharp_prior import SCORES
 from mintad.scoring.threshold import Threshold
 from mintad.training import Checkpoint, latest_checkpoint
 
-RESULTS, PAGE, SHARP_PRIOR = "results.csv", "results.html", "sharp_prior.safetensors"
+RESULTS, PAGE = "results.csv", "results.html"
+SHARP_PRIOR, PRODUCTS = "sharp_prior.safetensors", "products.safetensors"
 RECORD_FILES = ("versions.json", "classes.json", "images.csv", "seconds.json", "log.txt", "history.csv")
-DIGESTS = "digests.json"
+PHOTOGRAPHS, DIGESTS = "photographs.json", "digests.json"
 RESULT_FILES = ("scores.csv", "maps.npy", "threshold.json", DIGESTS, PAGE, RESULTS)
 """In the order in which they are written: results.csv says that the run is finished."""
-OWN_FILES = (*RECORD_FILES, SHARP_PRIOR, *RESULT_FILES, "config.json")  # in the order in which they are removed
+_FITTED = (SHARP_PRIOR, PRODUCTS, PHOTOGRAPHS)
+OWN_FILES = (*RECORD_FILES, *_FITTED, *RESULT_FILES, "config.json")  # in the order in which they are removed
 OLD_RESULTS, OLD_BASELINES, OLD_PAGE = "metrics.json", "peers.csv", "report.html"  # of versions before 0.2
 CATEGORIES = "categories"  # folder of a separate training: a run directory per category
 LOCK = ".lock"
@@ -171,14 +177,35 @@ class Run:
             methods = pd.read_csv(old)["method"] if old.exists() else pd.Series(dtype=str)
         return [name for name in methods.unique() if name.partition("+")[0] != self.config().model.variant]
 
-    def threshold(self) -> Threshold | None:
-        """Return the decision threshold; None where no images were held out, and for separate models."""
-        values = self.read(self._sound("threshold.json").stem)
+    def decisions(self) -> Decisions | None:
+        """Return the rules by which the run decides; None where no images were held out, and for separate models.
+
+        Raises:
+            MintadError: ``threshold.json`` is missing, damaged, or of an older version.
+        """
+        content = self.read("threshold")
         try:
-            return None if values is None else Threshold(**values)
-        except (TypeError, ValueError) as error:
+            return None if content is None else Decisions.from_json(content)
+        except (KeyError, TypeError, ValueError) as error:
             fix = f"mintad evaluate {self.path} fits it anew"
-            raise MintadError(f"is damaged: {error}", path=self.path / "threshold.json", fix=fix) from error
+            raise MintadError(f"cannot be used: {error}", path=self.path / "threshold.json", fix=fix) from error
+
+    def threshold(self) -> Threshold | None:
+        """Return the one threshold that is fitted to the held-out images of all classes; for None see `decisions`."""
+        decisions = self.decisions()
+        return decisions and decisions.pooled()
+
+    def known_products(self, decisions: Decisions) -> KnownProducts:
+        """Return what the products look like; raise MintadError if they are not those that `decisions` belong to."""
+        known = KnownProducts.load(self.path / PRODUCTS)
+        if known.digest() != decisions.products:
+            problem, fix = "does not belong to threshold.json", f"mintad evaluate {self.path} writes both anew"
+            raise MintadError(problem, path=self.path / PRODUCTS, fix=fix)
+        return known
+
+    def photographs(self) -> dict[str, Any]:
+        """Return what the training images are like, see `mintad.data.photographs`; empty in an older run."""
+        return self.read("photographs") if (self.path / "photographs.json").exists() else {}
 
     def discard_results(self) -> None:
         """Remove the results, so that a crash from here on leaves an unfinished run and no mixture of old and new."""
@@ -186,13 +213,13 @@ class Run:
             (self.path / name).unlink(missing_ok=True)
 
     def save_results(
-        self, results: pd.DataFrame, scores: pd.DataFrame, maps_nHW: np.ndarray, threshold: Threshold | None
+        self, results: pd.DataFrame, scores: pd.DataFrame, maps_nHW: np.ndarray, decisions: Decisions | None
     ) -> None:
-        """Write all results of a run: scores, maps, threshold, page, and last the table that makes it a finished run.
+        """Write all results of a run: scores, maps, thresholds, page, and last the table that makes it a finished run.
 
         Earlier results stay until the new ones lie beside them, complete, so that a crash costs no finished work.
         `results` has the columns `mintad.scoring.metrics.RESULT_COLUMNS`; `scores` are the test rows of the record
-        table with pred_score and pred_class, `maps_nHW` their anomaly maps.
+        table with pred_score, pred_class and the columns of `decisions`, `maps_nHW` their anomaly maps.
         """
         config, separate = self.config(), "separate" in set(results["setting"])
         score = "" if config.scoring.score == "reconstruction" else f", {SCORES[config.scoring.score]},"
@@ -204,7 +231,7 @@ class Run:
             results=results,
             history=self._history(),
             config=config.to_dict(),
-            threshold=threshold,
+            decisions=decisions,
             title=title,
             versions=self.read("versions"),
         )
@@ -214,12 +241,13 @@ class Run:
         contents = {
             "scores.csv": scores.assign(masks=masks).to_csv(index=False).encode(),
             "maps.npy": maps.getvalue(),
-            "threshold.json": json.dumps(None if threshold is None else asdict(threshold), indent=1).encode(),
             RESULTS: results.to_csv(index=False).encode(),
         }
         digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
         digests["scoring"] = _scoring_digest(config)
-        contents |= {DIGESTS: json.dumps(digests, indent=1).encode(), PAGE: page.encode()}
+        decided = json.dumps(None if decisions is None else decisions.to_json(), indent=1)  # has a digest inside
+        contents |= {DIGESTS: json.dumps(digests, indent=1).encode(), "threshold.json": decided.encode()}
+        contents[PAGE] = page.encode()
         with contextlib.ExitStack() as stack:  # the file that is opened last gets its name first
             files = {name: stack.enter_context(published(self.path / name)) for name in reversed(RESULT_FILES)}
             for name, content in contents.items():

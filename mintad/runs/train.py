@@ -16,19 +16,21 @@ import torch
 from accelerate import Accelerator
 
 from mintad.config import Config
+from mintad.data.photographs import describe
 from mintad.errors import MintadError, TrainingError
 from mintad.features.backbone import Backbone
 from mintad.features.table import FeatureTable
 from mintad.model import ReconstructionModel, build_model, require_variant
 from mintad.model.nearest_images import compact
 from mintad.runs.baselines import evaluate_baseline, require_baselines
-from mintad.runs.directory import CATEGORIES, SHARP_PRIOR, Run, log_to, open_run, versions
+from mintad.runs.calibrate import calibrate, decide
+from mintad.runs.directory import CATEGORIES, PRODUCTS, SHARP_PRIOR, Run, log_to, open_run, versions
 from mintad.runs.prepare import PreparedData, image_list, load_records, prepare_data, resolve_paths
 from mintad.scoring.evaluate import evaluate, predict_classes
-from mintad.scoring.maps import grid_maps, image_scores
+from mintad.scoring.known_products import KnownProducts
+from mintad.scoring.maps import grid_maps
 from mintad.scoring.metrics import value_of
 from mintad.scoring.sharp_prior import SharpPrior, SharpPriorDetector, score_method
-from mintad.scoring.threshold import fit_threshold
 from mintad.training import load_weights, train
 from mintad.training.device import make_accelerator, pick_device
 
@@ -177,7 +179,7 @@ def add_baselines(
     tables = baseline_results(run, missing, data, config, device, progress=progress)
     results = pd.concat([run.results(), *tables], ignore_index=True)
     maps_nHW = run.maps()
-    run.save_results(results, run.scores(), maps_nHW, run.threshold())
+    run.save_results(results, run.scores(), maps_nHW, run.decisions())
 
 
 def evaluate_run(
@@ -226,8 +228,10 @@ def evaluate_and_save(
     baseline_names: Sequence[str] = (),
     progress: bool = False,
 ) -> None:
-    """Evaluate a trained model, fit the threshold to held-out normal images, evaluate the baselines, and write all."""
+    """Evaluate a trained model, fit the thresholds to held-out normal images, evaluate the baselines, and write all."""
     run.write("versions", versions())
+    trained = data.records.iloc[data.train_rows]
+    run.write("photographs", describe(trained["image"], trained["prompt_class"]))
     model.eval()
     rows, variant = data.test_rows, config.model.variant
     with run.timing("evaluation"):
@@ -237,17 +241,16 @@ def evaluate_and_save(
             score: evaluate(detector, *inputs, method=score_method(variant, score), labels=labels, pred_class=classes)
             for score, detector in detectors.items()
         }
-        threshold, rows = None, data.holdout_rows
-        if len(rows):
-            labels = data.labels_for(model, rows)
-            maps_nHW = grid_maps(detectors[config.scoring.score], data.features, rows, config.scoring, labels=labels)
-            normal_scores = image_scores(maps_nHW, config.features.image_size, config.scoring)
-            threshold = fit_threshold(normal_scores, config.scoring.threshold_quantile)
+        decisive, decisions = evaluations[config.scoring.score], None
+        if len(data.holdout_rows):
+            products = KnownProducts.fit(data.features, data.train_rows, seed=config.train.seed)
+            products.save(run.path / PRODUCTS)
+            decisions = calibrate(products, detectors[config.scoring.score], model, data, config)
+            decisive.scores = decide(decisions, products, decisive.scores, model, data)
     tables = [evaluation.results for evaluation in evaluations.values()]
     tables += baseline_results(run, baseline_names, data, config, model.output.weight.device, progress=progress)
     results = pd.concat(tables, ignore_index=True)
-    decisive = evaluations[config.scoring.score]
-    run.save_results(results, decisive.scores, decisive.grid_maps, threshold)
+    run.save_results(results, decisive.scores, decisive.grid_maps, decisions)
     log.info("image AUROC, mean over categories: %s", value_of(results, "image_auroc"))
 
 

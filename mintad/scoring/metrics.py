@@ -16,7 +16,7 @@ import pandas as pd
 
 from mintad.data.records import category_keys
 from mintad.registry import Registry
-from mintad.scoring.ranking import UndefinedMetricError, auroc, average_precision, f1_max
+from mintad.scoring.ranking import UndefinedMetricError, auroc, average_precision, f1_max, tpr_at
 from mintad.scoring.regions import MapRanking
 
 log = logging.getLogger(__name__)
@@ -81,6 +81,18 @@ def image_ap(scores: pd.DataFrame) -> float:
 def image_f1_max(scores: pd.DataFrame) -> float:
     """Return the largest F1 over all thresholds, an upper bound: the threshold is taken on the same images."""
     return f1_max(scores["pred_score"], scores["label"])[0]
+
+
+@metric("image_tpr_at_fpr1", "TPR at 1 % FPR", level="image")
+def image_tpr_at_fpr1(scores: pd.DataFrame) -> float:
+    """Return the share of anomalous images found with at most 1 % false alarms: none below 100 normal images."""
+    return tpr_at(0.01, scores["pred_score"], scores["label"])
+
+
+@metric("image_tpr_at_fpr5", "TPR at 5 % FPR", level="image")
+def image_tpr_at_fpr5(scores: pd.DataFrame) -> float:
+    """Return the share of anomalous images found with at most 5 % false alarms: none below 20 normal images."""
+    return tpr_at(0.05, scores["pred_score"], scores["label"])
 
 
 @metric("pixel_auroc", "pixel AUROC", level="pixel")

@@ -69,6 +69,16 @@ class StreamingRanking:
         wins = counts.anomalous @ (counts.normal_below + counts.normal_up_to) / 2
         return float(wins / (counts.anomalous.sum() * counts.normals))
 
+    def tpr_at(self, fpr: float) -> float:
+        """Return the largest true positive rate with a false positive rate of at most `fpr`, in [0, 1].
+
+        Of n normal items, floor(n * fpr) may be called anomalous. Like `f1_max` it is an upper bound, because the
+        threshold is taken on the same items.
+        """
+        counts = self.counts("TPR at a fixed FPR")
+        allowed = counts.false_positives <= np.floor(counts.normals * fpr + 1e-9)
+        return float(counts.true_positives[allowed].max(initial=0) / counts.anomalous.sum())
+
     def average_precision(self) -> float:
         """Return the area under the precision-recall curve as a step function, as scikit-learn does."""
         counts = self.counts("average precision")
@@ -124,6 +134,11 @@ class Counts:
 def auroc(scores: ArrayLike, labels: ArrayLike) -> float:
     """Return the area under the ROC curve, see `StreamingRanking.auroc`; never flipped."""
     return StreamingRanking().update(scores, labels).auroc()
+
+
+def tpr_at(fpr: float, scores: ArrayLike, labels: ArrayLike) -> float:
+    """Return the true positive rate at a false positive rate, see `StreamingRanking.tpr_at`."""
+    return StreamingRanking().update(scores, labels).tpr_at(fpr)
 
 
 def average_precision(scores: ArrayLike, labels: ArrayLike) -> float:

@@ -1,8 +1,8 @@
-"""Intervals over test images: how far an AUROC would move with other images of the same kinds."""
+"""Intervals over test images: how far an AUROC or a TPR would move with other images of the same kinds."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -27,21 +27,44 @@ def resampled_aurocs(
     Raises:
         MetricError: a group without both kinds of images.
     """
-    labels, groups = np.asarray(labels_n), np.asarray(groups_n)
-    rng = np.random.default_rng(seed)
     value, drawn = dict.fromkeys(scores, 0.0), {name: np.zeros(draws) for name in scores}
-    names = np.unique(groups)
-    for group in names:
-        normal, anomalous = (np.flatnonzero((groups == group) & (labels == kind)) for kind in (0, 1))
-        if not (len(normal) and len(anomalous)):
-            raise MetricError(f"{group}: AUROC needs normal and anomalous images, here {len(normal)}, {len(anomalous)}")
-        rows = rng.integers(len(normal), size=(draws, len(normal)))
-        columns = rng.integers(len(anomalous), size=(draws, len(anomalous)))
+    count = len(np.unique(groups_n))
+    for normal, anomalous, rows, columns in _draws_of_groups(labels_n, groups_n, draws, seed):
         for name, all_scores in scores.items():
             wins = _wins(np.asarray(all_scores)[normal], np.asarray(all_scores)[anomalous])
-            value[name] += float(wins.mean()) / len(names)
-            drawn[name] += wins[rows[:, :, None], columns[:, None, :]].mean(axis=(1, 2)) / len(names)
+            value[name] += float(wins.mean()) / count
+            drawn[name] += wins[rows[:, :, None], columns[:, None, :]].mean(axis=(1, 2)) / count
     return value, drawn
+
+
+def resampled_tprs(
+    scores: ArrayLike, labels_n: ArrayLike, groups_n: ArrayLike, fpr: float, *, draws: int = 1000, seed: int = 0
+) -> np.ndarray:
+    """Return the bootstrap (draws,) of the mean of the groups' TPR at a false positive rate, see `resampled_aurocs`.
+
+    The threshold is taken anew in every draw. For the value itself see `StreamingRanking.tpr_at`.
+    """
+    scores_n, drawn, count = np.asarray(scores), np.zeros(draws), len(np.unique(groups_n))
+    for normal, anomalous, rows, columns in _draws_of_groups(labels_n, groups_n, draws, seed):
+        above = int(np.floor(len(normal) * fpr + 1e-9))  # normal images that may be called anomalous
+        normal_dn, anomalous_dm = np.sort(scores_n[normal][rows], axis=1), scores_n[anomalous][columns]
+        limit_d1 = normal_dn[:, [-1 - above]] if above < len(normal) else np.full((draws, 1), -np.inf)
+        drawn += (anomalous_dm > limit_d1).mean(axis=1) / count
+    return drawn
+
+
+def _draws_of_groups(
+    labels_n: ArrayLike, groups_n: ArrayLike, draws: int, seed: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield of every group the indices of normal (n,) and anomalous (m,) images, and draws (draws, n or m) of them."""
+    labels, groups, rng = np.asarray(labels_n), np.asarray(groups_n), np.random.default_rng(seed)
+    for group in np.unique(groups):
+        normal, anomalous = (np.flatnonzero((groups == group) & (labels == kind)) for kind in (0, 1))
+        if not (len(normal) and len(anomalous)):
+            problem = f"needs normal and anomalous images, here {len(normal)}, {len(anomalous)}"
+            raise MetricError(f"{group}: the bootstrap {problem}")
+        rows = rng.integers(len(normal), size=(draws, len(normal)))
+        yield normal, anomalous, rows, rng.integers(len(anomalous), size=(draws, len(anomalous)))
 
 
 def mean_over_seeds(draws: Sequence[np.ndarray], *, seed: int = 1) -> np.ndarray:

@@ -40,5 +40,10 @@ def fit_threshold(normal_scores: np.ndarray, quantile: float) -> Threshold:
     n = len(normal_scores)
     if not n or not np.isfinite(normal_scores).all():
         raise MetricError(f"no threshold can be fitted to {n} scores, {np.sum(~np.isfinite(normal_scores))} not finite")
-    rank = math.ceil((n + 1) * quantile - 1e-9)  # 20 * 0.95 is 19, whatever rounding says
+    rank = conformal_rank(n, quantile)
     return Threshold(float(np.sort(normal_scores)[min(rank, n) - 1]), quantile, n, min(rank, n), rank <= n)
+
+
+def conformal_rank(n: int, quantile: float) -> int:
+    """Return k = ceil((n + 1) * quantile), which is above n if n images are too few for the quantile."""
+    return math.ceil((n + 1) * quantile - 1e-9)  # 20 * 0.95 is 19, whatever rounding says

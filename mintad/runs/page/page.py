@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mintad import plots
+from mintad.runs.page.decided import threshold_notes, threshold_table
 from mintad.runs.page.galleries import galleries
 from mintad.runs.page.render import render
 from mintad.runs.page.tables import (
@@ -20,8 +21,8 @@ from mintad.runs.page.tables import (
     hardest_defect,
     tiles,
 )
+from mintad.scoring.decisions import Decisions
 from mintad.scoring.metrics import first_method, value_of
-from mintad.scoring.threshold import Threshold
 
 FOLDED = 20
 """Tables with more rows start folded."""
@@ -34,7 +35,7 @@ def results_page(
     results: pd.DataFrame,
     history: pd.DataFrame | None,
     config: dict[str, Any],
-    threshold: Threshold | None,
+    decisions: Decisions | None,
     title: str,
     versions: dict[str, str] | None = None,
     n_cases: int = 6,
@@ -42,17 +43,19 @@ def results_page(
     """Return the page as HTML: about 5 MB, nearly all of it plotly's script, so that it works offline.
 
     Args:
-        scores: the test rows of the record table with pred_score and pred_class ("" for none).
+        scores: the test rows of the record table with pred_score, pred_class ("" for none), and the columns of
+            `Decisions.of` where there are decisions.
         grid_maps: (n, H, W) anomaly maps in the same order.
         results: columns `RESULT_COLUMNS`; the first method and setting is the run's own model.
         config, versions: shown at the end.
-        threshold: above it an image is called anomalous; None if there is none.
+        decisions: the rules that gave them; None if there are none.
         n_cases: images in each gallery.
 
     Raises:
         DataError: an image or a mask of a case cannot be read.
     """
-    own, defects, limit = first_method(results), defect_table(scores), threshold.value if threshold else None
+    own, defects = first_method(results), defect_table(scores)
+    limits = decisions and {name or "all": threshold.value for name, threshold in decisions.thresholds().items()}
     ranked = value_of(own, "image_auroc") is not None
     classes = class_rows(results)
     judge = "classifier" if chooses_model(classes) else "class head"
@@ -61,12 +64,14 @@ def results_page(
         "results.html.j2",
         title=title,
         scores=scores,
-        threshold=threshold,
-        tiles=tiles(scores, results, threshold),
+        decided=decisions is not None,
+        thresholds=decisions and threshold_table(scores, decisions),
+        threshold_notes=threshold_notes(decisions) if decisions else [],
+        tiles=tiles(scores, results, decided=decisions is not None),
         categories=category_table(scores, own),
         category_bars=plots.per_category_bars(own) if ranked else None,
         comparison=comparison(results, config.get("model", {}).get("recentre", {}).get("neighbours", 0)),
-        score_figures=[*([plots.roc_pr(scores)] if ranked else []), plots.score_histograms(scores, limit)],
+        score_figures=[*([plots.roc_pr(scores)] if ranked else []), plots.score_histograms(scores, limits)],
         defects=defects,
         defects_summary=hardest_defect(defects) if defects and len(defects.rows) > FOLDED else "",
         confusion=plots.confusion(scores, judge=judge) if len(classes) else None,

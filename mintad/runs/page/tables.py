@@ -12,7 +12,6 @@ from mintad.runs.page.render import Table
 from mintad.scoring import auroc
 from mintad.scoring.metrics import MEAN, METRICS, POOLED, SETTINGS, by_category, first_method, value_of
 from mintad.scoring.sharp_prior import SCORES
-from mintad.scoring.threshold import Threshold
 
 Tile = namedtuple("Tile", ["value", "name", "note"])
 """A headline number and what it was taken over."""
@@ -28,8 +27,8 @@ def class_rows(results: pd.DataFrame) -> pd.DataFrame:
     return own[own["setting"].isin(settings[:1])]
 
 
-def tiles(scores: pd.DataFrame, all_results: pd.DataFrame, threshold: Threshold | None) -> list[Tile]:
-    """Return the headline numbers of the run's own model; without a threshold, no rates."""
+def tiles(scores: pd.DataFrame, all_results: pd.DataFrame, *, decided: bool) -> list[Tile]:
+    """Return the headline numbers of the run's own model; rates where it was `decided` which images are anomalous."""
     results, classes = first_method(all_results), class_rows(all_results)
     pooled = value_of(results, "image_auroc", POOLED)
     over = f"{len(scores):,} test images, one scale"
@@ -40,10 +39,9 @@ def tiles(scores: pd.DataFrame, all_results: pd.DataFrame, threshold: Threshold 
         note = "of the test images" + ("" if of_normal is None else f"; {of_normal:.1%} of the normal ones")
         note += "; of the classifier that chooses the separate model" if chooses_model(classes) else ""
         shown.append(Tile(f"{accuracy:.1%}", METRICS["class_accuracy"].title, note))
-    if threshold:
-        flagged = scores["pred_score"] > threshold.value
+    if decided:
         for label, name, kind in ((0, "false alarms", "normal"), (1, "anomalies found", "anomalous")):
-            images = flagged[scores["label"] == label]
+            images = scores.loc[scores["label"] == label, "anomalous"]
             if len(images):
                 shown.append(Tile(f"{images.mean():.1%}", name, f"of {len(images):,} {kind} test images"))
     return shown

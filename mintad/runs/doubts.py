@@ -1,0 +1,95 @@
+"""When decisions about new images deserve doubt: thresholds from few images, many flags, photographs unlike training.
+
+Each doubt is one line. None of them changes a decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from scipy.stats import binom
+
+from mintad.data.photographs import Photograph, unlike
+from mintad.scoring.conformal import fewest
+from mintad.scoring.decisions import Decisions
+
+SURPRISE = 1e-3
+"""Probability, if all images were normal, below which the number of flagged ones is worth a word."""
+
+
+def doubts(
+    table: pd.DataFrame,
+    decisions: Decisions | None,
+    photographs: Sequence[Photograph],
+    trained: Mapping[str, Mapping[str, Any]],
+) -> list[str]:
+    """Return a line for each doubt about predictions.
+
+    Args:
+        table: columns image, judged_class, and those of `Decisions.of` where there are decisions.
+        decisions: the rules behind them; None where the run has none.
+        photographs: one for each row.
+        trained: see `mintad.data.photographs.describe`; empty where it is not known.
+    """
+    lines = []
+    if decisions is not None and decisions.calibration is not None and len(table):
+        lines = [*few_images(set(table["judged_class"]), decisions), *many_flagged(table, decisions)]
+    return lines + (unlike_training(table, photographs, trained) if trained else [])
+
+
+def few_images(classes: Iterable[str], decisions: Decisions) -> list[str]:
+    """Say of which of some classes the threshold rests on too few held-out images."""
+    if decisions.fixed is not None:
+        return []
+    needed, pooled = fewest(decisions.quantile), decisions.pooled()
+    if not pooled.reached:
+        rate, images = 1 / (pooled.n + 1), "image" if pooled.n == 1 else "images"
+        return [
+            f"the threshold rests on {pooled.n} held-out {images}, {needed} are needed for the quantile "
+            f"{decisions.quantile:.4g}: expect up to {rate:.0%} false alarms, not {100 * (1 - decisions.quantile):.4g}%"
+        ]
+    fitted = {name: decisions.calibration.threshold(name, decisions.quantile) for name in classes}
+    few = [f"{name} ({threshold.n})" for name, threshold in sorted(fitted.items()) if threshold.pooled]
+    if not few:
+        return []
+    return [
+        f"fewer than {needed} held-out images, too few for thresholds of their own, so that the images of all classes "
+        f"decide: {', '.join(few)}"
+    ]
+
+
+def many_flagged(table: pd.DataFrame, decisions: Decisions) -> list[str]:
+    """Say if far more images are flagged than normal ones would be, by a binomial test."""
+    count, flagged, lines = len(table), int(table["anomalous"].sum()), []
+    pooled = decisions.pooled()
+    rate = 1 - decisions.quantile if pooled.reached else 1 / (pooled.n + 1)
+    if decisions.fixed is None and binom.sf(flagged - 1, count, rate) < SURPRISE:
+        lines.append(
+            f"{flagged} of {count} images ({flagged / count:.0%}) are flagged, and of normal images {rate:.1%} should "
+            "be; there are many defects, or the images are not like those of the training"
+        )
+    unknown, limit = int(table["unknown_product"].sum()), decisions.unknown()
+    rate = 1 - limit.quantile if limit.reached else 1 / (limit.n + 1)
+    if binom.sf(unknown - 1, count, rate) < SURPRISE:
+        lines.append(
+            f"{unknown} of {count} images ({unknown / count:.0%}) look like no product of the training: scores and "
+            "classes of an unknown product mean nothing"
+        )
+    return lines
+
+
+def unlike_training(
+    table: pd.DataFrame, photographs: Sequence[Photograph], trained: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
+    """Say of every kind of difference from the training images how many images have it, and give the first."""
+    found: dict[str, list[str]] = {}
+    for image, judged, one in zip(table["image"], table["judged_class"], photographs, strict=True):
+        for kind, values in unlike(one, trained, judged).items():
+            name = "".join(sign if sign.isprintable() else "?" for sign in str(image))  # one line, whatever the name
+            found.setdefault(kind, []).append(f"{name}: {values}")
+    return [
+        f"{len(images)} of {len(table)} images have another {kind} than the training images (first: {images[0]})"
+        for kind, images in found.items()
+    ]
