@@ -21,7 +21,7 @@ ARCHIVE_FOLDER = "BTech_Dataset_transformed"
 def scan_btad(root: Path) -> Scan:
     """Scan BTAD below an absolute path; the defect of an anomalous image is "ko"."""
     inner = root / ARCHIVE_FOLDER
-    return scan_root(inner if inner.is_dir() else root, Layout(dataset="btad", normal="ok", masks_required=True))
+    return scan_root(inner if inner.is_dir() else root, Layout(dataset="btad", normal=("ok",), masks_required=True))
 
 
 def looks_like_btad(root: Path) -> bool:
