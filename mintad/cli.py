@@ -387,13 +387,26 @@ def print_results(path: Path) -> None:
     run = Run(path)
     results = run.results()
     headline = [name for name in ("image_auroc", "pixel_ap") if value_of(results, name) is not None]
-    table = Table("category", *(METRICS[name].title for name in headline))
+    table, threshold, made = (
+        Table("category", *(METRICS[name].title for name in headline)),
+        run.threshold(),
+        run.made_defects(),
+    )
     columns = [by_category(results, name) for name in headline]
     for category in dict.fromkeys(key for column in columns for key in column):
         table.add_row(Text(category), *(_four_digits(column.get(category)) for column in columns))
     table.add_section()
     table.add_row("mean", *(_four_digits(value_of(results, name)) for name in headline))
-    console.print(table)
+    if headline:
+        console.print(table)
+    if made is not None:
+        number = made["category"].nunique()
+        names = f"{number} {'category has' if number == 1 else 'categories have'}"
+        console.print(f"{names} no anomalous test images, so no AUROC; {len(made)} normal images were held out there")
+        if threshold is not None:
+            expected, found = 1 - threshold.rank / (threshold.n + 1), (made["made_score"] > threshold.value).mean()
+            console.print(f"false alarms expected at the threshold: at most {expected:.1%} of new normal images")
+            console.print(f"sanity check: {found:.1%} of the defects that we made by pasting are above the threshold")
     accuracy, normal = (value_of(results, name, POOLED) for name in ("class_accuracy", "class_accuracy_normal"))
     if accuracy is not None:
         console.print(f"class accuracy on test images: {accuracy:.4f} ({_four_digits(normal)} on the normal ones)")

@@ -16,6 +16,10 @@ SINGLED_OUT = 3
 """How many curves have a hue of their own where there are more categories than hues: the weakest ones."""
 
 
+KINDS = ("normal", "anomalous")
+"""What test images of label 0 and 1 are called."""
+
+
 def roc_pr(scores: pd.DataFrame) -> go.Figure:
     """Draw ROC and precision-recall curves of the image scores, a line for each category with both kinds of images.
 
@@ -71,12 +75,15 @@ def per_category_bars(results: pd.DataFrame) -> go.Figure:
     return figure
 
 
-def score_histograms(scores: pd.DataFrame, threshold: float | None = None) -> go.Figure:
+def score_histograms(
+    scores: pd.DataFrame, threshold: float | None = None, *, kinds: tuple[str, str] = KINDS
+) -> go.Figure:
     """Draw histograms of the image scores of normal and anomalous test images: a panel per category, a common axis.
 
     Args:
         scores: columns dataset, category, label, pred_score.
         threshold: drawn as a line if given; above it an image is called anomalous.
+        kinds: what the images of label 0 and 1 are called.
     """
     groups = dict(list(scores.groupby(category_keys(scores))))
     columns, height, gap = (1, 150, 56) if len(groups) <= 3 else (3, 110, 58)
@@ -86,7 +93,7 @@ def score_histograms(scores: pd.DataFrame, threshold: float | None = None) -> go
     high = high if high > low else low + max(abs(low), 1) * 1e-3
     edges = np.linspace(low, high, 41)
     for place, group in zip(panels.places, groups.values(), strict=True):
-        for label, name, hue in ((0, "normal", NORMAL), (1, "anomalous", ANOMALOUS)):
+        for label, name, hue in ((0, kinds[0], NORMAL), (1, kinds[1], ANOMALOUS)):
             counts, _ = np.histogram(group.loc[group["label"] == label, "pred_score"].clip(upper=high), edges)
             x, _ = thin((edges[:-1] + edges[1:]) / 2, edges[1:])
             look = {"marker_color": hue, "marker_line_width": 0, "opacity": 0.65, "width": float(edges[1] - edges[0])}
@@ -99,11 +106,12 @@ def score_histograms(scores: pd.DataFrame, threshold: float | None = None) -> go
     x_title = "image score" if columns > 1 else "image score (the last bin holds all above)"
     for place in panels.places[-columns:]:
         figure.update_xaxes(title=x_title, **place)
-    title = f"Scores of {len(scores):,} test images"
+    what = "test images" if kinds == KINDS else "images"
+    title = f"Scores of {len(scores):,} {what}"
     if threshold is not None:
         flagged = (scores["pred_score"] > threshold).groupby(scores["label"]).mean()
-        shares = " and ".join(f"{share:.1%} of {('normal', 'anomalous')[label]}" for label, share in flagged.items())
-        title = f"The threshold {threshold:.4g} (dashed) flags {shares} test images"
+        shares = " and ".join(f"{share:.1%} of {kinds[label]}" for label, share in flagged.items())
+        title = f"The threshold {threshold:.4g} (dashed) flags {shares} {what}"
     legend = {"orientation": "h", "x": 0.95, "xanchor": "right", "y": 1, "yref": "container", "yanchor": "top"}
     margin = {"t": 80, "b": 56}
     return titled(figure, title, barmode="overlay", height=panels.height + 136, legend=legend, margin=margin)

@@ -2,7 +2,8 @@
 
 ``config.json`` resolved configuration, ``versions.json``, ``classes.json``, ``images.csv`` (which images trained and
 which were held out), ``seconds.json``, ``log.txt``, ``history.csv``, the newest of ``checkpoints/``; after evaluation
-``sharp_prior.safetensors`` where the configuration has one, ``scores.csv``, ``maps.npy``, ``threshold.json``, the page
+``sharp_prior.safetensors`` where the configuration has one, ``scores.csv``, ``maps.npy``, ``threshold.json``, where a
+category has no anomalous test images ``made_defects.csv`` (`mintad.runs.made`), the page
 ``results.html``, and last ``results.csv``: every number of the model and of the baselines, one row each
 (`mintad.scoring.metrics.RESULT_COLUMNS`). A process that works in the directory holds the lock on the empty file
 ``.lock``. Separate models lie in ``categories/``, a run directory each; a sweep adds ``notebook.ipynb``,
@@ -40,7 +41,8 @@ from mintad.training import Checkpoint, latest_checkpoint
 
 RESULTS, PAGE, SHARP_PRIOR = "results.csv", "results.html", "sharp_prior.safetensors"
 RECORD_FILES = ("versions.json", "classes.json", "images.csv", "seconds.json", "log.txt", "history.csv")
-RESULT_FILES = ("scores.csv", "maps.npy", "threshold.json", PAGE, RESULTS)  # results.csv last: it says "finished"
+MADE = "made_defects.csv"
+RESULT_FILES = ("scores.csv", "maps.npy", "threshold.json", MADE, PAGE, RESULTS)  # results.csv last: it says "finished"
 OWN_FILES = (*RECORD_FILES, SHARP_PRIOR, *RESULT_FILES, "config.json")  # in the order in which they are removed
 OLD_RESULTS, OLD_BASELINES, OLD_PAGE = "metrics.json", "peers.csv", "report.html"  # of versions before 0.2
 CATEGORIES = "categories"  # folder of a separate training: a run directory per category
@@ -121,6 +123,11 @@ class Run:
         except (KeyError, ValueError) as error:
             raise MintadError(f"{file} is damaged ({error}); mintad evaluate {self.path} writes it anew") from error
 
+    def made_defects(self) -> pd.DataFrame | None:
+        """Return what `mintad.runs.made` found; None for a run whose categories all have anomalous test images."""
+        file = self.path / MADE
+        return pd.read_csv(file, keep_default_na=False) if file.exists() else None
+
     def baselines(self) -> list[str]:
         """Return the names of the baselines that the run was compared with, in their order."""
         if self.finished:
@@ -141,17 +148,23 @@ class Run:
 
     def discard_results(self) -> None:
         """Remove the results, so that a crash from here on leaves an unfinished run and no mixture of old and new."""
-        for name in (RESULTS, OLD_RESULTS, OLD_BASELINES, OLD_PAGE):
+        for name in (RESULTS, MADE, OLD_RESULTS, OLD_BASELINES, OLD_PAGE):
             (self.path / name).unlink(missing_ok=True)
 
     def save_results(
-        self, results: pd.DataFrame, scores: pd.DataFrame, maps_nHW: np.ndarray, threshold: Threshold | None
+        self,
+        results: pd.DataFrame,
+        scores: pd.DataFrame,
+        maps_nHW: np.ndarray,
+        threshold: Threshold | None,
+        made: pd.DataFrame | None = None,
     ) -> None:
         """Write all results of a run: scores, maps, threshold, page, and last the table that makes it a finished run.
 
         Earlier results stay until the new ones lie beside them, complete, so that a crash costs no finished work.
         `results` has the columns `mintad.scoring.metrics.RESULT_COLUMNS`; `scores` are the test rows of the record
-        table with pred_score and pred_class, `maps_nHW` their anomaly maps.
+        table with pred_score and pred_class (without test images, those held out), `maps_nHW` their anomaly maps,
+        `made` what `mintad.runs.made` gives.
         """
         config, separate = self.config(), "separate" in set(results["setting"])
         score = "" if config.scoring.score == "reconstruction" else f", {SCORES[config.scoring.score]},"
@@ -166,6 +179,7 @@ class Run:
             threshold=threshold,
             title=title,
             versions=self.read("versions"),
+            made=made,
         )
         texts = {
             "scores.csv": scores.assign(masks=scores["masks"].map(";".join)).to_csv(index=False),
@@ -173,8 +187,11 @@ class Run:
             PAGE: page,
             RESULTS: results.to_csv(index=False),
         }
+        if made is not None:
+            texts[MADE] = made.to_csv(index=False)
+        names = [name for name in reversed(RESULT_FILES) if name in (*texts, "maps.npy")]
         with contextlib.ExitStack() as stack:  # the file that is opened last gets its name first
-            files = {name: stack.enter_context(published(self.path / name)) for name in reversed(RESULT_FILES)}
+            files = {name: stack.enter_context(published(self.path / name)) for name in names}
             np.save(files["maps.npy"], maps_nHW)
             for name, text in texts.items():
                 files[name].write(text.encode())

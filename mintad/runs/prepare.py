@@ -43,6 +43,11 @@ class PreparedData:
         return tested_rows(self.records)
 
     @property
+    def scored_rows(self) -> np.ndarray:
+        """Rows whose scores and maps a run keeps: the test split, or without one the held-out images."""
+        return self.test_rows if len(self.test_rows) else self.holdout_rows
+
+    @property
     def train_labels(self) -> np.ndarray:
         """Class index of each of `train_rows`."""
         return self.labels(self.train_rows)
@@ -73,9 +78,17 @@ def resolve_paths(config: Config) -> Config:
 
 
 def load_records(config: Config) -> pd.DataFrame:
-    """Load the record table that `config.data` names, restricted to its categories."""
+    """Load the record table that `config.data` names, restricted to its categories.
+
+    Raises:
+        DataError: see the loaders; or there are neither test images nor images to hold out.
+    """
     records = data.load(config.data.name, config.data.root, **config.data.options)
-    return select(records, config.data.categories) if config.data.categories else records
+    records = select(records, config.data.categories) if config.data.categories else records
+    if config.data.holdout == 0 and not (records["split"] == "test").any():
+        problem = "there are no test images, and none are held out, so that nothing could be said about the model"
+        raise DataError(problem, path=config.data.root, fix="set data.holdout=0.1")
+    return records
 
 
 def prepare_data(

@@ -21,8 +21,9 @@ from mintad.features.backbone import Backbone
 from mintad.features.table import FeatureTable
 from mintad.model import ReconstructionModel, build_model, require_variant
 from mintad.model.nearest_images import compact
-from mintad.runs.baselines import evaluate_baseline, require_baselines
+from mintad.runs.baselines import evaluate_baseline, require_baselines, require_comparable
 from mintad.runs.directory import CATEGORIES, SHARP_PRIOR, Run, log_to, open_run, versions
+from mintad.runs.made import rows_without_defects, score_made_defects
 from mintad.runs.prepare import PreparedData, image_list, load_records, prepare_data, resolve_paths
 from mintad.scoring.evaluate import evaluate, predict_classes
 from mintad.scoring.maps import grid_maps, image_scores
@@ -116,6 +117,7 @@ def train_run(
     config = resolve_paths(config)
     accelerator = make_accelerator(config.train)
     records = load_records(config)  # before a run directory is made: a mistake in the data leaves none behind
+    require_comparable(baseline_names, records)
     run = Run(Path(out))
     if (run.path / CATEGORIES).exists():
         raise TrainingError("holds a separate training", path=run.path, fix="choose another folder for the unified one")
@@ -176,7 +178,7 @@ def add_baselines(
     run.record_training_images(image_list(data, config))
     results = pd.concat([run.results(), *baseline_results(run, missing, data, config, device)], ignore_index=True)
     maps_nHW = np.load(run.path / "maps.npy")
-    run.save_results(results, run.scores(), maps_nHW, run.threshold())
+    run.save_results(results, run.scores(), maps_nHW, run.threshold(), run.made_defects())
 
 
 def evaluate_run(
@@ -213,12 +215,14 @@ def evaluate_and_save(
     """Evaluate a trained model, fit the threshold to held-out normal images, evaluate the baselines, and write all."""
     run.write("versions", versions())
     model.eval()
-    rows, variant = data.test_rows, config.model.variant
+    rows, variant = data.scored_rows, config.model.variant
     with run.timing("evaluation"):
         labels, classes = data.labels_for(model, rows), predict_classes(model, data.features, rows, data.classes)
         detectors, inputs = run_detectors(run, model, data, config), (data.features, data.records, config)
         evaluations = {
-            score: evaluate(detector, *inputs, method=score_method(variant, score), labels=labels, pred_class=classes)
+            score: evaluate(
+                detector, *inputs, method=score_method(variant, score), labels=labels, pred_class=classes, rows=rows
+            )
             for score, detector in detectors.items()
         }
         threshold, rows = None, data.holdout_rows
@@ -227,12 +231,17 @@ def evaluate_and_save(
             maps_nHW = grid_maps(detectors[config.scoring.score], data.features, rows, config.scoring, labels=labels)
             normal_scores = image_scores(maps_nHW, config.features.image_size, config.scoring)
             threshold = fit_threshold(normal_scores, config.scoring.threshold_quantile)
+    with run.timing("made defects") if len(rows_without_defects(data)) else contextlib.nullcontext():
+        made = score_made_defects(detectors[config.scoring.score], model, data, config)
     tables = [evaluation.results for evaluation in evaluations.values()]
     tables += baseline_results(run, baseline_names, data, config, model.output.weight.device)
     results = pd.concat(tables, ignore_index=True)
     decisive = evaluations[config.scoring.score]
-    run.save_results(results, decisive.scores, decisive.grid_maps, threshold)
-    log.info("image AUROC, mean over categories: %s", value_of(results, "image_auroc"))
+    run.save_results(results, decisive.scores, decisive.grid_maps, threshold, made)
+    auroc = value_of(results, "image_auroc")
+    log.info(
+        "image AUROC, mean over categories: %s", "no category has both kinds of images" if auroc is None else auroc
+    )
 
 
 def run_detectors(

@@ -10,6 +10,7 @@ import pandas as pd
 
 from mintad import plots
 from mintad.runs.page.galleries import galleries
+from mintad.runs.page.made import MADE_KINDS, as_scores, made_table, made_tiles
 from mintad.runs.page.render import render
 from mintad.runs.page.tables import (
     category_table,
@@ -37,22 +38,27 @@ def results_page(
     threshold: Threshold | None,
     title: str,
     versions: dict[str, str] | None = None,
+    made: pd.DataFrame | None = None,
     n_cases: int = 6,
 ) -> str:
     """Return the page as HTML: about 5 MB, nearly all of it plotly's script, so that it works offline.
 
     Args:
-        scores: the test rows of the record table with pred_score and pred_class ("" for none).
+        scores: the test rows of the record table with pred_score and pred_class ("" for none); without test images
+            the rows that were held out.
         grid_maps: (n, H, W) anomaly maps in the same order.
         results: columns `RESULT_COLUMNS`; the first method and setting is the run's own model.
         config, versions: shown at the end.
         threshold: above it an image is called anomalous; None if there is none.
+        made: held-out images with a made defect, see `mintad.runs.made`; None for none.
         n_cases: images in each gallery.
 
     Raises:
         DataError: an image or a mask of a case cannot be read.
     """
     own, defects, limit = first_method(results), defect_table(scores), threshold.value if threshold else None
+    tested = bool((scores["split"] == "test").any())
+    histograms = plots.score_histograms(scores, limit) if tested else None
     ranked = value_of(own, "image_auroc") is not None
     classes = class_rows(results)
     judge = "classifier" if chooses_model(classes) else "class head"
@@ -62,11 +68,15 @@ def results_page(
         title=title,
         scores=scores,
         threshold=threshold,
-        tiles=tiles(scores, results, threshold),
-        categories=category_table(scores, own),
+        tested=tested,
+        tiles=tiles(scores, results, threshold) if tested else [],
+        made_tiles=[] if made is None else made_tiles(made, threshold),
+        made=None if made is None else made_table(made, limit),
+        made_figure=None if made is None else plots.score_histograms(as_scores(made), limit, kinds=MADE_KINDS),
+        categories=category_table(scores, own) if tested else None,
         category_bars=plots.per_category_bars(own) if ranked else None,
         comparison=comparison(results, config.get("model", {}).get("recentre", {}).get("neighbours", 0)),
-        score_figures=[*([plots.roc_pr(scores)] if ranked else []), plots.score_histograms(scores, limit)],
+        score_figures=[*([plots.roc_pr(scores)] if ranked else []), *([histograms] if tested else [])],
         defects=defects,
         defects_summary=hardest_defect(defects) if defects and len(defects.rows) > FOLDED else "",
         confusion=plots.confusion(scores, judge=judge) if len(classes) else None,

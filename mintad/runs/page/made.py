@@ -1,0 +1,51 @@
+"""What the page says about categories without anomalous test images: held-out normal images, and defects made by us."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from mintad.runs.page.render import Table
+from mintad.runs.page.tables import Tile
+from mintad.scoring import auroc
+from mintad.scoring.threshold import Threshold
+
+MADE_KINDS = ("held-out normal", "made defects")
+"""What labels 0 and 1 of `as_scores` are."""
+
+
+def as_scores(made: pd.DataFrame) -> pd.DataFrame:
+    """Return the images as they are (label 0) and with a made defect (label 1), one row each, as figures take them."""
+    names = made["category"].str.partition("/")
+    rows = pd.DataFrame({"dataset": names[0], "category": names[2], "label": 0, "pred_score": made["pred_score"]})
+    return pd.concat([rows, rows.assign(label=1, pred_score=made["made_score"])], ignore_index=True)
+
+
+def made_tiles(made: pd.DataFrame, threshold: Threshold | None) -> list[Tile]:
+    """Return the headline numbers: false alarms that the threshold lets expect, and made defects that it finds."""
+    if threshold is None:
+        return []
+    expected = 1 - threshold.rank / (threshold.n + 1)
+    found = (made["made_score"] > threshold.value).mean()
+    return [
+        Tile(f"≤ {expected:.1%}", "false alarms expected", f"of new normal images, from {threshold.n:,} held-out ones"),
+        Tile(f"{found:.1%}", "made defects found", f"of {len(made):,}, pasted by us: no measure of real defects"),
+    ]
+
+
+def made_table(made: pd.DataFrame, threshold: float | None) -> Table:
+    """Return a row for each category: its held-out images, and how made defects are told from them."""
+    rows = []
+    for category, images in made.groupby("category"):
+        scores = as_scores(images)
+        values = [len(images), float(images["pred_score"].median()), float(images["pred_score"].max())]
+        if threshold is not None:
+            values += [float((images[name] > threshold).mean()) for name in ("pred_score", "made_score")]
+        rows.append([category, *values, float(auroc(scores["pred_score"], scores["label"]))])
+    shares = ["share above the threshold", "made defects above it"] if threshold is not None else []
+    head = ["category", "held-out normal images", "median score", "highest score", *shares, "image AUROC, made defects"]
+    caption = (
+        "Categories without anomalous test images. The defects are made by us: a piece of another picture, a scar or a "
+        "darkened rectangle, pasted on the held-out normal images. They show whether the model sees anything at all, "
+        "and are easier than most real defects; no number here is a measurement on yours."
+    )
+    return Table(head, rows, caption)
