@@ -9,7 +9,9 @@ import pytest
 from data_builders import mask, mvtec_category, pictures, save
 
 from mintad.data import DATASETS, load
+from mintad.data.check import check
 from mintad.data.litter import LITTER
+from mintad.data.registry import recognise
 from mintad.errors import ConfigError, DataError
 
 
@@ -259,3 +261,12 @@ def test_damaged_lists_are_one_error(tmp_path: Path, content: bytes, suffix: str
     file.write_bytes(content)
     with pytest.raises(DataError, match=file.name):
         load("folder", file)
+
+
+@pytest.mark.parametrize("name", ["screw", "candle", "01"])
+@pytest.mark.parametrize("good", ["good", "ok", "train/good", "train/ok"])
+def test_ones_own_product_is_not_taken_for_a_published_one_of_its_name(tmp_path: Path, name: str, good: str):
+    pictures(tmp_path / name / good, 4)
+    pictures(tmp_path / name / ("test/ng" if "train" in good else "ng"), 2)
+    assert recognise(tmp_path) == recognise(tmp_path / name) == "folder"
+    assert check(tmp_path).ok and load("folder", tmp_path)["label"].sum() == 2

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from PIL import Image
@@ -28,7 +29,7 @@ from mintad.data.images import (
 )
 from mintad.data.problems import SEVERITIES, Problem, Severity
 from mintad.data.records import GOOD
-from mintad.data.registry import DATASETS
+from mintad.data.registry import DATASETS, recognise, require_options
 from mintad.data.tree import Row, absolute
 from mintad.errors import DataError
 from mintad.progress import track
@@ -73,25 +74,35 @@ class Report:
         return Group(_count_table(self), *(_group_text(group, self.root) for group in groups.values()), summary)
 
 
-def check(root: str | Path, name: str | None = "auto", *, workers: int | None = None, progress: bool = True) -> Report:
+def check(
+    root: str | Path,
+    name: str | None = "auto",
+    *,
+    options: Mapping[str, Any] = {},
+    workers: int | None = None,
+    progress: bool = True,
+) -> Report:
     """Check the data set in `root` without stopping at the first problem.
 
     Args:
         root: its folder.
         name: a name in `DATASETS`, or "auto" to recognise the layout.
+        options: of the data set, see its load function.
         workers: threads that decode images; None for one per core, at most 8.
         progress: show a bar on a terminal.
 
     Raises:
         DataError: unknown name, or nothing can be checked.
+        ConfigError: an option that the data set does not have.
     """
     folder = absolute(root)
     name = recognise(folder) if name in (None, "auto") else name
     dataset = DATASETS[name]
     if dataset.scan is None:
         raise DataError(f"data set '{name}' cannot be checked as a whole", fix="check each of its data sets")
-    rows, problems = dataset.scan(folder)
-    problems = [*problems, *_compare_with_published(dataset, folder, rows)]
+    require_options(name, dataset.scan, options)
+    rows, problems = dataset.scan(folder, **options)
+    problems = [*dict.fromkeys(problems), *_compare_with_published(dataset, folder, rows)]
     images = list({row["image"]: row for row in rows}.values())  # CIFAR-10 has its images in four categories
     digests: list[bytes | None] = []
     with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
@@ -101,11 +112,6 @@ def check(root: str | Path, name: str | None = "auto", *, workers: int | None = 
             problems += image_problems
     problems += _repeated_pictures(images, digests)
     return Report(name, str(folder), _count(rows), problems)
-
-
-def recognise(root: Path) -> str:
-    """Return the name of the data set that a folder looks like; "folder" if it looks like none."""
-    return next((name for name, dataset in DATASETS.items() if dataset.looks_like(root)), "folder")
 
 
 def _compare_with_published(dataset: Dataset, root: Path, rows: Sequence[Row]) -> Iterator[Problem]:
