@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from data_builders import mask, pictures, save
+from PIL import Image
 from synthetic import small
 
 from mintad.cli import print_results
 from mintad.data import load
-from mintad.errors import DataError
+from mintad.errors import ConfigError, DataError
 from mintad.report.runs import read_runs
 from mintad.runs.directory import Run
 from mintad.runs.predict import predict_files
@@ -142,3 +143,32 @@ def test_what_cannot_be_said_is_refused_before_training(good_parts, tmp_path):
 def test_good_pictures_need_no_test_folder(good_parts):
     table = load("folder", good_parts)
     assert set(table["split"]) == {"train"} and table.groupby("category").size().to_dict() == {"bolt": 12, "nut": 9}
+
+
+def test_what_is_unusual_and_what_was_decided_stands_in_the_log(cache, tmp_path):
+    root = tmp_path / "parts"
+    pictures(root / "nut/good", 10)
+    (root / "nut/good/Thumbs.db").write_text("x")
+    for path in pictures(root / "nut/bad", 2):
+        save(root / "nut/masks" / path.name, mask())
+    inverted = np.full((36, 40), 255, np.uint8)
+    inverted[5:10, 5:10] = 0
+    save(root / "nut/masks/001.png", Image.fromarray(inverted))
+    run = train_run(small(root, **{"train.steps": 2}), tmp_path / "run", progress=False)
+    log = (run.path / "log.txt").read_text(encoding="utf-8")
+    assert "2 of 10 normal images are tested" in log and "seed 0" in log
+    assert "Thumbs.db" in log and "98.3% of the picture is marked" in log and "inverted" in log
+
+
+@pytest.mark.parametrize("inside", [".", "runs/run", "nut"])
+def test_a_run_directory_inside_the_data_is_refused_at_once(good_parts, inside):
+    before = sorted(good_parts.rglob("*"))
+    for train in (train_run, train_separate):
+        with pytest.raises(ConfigError) as caught:
+            train(small(good_parts), good_parts / inside, progress=False)
+        assert caught.value.fix and str(good_parts) in str(caught.value)
+    link = good_parts.parent / "link"
+    link.symlink_to(good_parts) if not link.exists() else None
+    with pytest.raises(ConfigError):
+        train_run(small(good_parts), link / inside, progress=False)
+    assert sorted(good_parts.rglob("*")) == before

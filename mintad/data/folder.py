@@ -7,7 +7,6 @@ Every product may lie in its own way: train/ and test/ as in `mintad.data.tree`,
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,12 +19,11 @@ from mintad.data.list_file import find_list, scan_list
 from mintad.data.listing import absolute, list_folder
 from mintad.data.mask_names import MASK_FOLDERS
 from mintad.data.problems import Problem, error, has_errors, summaries
+from mintad.data.records import REMARKS
 from mintad.data.registry import DATASETS
 from mintad.data.split import assign_split
 from mintad.data.tree import Layout, Scan, build_records, scan_category
 from mintad.errors import ConfigError
-
-log = logging.getLogger(__name__)
 
 
 def load_folder(
@@ -42,13 +40,15 @@ def load_folder(
 
     Raises:
         DataError: lists everything that cannot be read; no image is opened.
+
+    Returns:
+        The table; its ``attrs[REMARKS]`` has a line for every kind of thing that is unusual, or was decided.
     """
     folder = absolute(root)
     options = {"normal": normal, "abnormal": abnormal, "roots": roots, "test_share": test_share, "seed": seed}
     rows, problems = scan_folder(folder, dataset=dataset, **options)
     records = build_records((rows, problems), folder)
-    for line in summaries(problems):
-        log.warning("%s", line)
+    records.attrs[REMARKS] = list(summaries(problems))
     return records
 
 

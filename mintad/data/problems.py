@@ -62,4 +62,4 @@ def summaries(problems: Iterable[Problem]) -> Iterator[str]:
             groups.setdefault(problem.problem, []).append(problem)
     for text, group in groups.items():
         first = message(text, group[0].path, group[0].fix)
-        yield first if len(group) == 1 else f"{text}: {len(group)} times, first {group[0].path}"
+        yield first if len(group) == 1 else f"{len(group)} times, the first: {first}"

@@ -22,7 +22,7 @@ from mintad.features.table import FeatureTable
 from mintad.model import require_variant
 from mintad.runs.baselines import is_comparable, require_baselines, require_comparable
 from mintad.runs.directory import CATEGORIES, Run, open_run, versions
-from mintad.runs.prepare import PreparedData, load_records, prepare_data, resolve_paths
+from mintad.runs.prepare import PreparedData, load_records, prepare_data, require_outside_data, resolve_paths
 from mintad.runs.train import train_run, trained_detector, trained_model
 from mintad.scoring.evaluate import results_of
 from mintad.scoring.maps import grid_maps, image_scores
@@ -52,6 +52,7 @@ def train_separate(
     require_baselines(baseline_names, config)
     require_variant(config.model)
     config = resolve_paths(config)
+    require_outside_data(Path(out), config)
     records = load_records(config)
     require_comparable(baseline_names, records)
     out = Path(out)

@@ -24,7 +24,15 @@ from mintad.model.nearest_images import compact
 from mintad.runs.baselines import evaluate_baseline, require_baselines, require_comparable
 from mintad.runs.directory import CATEGORIES, SHARP_PRIOR, Run, log_to, open_run, versions
 from mintad.runs.made import rows_without_defects, score_made_defects
-from mintad.runs.prepare import PreparedData, image_list, load_records, prepare_data, resolve_paths
+from mintad.runs.prepare import (
+    PreparedData,
+    image_list,
+    load_records,
+    log_remarks,
+    prepare_data,
+    require_outside_data,
+    resolve_paths,
+)
 from mintad.scoring.evaluate import evaluate, predict_classes
 from mintad.scoring.maps import grid_maps, image_scores
 from mintad.scoring.metrics import value_of
@@ -115,6 +123,7 @@ def train_run(
     require_baselines(baseline_names, config)
     require_variant(config.model)
     config = resolve_paths(config)
+    require_outside_data(Path(out), config)
     accelerator = make_accelerator(config.train)
     records = load_records(config)  # before a run directory is made: a mistake in the data leaves none behind
     require_comparable(baseline_names, records)
@@ -122,6 +131,8 @@ def train_run(
     if (run.path / CATEGORIES).exists():
         raise TrainingError("holds a separate training", path=run.path, fix="choose another folder for the unified one")
     with _opened_by_main_process(run, config, accelerator, overwrite) as main:
+        if main and not run.finished:
+            log_remarks(records)
         if run.finished:
             if main:
                 add_baselines(run, records, baseline_names, device=accelerator.device, progress=progress)
