@@ -6,11 +6,7 @@
 
 One call evaluates one setting. Its rows are added to the CSV or replace those of the same name. The column `changes`
 has the options of the call and two keys of the presets that have changed over time. Each held-out image is scored as it
-is and with one defect, in turn a rectangle from another image of its category, a scar (a long thin rectangle from it),
-or a darkened rectangle.
-
-Synthetic defects are easier than real ones and of other kinds, and some cannot be seen (background on background). So
-they can rank settings, but they do not predict the results on real defects.
+is and with one defect of `mintad.data.synthetic`, which says what they are worth.
 """
 
 from __future__ import annotations
@@ -30,6 +26,7 @@ from mintad.cli import resolve_config
 from mintad.config import Config
 from mintad.data.images import read_image
 from mintad.data.records import category_keys
+from mintad.data.synthetic import add_defects
 from mintad.features.backbone import to_pixels
 from mintad.report.commented_csv import read_commented_csv
 from mintad.runs.baselines import published
@@ -41,15 +38,8 @@ from mintad.scoring.metrics import MEAN
 from mintad.training import train
 from mintad.training.schedule import total_steps
 
-KINDS = ("patch", "scar", "dark")
-RECTANGLE, THIN, LONG = (12, 40), (4, 9), (24, 80)
-"""Ranges of the sides of the defects, in pixels of an input of 224."""
-SUBTLE = 0.6
-"""Opacity of a subtle defect; its sides are half as long, and its darkening half as strong."""
 SCORES = {"max": ("max", 16), "pooled_max_16": ("pooled_max", 16), "pooled_max_64": ("pooled_max", 64)}
 """Name in the metric -> `scoring.image_score` and `scoring.pool`."""
-MARGIN = 30
-"""Pixels at the border that stay free of defects."""
 
 Values = dict[tuple[str, str], float]
 """(category, metric) -> value."""
@@ -74,32 +64,6 @@ class SyntheticTest:
     def gather(self, rows: np.ndarray) -> torch.Tensor:
         """Return the features (B, L, F) of some images, as `FeatureTable.gather` does for `grid_maps`."""
         return self.feat_nLF[rows]
-
-
-def add_defects(
-    images: list[np.ndarray], keys: np.ndarray, seed: int = 0, *, subtle: bool = False
-) -> tuple[list[np.ndarray], np.ndarray]:
-    """Return each image (S, S, 3) with one defect, and the masks (n, S, S); `keys` are the images' categories."""
-    rng, with_defects, masks = np.random.default_rng(seed), [], []
-    opacity, shrink = (SUBTLE, 2) if subtle else (1.0, 1)
-    for n, image in enumerate(images):
-        side, kind = len(image), KINDS[n % len(KINDS)]
-        source = images[rng.choice([k for k in range(len(images)) if keys[k] == keys[n] and k != n])]
-        spans = (RECTANGLE, RECTANGLE) if kind != "scar" else (THIN, LONG) if rng.random() < 0.5 else (LONG, THIN)
-        height, width = (rng.integers(*span) // shrink for span in spans)
-        top, left = rng.integers(MARGIN, side - MARGIN - height), rng.integers(MARGIN, side - MARGIN - width)
-        from_top, from_left = rng.integers(0, side - height), rng.integers(0, side - width)
-        area = np.s_[top : top + height, left : left + width]
-        with_defect, mask = image.copy(), np.zeros((side, side), dtype=bool)
-        if kind == "dark":
-            with_defect[area] = (with_defect[area] * (1 - (1 - rng.uniform(0.5, 0.75)) / shrink)).astype(np.uint8)
-        else:
-            pasted = source[from_top : from_top + height, from_left : from_left + width]
-            with_defect[area] = (opacity * pasted + (1 - opacity) * with_defect[area]).astype(np.uint8)
-        mask[area] = True
-        with_defects.append(with_defect)
-        masks.append(mask)
-    return with_defects, np.stack(masks)
 
 
 @torch.no_grad()

@@ -64,8 +64,14 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="E.g. train.steps=400; see mintad config and mintad list."),
 ]
-DataOption = Annotated[str | None, typer.Option("--data", help="Data set: {datasets}.")]
-RootOption = Annotated[Path | None, typer.Option("--root", help="Folder of the data set.")]
+DataOption = Annotated[str | None, typer.Option("--data", help="{datasets}; default: what --root looks like.")]
+RootOption = Annotated[Path | None, typer.Option("--root", help="Folder of the data set, or a list (CSV, JSON).")]
+NormalOption = Annotated[
+    str | None, typer.Option("--normal", metavar="NAMES", help="Your folders of normal images, comma-separated.")
+]
+AbnormalOption = Annotated[
+    str | None, typer.Option("--abnormal", metavar="NAMES", help="Your folders of anomalous images.")
+]
 CategoriesOption = Annotated[str | None, typer.Option("--categories", help="Comma-separated; default all.")]
 BaselinesOption = Annotated[str, typer.Option("--baselines", help="Comma-separated, on the same images: {baselines}")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda, whatever the run was trained on.")]
@@ -100,18 +106,50 @@ def resolve_config(
     data: str | None = None,
     root: Path | None = None,
     categories: str | None = None,
+    normal: str | None = None,
+    abnormal: str | None = None,
 ) -> Config:
-    """Return the configuration that the options describe: preset or file, then --data and its like, then --set."""
+    """Return the configuration that the options describe: preset or file, then --data and its like, then --set.
+
+    Where a root is given without the name of a data set, the name is that which the root looks like.
+    """
     if preset_name and file:
         raise ConfigError("give --preset or --config, not both; the file may name its base with 'preset: paper'")
     base = load_config(file) if file else preset(preset_name or "fast")
+    folders = own_folders(normal, abnormal)
+    named = (
+        data
+        or (file and base.data.name != "elpv")
+        or any(setting.partition("=")[0].strip() == "data.name" for setting in settings or ())
+    )
+    if root is not None and not named:
+        data = "folder" if folders else name_of_root(root, base.data.name)
     options = {"data.name": data, "data.root": root and str(root), "data.categories": categories}
+    options["data.options"] = {**base.data.options, **folders} if folders else None
     changes = {key: value for key, value in options.items() if value is not None}
     for key, equals, value in (setting.partition("=") for setting in settings or ()):
         if not equals:
             raise ConfigError(f"--set takes KEY=VALUE, not '{key}'")
         changes[key.strip()] = value.strip()
     return base.override(**changes)
+
+
+def own_folders(normal: str | None, abnormal: str | None) -> dict[str, list[str]]:
+    """Return the options of the data set 'folder' that --normal and --abnormal stand for."""
+    given = {"normal": normal, "abnormal": abnormal}
+    return {name: list(split_names(text)) for name, text in given.items() if text is not None}
+
+
+def name_of_root(root: Path, default: str) -> str:
+    """Return the data set that a root looks like, and say so; of one that is not there the default."""
+    from mintad.data.registry import recognise
+    from mintad.data.tree import absolute
+
+    if not absolute(root).exists():  # mini is generated there; elpv brings its own images
+        return "folder" if default == "elpv" else default
+    name = recognise(absolute(root))
+    logging.getLogger("mintad").info("%s is read as '%s' (--data NAME reads it as another set)", root, name)
+    return name
 
 
 def split_names(names: str) -> tuple[str, ...]:
@@ -127,6 +165,8 @@ def train_command(
     data: DataOption = None,
     root: RootOption = None,
     categories: CategoriesOption = None,
+    normal: NormalOption = None,
+    abnormal: AbnormalOption = None,
     settings: SetOption = None,
     baselines: BaselinesOption = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start afresh where --out holds a run.")] = False,
@@ -136,7 +176,7 @@ def train_command(
 
     The same command again resumes an interrupted run; on a finished one it evaluates the baselines that are new.
     """
-    resolved = resolve_config(preset_name, config, settings, data, root, categories)
+    resolved = resolve_config(preset_name, config, settings, data, root, categories, normal, abnormal)
     from mintad.runs.train import train_run
 
     run = train_run(resolved, out, baseline_names=split_names(baselines), overwrite=overwrite, progress=not quiet)
@@ -354,13 +394,16 @@ def report_command(
 
 @data_app.command("check", cls=ListsNames)
 def check_command(
-    root: Annotated[Path, typer.Argument(help="Folder of the data set.")],
+    root: Annotated[Path, typer.Argument(help="Folder of the data set, or a list (CSV, JSON).")],
     name: Annotated[str, typer.Option("--data", help="Data set: {datasets}; default: recognised.")] = "auto",
+    normal: NormalOption = None,
+    abnormal: AbnormalOption = None,
 ) -> None:
     """Count a data set's images per category and list all its problems at once; exit code 1 if there are errors."""
     from mintad.data.check import check
 
-    report = check(root, name)
+    folders = own_folders(normal, abnormal)
+    report = check(root, "folder" if folders and name == "auto" else name, options=folders)
     console.print(report.to_rich())
     if not report.ok:
         raise typer.Exit(1)
@@ -413,13 +456,22 @@ def print_results(path: Path) -> None:
     run = Run(path)
     results = run.results()
     headline = [name for name in ("image_auroc", "pixel_ap") if value_of(results, name) is not None]
-    table = Table("category", *(METRICS[name].title for name in headline))
+    table, made = Table("category", *(METRICS[name].title for name in headline)), run.made_defects()
     columns = [by_category(results, name) for name in headline]
     for category in dict.fromkeys(key for column in columns for key in column):
         table.add_row(Text(category), *(_four_digits(column.get(category)) for column in columns))
     table.add_section()
     table.add_row("mean", *(_four_digits(value_of(results, name)) for name in headline))
-    console.print(table)
+    if headline:
+        console.print(table)
+    if made is not None:
+        number = made["category"].nunique()
+        names = f"{number} {'category has' if number == 1 else 'categories have'}"
+        console.print(f"{names} no anomalous test images, so no AUROC; {len(made)} normal images were held out there")
+        if threshold := run.threshold():
+            expected, found = 1 - threshold.rank / (threshold.n + 1), (made["made_score"] > threshold.value).mean()
+            console.print(f"false alarms expected at the threshold: at most {expected:.1%} of new normal images")
+            console.print(f"sanity check: {found:.1%} of the defects that we made by pasting are above the threshold")
     accuracy, normal = (value_of(results, name, POOLED) for name in ("class_accuracy", "class_accuracy_normal"))
     if accuracy is not None:
         console.print(f"class accuracy on test images: {accuracy:.4f} ({_four_digits(normal)} on the normal ones)")

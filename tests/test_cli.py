@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from data_builders import elpv, pictures
 from report_builders import write_run
 from typer.testing import CliRunner
 
@@ -162,6 +163,21 @@ def test_options_become_a_configuration(tmp_path):
         resolve_config(settings=["model.width"])
     with pytest.raises(ConfigError, match="--config"):
         resolve_config("fast", tmp_path / "x.yaml")
+
+
+def test_a_root_without_a_name_is_recognised(tmp_path, caplog):
+    pictures(tmp_path / "parts/nut/OK", 3)
+    elpv(tmp_path / "cells", [("a.png", "0.0", "mono"), ("b.png", "1.0", "mono")])
+    assert resolve_config(root=tmp_path / "parts").data.name == "folder"
+    assert resolve_config("paper", root=tmp_path / "parts").data.name == "folder"
+    assert resolve_config(root=tmp_path / "cells").data.name == "elpv"
+    assert resolve_config(root=tmp_path / "nowhere").data.name == "folder"
+    assert resolve_config("lesson", root=tmp_path / "nowhere").data.name == "mini"  # which is generated there
+    assert resolve_config(data="mvtec", root=tmp_path / "parts").data.name == "mvtec"
+    assert resolve_config(settings=["data.name=btad"], root=tmp_path / "parts").data.name == "btad"
+    assert resolve_config().data.name == "elpv"
+    told = resolve_config(root=tmp_path / "parts", normal="prima, ok", abnormal="Schrott").data
+    assert told.name == "folder" and told.options == {"normal": ["prima", "ok"], "abnormal": ["Schrott"]}
 
 
 def test_evaluate_and_predict_take_a_device(tmp_path, monkeypatch):

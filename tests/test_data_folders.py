@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from mintad.data import DATASETS, load
 from mintad.data.images import read_image, read_mask
-from mintad.data.tree import Listing, match_masks
+from mintad.data.listing import Listing
+from mintad.data.mask_names import match_masks
 from mintad.errors import DataError
 
 
@@ -141,11 +142,29 @@ BROKEN = {
 }
 """A change of a valid data set, and the path that is then at fault."""
 
+ALLOWED = ("no test/good", "mask of a normal image", "image without mask", "defect without masks")
+"""Changes that one's own images may have, though they are reported."""
+OWN_BROKEN = [case for case in BROKEN if case not in (*ALLOWED, "no test")]
 
-@pytest.mark.parametrize("case", BROKEN)
-@pytest.mark.parametrize("name", ["mvtec", "folder"])
+
+@pytest.mark.parametrize("case", ALLOWED)
+def test_own_images_may_lack_what_published_sets_have(tmp_path: Path, case: str):
+    before = len(load("folder", mvtec(tmp_path)))
+    change, path = BROKEN[case]
+    change(tmp_path)
+    rows, problems = DATASETS["folder"].scan(tmp_path)
+    assert case == "mask of a normal image" or str(tmp_path / path) in {problem.path for problem in problems}
+    table = load("folder", tmp_path)
+    assert len(table) == before - 2 * (case == "no test/good")
+    assert (table.loc[table["label"] == 0, "masks"].map(len) == 0).all()
+    lost = {"image without mask": 1, "defect without masks": 2}.get(case, 0)
+    assert (table.loc[table["label"] == 1, "masks"].map(len) == 0).sum() == lost
+
+
+@pytest.mark.parametrize(("name", "case"), [("mvtec", case) for case in BROKEN] + [("folder", c) for c in OWN_BROKEN])
 def test_every_departure_from_the_layout_is_named(tmp_path: Path, case: str, name: str):
     change, path = BROKEN[case]
+    path = "screw/test" if (name, case) == ("folder", "loose mask") else path  # whose it is, is not clear
     change(mvtec(tmp_path))
     _, problems = DATASETS[name].scan(tmp_path)
     assert str(tmp_path / path) in {problem.path for problem in problems if problem.severity == "error"}
@@ -164,9 +183,10 @@ def test_a_name_that_differs_in_case_only_is_pointed_out(tmp_path: Path, folder:
 
 
 def test_no_anomalous_images(tmp_path: Path):
-    mvtec_category(tmp_path / "nut", defects={})
+    mvtec_category(tmp_path / "nut", defects={}, mask_name="{stem}_mask.png")
+    (tmp_path / "nut/ground_truth").mkdir()
     with pytest.raises(DataError) as caught:
-        load("folder", tmp_path)
+        load("mvtec", tmp_path)
     assert caught.value.path == str(tmp_path / "nut/test") and caught.value.fix
 
 
@@ -208,7 +228,7 @@ def test_a_folder_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.Monke
             raise PermissionError(13, "Permission denied")
         return scandir(path)
 
-    monkeypatch.setattr("mintad.data.tree.os.scandir", refuse)
+    monkeypatch.setattr("mintad.data.listing.os.scandir", refuse)
     with pytest.raises(DataError) as caught:
         load("folder", mvtec(tmp_path))
     assert f"{tmp_path}/bottle/test/dent: " in caught.value.problem and "Permission denied" in caught.value.problem

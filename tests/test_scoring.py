@@ -91,7 +91,7 @@ def test_maps_with_aligned_corners_as_in_uniads_code(tmp_path):
     assert image_scores(spike, 37, preset("small").scoring)[0] < 1.0
     Image.new("L", (8, 8), 255).save(tmp_path / "mask.png")
     mask = str(tmp_path / "mask.png")
-    scores = pd.DataFrame({"dataset": ["a"], "category": ["b"], "image": mask, "masks": [[mask]]})
+    scores = pd.DataFrame({"dataset": ["a"], "category": ["b"], "label": 1, "image": mask, "masks": [[mask]]})
     (_, full_map, _), *_ = pixels(scores, spike, config)
     assert full_map.argmax() == 12 * 37 + 24 and full_map.max() == 1.0
 
@@ -106,7 +106,7 @@ def test_a_blur_is_a_gaussian_of_the_full_size_map(shape):
 
 
 def test_the_blur_reaches_the_pixel_metrics():
-    scores = pd.DataFrame({"dataset": "d", "category": "c", "image": "x.png", "masks": [("mask.png",)]})
+    scores = pd.DataFrame({"dataset": "d", "category": "c", "label": 1, "image": "x.png", "masks": [("mask.png",)]})
     maps = np.random.default_rng(0).random((1, 4, 4), dtype=np.float32)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("mintad.scoring.evaluate.read_mask_of", lambda image, masks: np.zeros((32, 32), dtype=bool))

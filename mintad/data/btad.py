@@ -21,14 +21,15 @@ ARCHIVE_FOLDER = "BTech_Dataset_transformed"
 def scan_btad(root: Path) -> Scan:
     """Scan BTAD below an absolute path; the defect of an anomalous image is "ko"."""
     inner = root / ARCHIVE_FOLDER
-    return scan_root(inner if inner.is_dir() else root, Layout(dataset="btad", normal="ok", masks_required=True))
+    return scan_root(inner if inner.is_dir() else root, Layout(dataset="btad", normal=("ok",), masks_required=True))
 
 
 def looks_like_btad(root: Path) -> bool:
-    """Whether `root` is the archive's folder, a product of it, or holds products."""
+    """Whether `root` is the archive's folder, a product of it, or holds nothing but its products."""
     folders = list_folder(root).folders
-    first = root / min(folders, default="")
-    return ARCHIVE_FOLDER in folders or any((folder / "train" / "ok").is_dir() for folder in (root, first))
+    products = [root] if "train" in folders else [root / name for name in folders]
+    as_btad = any((product / "train" / "ok").is_dir() and (product / "ground_truth").is_dir() for product in products)
+    return ARCHIVE_FOLDER in folders or (as_btad and {product.name for product in products} <= set(CATEGORIES))
 
 
 # The owner publishes no hash. The SHA-256 is used by anomalib and two independent public scripts. The size is what the

@@ -52,8 +52,9 @@ class Dataset:
     load: Callable[..., pd.DataFrame] | None = None
     """``load(root, **options)`` returns the record table. The options are keyword-only arguments; where `root` has no
     default, the user must give one. None for the records of all that `scan` finds."""
-    scan: Callable[[Path], Scan] | None = None
-    """Returns the rows and all problems below an absolute path, opening no image; None where nothing is to check."""
+    scan: Callable[..., Scan] | None = None
+    """``scan(root, **options)`` returns the rows and all problems below an absolute path, opening no image; None where
+    nothing is to check."""
     looks_like: Callable[[Path], bool] = lambda root: False
     """Whether a folder looks like this data set."""
     categories: tuple[str, ...] = ()

@@ -1,31 +1,179 @@
-"""Your own images in MVTec layout (see `mintad.data.tree`)."""
+"""Your own images, however they lie: in MVTec layout, in folders of good and bad ones, or listed in a file.
+
+Every product may lie in its own way: train/ and test/ as in `mintad.data.tree`, or good/ and bad/ as in
+`mintad.data.labelled`. A root that holds these itself is one product, with the name of the root. A file with a column
+``image`` (`mintad.data.list_file`), as the root or in it, goes before folders.
+"""
 
 from __future__ import annotations
 
-from functools import partial
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from mintad.data.dataset import Dataset
+from mintad.data.labelled import ABNORMAL, NORMAL, Words, scan_folders, scan_labelled
+from mintad.data.list_file import find_list, scan_list
+from mintad.data.listing import absolute, list_folder
+from mintad.data.mask_names import MASK_FOLDERS
+from mintad.data.problems import Problem, error, has_errors, summaries
+from mintad.data.records import REMARKS
 from mintad.data.registry import DATASETS
-from mintad.data.tree import Layout, absolute, build_records, scan_root
+from mintad.data.split import assign_split
+from mintad.data.tree import Layout, Scan, build_records, scan_category
+from mintad.errors import ConfigError
 
 
-def load_folder(root: str | Path, *, dataset: str = "folder") -> pd.DataFrame:
-    """Load the record table of your own data in MVTec layout.
-
-    Args:
-        root: folder of categories, or a single category (with train/ and test/ inside). A category with no
-            ground_truth/ at all has image labels only; if it has one, every anomalous image needs a mask.
-        dataset: the name in the table's `dataset` column.
+def load_folder(
+    root: str | Path,
+    *,
+    dataset: str = "folder",
+    normal: str | Sequence[str] = (),
+    abnormal: str | Sequence[str] = (),
+    roots: Sequence[str] = (),
+    test_share: float = 0.2,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Load the record table of your own data; for the arguments see `scan_folder`.
 
     Raises:
-        DataError: lists everything that departs from the layout; no image is opened.
+        DataError: lists everything that cannot be read; no image is opened.
+
+    Returns:
+        The table; its ``attrs[REMARKS]`` has a line for every kind of thing that is unusual, or was decided.
     """
     folder = absolute(root)
-    return build_records(scan_root(folder, Layout(dataset=dataset)), folder)
+    options = {"normal": normal, "abnormal": abnormal, "roots": roots, "test_share": test_share, "seed": seed}
+    rows, problems = scan_folder(folder, dataset=dataset, **options)
+    records = build_records((rows, problems), folder)
+    records.attrs[REMARKS] = list(summaries(problems))
+    return records
 
 
-SCAN = partial(scan_root, layout=Layout(dataset="folder"))
-DATASETS.add("folder", Dataset(name="folder", title="folder", load=load_folder, scan=SCAN))
+def scan_folder(
+    root: Path,
+    *,
+    dataset: str = "folder",
+    normal: str | Sequence[str] = (),
+    abnormal: str | Sequence[str] = (),
+    roots: Sequence[str] = (),
+    test_share: float = 0.2,
+    seed: int = 0,
+) -> Scan:
+    """Scan the user's own images.
+
+    Args:
+        root: absolute path of a folder of products, of one product, or of a list.
+        dataset: the name in the table's `dataset` column.
+        normal, abnormal: names of folders of normal and anomalous images besides `labelled.NORMAL` and `ABNORMAL`, in
+            any case, several with commas between them. Paths, such as "line1/ok,line2/ok", make `root` one product.
+        roots: further folders; products of the same name are one.
+        test_share: share of the normal images that are tested where there is no split.
+        seed: of this split.
+
+    Raises:
+        ConfigError: an option's value is not allowed.
+    """
+    if not (isinstance(test_share, int | float) and 0 < test_share < 1):
+        raise ConfigError(f"data.options.test_share must be between 0 and 1, not {test_share!r}")
+    normal, abnormal = _names(normal, "normal"), _names(abnormal, "abnormal")
+    if both := set(map(str.lower, normal)) & set(map(str.lower, abnormal)):
+        raise ConfigError(f"data.options: '{min(both)}' is both normal and abnormal")
+    paths = [name for name in (*normal, *abnormal) if os.sep in name or "/" in name]
+    rows, problems = [], []
+    for folder in (root, *(absolute(path) for path in _names(roots, "roots"))):
+        if paths:
+            found = _scan_paths(folder, normal, abnormal, dataset)
+        else:
+            found = _scan_root(folder, _words(normal, abnormal), dataset)
+        problems += [*found[1], *assign_split(found[0], share=test_share, seed=seed, root=folder)]
+        rows += found[0]
+    return rows, list(dict.fromkeys(problems))
+
+
+def _names(names: str | Sequence[str], option: str) -> tuple[str, ...]:
+    names = names.split(",") if isinstance(names, str) else names
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise ConfigError(f"data.options.{option} must be names, not {names!r}")
+    return tuple(name.strip().rstrip("/") for name in names if name.strip())
+
+
+def _words(normal: Sequence[str], abnormal: Sequence[str]) -> Words:
+    """Return the words in use: what the user calls normal is not anomalous, whatever it is called otherwise."""
+    normal, abnormal = (tuple(name.lower() for name in names) for names in (normal, abnormal))
+    return Words(
+        (*normal, *(word for word in NORMAL if word not in abnormal)),
+        (*abnormal, *(word for word in ABNORMAL if word not in normal)),
+    )
+
+
+def _scan_root(root: Path, words: Words, dataset: str) -> Scan:
+    if root.is_file():
+        return scan_list(root, words, dataset=dataset)
+    if not root.is_dir():
+        fix = "give data.root as the folder that holds the categories, or as a list of images"
+        return [], [error(root, "no such folder", fix)]
+    if listed := find_list(root):
+        return scan_list(listed, words, dataset=dataset)
+    problems: list[Problem] = []
+    inside = list_folder(root, problems)
+    if products := _products_below_labels(root, inside.folders, words):
+        rows = []
+        for name, (normal, abnormal) in products.items():
+            rows += scan_folders(normal, abnormal, [], category=name, dataset=dataset, problems=problems)[0]
+        return rows, problems
+    if _split_or_labelled(root, inside.folders, words):
+        return _scan_product(root, words, dataset)
+    rows = []
+    for name in inside.folders:
+        found, more = _scan_product(root / name, words, dataset)
+        rows, problems = [*rows, *found], [*problems, *more]
+    if not inside.folders and not has_errors(problems):
+        problem = f"{len(inside.images)} images, but no folders" if inside.images else "no categories"
+        fix = f"expected folders CATEGORY/train/{words.normal[0]} and CATEGORY/test, or CATEGORY/good and CATEGORY/bad"
+        problems.append(error(root, problem, fix))
+    return rows, problems
+
+
+def _split_or_labelled(folder: Path, names: Sequence[str], words: Words) -> bool:
+    """Return whether a folder is a product itself: train/ or test/ lie in it, or a folder of normal images.
+
+    A folder called good with train/ inside is a product of that name, though.
+    """
+    if {"train", "test"} & set(names):
+        return True
+    normal = [name for name in names if words.is_normal(name)]
+    return any(not {"train", "test", *words.normal} & set(list_folder(folder / name).folders) for name in normal)
+
+
+def _products_below_labels(root: Path, names: Sequence[str], words: Words) -> dict[str, tuple[list[Path], list[Path]]]:
+    """Return the folders of each product in OK/PRODUCT and NG/PRODUCT; {} unless a name is in both."""
+    if {"train", "test"} & set(names):
+        return {}
+    products: dict[str, tuple[list[Path], list[Path]]] = {}
+    for name in names:
+        for product in list_folder(root / name).folders if words.is_normal(name) or words.is_abnormal(name) else ():
+            products.setdefault(product, ([], []))[words.is_abnormal(name)].append(root / name / product)
+    return products if any(normal and abnormal for normal, abnormal in products.values()) else {}
+
+
+def _scan_product(folder: Path, words: Words, dataset: str) -> Scan:
+    names = list_folder(folder).folders
+    if not {"train", "test"} & set(names) and any(words.is_normal(name) or words.is_abnormal(name) for name in names):
+        return scan_labelled(folder, words, dataset=dataset)
+    return scan_category(folder, Layout(dataset=dataset, normal=words.normal, own=True))
+
+
+def _scan_paths(root: Path, normal: Sequence[str], abnormal: Sequence[str], dataset: str) -> Scan:
+    """Scan folders that were named by their paths below `root`, as one product."""
+    problems: list[Problem] = []
+    folders = [[root / name for name in names] for names in (normal, abnormal)]
+    for folder in (folder for part in folders for folder in part if not folder.is_dir()):
+        problems.append(error(folder, "no such folder", f"paths in --normal and --abnormal start at {root}"))
+    masks = [root / name for name in list_folder(root).folders if name.lower() in MASK_FOLDERS]
+    return scan_folders(*folders, masks, category=root.name or "root", dataset=dataset, problems=problems)
+
+
+DATASETS.add("folder", Dataset(name="folder", title="folder", load=load_folder, scan=scan_folder))

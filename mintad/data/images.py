@@ -110,8 +110,9 @@ def read_mask(masks: Sequence[str | Path], size: tuple[int, int] | None = None) 
         raise DataError("read_mask needs the image's size when there are no masks")
     union = None if size is None else np.zeros((size[1], size[0]), dtype=bool)
     for path in masks:
-        size = _require_size(path, size)
-        mask = _read_single_mask(path)
+        size = require_mask_size(path, size)
+        values, lowest = mask_values(path)
+        mask = values >= lowest
         union = mask if union is None else union | mask
     return union
 
@@ -129,7 +130,7 @@ def require_masks_fit(image: str | Path, masks: Sequence[str | Path]) -> None:
     """Refuse masks that are not of their image's size, by the headers alone; a DataError names the mask."""
     size = image_size(image) if masks else None
     for path in masks:
-        _require_size(path, size)
+        require_mask_size(path, size)
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
@@ -138,8 +139,8 @@ def image_size(path: str | Path) -> tuple[int, int]:
         return header.size
 
 
-def _require_size(path: str | Path, size: tuple[int, int] | None) -> tuple[int, int]:
-    """Return the size of a mask; raise DataError if it is not `size`, before anything is decoded."""
+def require_mask_size(path: str | Path, size: tuple[int, int] | None) -> tuple[int, int]:
+    """Return the size of a mask; raise DataError if it is not `size` (None for any), before anything is decoded."""
     own = image_size(path)
     if size is not None and own != size:
         problem = "the mask has {} x {} pixels, its image (or first mask) has {} x {}".format(*own, *size)
@@ -184,10 +185,14 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
     return Image.fromarray(grey_HW)
 
 
-def _read_single_mask(path: str | Path) -> np.ndarray:
+def mask_values(path: str | Path) -> tuple[np.ndarray, int]:
+    """Read one mask as stored: values (H, W), the brightest of the channels, and the lowest that counts as anomalous.
+
+    The values are 8-bit, of deep images bool. For errors see `open_image`.
+    """
     image = open_image(path)
     if image.mode in (*DEEP_GREY, "F"):
-        return np.asarray(image) != 0
-    threshold = 128 if image.format in LOSSY_MASK_FORMATS else 1
+        return np.asarray(image) != 0, 1
     bands = (image,) if image.mode in ("1", "L") else to_rgb(image, path).split()
-    return np.asarray(functools.reduce(ImageChops.lighter, bands).convert("L")) >= threshold
+    values = np.asarray(functools.reduce(ImageChops.lighter, bands).convert("L"))
+    return values, 128 if image.format in LOSSY_MASK_FORMATS else 1

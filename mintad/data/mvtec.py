@@ -21,10 +21,12 @@ scan_mvtec = partial(scan_root, layout=Layout(dataset="mvtec", masks_required=Tr
 
 
 def looks_like_mvtec(root: Path) -> bool:
-    """Whether every category below `root`, or `root` itself, has the name of one of MVTec AD's."""
+    """Whether every category below `root`, or `root` itself, has the name of one of MVTec AD's, and one has masks."""
     folders = set(list_folder(root).folders)
-    categories = {root.name} if "train" in folders else folders
-    return bool(categories) and categories <= set(CATEGORIES)
+    if "train" in folders:
+        return root.name in CATEGORIES and "ground_truth" in folders
+    masked = any((root / name / "ground_truth").is_dir() for name in folders)
+    return masked and folders <= set(CATEGORIES)
 
 
 # We know of no hash published by the owner. The SHA-256 is the one that the public benchmark anomalib checks; several

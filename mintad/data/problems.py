@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -37,6 +37,11 @@ def error(path: str | Path, problem: str, fix: str) -> Problem:
     return Problem("error", str(path), problem, fix)
 
 
+def has_errors(problems: Iterable[Problem]) -> bool:
+    """Return whether one of the problems stops loading."""
+    return any(problem.severity == "error" for problem in problems)
+
+
 def raise_errors(problems: Iterable[Problem], root: str | Path) -> None:
     """Raise one `DataError` that lists the errors among `problems` of the data set in `root`, if there are any."""
     errors = [problem for problem in problems if problem.severity == "error"]
@@ -47,3 +52,14 @@ def raise_errors(problems: Iterable[Problem], root: str | Path) -> None:
         if len(errors) > _LISTED:
             lines.append(f"  ... and {len(errors) - _LISTED} more; 'mintad data check' lists all of them")
         raise DataError("\n".join(lines), path=root)
+
+
+def summaries(problems: Iterable[Problem]) -> Iterator[str]:
+    """Yield a line for each kind of warning and note, with the number of files that have it and the first of them."""
+    groups: dict[str, list[Problem]] = {}
+    for problem in problems:
+        if problem.severity != "error":
+            groups.setdefault(problem.problem, []).append(problem)
+    for text, group in groups.items():
+        first = message(text, group[0].path, group[0].fix)
+        yield first if len(group) == 1 else f"{len(group)} times, the first: {first}"

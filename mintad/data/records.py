@@ -25,6 +25,7 @@ import pandas as pd
 from mintad.errors import DataError, nearest
 
 COLUMNS = ("dataset", "category", "split", "label", "defect", "image", "masks", "prompt_class")
+REMARKS = "remarks"  # key of a table's `attrs`: lines about what is unusual in the data, or was decided
 GOOD = "good"  # the `defect` of a normal image
 _LISTED = 20
 

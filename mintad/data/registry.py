@@ -7,6 +7,7 @@ package does the same and is named in MINTAD_PLUGINS (see `mintad.registry`). `v
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,21 @@ def load(name: str, root: str | Path | None = None, /, **options: Any) -> pd.Dat
         ConfigError: an option that the data set does not have.
     """
     load_set = DATASETS[name].load
-    parameters = inspect.signature(load_set).parameters
-    allowed = parameters.keys() - {"root"}
-    for option in sorted(options.keys() - allowed):
-        hint = nearest(option, allowed) if allowed else ""
-        raise ConfigError(f"data set '{name}' has no option '{option}'.{hint}")
-    if root is None and parameters["root"].default is inspect.Parameter.empty:
+    require_options(name, load_set, options)
+    if root is None and inspect.signature(load_set).parameters["root"].default is inspect.Parameter.empty:
         fix = "data/README.md says where to get it and how it must look"
         raise DataError(f"data set '{name}' needs data.root, the folder it lies in", fix=fix)
     return load_set(root, **options)
+
+
+def require_options(name: str, function: Callable[..., Any], options: Iterable[str]) -> None:
+    """Raise ConfigError for an option that a data set's load or scan function does not take."""
+    allowed = inspect.signature(function).parameters.keys() - {"root", "layout"}
+    for option in set(options) - allowed:
+        hint = nearest(option, allowed) if allowed else ""
+        raise ConfigError(f"data set '{name}' has no option '{option}'.{hint}")
+
+
+def recognise(root: Path) -> str:
+    """Return the name of the data set that a folder looks like; "folder" if it looks like none."""
+    return next((name for name, dataset in DATASETS.items() if dataset.looks_like(root)), "folder")

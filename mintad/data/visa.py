@@ -38,9 +38,10 @@ def scan_visa(root: Path) -> Scan:
 
 
 def looks_like_visa(root: Path) -> bool:
-    """Whether `root` holds VisA's table, a rearranged form, or nothing but VisA's categories."""
+    """Whether `root` holds VisA's table, a rearranged form, or nothing but VisA's categories, as VisA has them."""
     folders = set(list_folder(root).folders)
-    return bool(folders & {"split_csv", *REARRANGED}) or (bool(folders) and folders <= set(CATEGORIES))
+    as_visa = any((root / name / inside).is_dir() for name in folders for inside in ("Data", "ground_truth"))
+    return bool(folders & {"split_csv", *REARRANGED}) or (as_visa and folders <= set(CATEGORIES))
 
 
 def _scan_table(root: Path, table: Path) -> Scan:

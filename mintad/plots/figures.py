@@ -18,6 +18,10 @@ SINGLED_OUT = 3
 """How many curves have a hue of their own where there are more categories than hues: the weakest ones."""
 
 
+KINDS = ("normal", "anomalous")
+"""What test images of label 0 and 1 are called."""
+
+
 def roc_pr(scores: pd.DataFrame) -> go.Figure:
     """Draw ROC and precision-recall curves of the image scores, a line for each category with both kinds of images.
 
@@ -73,13 +77,19 @@ def per_category_bars(results: pd.DataFrame) -> go.Figure:
     return figure
 
 
-def score_histograms(scores: pd.DataFrame, threshold: float | Mapping[str, float] | None = None) -> go.Figure:
+def score_histograms(
+    scores: pd.DataFrame,
+    threshold: float | Mapping[str, float] | None = None,
+    *,
+    kinds: tuple[str, str] = KINDS,
+) -> go.Figure:
     """Draw histograms of the image scores of normal and anomalous test images: a panel per category, a common axis.
 
     Args:
         scores: columns dataset, category, label, pred_score, and anomalous where there are several thresholds.
         threshold: drawn as a line if given; above it an image is called anomalous. Or category -> threshold; "all" is
             that of the others.
+        kinds: what the images of label 0 and 1 are called.
     """
     groups = dict(list(scores.groupby(category_keys(scores))))
     columns, height, gap = (1, 150, 56) if len(groups) <= 3 else (3, 110, 58)
@@ -89,7 +99,7 @@ def score_histograms(scores: pd.DataFrame, threshold: float | Mapping[str, float
     high = high if high > low else low + max(abs(low), 1) * 1e-3
     edges = np.linspace(low, high, 41)
     for place, (key, group) in zip(panels.places, groups.items(), strict=True):
-        for label, name, hue in ((0, "normal", NORMAL), (1, "anomalous", ANOMALOUS)):
+        for label, name, hue in ((0, kinds[0], NORMAL), (1, kinds[1], ANOMALOUS)):
             counts, _ = np.histogram(group.loc[group["label"] == label, "pred_score"].clip(upper=high), edges)
             x, _ = thin((edges[:-1] + edges[1:]) / 2, edges[1:])
             look = {"marker_color": hue, "marker_line_width": 0, "opacity": 0.65, "width": float(edges[1] - edges[0])}
@@ -103,14 +113,15 @@ def score_histograms(scores: pd.DataFrame, threshold: float | Mapping[str, float
     x_title = "image score" if columns > 1 else "image score (the last bin holds all above)"
     for place in panels.places[-columns:]:
         figure.update_xaxes(title=x_title, **place)
-    title = f"Scores of {len(scores):,} test images"
+    what = "test images" if kinds == KINDS else "images"
+    title = f"Scores of {len(scores):,} {what}"
     if threshold is not None:
         several = isinstance(threshold, Mapping)
         flagged = scores["anomalous"] if several else scores["pred_score"] > threshold
         flagged = flagged.groupby(scores["label"]).mean()
-        shares = " and ".join(f"{share:.1%} of {('normal', 'anomalous')[label]}" for label, share in flagged.items())
+        shares = " and ".join(f"{share:.1%} of {kinds[label]}" for label, share in flagged.items())
         rule = "The thresholds (dashed) flag" if several else f"The threshold {threshold:.4g} (dashed) flags"
-        title = f"{rule} {shares} test images"
+        title = f"{rule} {shares} {what}"
     legend = {"orientation": "h", "x": 0.95, "xanchor": "right", "y": 1, "yref": "container", "yanchor": "top"}
     margin = {"t": 80, "b": 56}
     return titled(figure, title, barmode="overlay", height=panels.height + 136, legend=legend, margin=margin)

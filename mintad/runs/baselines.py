@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import pandas as pd
 import torch
 
 from mintad.baselines import BASELINES
@@ -13,7 +14,7 @@ from mintad.baselines.base import Baseline
 from mintad.baselines.per_category import PerCategory
 from mintad.config import Config
 from mintad.data.records import category_keys
-from mintad.errors import ConfigError
+from mintad.errors import ConfigError, DataError
 from mintad.features.table import FeatureTable
 from mintad.runs.prepare import PreparedData, configured_backbone, extract_features
 from mintad.scoring.evaluate import Evaluation, evaluate
@@ -36,6 +37,23 @@ def require_baselines(names: Iterable[str], config: Config) -> None:
             except ConfigError as error:
                 fix = "choose another backbone, or leave the baseline out"
                 raise ConfigError(f"baseline '{name}' cannot be compared: {error.problem}", fix=fix) from error
+
+
+def require_comparable(names: Iterable[str], records: pd.DataFrame) -> None:
+    """Refuse baselines beside a run whose test images give no metric to compare.
+
+    Raises:
+        DataError: no category has normal and anomalous test images.
+    """
+    if tuple(names) and not is_comparable(records):
+        problem = "no category has both normal and anomalous test images, so that baselines cannot be compared"
+        raise DataError(problem, fix="leave --baselines out, or add such images")
+
+
+def is_comparable(records: pd.DataFrame) -> bool:
+    """Return whether a category of a record table has both normal and anomalous test images."""
+    tested = records[records["split"] == "test"]
+    return bool((tested.groupby(category_keys(tested))["label"].nunique() == 2).any())
 
 
 def published(name: str, config: Config) -> Config:

@@ -43,8 +43,8 @@ def decide(
     model: ReconstructionModel,
     data: PreparedData,
 ) -> pd.DataFrame:
-    """Return the scored test rows with the columns of `Decisions.of`."""
-    rows = data.test_rows
+    """Return the scored rows (`PreparedData.scored_rows`) with the columns of `Decisions.of`."""
+    rows = data.scored_rows
     names = data.records["prompt_class"].iloc[rows] if model.needs_labels else scores["pred_class"]
     distances = products.distance(pooled(data.features, rows))
     return pd.concat([scores, decisions.of(list(scores["pred_score"]), list(names), distances)], axis=1)

@@ -1,14 +1,16 @@
 """The run directory: everything that one training leaves behind.
 
 ``config.json`` resolved configuration, ``versions.json``, ``classes.json``, ``images.csv`` (which images trained and
-which were held out), ``seconds.json``, ``log.txt``, ``history.csv``, the newest of ``checkpoints/``; after evaluation
-``sharp_prior.safetensors`` where the configuration has one, ``products.safetensors`` (features of the products),
-``photographs.json`` (sizes, formats and the like of the training images),
-``scores.csv``, ``maps.npy``, ``threshold.json`` (thresholds of the classes, and the held-out scores behind them), the
-page ``results.html``, and last ``results.csv``: every number of the model and of the baselines, one row each
-(`mintad.scoring.metrics.RESULT_COLUMNS`). A process that works in the directory holds the lock on the empty file
-``.lock``. Separate models lie in ``categories/``, a run directory each; a sweep adds ``notebook.ipynb``,
-``parameters.json`` and ``status.json``.
+which were held out), ``seconds.json``, ``log.txt``, ``history.csv``, the newest of ``checkpoints/``.
+
+After evaluation ``sharp_prior.safetensors`` where the configuration has one, ``products.safetensors`` (features of the
+products), ``photographs.json`` (sizes, formats and the like of the training images), ``scores.csv``, ``maps.npy``,
+``threshold.json`` (thresholds of the classes, and the held-out scores behind them), ``made_defects.csv`` where a
+category has no anomalous test images (`mintad.runs.made`), ``digests.json`` of these, the page ``results.html``, and
+last ``results.csv``: every number of the model and of the baselines (`mintad.scoring.metrics.RESULT_COLUMNS`).
+
+A process that works in the directory holds the lock on the empty file ``.lock``. Separate models lie in
+``categories/``, a run directory each; a sweep adds ``notebook.ipynb``, ``parameters.json`` and ``status.json``.
 """
 
 from __future__ import annotations
@@ -47,8 +49,8 @@ from mintad.training import Checkpoint, latest_checkpoint
 RESULTS, PAGE = "results.csv", "results.html"
 SHARP_PRIOR, PRODUCTS = "sharp_prior.safetensors", "products.safetensors"
 RECORD_FILES = ("versions.json", "classes.json", "images.csv", "seconds.json", "log.txt", "history.csv")
-PHOTOGRAPHS, DIGESTS = "photographs.json", "digests.json"
-RESULT_FILES = ("scores.csv", "maps.npy", "threshold.json", DIGESTS, PAGE, RESULTS)
+PHOTOGRAPHS, DIGESTS, MADE = "photographs.json", "digests.json", "made_defects.csv"
+RESULT_FILES = ("scores.csv", "maps.npy", "threshold.json", MADE, DIGESTS, PAGE, RESULTS)
 """In the order in which they are written: results.csv says that the run is finished."""
 _FITTED = (SHARP_PRIOR, PRODUCTS, PHOTOGRAPHS)
 OWN_FILES = (*RECORD_FILES, *_FITTED, *RESULT_FILES, "config.json")  # in the order in which they are removed
@@ -168,6 +170,10 @@ class Run:
         except (KeyError, ValueError) as error:
             raise MintadError(f"{file} is damaged ({error}); mintad evaluate {self.path} writes it anew") from error
 
+    def made_defects(self) -> pd.DataFrame | None:
+        """Return what `mintad.runs.made` found; None for a run whose categories all have anomalous test images."""
+        return pd.read_csv(self._sound(MADE), keep_default_na=False) if (self.path / MADE).exists() else None
+
     def baselines(self) -> list[str]:
         """Return the names of the baselines that the run was compared with, in their order."""
         if self.finished:
@@ -209,17 +215,23 @@ class Run:
 
     def discard_results(self) -> None:
         """Remove the results, so that a crash from here on leaves an unfinished run and no mixture of old and new."""
-        for name in (RESULTS, OLD_RESULTS, OLD_BASELINES, OLD_PAGE):
+        for name in (RESULTS, MADE, OLD_RESULTS, OLD_BASELINES, OLD_PAGE):
             (self.path / name).unlink(missing_ok=True)
 
     def save_results(
-        self, results: pd.DataFrame, scores: pd.DataFrame, maps_nHW: np.ndarray, decisions: Decisions | None
+        self,
+        results: pd.DataFrame,
+        scores: pd.DataFrame,
+        maps_nHW: np.ndarray,
+        decisions: Decisions | None,
+        made: pd.DataFrame | None = None,
     ) -> None:
         """Write all results of a run: scores, maps, thresholds, page, and last the table that makes it a finished run.
 
         Earlier results stay until the new ones lie beside them, complete, so that a crash costs no finished work.
         `results` has the columns `mintad.scoring.metrics.RESULT_COLUMNS`; `scores` are the test rows of the record
-        table with pred_score, pred_class and the columns of `decisions`, `maps_nHW` their anomaly maps.
+        table with pred_score, pred_class and the columns of `decisions` (without test images, those held out),
+        `maps_nHW` their anomaly maps, `made` what `mintad.runs.made` gives.
         """
         config, separate = self.config(), "separate" in set(results["setting"])
         score = "" if config.scoring.score == "reconstruction" else f", {SCORES[config.scoring.score]},"
@@ -234,6 +246,7 @@ class Run:
             decisions=decisions,
             title=title,
             versions=self.read("versions"),
+            made=made,
         )
         maps = io.BytesIO()
         np.save(maps, maps_nHW)
@@ -243,13 +256,16 @@ class Run:
             "maps.npy": maps.getvalue(),
             RESULTS: results.to_csv(index=False).encode(),
         }
+        if made is not None:
+            contents[MADE] = made.to_csv(index=False).encode()
         digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
         digests["scoring"] = _scoring_digest(config)
         decided = json.dumps(None if decisions is None else decisions.to_json(), indent=1)  # has a digest inside
         contents |= {DIGESTS: json.dumps(digests, indent=1).encode(), "threshold.json": decided.encode()}
         contents[PAGE] = page.encode()
+        names = [name for name in reversed(RESULT_FILES) if name in contents]
         with contextlib.ExitStack() as stack:  # the file that is opened last gets its name first
-            files = {name: stack.enter_context(published(self.path / name)) for name in reversed(RESULT_FILES)}
+            files = {name: stack.enter_context(published(self.path / name)) for name in names}
             for name, content in contents.items():
                 files[name].write(content)
             for file in files.values():  # all that would not fit on the disk is known before anything is removed

@@ -15,9 +15,11 @@ import torch
 from mintad import data
 from mintad.config import Config, FeatureConfig
 from mintad.data.images import require_masks_fit
-from mintad.data.records import category_keys, select, tested_rows
+from mintad.data.mask_check import check_masks
+from mintad.data.problems import summaries
+from mintad.data.records import REMARKS, category_keys, select, tested_rows
 from mintad.data.tree import absolute
-from mintad.errors import DataError
+from mintad.errors import ConfigError, DataError
 from mintad.features.backbone import Backbone, build_backbone
 from mintad.features.extract import extract
 from mintad.features.table import FeatureTable
@@ -43,6 +45,11 @@ class PreparedData:
         return tested_rows(self.records)
 
     @property
+    def scored_rows(self) -> np.ndarray:
+        """Rows whose scores and maps a run keeps: the test split, or without one the held-out images."""
+        return self.test_rows if len(self.test_rows) else self.holdout_rows
+
+    @property
     def train_labels(self) -> np.ndarray:
         """Class index of each of `train_rows`."""
         return self.labels(self.train_rows)
@@ -64,18 +71,51 @@ class PreparedData:
 def resolve_paths(config: Config) -> Config:
     """Return the configuration with absolute paths, so that its run works from any working directory."""
     options, weights = dict(config.data.options), config.features.weights
-    if isinstance(options.get("roots"), dict):
-        options["roots"] = {name: root and str(absolute(root)) for name, root in options["roots"].items()}
+    roots = options.get("roots")
+    if isinstance(roots, dict):
+        options["roots"] = {name: root and str(absolute(root)) for name, root in roots.items()}
+    elif isinstance(roots, list | tuple):
+        options["roots"] = [str(absolute(root)) for root in roots]
     changes = {"data.root": config.data.root and absolute(config.data.root), "data.options": options}
     if weights not in ("auto", "random"):
         changes["features.weights"] = absolute(weights)
     return config.override(**changes)
 
 
+def data_roots(config: Config) -> list[Path]:
+    """Return the folders that the data lie in, as far as they were given."""
+    roots = config.data.options.get("roots") or ()
+    further = roots.values() if isinstance(roots, dict) else roots if isinstance(roots, list | tuple) else ()
+    return [Path(root) for root in (config.data.root, *further) if root]
+
+
+def require_outside_data(out: Path, config: Config) -> None:
+    """Raise ConfigError for a run directory inside the data, where its pictures would be taken for data."""
+    for root in data_roots(config):
+        if root.is_dir() and out.resolve().is_relative_to(root.resolve()):
+            problem = f"lies in the folder of the data, {root}, and would be taken for a category the next time"
+            raise ConfigError(problem, path=out, fix="choose an --out elsewhere")
+
+
+def log_remarks(records: pd.DataFrame) -> None:
+    """Log what is unusual about the user's own data (`REMARKS`), and what its masks hold."""
+    if REMARKS in records.attrs:
+        for line in (*records.attrs[REMARKS], *summaries(check_masks(records))):
+            log.warning("%s", line)
+
+
 def load_records(config: Config) -> pd.DataFrame:
-    """Load the record table that `config.data` names, restricted to its categories."""
+    """Load the record table that `config.data` names, restricted to its categories.
+
+    Raises:
+        DataError: see the loaders; or there are neither test images nor images to hold out.
+    """
     records = data.load(config.data.name, config.data.root, **config.data.options)
-    return select(records, config.data.categories) if config.data.categories else records
+    records = select(records, config.data.categories) if config.data.categories else records
+    if config.data.holdout == 0 and not (records["split"] == "test").any():
+        problem = "there are no test images, and none are held out, so that nothing could be said about the model"
+        raise DataError(problem, path=config.data.root, fix="set data.holdout=0.1")
+    return records
 
 
 def prepare_data(
@@ -142,10 +182,8 @@ def image_list(prepared: PreparedData, config: Config) -> pd.DataFrame:
     """
     rows = np.concatenate([prepared.train_rows, prepared.holdout_rows])
     records = prepared.records.iloc[rows]
-    roots = [config.data.root, *(config.data.options.get("roots") or {}).values()]
-    roots.append(os.path.commonpath(map(os.path.dirname, records["image"])))
+    folders = [*data_roots(config), Path(os.path.commonpath(map(os.path.dirname, records["image"])))]
     hashes = prepared.features.hashes or [""] * len(prepared.features)
-    folders = [Path(root) for root in roots if root]
     columns = {
         "image": [_relative(Path(image), folders) for image in records["image"]],
         "category": category_keys(records).to_numpy(),

@@ -20,9 +20,9 @@ from mintad.disk import refuse_link
 from mintad.errors import TrainingError
 from mintad.features.table import FeatureTable
 from mintad.model import require_variant
-from mintad.runs.baselines import require_baselines
+from mintad.runs.baselines import is_comparable, require_baselines, require_comparable
 from mintad.runs.directory import CATEGORIES, Run, open_run, versions
-from mintad.runs.prepare import PreparedData, load_records, prepare_data, resolve_paths
+from mintad.runs.prepare import PreparedData, load_records, prepare_data, require_outside_data, resolve_paths
 from mintad.runs.train import train_run, trained_detector, trained_model
 from mintad.scoring.evaluate import results_of
 from mintad.scoring.maps import grid_maps, image_scores
@@ -52,7 +52,9 @@ def train_separate(
     require_baselines(baseline_names, config)
     require_variant(config.model)
     config = resolve_paths(config)
+    require_outside_data(Path(out), config)
     records = load_records(config)
+    require_comparable(baseline_names, records)
     out = Path(out)
     if (out / "checkpoints").exists():
         raise TrainingError(f"{out} holds a unified training; choose another folder for the separate one")
@@ -63,7 +65,8 @@ def train_separate(
         for key in categories(records):
             category_config = config.override(**{"data.categories": (key,)})
             folder = out / CATEGORIES / key.replace("/", "__")
-            runs[key] = train_run(category_config, folder, baseline_names=baseline_names, progress=progress)
+            names = baseline_names if is_comparable(load_records(category_config)) else ()
+            runs[key] = train_run(category_config, folder, baseline_names=names, progress=progress)
         if not run.finished or not set(baseline_names) <= set(run.baselines()):
             _evaluate_and_save(run, runs, prepare_data(config, records, progress=progress), config)
     return run
@@ -97,6 +100,9 @@ def _evaluate_and_save(run: Run, runs: Mapping[str, Run], data: PreparedData, co
     run.note_seconds("training", sum(category_run.seconds().get("training", 0.0) for category_run in runs.values()))
     scores = pd.concat([category_run.scores() for category_run in runs.values()], ignore_index=True)
     maps_nHW = np.concatenate([category_run.maps() for category_run in runs.values()])
+    if (tested := (scores["split"] == "test").to_numpy()).any():  # of the others only held-out images are scored
+        scores, maps_nHW = scores[tested].reset_index(drop=True), maps_nHW[tested]
+    made = [table for table in (category_run.made_defects() for category_run in runs.values()) if table is not None]
     row_of = {image: row for row, image in enumerate(data.records["image"])}
     rows = scores["image"].map(row_of).to_numpy()
     train_keys = category_keys(data.records.iloc[data.train_rows]).to_numpy()
@@ -111,7 +117,8 @@ def _evaluate_and_save(run: Run, runs: Mapping[str, Run], data: PreparedData, co
         results_of(chosen, chosen_maps, config, method=method, setting="separate_chosen"),
         *_other_results(runs, method),
     ]
-    run.save_results(pd.concat(results, ignore_index=True), scores, maps_nHW, None)
+    made = pd.concat(made, ignore_index=True) if made else None
+    run.save_results(pd.concat(results, ignore_index=True), scores, maps_nHW, None, made)
 
 
 def _maps_of_chosen(
@@ -139,7 +146,8 @@ def _other_results(runs: Mapping[str, Run], method: str) -> list[pd.DataFrame]:
     These are the baselines, and the model's scores that do not decide.
     """
     results, tables = pd.concat([run.results() for run in runs.values()], ignore_index=True), []
-    names = [list(run.results()["method"].unique()) for run in runs.values()]
+    measured = (run.results() for run in runs.values())
+    names = [list(table["method"].unique()) for table in measured if "image_auroc" in set(table["metric"])] or [[]]
     for name in (name for name in names[0] if name != method and all(name in others for others in names)):
         rows = results[(results["method"] == name) & ~results["category"].isin([MEAN, POOLED])]
         means = rows.groupby(["metric", "seed"], sort=False, as_index=False)["value"].mean()

@@ -22,10 +22,19 @@ from mintad.features.backbone import Backbone
 from mintad.features.table import FeatureTable
 from mintad.model import ReconstructionModel, build_model, require_variant
 from mintad.model.nearest_images import compact
-from mintad.runs.baselines import evaluate_baseline, require_baselines
+from mintad.runs.baselines import evaluate_baseline, require_baselines, require_comparable
 from mintad.runs.calibrate import calibrate, decide
 from mintad.runs.directory import CATEGORIES, PRODUCTS, SHARP_PRIOR, Run, log_to, open_run, versions
-from mintad.runs.prepare import PreparedData, image_list, load_records, prepare_data, resolve_paths
+from mintad.runs.made import rows_without_defects, score_made_defects
+from mintad.runs.prepare import (
+    PreparedData,
+    image_list,
+    load_records,
+    log_remarks,
+    prepare_data,
+    require_outside_data,
+    resolve_paths,
+)
 from mintad.scoring.evaluate import evaluate, predict_classes
 from mintad.scoring.known_products import KnownProducts
 from mintad.scoring.maps import grid_maps
@@ -116,12 +125,16 @@ def train_run(
     require_baselines(baseline_names, config)
     require_variant(config.model)
     config = resolve_paths(config)
+    require_outside_data(Path(out), config)
     accelerator = make_accelerator(config.train)
     records = load_records(config)  # before a run directory is made: a mistake in the data leaves none behind
+    require_comparable(baseline_names, records)
     run = Run(Path(out))
     if (run.path / CATEGORIES).exists():
         raise TrainingError("holds a separate training", path=run.path, fix="choose another folder for the unified one")
     with _opened_by_main_process(run, config, accelerator, overwrite) as main:
+        if main and not run.finished:
+            log_remarks(records)
         if run.finished:
             if main:
                 add_baselines(run, records, baseline_names, device=accelerator.device, progress=progress)
@@ -179,7 +192,7 @@ def add_baselines(
     tables = baseline_results(run, missing, data, config, device, progress=progress)
     results = pd.concat([run.results(), *tables], ignore_index=True)
     maps_nHW = run.maps()
-    run.save_results(results, run.scores(), maps_nHW, run.decisions())
+    run.save_results(results, run.scores(), maps_nHW, run.decisions(), run.made_defects())
 
 
 def evaluate_run(
@@ -233,12 +246,14 @@ def evaluate_and_save(
     trained = data.records.iloc[data.train_rows]
     run.write("photographs", describe(trained["image"], trained["prompt_class"]))
     model.eval()
-    rows, variant = data.test_rows, config.model.variant
+    rows, variant = data.scored_rows, config.model.variant
     with run.timing("evaluation"):
         labels, classes = data.labels_for(model, rows), predict_classes(model, data.features, rows, data.classes)
         detectors, inputs = run_detectors(run, model, data, config), (data.features, data.records, config)
         evaluations = {
-            score: evaluate(detector, *inputs, method=score_method(variant, score), labels=labels, pred_class=classes)
+            score: evaluate(
+                detector, *inputs, method=score_method(variant, score), labels=labels, pred_class=classes, rows=rows
+            )
             for score, detector in detectors.items()
         }
         decisive, decisions = evaluations[config.scoring.score], None
@@ -247,11 +262,16 @@ def evaluate_and_save(
             products.save(run.path / PRODUCTS)
             decisions = calibrate(products, detectors[config.scoring.score], model, data, config)
             decisive.scores = decide(decisions, products, decisive.scores, model, data)
+    with run.timing("made defects") if len(rows_without_defects(data)) else contextlib.nullcontext():
+        made = score_made_defects(detectors[config.scoring.score], model, data, config, decisions)
     tables = [evaluation.results for evaluation in evaluations.values()]
     tables += baseline_results(run, baseline_names, data, config, model.output.weight.device, progress=progress)
     results = pd.concat(tables, ignore_index=True)
-    run.save_results(results, decisive.scores, decisive.grid_maps, decisions)
-    log.info("image AUROC, mean over categories: %s", value_of(results, "image_auroc"))
+    run.save_results(results, decisive.scores, decisive.grid_maps, decisions, made)
+    auroc = value_of(results, "image_auroc")
+    log.info(
+        "image AUROC, mean over categories: %s", "no category has both kinds of images" if auroc is None else auroc
+    )
 
 
 def run_detectors(

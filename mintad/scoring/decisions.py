@@ -63,15 +63,19 @@ class Decisions:
         Returns:
             The columns `COLUMNS`; '' in all but the second where no images were held out.
         """
-        limits = {name: self.threshold(name) for name in set(names_B)}
         table = pd.DataFrame(index=range(len(scores_B)), columns=list(COLUMNS), data="")
-        table["anomalous"] = [bool(score > limits[k]) for score, k in zip(scores_B, names_B, strict=True)]
+        table["anomalous"] = self.flags(scores_B, names_B)
         if self.calibration is not None:
             table["p_value"] = self.calibration.p_values(scores_B, names_B, self.quantile)
             unknown = [""] * len(distances_B)
             table["product_p_value"] = self.distances.p_values(distances_B, unknown, UNKNOWN_QUANTILE)
             table["unknown_product"] = np.asarray(distances_B) > self.unknown().value
         return table
+
+    def flags(self, scores_B: Sequence[float], names_B: Sequence[str]) -> list[bool]:
+        """Return which images are anomalous: those that score above the threshold of their predicted class."""
+        limits = {name: self.threshold(name) for name in set(names_B)}
+        return [bool(score > limits[name]) for score, name in zip(scores_B, names_B, strict=True)]
 
     def adjusted(self, *, quantile: float | None = None, threshold: float | None = None) -> Decisions:
         """Return the rules with another quantile, or with one threshold for all classes.

@@ -41,6 +41,7 @@ def evaluate(
     setting: str = "unified",
     labels: Sequence[Any] | None = None,
     pred_class: Sequence[str] | None = None,
+    rows: np.ndarray | None = None,
 ) -> Evaluation:
     """Score the test rows of `records`; pixels are compared at the input's resolution where a category has masks.
 
@@ -49,8 +50,9 @@ def evaluate(
         method, setting: what the results are listed under; a setting is one of `SETTINGS`.
         labels: class index or name of each test row, for a detector that must be given the class.
         pred_class: class that was predicted for each test row.
+        rows: rows to score instead of the test rows, where there are none; only test images are measured.
     """
-    rows = tested_rows(records)
+    rows = tested_rows(records) if rows is None else rows
     maps_nHW, scores_n = maps_and_scores(
         detector, features, rows, config.features.image_size, config.scoring, labels=labels
     )
@@ -64,6 +66,8 @@ def results_of(
     scores: pd.DataFrame, maps_nHW: np.ndarray, config: Config, *, method: str, setting: str = "unified"
 ) -> pd.DataFrame:
     """Measure scored test rows; see `evaluate` for the arguments. Returns columns `RESULT_COLUMNS`."""
+    if not (scores["split"] == "test").any():  # held-out images, of which nothing can be measured
+        return pd.DataFrame(columns=list(RESULT_COLUMNS)).astype({"seed": int, "value": float})
     table = measure(scores, pixels(scores, maps_nHW, config))
     return table.assign(method=method, setting=setting, seed=config.train.seed)[list(RESULT_COLUMNS)]
 
@@ -71,14 +75,15 @@ def results_of(
 def pixels(scores: pd.DataFrame, maps_nHW: np.ndarray, config: Config) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Yield category, full-size map and mask of every test image in categories with masks, one image at a time.
 
-    The ground truth is resized by nearest neighbour, the map by `upsample`; labels of images never come from here. A
-    mask of another size than its image is a DataError.
+    An anomalous image without a mask is left out. The ground truth is resized by nearest neighbour, the map by
+    `upsample`; labels of images never come from here. A mask of another size than its image is a DataError.
     """
     scoring, size = config.scoring, (config.features.image_size,) * 2
     keys = category_keys(scores)
     masked = set(keys[scores["masks"].map(len) > 0])
-    for n, (key, image, masks) in enumerate(zip(keys, scores["image"], scores["masks"], strict=True)):
-        if key in masked:
+    columns = (keys, scores["image"], scores["masks"], scores["label"])
+    for n, (key, image, masks, anomalous) in enumerate(zip(*columns, strict=True)):
+        if key in masked and (masks or not anomalous):
             mask = resize_mask(read_mask_of(image, masks), size) if masks else np.zeros(size, dtype=bool)
             full_map = upsample(maps_nHW[n : n + 1], size[0], blur=scoring.blur, align_corners=scoring.align_corners)[0]
             yield key, full_map, mask

@@ -10,24 +10,33 @@ from mintad.scoring.conformal import fewest
 from mintad.scoring.decisions import UNKNOWN_QUANTILE, Decisions
 
 
-def threshold_table(scores: pd.DataFrame, decisions: Decisions) -> Table:
-    """Return the threshold of every class beside the rates on the test images of the category of the same name."""
+def threshold_table(scores: pd.DataFrame, decisions: Decisions, *, tested: bool = True) -> Table:
+    """Return the threshold of every class beside the rates on the test images of the category of the same name.
+
+    Where nothing was `tested`, there are no rates: the scores are those that the thresholds were fitted to.
+    """
     keys, rows = category_keys(scores), []
     for name, threshold in decisions.thresholds().items():
         images = scores[keys == name] if name else scores
         basis = "all classes" if threshold.pooled and len(decisions.classes) > 1 else "its own"
+        if not tested:
+            rows.append([name or "all", threshold.n, basis, threshold.value])
+            continue
         flagged = [_share(images.loc[images["label"] == label, "anomalous"]) for label in (0, 1)]
         unknown = _share(images.loc[images["label"] == 0, "unknown_product"])
         rows.append([name or "all", threshold.n, basis, threshold.value, *flagged, unknown])
-    head = ["predicted class", "held-out images", "rests on", "threshold", "false alarms", "anomalies found"]
-    caption = (
-        "An image is called anomalous if its score is above the threshold of its predicted class. Rates are of the "
-        "category's test images; the last is the share of its normal ones that were taken for an unknown product."
-    )
-    return Table([*head, "normal, but unknown"], rows, caption)
+    head = ["predicted class", "held-out images", "rests on", "threshold"]
+    caption = "An image is called anomalous if its score is above the threshold of its predicted class."
+    if tested:
+        head += ["false alarms", "anomalies found", "normal, but unknown"]
+        caption += (
+            " Rates are of the category's test images; the last is the share of its normal ones that were taken for an "
+            "unknown product."
+        )
+    return Table(head, rows, caption)
 
 
-def threshold_notes(decisions: Decisions) -> list[str]:
+def threshold_notes(decisions: Decisions, *, tested: bool = True) -> list[str]:
     """Return what the thresholds promise, and for which classes they do not."""
     quantile, needed, pooled = f"{decisions.quantile:.4g}", fewest(decisions.quantile), decisions.pooled()
     if not pooled.reached:
@@ -39,7 +48,9 @@ def threshold_notes(decisions: Decisions) -> list[str]:
         return [few]
     notes = [
         f"Each threshold is fitted to normal training images that were held out, {pooled.n:,} in all: a new normal "
-        f"image like them should pass with a probability of at least {quantile}. Rates are measured on the test images."
+        f"image like them should pass with a probability of at least {quantile}."
+        + " Rates are measured on the test images."
+        * tested
     ]
     small = [name for name, threshold in decisions.thresholds().items() if threshold.pooled]
     if small:

@@ -22,7 +22,7 @@ def class_rows(results: pd.DataFrame) -> pd.DataFrame:
 
     Of a separate run these are the results of the setting in which a classifier chooses the model.
     """
-    own = results[results["method"] == results["method"].iloc[0]]
+    own = results[results["method"].isin(results["method"].iloc[:1])]
     settings = own.loc[own["metric"] == "class_accuracy", "setting"]
     return own[own["setting"].isin(settings[:1])]
 

@@ -1,0 +1,159 @@
+"""Images listed in a file: CSV, or JSON with one object a line, with the columns image, category, split, label, mask.
+
+All columns but ``image`` may be missing or empty: the category is then the folder's name, the split is made
+(`mintad.data.split`), an image without a label is normal. Paths start at the file's folder. ``label`` is a word for
+normal or anomalous (`mintad.data.labelled`), 0 or 1, or the name of a defect; ``mask`` may be several paths with ";"
+between them.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mintad.data.labelled import Words
+from mintad.data.listing import list_folder
+from mintad.data.problems import Problem, error
+from mintad.data.records import GOOD
+from mintad.data.tree import Row, Scan
+from mintad.disk import open_file
+from mintad.errors import MintadError, nearest
+
+COLUMNS = ("image", "category", "split", "label", "mask")
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
+MAX_BYTES = 200_000_000  # of a list, which is read whole
+_SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test", "": ""}
+_TRUE, _FALSE = ("1", "1.0", "true"), ("0", "0.0", "false")
+
+Line = tuple[int, dict[str, str]]
+"""A line's number and its cells, by lower-case column."""
+
+
+def find_list(root: Path) -> Path | None:
+    """Return the file in a folder that lists images: one of `SUFFIXES` with a column ``image``; None without one."""
+    for name in list_folder(root).others:
+        if name.lower().endswith(SUFFIXES):
+            try:
+                if "image" in next(_lines(root / name))[1]:
+                    return root / name
+            except (MintadError, StopIteration, ValueError, RecursionError, csv.Error):
+                continue
+    return None
+
+
+def scan_list(file: Path, words: Words, *, dataset: str) -> Scan:
+    """Scan the images that a file lists, an absolute path; rows without a split have ""."""
+    try:
+        lines = list(_lines(file))
+    except (MintadError, ValueError, RecursionError, csv.Error) as fault:
+        problem = getattr(fault, "problem", "") or f"cannot be read: {fault}"
+        return [], [error(file, problem, "save it as CSV (UTF-8), or as JSON with one object a line")]
+    columns = {name for _, line in lines for name in line}
+    if "image" not in columns:
+        hint = nearest("image", columns) if columns else ""
+        return [], [error(file, f"no column 'image'.{hint}", f"the columns are {', '.join(COLUMNS)}")]
+    problems = [
+        Problem(
+            "warning", str(file), f"the column '{name}' is not read.{nearest(name, COLUMNS)}", "rename or remove it"
+        )
+        for name in sorted(columns - set(COLUMNS))
+    ]
+    if "label" not in columns:
+        fix = "add a column label (good, bad, or the name of a defect) if some are anomalous"
+        problems.append(Problem("note", str(file), "no column 'label': all images are taken for normal", fix))
+    rows, seen, present = [], {}, _Files()
+    for number, line in lines:
+        row, faults = _row(line, file, words, dataset, present)
+        if row and row["image"] in seen:
+            faults.append((f"the image is listed in line {seen[row['image']]}, too", "remove one of the two"))
+        problems += [error(f"{file}, line {number}", problem, fix) for problem, fix in faults]
+        if row and not faults:
+            seen[row["image"]] = number
+            rows.append(row)
+    if not lines:
+        problems.append(error(file, "lists no images", f"add lines; the columns are {', '.join(COLUMNS)}"))
+    return rows, problems
+
+
+def _lines(file: Path) -> Iterator[Line]:
+    """Yield the lines of a list; empty ones are left out."""
+    with open_file(file) as stream:
+        content = stream.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise ValueError(f"more than {MAX_BYTES:,} bytes")
+    text = content.decode("utf-8-sig")
+    if file.suffix.lower() in (".csv", ".tsv"):
+        head = text.partition("\n")[0]
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count), restkey="")
+        for cells in reader:
+            if surplus := cells.pop("", None):
+                raise ValueError(f"line {reader.line_num} has more cells than there are columns ({surplus})")
+            yield reader.line_num, {_column(name): (value or "").strip() for name, value in cells.items()}
+        return
+    whole = text.lstrip().startswith("[")
+    entries = enumerate(json.loads(text) if whole else text.splitlines(), start=1)
+    for number, entry in entries:
+        if whole or entry.strip():
+            entry = entry if whole else json.loads(entry)
+            if not isinstance(entry, Mapping):
+                raise ValueError(f"entry {number} is no object with the key 'image'")
+            yield number, {_column(name): _text(value) for name, value in entry.items()}
+
+
+def _column(name: Any) -> str:
+    return str(name).strip().lower()
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return ";".join(map(str, value))
+    return "" if value is None else str(int(value) if isinstance(value, bool) else value).strip()
+
+
+class _Files:
+    """Which files exist, listing each folder once."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, set[str]] = {}
+
+    def __contains__(self, path: str) -> bool:
+        folder, name = os.path.split(path)
+        if folder not in self.names:
+            self.names[folder] = set(os.listdir(folder)) if os.path.isdir(folder) else set()
+        return name in self.names[folder] and not os.path.isdir(path)
+
+
+def _row(
+    line: dict[str, str], file: Path, words: Words, dataset: str, present: _Files
+) -> tuple[Row | None, list[tuple[str, str]]]:
+    """Return the row of a line, and what is wrong with it: texts and fixes."""
+    image, masks = line.get("image", ""), [path for path in line.get("mask", "").split(";") if path.strip()]
+    if not image:
+        return None, [("no image is named", "fill in the column image, or remove the line")]
+    path, *masks = (os.path.normpath(os.path.join(file.parent, name.strip())) for name in (image, *masks))
+    faults = [
+        (f"no such file: {name}", f"paths start at {file.parent}") for name in (path, *masks) if name not in present
+    ]
+    split, label = line.get("split", ""), line.get("label", "")
+    if split.lower() not in _SPLITS:
+        faults.append((f"cannot read the split '{split}'", "write train or test, or leave it empty"))
+    normal = not label or words.is_normal(label) or label.lower() in _FALSE
+    defect = GOOD if normal else "anomalous" if label.lower() in _TRUE else label
+    split = _SPLITS.get(split.lower(), "")
+    if split == "train" and not normal:
+        faults.append((f"a training image is labelled {label}", "training images are all normal: let it be tested"))
+    row = {
+        "dataset": dataset,
+        "category": line.get("category", "") or file.parent.name or "root",
+        "split": split,
+        "label": int(not normal),
+        "defect": defect,
+        "image": path,
+        "masks": tuple(masks),
+    }
+    return row, faults

@@ -1,0 +1,51 @@
+"""A split into training and test images for data that come without one: seeded, and stable when images are added.
+
+All anomalous images are tested. Normal images are ordered by a hash of seed, category and name, and the first of them
+are tested, so a new image moves at most one other. A category without anomalous images gives all of them to training,
+because nothing could be measured on the others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from mintad.data.problems import Problem
+from mintad.data.tree import Row
+
+
+def assign_split(rows: Sequence[Row], *, share: float, seed: int, root: Path) -> Iterator[Problem]:
+    """Set ``split`` of the rows where it is ""; yield a note for every category of which some are tested.
+
+    Args:
+        rows: of `mintad.data.tree.Scan`; their images lie below `root`, with which their names begin.
+        share: of the normal images without a split that are tested, at least one.
+        seed: another seed tests other images.
+        root: folder of the data.
+    """
+    undecided: dict[str, list[Row]] = defaultdict(list)
+    tested = {row["category"] for row in rows if row["label"]}
+    for row in rows:
+        if row["split"] == "":
+            row["split"] = "test" if row["label"] else "train"
+            if not row["label"]:
+                undecided[row["category"]].append(row)
+    for category, normal in sorted(undecided.items()):
+        total, count = len(normal), 0
+        if category in tested and total > 1:
+            count = max(1, round(share * total))
+            normal.sort(key=lambda row: _rank(row, seed, root))
+            for row in normal[:count]:
+                row["split"] = "test"
+        problem = f"no split: {count} of {total} normal images are tested, the others train"
+        how = f"chosen by their names with seed {seed} (options test_share and seed)"
+        if count:
+            yield Problem("note", str(root / category if category != root.name else root), problem, how)
+
+
+def _rank(row: Row, seed: int, root: Path) -> bytes:
+    image = Path(row["image"])
+    name = image.relative_to(root).as_posix() if image.is_relative_to(root) else image.name
+    return hashlib.blake2b(f"{seed}/{row['category']}/{name}".encode(errors="surrogateescape")).digest()

@@ -1,0 +1,272 @@
+"""The ways in which people put their own pictures: good and bad folders, lists, litter, names of masks, splits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from data_builders import mask, mvtec_category, pictures, save
+
+from mintad.data import DATASETS, load
+from mintad.data.check import check
+from mintad.data.litter import LITTER
+from mintad.data.registry import recognise
+from mintad.errors import ConfigError, DataError
+
+
+def counts(table) -> dict:
+    return table.groupby(["category", "split", "defect"]).size().to_dict()
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"), [("good", "bad"), ("OK", "NG"), ("Ok", "nok"), ("normal", "Defect"), ("ok", "KO")]
+)
+def test_folders_that_say_good_and_bad(tmp_path: Path, good: str, bad: str):
+    pictures(tmp_path / "screw" / good, 10)
+    pictures(tmp_path / "screw" / bad, 3)
+    pictures(tmp_path / "nut" / good, 5)
+    expected = {("screw", "train", "good"): 8, ("screw", "test", "good"): 2, ("screw", "test", bad): 3}
+    assert counts(load("folder", tmp_path)) == expected | {("nut", "train", "good"): 5}
+    assert counts(load("folder", tmp_path / "screw")) == expected  # at the top: one product, named after its folder
+
+
+def test_kinds_of_defects_below_bad_and_days_below_good(tmp_path: Path):
+    pictures(tmp_path / "nut/good/monday", 5)
+    pictures(tmp_path / "nut/good/tuesday", 5)
+    pictures(tmp_path / "nut/bad/dent", 2)
+    pictures(tmp_path / "nut/bad", 1)
+    assert counts(load("folder", tmp_path)) == {
+        ("nut", "train", "good"): 8,
+        ("nut", "test", "good"): 2,
+        ("nut", "test", "bad"): 1,
+        ("nut", "test", "dent"): 2,
+    }
+
+
+def test_products_below_ok_and_ng(tmp_path: Path):
+    for product in ("screw", "nut"):
+        pictures(tmp_path / "OK" / product, 5)
+    pictures(tmp_path / "NG/screw", 2)
+    table = load("folder", tmp_path)
+    assert table.groupby("category").size().to_dict() == {"nut": 5, "screw": 7}
+    assert set(table.loc[table["label"] == 1, "defect"]) == {"NG"}
+
+
+def test_every_product_may_lie_in_its_own_way_and_be_called_good(tmp_path: Path):
+    mvtec_category(tmp_path / "good")
+    mvtec_category(tmp_path / "bolt", mask_name=None)
+    pictures(tmp_path / "nut/OK", 4)
+    table = load("folder", tmp_path)
+    assert table.groupby("category").size().to_dict() == {"bolt": 8, "good": 8, "nut": 4}
+
+
+def test_words_for_normal_in_the_mvtec_layout(tmp_path: Path):
+    pictures(tmp_path / "nut/train/OK", 4)
+    pictures(tmp_path / "nut/test/ok", 2)
+    pictures(tmp_path / "nut/test/NG", 2)
+    assert counts(load("folder", tmp_path)) == {
+        ("nut", "train", "good"): 4,
+        ("nut", "test", "good"): 2,
+        ("nut", "test", "NG"): 2,
+    }
+
+
+def test_names_that_the_user_tells(tmp_path: Path):
+    pictures(tmp_path / "nut/prima", 5)
+    pictures(tmp_path / "nut/Schrott", 2)
+    pictures(tmp_path / "nut/ok", 3)
+    with pytest.raises(DataError) as caught:
+        load("folder", tmp_path)
+    assert "--abnormal Schrott" in str(caught.value) and "prima" in str(caught.value)
+    told = load("folder", tmp_path, normal="PRIMA", abnormal=["schrott", "ok"])  # also against the usual words
+    assert told["label"].value_counts().to_dict() == {0: 5, 1: 5}
+
+
+def test_folders_told_by_their_paths_are_one_product(tmp_path: Path):
+    root = tmp_path / "plant"
+    pictures(root / "line1/ok", 5)
+    pictures(root / "line2/ok", 5)
+    pictures(root / "line2/ng", 2)
+    table = load("folder", root, normal="line1/ok, line2/ok/", abnormal="line2/ng")
+    assert counts(table) == {("plant", "train", "good"): 8, ("plant", "test", "good"): 2, ("plant", "test", "ng"): 2}
+    with pytest.raises(DataError, match="line3") as caught:
+        load("folder", root, normal="line3/ok")
+    assert "no such folder" in str(caught.value)
+
+
+def test_products_of_several_roots_are_united_by_name(tmp_path: Path):
+    pictures(tmp_path / "a/nut/good", 4)
+    pictures(tmp_path / "b/nut/good", 3)
+    pictures(tmp_path / "b/nut/bad", 2)
+    table = load("folder", tmp_path / "a", roots=[str(tmp_path / "b")])
+    assert table.groupby(["category", "label"]).size().to_dict() == {("nut", 0): 7, ("nut", 1): 2}
+
+
+@pytest.mark.parametrize(
+    "options", [{"normal": 3}, {"normal": "a", "abnormal": "A"}, {"test_share": 0}, {"test_share": "x"}, {"roots": [1]}]
+)
+def test_options_that_cannot_be_meant(tmp_path: Path, options: dict):
+    pictures(tmp_path / "nut/good", 4)
+    with pytest.raises(ConfigError):
+        load("folder", tmp_path, **options)
+
+
+def test_a_made_split_is_seeded_recorded_and_stable(tmp_path: Path):
+    pictures(tmp_path / "nut/good", 20)
+    pictures(tmp_path / "nut/bad", 2)
+
+    def tested(**options) -> set[str]:
+        table = load("folder", tmp_path, **options)
+        return set(table.loc[(table["split"] == "test") & (table["label"] == 0), "image"])
+
+    first = tested()
+    assert len(first) == 4 and tested() == first and tested(seed=1) != first and len(tested(test_share=0.5)) == 10
+    notes = [problem for problem in DATASETS["folder"].scan(tmp_path)[1] if problem.severity == "note"]
+    assert any("4 of 20" in note.problem and "seed 0" in note.fix for note in notes)
+    save(tmp_path / "nut/good/new.png", mask())
+    assert len(tested() ^ first) <= 2
+    moved = tmp_path.with_name("moved")
+    tmp_path.rename(moved)
+    names = {Path(path).name for path in first}
+    table = load("folder", moved)
+    chosen = {Path(p).name for p in table.loc[(table["split"] == "test") & (table["label"] == 0), "image"]}
+    assert len(chosen ^ names) <= 2
+
+
+LITTER_NAMES = ("._000.png", ".DS_Store", "Thumbs.db", "desktop.ini", "@eaDir/000.png", "$RECYCLE.BIN/x.png")
+LITTER_NAMES += ("__MACOSX/._000.png", ".thumbnails/000.png", "System Volume Information/x")
+
+
+@pytest.mark.parametrize("layout", ["mvtec", "labelled", "top"])
+def test_litter_is_ignored_everywhere_and_counted(tmp_path: Path, layout: str):
+    root = tmp_path / "parts"
+    folders = {"mvtec": "nut/train/good", "labelled": "nut/good", "top": "good"}
+    pictures(root / folders[layout], 4)
+    before = load("folder", root)
+    places = {
+        root,
+        *(path.parent for path in root.rglob("*.png")),
+        *(path for path in root.rglob("*") if path.is_dir()),
+    }
+    for place in places:
+        for name in LITTER_NAMES:
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            (place / name).write_text("x")
+    assert load("folder", root).equals(before)
+    problems = DATASETS["folder"].scan(root)[1]
+    assert sum(problem.problem == LITTER for problem in problems) == len(places) * len(LITTER_NAMES)
+    assert {problem.severity for problem in problems} == {"note"}
+
+
+MASK_NAMES = (
+    "{}_mask.png",
+    "{}-mask.png",
+    "{}_gt.png",
+    "{}_label.png",
+    "mask_{}.png",
+    "{}.jpg.png",
+    "{}.png",
+    "{}.mask.bmp",
+)
+
+
+@pytest.mark.parametrize("name", MASK_NAMES)
+@pytest.mark.parametrize("place", ["ground_truth/bad", "masks", "bad/masks", "Mask"])
+def test_usual_names_and_places_of_masks(tmp_path: Path, name: str, place: str):
+    pictures(tmp_path / "nut/good", 5, ".jpg")
+    for image in pictures(tmp_path / "nut/bad", 3, ".jpg"):
+        save(tmp_path / "nut" / place / name.format(image.stem), mask())
+    table = load("folder", tmp_path)
+    for row in table[table["label"] == 1].itertuples():
+        assert row.masks == (str(tmp_path / "nut" / place / name.format(Path(row.image).stem)),)
+    assert (table.loc[table["label"] == 0, "masks"].map(len) == 0).all()
+
+
+@pytest.mark.parametrize("name", MASK_NAMES)
+def test_usual_names_in_the_mvtec_layout(tmp_path: Path, name: str):
+    mvtec_category(tmp_path / "nut", suffix=".jpg", mask_name=name.replace("{}", "{stem}"))
+    table = load("folder", tmp_path)
+    assert (table.loc[table["label"] == 1, "masks"].map(len) == 1).all()
+
+
+def test_masks_beside_the_images_are_no_images(tmp_path: Path):
+    pictures(tmp_path / "nut/good", 5)
+    for image in pictures(tmp_path / "nut/bad", 3)[:2]:
+        save(image.with_name(f"{image.stem}_mask.png"), mask())
+    table = load("folder", tmp_path)
+    assert table[table["label"] == 1]["masks"].map(len).tolist() == [1, 1, 0]
+
+
+def write_list(path: Path, lines: list[dict]) -> Path:
+    if path.suffix == ".csv":
+        columns = list(dict.fromkeys(key for line in lines for key in line))
+        text = "\n".join([",".join(columns), *(",".join(str(line.get(key, "")) for key in columns) for line in lines)])
+        path.write_text("\ufeff" + text + "\r\n", encoding="utf-8")
+    elif path.suffix == ".json":
+        path.write_text(json.dumps(lines))
+    else:
+        path.write_text("\n".join(map(json.dumps, lines)) + "\n\n")
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".json"])
+@pytest.mark.parametrize("as_root", [True, False])
+def test_lists(tmp_path: Path, suffix: str, as_root: bool):
+    root = tmp_path / "plant"
+    pictures(root / "img", 8)
+    save(root / "m/6.png", mask())
+    lines = [{"image": f"img/{k:03d}.png", "category": "nut", "split": "train", "label": "OK"} for k in range(4)]
+    lines += [{"image": f"img/{k:03d}.png", "category": "nut", "split": "Test", "label": 0} for k in (4, 5)]
+    lines += [{"image": "img/006.png", "category": "nut", "split": "test", "label": 1, "mask": "m/6.png"}]
+    lines += [{"image": str(root / "img/007.png"), "category": "nut", "split": "test", "label": "scratch"}]
+    file = write_list(root / f"parts{suffix}", lines)
+    table = load("folder", file if as_root else root)
+    expected = {("nut", "train", "good"): 4, ("nut", "test", "good"): 2}
+    assert counts(table) == expected | {("nut", "test", "anomalous"): 1, ("nut", "test", "scratch"): 1}
+    assert [masks for masks in table["masks"] if masks] == [(str(root / "m/6.png"),)]
+
+
+def test_a_list_of_images_alone_is_all_normal(tmp_path: Path):
+    pictures(tmp_path / "img", 3)
+    file = write_list(tmp_path / "a.csv", [{"image": f"img/{k:03d}.png"} for k in range(3)])
+    assert counts(load("folder", file)) == {(tmp_path.name, "train", "good"): 3}
+
+
+@pytest.mark.parametrize(
+    ("lines", "text"),
+    [
+        ([{"image": "img/999.png"}], "line 2: no such file"),
+        ([{"image": "img/000.png"}, {"image": "img/../img/000.png"}], "listed in line 2"),
+        ([{"image": "img/000.png", "split": "valid"}], "cannot read the split 'valid'"),
+        ([{"image": "img/000.png", "split": "train", "label": "bad"}], "labelled bad"),
+        ([{"image": "img/000.png", "mask": "m.png"}], "no such file"),
+        ([{"path": "img/000.png"}], "no column 'image'"),
+        ([{"image": "", "label": "bad"}], "no image is named"),
+    ],
+)
+def test_faults_of_a_list_are_named_with_their_line(tmp_path: Path, lines: list[dict], text: str):
+    pictures(tmp_path / "img", 3)
+    with pytest.raises(DataError) as caught:
+        load("folder", write_list(tmp_path / "a.csv", lines))
+    assert text in str(caught.value) and "a.csv" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe\x00", b"", b"image\nx,y,z\n", b'{"image": 1}\n[', b"[1, 2]", b"[" * 99999]
+)
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".json"])
+def test_damaged_lists_are_one_error(tmp_path: Path, content: bytes, suffix: str):
+    file = tmp_path / f"a{suffix}"
+    file.write_bytes(content)
+    with pytest.raises(DataError, match=file.name):
+        load("folder", file)
+
+
+@pytest.mark.parametrize("name", ["screw", "candle", "01"])
+@pytest.mark.parametrize("good", ["good", "ok", "train/good", "train/ok"])
+def test_ones_own_product_is_not_taken_for_a_published_one_of_its_name(tmp_path: Path, name: str, good: str):
+    pictures(tmp_path / name / good, 4)
+    pictures(tmp_path / name / ("test/ng" if "train" in good else "ng"), 2)
+    assert recognise(tmp_path) == recognise(tmp_path / name) == "folder"
+    assert check(tmp_path).ok and load("folder", tmp_path)["label"].sum() == 2
