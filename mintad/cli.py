@@ -188,6 +188,7 @@ def train_command(
 def evaluate_command(
     run: Annotated[Path, typer.Argument(help="Run directory.")],
     baselines: BaselinesOption = "",
+    root: Annotated[Path | None, typer.Option("--root", help="Where the data lie now, if they have moved.")] = None,
     device: DeviceOption = "auto",
     quiet: QuietOption = False,
 ) -> None:
@@ -195,7 +196,7 @@ def evaluate_command(
     from mintad.runs.train import evaluate_run
 
     names = split_names(baselines)
-    print_results(evaluate_run(run, baseline_names=names, device=device, progress=not quiet).path)
+    print_results(evaluate_run(run, baseline_names=names, root=root, device=device, progress=not quiet).path)
 
 
 @app.command("predict")

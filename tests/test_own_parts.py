@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -15,8 +16,10 @@ from mintad.cli import print_results
 from mintad.data import load
 from mintad.errors import ConfigError, DataError
 from mintad.report.runs import read_runs
+from mintad.runs.changes import changes_of
 from mintad.runs.directory import Run
 from mintad.runs.predict import predict_files
+from mintad.runs.prepare import load_records
 from mintad.runs.separate import train_separate
 from mintad.runs.train import evaluate_run, train_run
 from mintad.scoring.metrics import RESULT_COLUMNS, value_of
@@ -112,8 +115,6 @@ def test_a_mixed_set_is_measured_where_there_are_defects(mixed_run, mixed_parts,
 
 def test_a_missing_mask_costs_the_pixel_metrics_of_its_image_alone(mixed_run, mixed_parts, tmp_path):
     """The image is scored, and without it the pixel metrics are the same."""
-    import shutil
-
     copy = Run(shutil.copytree(mixed_run.path, tmp_path / "run"))
     root = shutil.copytree(mixed_parts, tmp_path / "parts")
     (root / "bolt/test/dent/002.png").unlink()
@@ -173,3 +174,92 @@ def test_a_run_directory_inside_the_data_is_refused_at_once(good_parts, inside):
     with pytest.raises(ConfigError):
         train_run(small(good_parts), link / inside, progress=False)
     assert sorted(good_parts.rglob("*")) == before
+
+
+@pytest.fixture
+def moved(mixed_run, mixed_parts, tmp_path):
+    """A copy of the mixed run and of its data, with the configuration that finds them."""
+    run = Run(shutil.copytree(mixed_run.path, tmp_path / "run"))
+    root = shutil.copytree(mixed_parts, tmp_path / "moved")
+    run.write("config", small(root).to_dict())
+    return run, root, small(root)
+
+
+def said(caplog) -> str:
+    return " ".join(record.getMessage() for record in caplog.records if record.levelname == "WARNING")
+
+
+def test_the_same_command_on_changed_data_says_so_and_what_to_do(moved, caplog):
+    run, root, config = moved
+    before = run.results()
+    caplog.clear()
+    train_run(config, run.path, progress=False)
+    assert "changed" not in said(caplog)
+    pictures(root / "bolt/train/extra", 4)
+    for path in (root / "bolt/train/extra").iterdir():
+        path.rename(root / "bolt/train/good" / f"extra_{path.name}")
+    (root / "bolt/train/extra").rmdir()
+    save(root / "bolt/test/dent/003.png", Image.fromarray(np.arange(40 * 36 * 3, dtype=np.uint8).reshape(36, 40, 3)))
+    train_run(config, run.path, progress=False)
+    text = said(caplog)
+    assert "training images: 4 new" in text and "test images: 1 new" in text and "--overwrite" in text
+    pd.testing.assert_frame_equal(run.results(), before)
+
+
+def change_dents(root, change):
+    dent = root / "bolt/test/dent"
+    if change == "replaced":
+        shutil.copy(root / "bolt/test/good/000.png", dent / "000.png")
+    elif change == "gone":
+        (dent / "002.png").unlink()
+    elif change == "new":
+        save(dent / "003.png", Image.new("RGB", (40, 36), "red"))
+    elif change == "relabelled":
+        (dent / "002.png").rename(root / "bolt/test/good/003.png")
+    elif change == "another mask":
+        save(root / "bolt/ground_truth/dent/000_mask.png", Image.new("L", (40, 36), 255))
+
+
+CHANGES = {
+    "nothing": {},
+    "replaced": {"test images": "1 gone, 1 new"},
+    "gone": {"test images": "1 gone"},
+    "new": {"test images": "1 new"},
+    "relabelled": {"test images": "1 with another label or mask"},
+    "another mask": {"test images": "1 with another label or mask"},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_every_change_of_the_test_images_is_noticed(moved, change):
+    run, root, config = moved
+    change_dents(root, change)
+    assert changes_of(run, load_records(config), config) == CHANGES[change]
+
+
+def test_a_baseline_is_never_scored_on_other_images_than_the_model(moved, caplog):
+    run, root, config = moved
+    before = run.results()
+    change_dents(root, "replaced")
+    with pytest.raises(DataError, match="test images: 1") as caught:
+        train_run(config, run.path, baseline_names=["patchcore"], progress=False)
+    assert f"mintad evaluate {run.path} --baselines patchcore" in caught.value.fix
+    pd.testing.assert_frame_equal(run.results(), before)
+    evaluate_run(run.path, baseline_names=["patchcore"], progress=False)
+    assert run.baselines() == ["padim", "patchcore"]
+    caplog.clear()
+    train_run(config, run.path, baseline_names=["patchcore"], progress=False)
+    assert "changed" not in said(caplog)
+
+
+def test_data_that_moved_are_found_again_if_they_are_the_same(moved, mixed_run, mixed_parts, tmp_path):
+    run, root, config = moved
+    run.write("config", mixed_run.config().override(**{"data.root": str(tmp_path / "nowhere")}).to_dict())
+    evaluate_run(run.path, root=root, progress=False)
+    pd.testing.assert_frame_equal(run.results(), mixed_run.results())
+    assert run.config().data.root == str(root)
+    other = shutil.copytree(mixed_parts, tmp_path / "other")
+    (other / "bolt/train/good/000.png").unlink()
+    with pytest.raises(DataError, match="1 gone"):
+        evaluate_run(run.path, root=other, progress=False)
+    assert run.config().data.root == str(root)

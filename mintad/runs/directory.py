@@ -142,6 +142,7 @@ class Run:
     def scores(self) -> pd.DataFrame:
         """Return the scored test rows, as they were when written."""
         texts = ("dataset", "category", "split", "defect", "image", "masks", "prompt_class", "pred_class")
+        texts += ("hash", "masks_hash")  # of the files, see `mintad.runs.changes`
         scores = pd.read_csv(self._sound("scores.csv"), keep_default_na=False, dtype=dict.fromkeys(texts, str))
         return scores.assign(masks=scores["masks"].map(_read_masks))
 
@@ -290,10 +291,14 @@ class Run:
         if not file.exists():
             self.write_table("images", images)
             return
-        changes = _differences(pd.read_csv(file, keep_default_na=False, dtype=str), images)
+        changes = image_differences(self.training_images(), images)
         if changes:
             problem = f"the training images are not those that the run was trained on: {', '.join(changes)}"
             raise DataError(problem, path=self.path, fix="restore them, or train anew into another --out")
+
+    def training_images(self) -> pd.DataFrame:
+        """Return the training and held-out images that were recorded, see `mintad.runs.prepare.image_list`."""
+        return pd.read_csv(self.path / "images.csv", keep_default_na=False, dtype=str)
 
     def seconds(self) -> dict[str, float]:
         """Return the seconds spent on features and training, and on the last evaluation and fit of each baseline."""
@@ -339,8 +344,8 @@ def _read_masks(text: str) -> tuple[str, ...]:
     return tuple(json.loads(text)) if text.startswith("[") else tuple(filter(None, text.split(";")))
 
 
-def _differences(before: pd.DataFrame, now: pd.DataFrame) -> list[str]:
-    """List how the images differ, one text per kind of change, each with the first image of its kind."""
+def image_differences(before: pd.DataFrame, now: pd.DataFrame) -> list[str]:
+    """List how training images differ, one text per kind of change, each with the first image of its kind."""
     images = before.merge(now, on=["category", "image"], how="outer", suffixes=("_before", ""), indicator="side")
     hashed = (images[["hash_before", "hash"]].fillna("") != "").all(axis=1)
     changes = {

@@ -180,14 +180,21 @@ def image_list(prepared: PreparedData, config: Config) -> pd.DataFrame:
 
     Paths are relative to the data's root that holds the image, else to the folder common to all images.
     """
-    rows = np.concatenate([prepared.train_rows, prepared.holdout_rows])
-    records = prepared.records.iloc[rows]
-    folders = [*data_roots(config), Path(os.path.commonpath(map(os.path.dirname, records["image"])))]
     hashes = prepared.features.hashes or [""] * len(prepared.features)
+    return list_images(prepared.records, prepared.train_rows, prepared.holdout_rows, hashes, config)
+
+
+def list_images(
+    records: pd.DataFrame, train_rows: np.ndarray, holdout_rows: np.ndarray, hashes: Sequence[str], config: Config
+) -> pd.DataFrame:
+    """List training images as `image_list` does; `hashes` are those of all rows of the record table."""
+    rows = np.concatenate([train_rows, holdout_rows])
+    records = records.iloc[rows]
+    folders = [*data_roots(config), Path(os.path.commonpath(map(os.path.dirname, records["image"])))]
     columns = {
         "image": [_relative(Path(image), folders) for image in records["image"]],
         "category": category_keys(records).to_numpy(),
-        "role": np.repeat(["train", "holdout"], [len(prepared.train_rows), len(prepared.holdout_rows)]),
+        "role": np.repeat(["train", "holdout"], [len(train_rows), len(holdout_rows)]),
         "hash": [hashes[row] for row in rows],
     }
     return pd.DataFrame(columns).sort_values(["category", "image"], ignore_index=True)

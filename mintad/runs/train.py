@@ -24,6 +24,7 @@ from mintad.model import ReconstructionModel, build_model, require_variant
 from mintad.model.nearest_images import compact
 from mintad.runs.baselines import evaluate_baseline, require_baselines, require_comparable
 from mintad.runs.calibrate import calibrate, decide
+from mintad.runs.changes import changes_of, report_changes, row_hashes, with_hashes
 from mintad.runs.directory import CATEGORIES, PRODUCTS, SHARP_PRIOR, Run, log_to, open_run, versions
 from mintad.runs.made import rows_without_defects, score_made_defects
 from mintad.runs.prepare import (
@@ -137,7 +138,9 @@ def train_run(
             log_remarks(records)
         if run.finished:
             if main:
-                add_baselines(run, records, baseline_names, device=accelerator.device, progress=progress)
+                missing = [name for name in baseline_names if name not in run.baselines()]
+                report_changes(run, changes_of(run, records, config), missing)
+                add_baselines(run, records, missing, device=accelerator.device, progress=progress)
             return run
         with accelerator.main_process_first():  # the others then read its cache
             with run.timing("features", add=True) if main else contextlib.nullcontext():
@@ -182,26 +185,31 @@ def _opened_by_main_process(run: Run, config: Config, accelerator: Accelerator, 
 def add_baselines(
     run: Run, records: pd.DataFrame, names: Sequence[str], *, device: torch.device, progress: bool = True
 ) -> None:
-    """Evaluate the baselines that a finished run lacks, and add them to its results."""
-    missing = [name for name in names if name not in run.baselines()]
-    if not missing:
+    """Evaluate baselines that a finished run lacks, and add them to its results."""
+    if not names:
         return
     config = run.config()
     data = prepare_data(config, records, device=device, progress=progress)
     run.record_training_images(image_list(data, config))
-    tables = baseline_results(run, missing, data, config, device, progress=progress)
+    tables = baseline_results(run, names, data, config, device, progress=progress)
     results = pd.concat([run.results(), *tables], ignore_index=True)
     maps_nHW = run.maps()
     run.save_results(results, run.scores(), maps_nHW, run.decisions(), run.made_defects())
 
 
 def evaluate_run(
-    path: str | Path, *, baseline_names: Sequence[str] = (), device: str = "auto", progress: bool = True
+    path: str | Path,
+    *,
+    baseline_names: Sequence[str] = (),
+    root: str | Path | None = None,
+    device: str = "auto",
+    progress: bool = True,
 ) -> Run:
     """Evaluate the newest checkpoint of a run again, in float32, and write its results anew.
 
     The run may be of an older version, and trained on another device. The baselines are evaluated together with those
-    that the run was compared with before.
+    that the run was compared with before. Where the data have moved, `root` is their new folder, which the run then
+    remembers; the training images must be the same.
 
     Raises:
         MintadError: not a run directory, the training is not finished, a baseline of the run is not registered any
@@ -209,14 +217,19 @@ def evaluate_run(
     """
     run = Run(Path(path))
     config, torch_device, checkpoint = run.config(), pick_device(device), run.checkpoint()
+    config = config if root is None else resolve_paths(config.override(**{"data.root": str(root)}))
     if checkpoint.step < checkpoint.state()["steps"]:
         problem = f"{checkpoint.step} of {checkpoint.state()['steps']} steps are trained"
         raise TrainingError(problem, path=run.path, fix=f"mintad train --out {run.path} finishes it")
     names = list(dict.fromkeys([*_former_baselines(run), *baseline_names]))
     require_baselines(names, config)
+    records = load_records(config)
+    require_comparable(names, records)
     with run.locked(), log_to(run):
-        data = prepare_data(config, device=torch_device, progress=progress)
+        data = prepare_data(config, records, device=torch_device, progress=progress)
         run.record_training_images(image_list(data, config))
+        if root is not None:
+            run.write("config", config.to_dict())
         data = dataclasses.replace(data, classes=run.read("classes"))
         model = trained_model(run, data.backbone, torch_device)
         evaluate_and_save(run, model, data, config, baseline_names=names, progress=progress)
@@ -267,7 +280,8 @@ def evaluate_and_save(
     tables = [evaluation.results for evaluation in evaluations.values()]
     tables += baseline_results(run, baseline_names, data, config, model.output.weight.device, progress=progress)
     results = pd.concat(tables, ignore_index=True)
-    run.save_results(results, decisive.scores, decisive.grid_maps, decisions, made)
+    scores = with_hashes(decisive.scores, row_hashes(data.features.hashes, data.scored_rows))
+    run.save_results(results, scores, decisive.grid_maps, decisions, made)
     auroc = value_of(results, "image_auroc")
     log.info(
         "image AUROC, mean over categories: %s", "no category has both kinds of images" if auroc is None else auroc

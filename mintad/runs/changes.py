@@ -1,0 +1,113 @@
+"""What has changed in the data of a run since it was trained and evaluated."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pandas as pd
+
+from mintad.config import Config
+from mintad.data.records import category_keys, tested_rows
+from mintad.errors import DataError
+from mintad.features.cache import hash_file
+from mintad.runs.directory import Run, image_differences
+from mintad.runs.prepare import list_images, split_holdout
+
+log = logging.getLogger(__name__)
+
+HASHES = ("hash", "masks_hash")
+"""Columns of ``scores.csv``: the content of the image file, and of its masks ("" for none)."""
+
+
+def changes_of(run: Run, records: pd.DataFrame, config: Config) -> dict[str, str]:
+    """Compare the data with those that a finished run was trained and evaluated on, by the contents of the files.
+
+    Returns:
+        "training images" and "test images", as far as they have changed -> in what, with numbers.
+    """
+    hashes = _hash_files(records["image"])
+    changes = {}
+    try:
+        rows = split_holdout(records, config.data.holdout, config.train.seed)
+        images = list_images(records, *rows, hashes, config)
+        if found := image_differences(run.training_images(), images):
+            changes["training images"] = ", ".join(found)
+    except DataError as error:  # too few images are left to hold some out
+        changes["training images"] = error.problem
+    rows = tested_rows(records)
+    if found := _test_differences(run.scores(), with_hashes(records.iloc[rows], [hashes[row] for row in rows])):
+        changes["test images"] = found
+    return changes
+
+
+def report_changes(run: Run, changes: dict[str, str], missing: Sequence[str]) -> None:
+    """Log what has changed in the data of a finished run, see `changes_of`, and what to do.
+
+    Raises:
+        DataError: there are changes, and baselines of these names are missing, which would be scored on other images
+            than the model was.
+    """
+    if not changes:
+        log.info("%s is finished: there is nothing to train", run.path)
+        return
+    changed = "; ".join(f"{kind}: {text}" for kind, text in changes.items())
+    anew = "train anew with --overwrite or into another --out"
+    if missing:
+        problem = f"the data have changed since the run ({changed}): baselines would be scored on other images"
+        command = f"mintad evaluate {run.path} --baselines {','.join(missing)}"
+        fix = anew if "training images" in changes else f"{command} evaluates all methods on the images as they are now"
+        raise DataError(problem, path=run.path, fix=fix)
+    fix = anew if "training images" in changes else f"mintad evaluate {run.path} measures them, or {anew}"
+    log.warning(
+        "%s is finished and nothing was trained, but its data have changed since: %s; %s", run.path, changed, fix
+    )
+
+
+def with_hashes(scores: pd.DataFrame, hashes: list[str]) -> pd.DataFrame:
+    """Return scored rows with the columns `HASHES`; `hashes` are of their images."""
+    masks = sorted({mask for masks in scores["masks"] for mask in masks})
+    hash_of = dict(zip(masks, _hash_files(masks), strict=True))
+    joined = ["+".join(hash_of[mask] for mask in masks) for masks in scores["masks"]]
+    return scores.assign(**dict(zip(HASHES, (hashes, joined), strict=True)))
+
+
+def _hash_files(paths: list[str] | pd.Series) -> list[str]:
+    """Hash files; "unreadable" for those that cannot be read, which whoever opens them will say."""
+
+    def attempt(path: str) -> str:
+        try:
+            return hash_file(path)
+        except DataError:
+            return "unreadable"
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        return list(pool.map(attempt, paths))
+
+
+def _test_differences(before: pd.DataFrame, now: pd.DataFrame) -> str:
+    """Say how many test images are new, gone or otherwise labelled; "" for the same ones, wherever they lie now."""
+    before = before[before["split"] == "test"]
+    by_content = "hash" in before
+    keys = [_contents(table, by_content, HASHES[:1]) for table in (before, now)]
+    counts = {"gone": keys[0] - keys[1], "new": keys[1] - keys[0]}
+    found = {kind: sum(counter.values()) for kind, counter in counts.items()}
+    if not any(found.values()) and by_content:
+        labelled = [_contents(table, True, (*HASHES, "label", "defect")) for table in (before, now)]
+        found = {"with another label or mask": sum((labelled[1] - labelled[0]).values())}
+    return ", ".join(f"{number} {kind}" for kind, number in found.items() if number)
+
+
+def _contents(table: pd.DataFrame, by_content: bool, columns: tuple[str, ...]) -> Counter:
+    """Count what identifies the images; without hashes, in runs of older versions, these are names."""
+    values = [table[name].astype(str) for name in columns] if by_content else [table["image"].map(os.path.basename)]
+    return Counter(zip(category_keys(table), *values, strict=True)) if len(table) else Counter()
+
+
+def row_hashes(hashes: list[str], rows: np.ndarray) -> list[str]:
+    """Return the hashes of some rows; "" for features that do not come from files."""
+    return [hashes[row] if hashes else "" for row in rows]
