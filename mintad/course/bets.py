@@ -30,7 +30,7 @@ def _right(bet: Any, outcome: Any, within: float) -> bool:
     if isinstance(outcome, str):
         words = str(bet).strip()
         return bool(words) and re.search(rf"(?<!\w){re.escape(words)}(?!\w)", outcome, re.IGNORECASE) is not None
-    if isinstance(outcome, Collection):
+    if isinstance(outcome, Collection) and getattr(outcome, "ndim", 1):
         found = [bet] if isinstance(bet, str) else bet
         if not isinstance(found, Collection):
             return False
@@ -45,7 +45,7 @@ def _right(bet: Any, outcome: Any, within: float) -> bool:
 def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
-    if isinstance(value, Collection):
+    if isinstance(value, Collection) and getattr(value, "ndim", 1):
         names = value if isinstance(value, list | tuple) else sorted(map(str, value))
         return ", ".join(map(str, names)) or "none"
     try:
