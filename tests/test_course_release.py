@@ -59,6 +59,7 @@ def test_no_solution_is_left(pair):
     original, student = pair
     text = "\n".join(cell.source for cell in student.cells)
     assert "<summary>Solution" not in text and "<summary>Answer" not in text
+    assert "Questionnaire" in text and not any(answer in text for answer in answers(original))
     assert text.count("<summary>Hint") == source_text(original).count("<summary>Hint")
     for code in solutions(original).values():
         assert code.strip() not in text
@@ -67,6 +68,14 @@ def test_no_solution_is_left(pair):
             assert cell.outputs == [] and cell.execution_count is None
             defined = {node.name for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.FunctionDef)}
             assert not defined & NAMES, cell.source
+
+
+def answers(path):
+    """The lines of the folded answers to a questionnaire."""
+    (fold,) = re.findall(r"<summary>Answers</summary>(.*?)</details>", source_text(path), re.DOTALL)
+    lines = [line.partition(". ")[2] for line in fold.splitlines() if line]
+    assert len(lines) >= 3 and all(len(line) > 20 for line in lines)
+    return lines
 
 
 def source_text(path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import itertools
 import re
 from pathlib import Path
 
@@ -118,6 +119,38 @@ def test_closes_with_summary_and_questions(notebook):
     assert len(re.findall(r"^\d\. ", questions, re.MULTILINE)) >= 3
 
 
+def test_each_question_is_answered_in_a_fold_below_the_questionnaire(notebook):
+    asked = text(notebook).split("## Questionnaire")[1].split("## ")[0]
+    questions, fold = asked.split("<details>")
+    (answers,) = [match["body"] for match in DETAILS.finditer("<details>" + fold)]
+    numbers = [re.findall(r"^(\d)\. \S", part, re.MULTILINE) for part in (questions, answers)]
+    assert numbers[0] == numbers[1] == [str(n) for n in range(1, len(numbers[0]) + 1)]
+
+
+BET = re.compile(r"^(?P<name>bet_\d+) = \.\.\.  # \S.*$")
+
+
+def test_each_prediction_has_a_cell_for_the_bet_before_anything_is_shown(notebook):
+    cells, bets = notebook.cells, []
+    for cell, following in itertools.pairwise(cells):
+        asked = [line for line in cell.source.splitlines() if line.startswith("**Predict.**")]
+        if cell.cell_type == "markdown" and asked:
+            assert cell.source.split("**Predict.**")[-1].count("**Read it.**") == 0 and len(asked) == 1, cell.source
+            assert following.cell_type == "code" and BET.match(following.source), f"no bet below: {asked}"
+            bets.append(BET.match(following.source)["name"])
+    assert bets == [f"bet_{n}" for n in range(1, len(bets) + 1)]
+    sources = [cell.source for cell in code(notebook)]
+    for bet in bets:
+        (made,) = [n for n, source in enumerate(sources) if source.startswith(f"{bet} = ...")]
+        (settled,) = [n for n, source in enumerate(sources) if f"notebook.settle({bet}, " in source]
+        assert settled > made, bet
+
+
+def test_ends_with_the_readers_progress(notebook, path):
+    last = notebook.cells[-1].source
+    assert "notebook.status(" in last and (path.name.startswith("00") or f'"{path.name[:2]}"' in last)
+
+
 def test_exercises_are_graded_hinted_and_solved(notebook, path):
     if path.name.startswith("00"):
         return
@@ -126,7 +159,7 @@ def test_exercises_are_graded_hinted_and_solved(notebook, path):
     assert words.count("### Exercise") == len(found) >= 3
     assert [int(match["number"]) for match in found] == list(range(1, len(found) + 1))
     folded = [match["name"] for match in DETAILS.finditer(words)]
-    assert folded == ["Hint", "Solution"] * len(found)
+    assert folded == ["Hint", "Solution"] * len(found) + ["Answers"]
     unsolved = [cell.source for cell in code(notebook) if re.search(r"^\w+ = None  # ", cell.source, re.MULTILINE)]
     assert len(unsolved) == len(found)
 

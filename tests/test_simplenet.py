@@ -125,7 +125,6 @@ def test_published_settings():
     config = preset("fast")
     features, scoring = SimpleNet.published_features(config.features), SimpleNet.published_scoring(config.scoring)
     assert (features.reductions, features.grid, features.local_mean) == ((8, 16), 28, 3) and scoring.blur == 4.0
-    baseline = SimpleNet(GRID)
-    assert (baseline.margin, baseline.adaptor_rate, baseline.rate) == (0.5, 1e-4, 2e-4)
+    assert SimpleNet(GRID).margin == 0.5
     weights = Discriminator(CHANNELS, 8)
     assert weights.score.bias is None and weights.adaptor.weight.shape == (CHANNELS, CHANNELS)

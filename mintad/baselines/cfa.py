@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mintad.baselines.base import Baseline, baseline
 from mintad.baselines.kmeans import lloyd
+from mintad.baselines.memory import MATRIX_ENTRIES
 from mintad.baselines.training import CHUNK, channel_scale, descend, require_images, seeded
 from mintad.config import FeatureConfig, ScoringConfig
 from mintad.features.table import FeatureTable
@@ -103,7 +104,7 @@ class CFA(Baseline):
         margin: float = 0.1,
         nu: float = 1e-3,
         compression: int = 1,
-        steps: int = 600,
+        steps: int = 300,
         images: int = 4,
         rate: float = 1e-3,
         seed: int = 0,
@@ -160,9 +161,12 @@ class CFA(Baseline):
     @torch.no_grad()
     def anomaly_map(self, feat_BLF: Tensor, labels: Any = None) -> Tensor:
         """Return weighted distances (B, H, W) of features (B, L, F) to their nearest centres."""
-        tokens_NF = self._describe(feat_BLF.to(self.mean_F.device))
-        squared_Nk = squared_distances(tokens_NF, self.memory_MF).topk(self._neighbours()[0], largest=False).values
-        distance_Nk = squared_Nk.sqrt()
+        near, chunk = self._neighbours()[0], max(1, MATRIX_ENTRIES // len(self.memory_MF))
+        nearest = [
+            squared_distances(part_nF, self.memory_MF).topk(near, largest=False).values
+            for part_nF in self._describe(feat_BLF.to(self.mean_F.device)).split(chunk)
+        ]
+        distance_Nk = torch.cat(nearest).sqrt()
         return (nn.functional.softmin(distance_Nk, dim=1)[:, 0] * distance_Nk[:, 0]).view(len(feat_BLF), *self.grid)
 
     def _describe(self, feat_BLF: Tensor) -> Tensor:

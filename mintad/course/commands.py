@@ -81,6 +81,19 @@ def course_release_command(
     console.print(f"points and rubric: {written.points}", soft_wrap=True, markup=False)
 
 
+@course_app.command("key")
+def course_key_command(
+    out: Annotated[Path, typer.Argument(metavar="FILE.md", help="Markdown file to write; not for students.")],
+    names: Annotated[list[str] | None, typer.Argument(help="Beginnings of names, e.g. 03; default all.")] = None,
+    source: Annotated[Path | None, typer.Option("--source", help="Folder of the notebooks with solutions.")] = None,
+    points: PointsOption = None,
+) -> None:
+    """Write the answer key: points, rubric and solution of every exercise, and the answers to the questions."""
+    from mintad.course.key import write_key
+
+    console.print(str(write_key(out, names or (), source=source, points=points)), soft_wrap=True, markup=False)
+
+
 @course_app.command("grade")
 def course_grade_command(
     submissions: Annotated[list[Path], typer.Argument(help="Folders, one for each student; the name is the student.")],

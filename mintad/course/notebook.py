@@ -1,4 +1,4 @@
-"""What every notebook calls: `setup` in its first cell, `status` in its last."""
+"""What every notebook calls: `setup` in its first cell, `settle` after each bet, `status` in its last cell."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from IPython import get_ipython
 from plotly.io.base_renderers import MimetypeRenderer
 
 import mintad
+from mintad.course.bets import settle
 from mintad.course.status import status
 from mintad.errors import ConfigError, nearest
 from mintad.plots import template
 from mintad.training.device import pick_device
 
-__all__ = ["RENDERER", "refuse_unknown_parameters", "setup", "status"]
+__all__ = ["RENDERER", "refuse_unknown_parameters", "settle", "setup", "status"]
 RENDERER = "MINTAD_RENDERER"
 """Environment variable: plotly's renderer; 'pages' writes figures as HTML for `mintad.course.pages`."""
 INJECTED = "# Parameters"  # papermill's mark of the cell it injects after the one tagged `parameters`

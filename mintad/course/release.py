@@ -69,7 +69,7 @@ def release(
         ConfigError: the points file is wrong, or an exercise is in it with another check.
         DataError: there is no such notebook, or it or the students' file cannot be read.
     """
-    out, paths = Path(out), _find(names, source)
+    out, paths = Path(out), find_notebooks(names, source)
     if out.resolve() / NOTEBOOKS == paths[0].parent.resolve():
         fix = "choose another folder for the release"
         raise DataError("the release would overwrite the notebooks that it is made from", path=out, fix=fix)
@@ -77,11 +77,11 @@ def release(
     given = Path(points) if points else here if here.exists() else None
     table = load_points(given)
     for path in paths:
-        if path.stem not in table.notebooks and exercises_of(_read(path)):
+        if path.stem not in table.notebooks and exercises_of(read_notebook(path)):
             text = "%s has no exercise of %s, so they are released with 0 points; remove the file to have the defaults"
             log.warning(text, given, path.name)
     numbers = read_students(students) if students else {}
-    notebooks = {path.name: student_notebook(_read(path), path.stem, table) for path in paths}
+    notebooks = {path.name: student_notebook(read_notebook(path), path.stem, table) for path in paths}
     _write(out / NOTEBOOKS, notebooks)
     for student, number in numbers.items():
         _write(out / STUDENTS / student, {name: with_own_data(n, number) for name, n in notebooks.items()})
@@ -156,7 +156,8 @@ def _write(folder: Path, notebooks: dict[str, dict[str, Any]]) -> None:
         write(folder / name, text)
 
 
-def _find(names: Sequence[str], source: str | Path | None) -> list[Path]:
+def find_notebooks(names: Sequence[str], source: str | Path | None) -> list[Path]:
+    """Return the instructor's notebooks; arguments and errors as in `release`."""
     beside = Path(mintad.__file__).parents[1] / NOTEBOOKS
     folder = Path(source or (NOTEBOOKS if Path(NOTEBOOKS).is_dir() else beside))
     every = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
@@ -168,7 +169,8 @@ def _find(names: Sequence[str], source: str | Path | None) -> list[Path]:
     return [path for path in every if not names or path.name.startswith(tuple(names))]
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_notebook(path: Path) -> dict[str, Any]:
+    """Read a notebook as JSON; raise DataError where the file is none."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -2,6 +2,7 @@
 
 | module | notebooks | what it shows |
 |---|---|---|
+| `puzzle` | 00 | two defects among six pictures |
 | `identity_shortcut` | 04 | how much of a defect a reconstruction repeats |
 | `bare_attention` | 04 | the smallest network with attention |
 | `shipped` | 04 | measured results that come with the repository |

@@ -1,0 +1,60 @@
+"""The instructor's page: its points, files and commands are those of the package."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+import pytest
+from grade_builders import FOLDER
+from typer.main import get_command
+
+from mintad.cli import app
+from mintad.course.points import load_points
+
+PAGE = (FOLDER / "INSTRUCTOR.md").read_text(encoding="utf-8")
+POINTS = {name[:2]: [item.points for item in items.values()] for name, items in load_points().notebooks.items()}
+
+
+def points_of(cell: str, notebook: str) -> list[tuple[str, int, float, float]]:
+    """(notebook, exercise, points printed for the group, points of the group) for each exercise that a cell names."""
+    found = []
+    for name, numbers, printed in re.findall(r"(?:(\d\d): )?([\d–, ]+) \((\d+)\)", cell):
+        wanted = set()
+        for part in numbers.split(","):
+            first, _, last = part.strip().partition("–")
+            wanted |= set(range(int(first), int(last or first) + 1))
+        group = sum(POINTS[name or notebook][n - 1] for n in wanted)
+        found += [(name or notebook, n, float(printed), group) for n in sorted(wanted)]
+    return found
+
+
+@pytest.mark.parametrize(("title", "all_but"), [("Twelve", set()), ("Six", {"12"})])
+def test_a_timetable_has_every_exercise_once_with_its_points(title, all_but):
+    table = PAGE.partition(f"## {title} sessions")[2].partition("\n## ")[0]
+    seen = []
+    for row in (line.split("|")[1:-1] for line in table.splitlines() if re.match(r"\| \d", line)):
+        notebook = re.findall(r"\b(\d\d)\b", row[1])[-1]
+        for cell in row[-2:]:
+            seen += points_of(cell.replace("12 for those who want to know more (16)", ""), notebook)
+    assert all(printed == group for _, _, printed, group in seen), seen
+    exercises = [(name, n) for name, items in POINTS.items() if name not in all_but for n in range(1, len(items) + 1)]
+    assert sorted((name, n) for name, n, _, _ in seen) == sorted(exercises)
+    assert sum(map(sum, POINTS.values())) == 160 and sum(POINTS["12"]) == 16
+
+
+def test_linked_files_are_there():
+    links = re.findall(r"\]\(([^)#]+)\)", PAGE)
+    assert links and [link for link in links if not (FOLDER / link).exists()] == []
+
+
+def test_commands_are_those_of_the_package():
+    commands = re.findall(r"(?:^|`)(mintad [^`#\n]+)", PAGE, re.MULTILINE)
+    assert len(commands) > 10
+    for text in commands:
+        command, words = get_command(app), shlex.split(text.replace("…", "x"))[1:]
+        while words and words[0] in getattr(command, "commands", {}):
+            command = command.commands[words.pop(0)]
+        options = {option for parameter in command.params for option in parameter.opts}
+        assert not getattr(command, "commands", {}), text
+        assert {word for word in words if word.startswith("--")} <= options, text
