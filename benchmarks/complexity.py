@@ -39,7 +39,7 @@ from mintad.features.table import FeatureTable
 from mintad.model import build_model
 from mintad.model.complexity import describe, parameters
 from mintad.report import paper
-from mintad.runs.directory import versions
+from mintad.runs.opening import versions
 from mintad.runs.prepare import configured_backbone
 from mintad.scoring.maps import upsample
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from mintad.config import Config
 from mintad.report.commented_csv import split_comments
-from mintad.runs.directory import versions
+from mintad.runs.opening import versions
 
 
 def write(

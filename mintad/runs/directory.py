@@ -17,12 +17,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.metadata
 import io
 import json
-import logging
-import os
-import platform
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,13 +27,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from mintad.config import Config
-from mintad.disk import UNFINISHED, digest, published, refuse_link, remove, write
-from mintad.errors import ConfigError, DataError, MintadError, TrainingError, WeightsError
+from mintad.disk import digest, published, write
+from mintad.errors import ConfigError, DataError, MintadError, TrainingError
 from mintad.lock import exclusive_lock
-from mintad.runs.files import EXECUTED, PARAMETERS, STATUS
 from mintad.runs.page import results_page
 from mintad.scoring.decisions import Decisions
 from mintad.scoring.known_products import KnownProducts
@@ -57,10 +51,6 @@ OWN_FILES = (*RECORD_FILES, *_FITTED, *RESULT_FILES, "config.json")  # in the or
 OLD_RESULTS, OLD_BASELINES, OLD_PAGE = "metrics.json", "peers.csv", "report.html"  # of versions before 0.2
 CATEGORIES = "categories"  # folder of a separate training: a run directory per category
 LOCK = ".lock"
-LEFTOVERS = {".config.json.tmp", LOCK, EXECUTED, PARAMETERS, STATUS}
-"""Files that a directory without a run may hold, besides unfinished ones: of a process killed early, of papermill, of a
-sweep."""
-VERSIONED = ("mintad", "torch", "torchvision", "timm", "numpy", "pandas", "scikit-learn", "accelerate")
 
 
 @dataclass(frozen=True)
@@ -357,97 +347,3 @@ def image_differences(before: pd.DataFrame, now: pd.DataFrame) -> list[str]:
         changes["moved between training and hold-out"] = images["role_before"] != images["role"]
     first = {kind: images[mask].iloc[0] for kind, mask in changes.items() if mask.any()}
     return [f"{changes[kind].sum()} {kind} (first: {row.image} of {row.category})" for kind, row in first.items()]
-
-
-@contextlib.contextmanager
-def open_run(path: str | Path, config: Config, *, overwrite: bool = False) -> Iterator[Run]:
-    """Make a run directory, or open the one that the same configuration has there; it is locked while the block runs.
-
-    With `overwrite`, a run that is already there is removed. A directory in which no training has begun takes any
-    configuration, and a new one is removed again if the block finds fault with the configuration or the data.
-
-    Raises:
-        TrainingError: the directory belongs to another configuration or process, or holds foreign files.
-    """
-    run = Run(Path(path))
-    _refuse_foreign(run, overwrite)
-    new = not run.path.exists()
-    run.path.mkdir(parents=True, exist_ok=True)
-    with run.locked():
-        for file in (*run.path.glob(f"{UNFINISHED}*"), *(run.path / f".{name}.tmp" for name in OWN_FILES)):
-            file.unlink(missing_ok=True)  # of processes that were killed, and of older versions
-        if overwrite:  # by name, anything else is left; config.json last, so that this can be interrupted and repeated
-            remove(run.path / "checkpoints")
-            run.discard_results()
-            for name in OWN_FILES:
-                (run.path / name).unlink(missing_ok=True)
-        if run.begun:
-            before, now = run.config().flat(), config.flat()
-            changes = [f"{key}: {before[key]!r} there, {now[key]!r} now" for key in now if before[key] != now[key]]
-            if changes:
-                problem = f"the run has another configuration ({'; '.join(changes[:5])})"
-                raise TrainingError(problem, path=run.path, fix="choose another --out, or --overwrite to start afresh")
-        else:
-            run.write("config", config.to_dict())
-        try:
-            yield run
-        except (ConfigError, DataError, WeightsError):
-            if new and not run.begun:
-                _remove_new(run)
-            raise
-
-
-def _remove_new(run: Run) -> None:
-    """Remove a directory that this process made and began nothing in; what others put there stays."""
-    for name in (*OWN_FILES, LOCK):
-        (run.path / name).unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # not empty
-        run.path.rmdir()
-
-
-def _refuse_foreign(run: Run, overwrite: bool) -> None:
-    """Refuse a directory with files that are no run's, before anything is written or removed."""
-    foreign = TrainingError("this is no run directory", path=run.path, fix="choose another --out")
-    if not (run.path / "config.json").exists():
-        names = {file.name for file in run.path.iterdir()} if run.path.exists() else set()
-        if any(name not in LEFTOVERS and not name.startswith(UNFINISHED) for name in names):
-            raise foreign
-    elif overwrite:
-        try:
-            run.config()
-        except MintadError as error:
-            raise foreign from error
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that matter, and facts about the machine."""
-    numbers = {"python": platform.python_version(), "platform": platform.platform(), "cores": str(os.cpu_count())}
-    for name in VERSIONED:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            numbers[name] = importlib.metadata.version(name)
-    if torch.cuda.is_available():
-        numbers["gpu"] = torch.cuda.get_device_name()
-    return numbers
-
-
-@contextlib.contextmanager
-def log_to(run: Run) -> Iterator[None]:
-    """Copy the package's log to ``log.txt`` while the block runs; an error is logged there and raised."""
-    refuse_link(run.path / "log.txt")
-    handler = logging.FileHandler(run.path / "log.txt", encoding="utf-8")
-    handler.handleError = lambda record: None  # a disk that is full is reported by what must be written
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logger = logging.getLogger("mintad")
-    previous = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    except Exception as error:
-        text = f"{type(error).__name__}: {error}"  # into the file alone: the caller shows the error to the user
-        handler.handle(logger.makeRecord(logger.name, logging.ERROR, __file__, 0, text, (), None))
-        raise
-    finally:
-        logger.setLevel(previous)
-        logger.removeHandler(handler)
-        handler.close()

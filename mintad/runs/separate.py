@@ -21,7 +21,8 @@ from mintad.errors import TrainingError
 from mintad.features.table import FeatureTable
 from mintad.model import require_variant
 from mintad.runs.baselines import is_comparable, require_baselines, require_comparable
-from mintad.runs.directory import CATEGORIES, Run, open_run, versions
+from mintad.runs.directory import CATEGORIES, Run
+from mintad.runs.opening import open_run, versions
 from mintad.runs.prepare import PreparedData, load_records, prepare_data, require_outside_data, resolve_paths
 from mintad.runs.train import train_run, trained_detector, trained_model
 from mintad.scoring.evaluate import results_of

@@ -25,8 +25,9 @@ from mintad.model.nearest_images import compact
 from mintad.runs.baselines import evaluate_baseline, require_baselines, require_comparable
 from mintad.runs.calibrate import calibrate, decide
 from mintad.runs.changes import changes_of, report_changes, row_hashes, with_hashes
-from mintad.runs.directory import CATEGORIES, PRODUCTS, SHARP_PRIOR, Run, log_to, open_run, versions
+from mintad.runs.directory import CATEGORIES, PRODUCTS, SHARP_PRIOR, Run
 from mintad.runs.made import rows_without_defects, score_made_defects
+from mintad.runs.opening import log_to, open_run, versions
 from mintad.runs.prepare import (
     PreparedData,
     image_list,
