@@ -37,7 +37,7 @@ def exercise(
 
     The check refuses a function that calls the reference or a withheld function. It prints `summary` when all is right.
     Its further cases are drawn with `seed`, a new one each time by default; a failure says which it was. The grader
-    draws its own, and asks for none here.
+    draws its own, and asks for none here. With `keep`, a notebook's kernel records whether the exercise is solved.
 
     Args:
         reference: solution; messages name its parameters.
@@ -52,7 +52,7 @@ def exercise(
     made = isinstance(reference, type)  # a class: its methods are called later than the class
 
     def decorate(test: Callable[..., None]) -> Callable[..., None]:
-        def check(fn: Call | None, *, seed: int | None = None, cases: int = DRAWN) -> None:
+        def check(fn: Call | None, *, seed: int | None = None, cases: int = DRAWN, keep: bool = True) -> None:
             require(fn is not None, "not solved yet: write the function in the cell above, and run both cells")
             seed = secrets.randbelow(2**31) if seed is None else seed
             secret, own = hidden(key), fn is not reference
@@ -73,10 +73,10 @@ def exercise(
                         failed = CheckFailed(f"the result cannot be used ({type(failed).__name__}: {failed})")
                     failed = _diagnosed(failed, secret, guarded, mistakes or {}, np.random.default_rng(seed))
                     failed.again = f"the same cases again: checks.check_{name}({name}, seed={seed})"
-                    if own:
+                    if own and keep:
                         record(key, TRIED)
                     raise failed from None
-            if own:
+            if own and keep:
                 record(key, SOLVED)
             print(f"✓ {name}: {summary}" if own else f"○ not solved yet; the reference passes: {name}: {summary}")
 
