@@ -13,6 +13,7 @@ TOKENS, CHANNELS = 20, 12
 QUICK = {"padim": {"channels": 6}, "patchcore": {"share": 0.1, "projection": 4}, "nearest": {"limit": 40}}
 QUICK |= {"kmeans": {"clusters": 9}, "simplenet": {"steps": 4, "hidden": 8}, "cfa": {"steps": 4}}
 QUICK |= {"cflow": {"steps": 4, "blocks": 2, "condition": 8}}
+QUICK |= {"utrad": {"steps": 4, "width": 8, "heads": 2, "hidden": 8}}
 """Options with which a baseline is fast and its random choices matter."""
 
 

@@ -25,7 +25,7 @@ def data(products, cache):
 
 
 def test_the_registry_knows_which_train_a_network():
-    assert {"simplenet", "cfa", "cflow"} <= set(TRAINED)
+    assert {"simplenet", "cfa", "cflow", "utrad"} <= set(TRAINED)
     assert not {"padim", "patchcore", "nearest", "kmeans"} & set(TRAINED)
 
 

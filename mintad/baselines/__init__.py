@@ -41,6 +41,7 @@ MODULES = [
     "mintad.baselines.simplenet",
     "mintad.baselines.cfa",
     "mintad.baselines.cflow",
+    "mintad.baselines.utrad",
 ]
 BASELINES: BaselineRegistry = BaselineRegistry("baseline", modules=MODULES)
 """Name -> class; each is built from a grid (H, W) and a seed."""
