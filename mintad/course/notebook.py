@@ -1,4 +1,4 @@
-"""The first cell of every notebook: `setup`."""
+"""The first cells of a notebook: `setup`, and `model_map` where a part of the model is treated."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ import numpy as np
 import plotly.io as pio
 import torch
 from IPython import get_ipython
+from IPython.display import HTML
 from plotly.io.base_renderers import MimetypeRenderer
 
 import mintad
 from mintad.errors import ConfigError, nearest
+from mintad.plots import model_map as picture
 from mintad.plots import template
 from mintad.training.device import pick_device
 
@@ -47,6 +49,11 @@ def setup(*, seed: int = 0, device: str = "auto") -> torch.device:
     machine = torch.cuda.get_device_name(torch_device) if on_gpu else f"{torch.get_num_threads()} threads"
     print(f"mintad {mintad.__version__} · torch {torch.__version__} · {torch_device.type} ({machine}) · seed {seed}")
     return torch_device
+
+
+def model_map(*lit: str) -> HTML:
+    """Show MINT-AD in one picture with some of its parts in colour, see `mintad.plots.model_map`; all without names."""
+    return HTML(picture.model_map(lit))
 
 
 class _PageRenderer(MimetypeRenderer):
