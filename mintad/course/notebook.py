@@ -1,4 +1,4 @@
-"""What every notebook calls: `setup` in its first cell, `settle` after each bet, `status` in its last cell."""
+"""What notebooks call: `setup` first, `model_map` to see the model, `settle` after a bet, `status` in the last cell."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ import numpy as np
 import plotly.io as pio
 import torch
 from IPython import get_ipython
+from IPython.display import HTML
 from plotly.io.base_renderers import MimetypeRenderer
 
 import mintad
 from mintad.course.bets import settle
 from mintad.course.status import status
 from mintad.errors import ConfigError, nearest
+from mintad.plots import model_map as picture
 from mintad.plots import template
 from mintad.training.device import pick_device
 
@@ -50,6 +52,11 @@ def setup(*, seed: int = 0, device: str = "auto") -> torch.device:
     machine = torch.cuda.get_device_name(torch_device) if on_gpu else f"{torch.get_num_threads()} threads"
     print(f"mintad {mintad.__version__} · torch {torch.__version__} · {torch_device.type} ({machine}) · seed {seed}")
     return torch_device
+
+
+def model_map(*lit: str) -> HTML:
+    """Show MINT-AD in one picture with some of its parts in colour, see `mintad.plots.model_map`; all without names."""
+    return HTML(picture.model_map(lit))
 
 
 class _PageRenderer(MimetypeRenderer):

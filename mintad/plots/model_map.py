@@ -1,0 +1,143 @@
+"""MINT-AD in one picture (Fig. 3, drawn anew), with the parts lit that a notebook treats."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from mintad.errors import ConfigError, nearest
+from mintad.plots.theme import OKABE_ITO
+
+BLUE, ORANGE, GREEN, VERMILION, _, _, _, GREY = OKABE_ITO
+WIDTH, HEIGHT = 900, 500
+
+
+@dataclass(frozen=True)
+class Box:
+    """A part of the model: its place, its two lines of text, its hue."""
+
+    x: int
+    y: int
+    width: int
+    title: str
+    note: str
+    hue: str
+    part: str = ""  # the name to light it by, where it is not that of the box
+    height: int = 50
+
+
+BOXES = {
+    "backbone": Box(108, 135, 92, "backbone", "frozen", GREY),
+    "jitter": Box(274, 135, 92, "jitter", "in training", VERMILION),
+    "adapter": Box(392, 135, 80, "adapter", "linear", BLUE),
+    "encoder": Box(498, 135, 92, "encoder", "self-attention", BLUE),
+    "decoder": Box(616, 135, 104, "decoder", "cross-attention", BLUE),
+    "output": Box(746, 135, 66, "output", "linear", BLUE),
+    "clean_adapter": Box(274, 265, 92, "adapter", "same weights", BLUE, "adapter"),
+    "prompt_mapper": Box(420, 265, 126, "prompt mapper", "Table 12", GREEN),
+    "inr": Box(616, 265, 104, "INR", "Eqs 8, 9", GREEN),
+    "class_head": Box(420, 350, 126, "class head", "linear", GREEN),
+    "distribution_decoder": Box(583, 350, 170, "distribution decoder", "Table 14", GREEN),
+    "class_loss": Box(420, 426, 126, "L_CE", "Eq. 1", ORANGE, height=46),
+    "prior_loss": Box(796, 350, 94, "L_Prior", "Eqs 2–4", ORANGE),
+    "mse_loss": Box(690, 8, 94, "L_MSE", "Eq. 5", ORANGE),
+    "score": Box(796, 8, 94, "score s", "Eq. 7", ORANGE),
+}
+PARTS = tuple(dict.fromkeys(box.part or name for name, box in BOXES.items()))
+"""What can be lit."""
+LINES = (
+    "M70 160H108 M200 160H222 M250 160H274 M366 160H392 M472 160H498 M590 160H616 M720 160H746 M812 160H828",
+    "M236 146V96H808",  # f' to the difference
+    "M236 172V290H274 M366 290H386 M406 290H420 M546 290H564 M590 290H616",
+    "M668 265V185",  # the query
+    "M770 290H720",  # positions
+    "M576 304V333H483V350 M483 400V426 M556 449H546",
+    "M668 315V350 M753 375H796",
+    "M396 302V486H843V400",  # f to the prior loss
+    "M843 146V110 M843 82V58 M843 72H737V58",
+)
+SYMBOLS = (
+    (40, 164, "image", ""),
+    (578, 454, "label", ""),
+    (236, 165, "f′", "L × F", 22, 36),
+    (396, 295, "f", "L × D", -6, -19),
+    (576, 295, "t_c", "T", 0, -19),
+    (692, 228, "q", "L × D"),
+    (785, 294, "z", "L × 3"),
+    (843, 165, "f̂", "L × F"),
+)
+"""Place and text of what flows, its shape, and how far from it the shape stands."""
+NOTES = (
+    (10, 398, "in training: L_total = L_MSE"),
+    (95, 424, "+ λ_a L_CE + λ_b L_Prior   (Eq. 6)"),
+    (10, 456, "at test time: no label, no noise; the score is"),
+    (10, 478, "the squared difference f′ − f̂, token by token"),
+)
+INDEX = re.compile(r"(?P<letter>[^\W\d_])_(?P<index>[A-Za-z]+)")  # L_CE: a letter with an index
+
+
+def model_map(lit: Iterable[str] = ()) -> str:
+    """Return a picture of MINT-AD as SVG text, 900 units wide, for light and dark pages.
+
+    Args:
+        lit: names of `PARTS` to show in colour, the others stay pale; all are in colour if none is named.
+
+    Raises:
+        ConfigError: there is no such part.
+    """
+    lit = tuple(lit)
+    for name in lit:
+        if name not in PARTS:
+            raise ConfigError(f"the map has no part '{name}'." + nearest(name, PARTS))
+    shown = set(lit or PARTS)
+    boxes = "".join(_box(box, (box.part or name) in shown) for name, box in BOXES.items())
+    lines = "".join(f'<path d="{part}" marker-end="url(#mintad-arrow)"/>' for d in LINES for part in _strokes(d))
+    symbols = "".join(_symbol(*each) for each in SYMBOLS)
+    notes = "".join(f'<text x="{x}" y="{y}" opacity="0.85">{_typeset(text)}</text>' for x, y, text in NOTES)
+    told = ", ".join(name.replace("_", " ") for name in lit) or "all"
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" role="img" '
+        'style="max-width:100%;height:auto;color:inherit" font-family="system-ui,sans-serif" font-size="14">'
+        f"<title>MINT-AD; in colour: {told}</title>"
+        '<defs><marker id="mintad-arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
+        'orient="auto"><path d="M0 0L8 4L0 8z" fill="currentColor"/></marker></defs>'
+        f'<g fill="none" stroke="currentColor" opacity="0.6">{lines}</g>'
+        f'<g fill="currentColor" text-anchor="middle">{boxes}{symbols}'
+        '<text x="843" y="101" font-style="italic">f′ − f̂</text></g>'
+        f'<g fill="currentColor" font-size="13">{notes}</g></svg>'
+    )
+
+
+def _strokes(path: str) -> list[str]:
+    """Split a path at its moves, so that each stroke gets an arrow."""
+    return [f"M{stroke.strip()}" for stroke in path.split("M")[1:]]
+
+
+def _typeset(text: str) -> str:
+    """Write "L_CE" as an italic letter with an index below the line; what follows is on the line again."""
+    written, end = "", 0
+    for match in INDEX.finditer(text):
+        before = text[end : match.start()]
+        written += f'<tspan dy="-4">{before}</tspan>' if end and before else before
+        written += f'<tspan font-style="italic">{match["letter"]}</tspan>'
+        written += f'<tspan dy="4" font-size="75%" font-style="normal">{match["index"]}</tspan>'
+        end = match.end()
+    return written + (f'<tspan dy="-4">{text[end:]}</tspan>' if end else text)
+
+
+def _box(box: Box, lit: bool) -> str:
+    middle, hue = box.x + box.width / 2, box.hue if lit else "currentColor"
+    fill, edge, seen, ink, weight = (0.22, 2, 1, 1, 600) if lit else (0.03, 1, 0.4, 0.6, 400)
+    return (
+        f'<rect x="{box.x}" y="{box.y}" width="{box.width}" height="{box.height}" rx="6" fill="{hue}" '
+        f'fill-opacity="{fill}" stroke="{hue}" stroke-width="{edge}" stroke-opacity="{seen}"/><g opacity="{ink}">'
+        f'<text x="{middle}" y="{box.y + 22}" font-size="13.5" font-weight="{weight}">{_typeset(box.title)}</text>'
+        f'<text x="{middle}" y="{box.y + 40}" font-size="12">{box.note}</text></g>'
+    )
+
+
+def _symbol(x: int, y: int, text: str, shape: str, right: int = 0, down: int = 17) -> str:
+    style = "" if not shape else ' font-style="italic" font-size="16"'
+    below = f'<text x="{x + right}" y="{y + down}" font-size="11" opacity="0.75">{shape}</text>' if shape else ""
+    return f'<text x="{x}" y="{y}"{style}>{_typeset(text)}</text>{below}'
