@@ -9,7 +9,7 @@ from mintad.runs.page.tables import Tile
 from mintad.scoring import auroc
 from mintad.scoring.decisions import Decisions
 
-MADE_KINDS = ("held-out normal", "made defects")
+MADE_KINDS = ("held-out normal", "made-defect")
 """What labels 0 and 1 of `as_scores` are."""
 
 
@@ -48,6 +48,7 @@ def made_table(made: pd.DataFrame, *, decided: bool) -> Table:
     caption = (
         "Categories without anomalous test images. The defects are made by us: a piece of another picture, a scar or a "
         "darkened rectangle, pasted on the held-out normal images. They show whether the model sees anything at all, "
-        "and are easier than most real defects; no number here is a measurement on yours."
+        "and are easier than most real defects; no number here is a measurement on yours. The threshold was fitted to "
+        "the held-out images, so few of these are above it."
     )
     return Table(head, rows, caption)
