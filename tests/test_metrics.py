@@ -97,8 +97,6 @@ def test_swapped_labels_or_scores_turn_auroc_around_and_nothing_is_flipped(data)
     assert scoring.auroc(-scores, labels) == pytest.approx(1 - value, abs=1e-12)
 
 
-@settings(deadline=None)
-@given(scored())
 @pytest.mark.parametrize("fpr", [0.0, 0.01, 0.05, 0.5, 1.0])
 def test_tpr_at_equals_a_loop_over_thresholds(fpr):
     rng = np.random.default_rng(0)
@@ -116,6 +114,8 @@ def test_tpr_at_a_rate_that_no_normal_image_may_miss():
         tpr_at(0.05, [1, 2], [1, 1])
 
 
+@settings(deadline=None)
+@given(scored())
 def test_f1_max_equals_a_loop_over_thresholds(data):
     scores, labels = data
     best, threshold = scoring.f1_max(scores, labels)
