@@ -180,6 +180,36 @@ def predict_command(
         raise typer.Exit(1)
 
 
+@app.command("export")
+def export_command(
+    run: Annotated[Path, typer.Argument(help="Run directory.")],
+    file: Annotated[Path, typer.Argument(help="The ONNX file to write.", metavar="MODEL.onnx")],
+    limit: Annotated[
+        int | None, typer.Option("--images", min=1, help="Compare on so many test images; default all.")
+    ] = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Write a run as an ONNX file that needs no PyTorch: from an image to its anomaly map, score and class.
+
+    The file is run on the run's test images first. It is written only if no map and no score differs by more than 1e-4
+    of its size and no decision changes; else the exit code is 2. pip install "mintad\\[export]" brings what it needs.
+    """
+    from mintad.export.compare import TOLERANCE
+    from mintad.export.run import export_run
+
+    agreement = export_run(run, file, limit=limit, progress=not quiet)
+    accepted, n = f"accepted: {TOLERANCE:.0e}", agreement.images
+    table = Table("on the test images", Column("exported against run", justify="right"))
+    table.add_row("images", f"{n:,}")
+    table.add_row(f"largest difference of a map, of its maximum ({accepted})", f"{agreement.map_difference:.1e}")
+    table.add_row(f"largest difference of a score, of itself ({accepted})", f"{agreement.score_difference:.1e}")
+    table.add_row("decisions, classes changed", f"{agreement.decisions_changed}, {agreement.classes_changed}")
+    seconds = f"{agreement.torch_seconds / n:.3f}, {agreement.onnx_seconds / n:.3f}"
+    table.add_row("seconds per image, PyTorch and onnxruntime", seconds)
+    console.print(table)
+    console.print(f"written: {file}", soft_wrap=True, markup=False)
+
+
 @app.command("describe")
 def describe_command(
     preset_name: PresetOption = None,

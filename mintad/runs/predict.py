@@ -31,31 +31,41 @@ BATCH_SIZE = 16
 class Predictor:
     """A trained run's newest checkpoint, ready for images; it computes in float32.
 
-    `device` is 'auto', 'cpu' or 'cuda', `category` the class of all images, for a model that must be given it.
+    `device` is 'auto', 'cpu' or 'cuda', `category` the class of all images, for a model that must be given it; with
+    `any_category` each call gives the classes.
 
     Raises:
         MintadError: not a run directory, missing weights, no such device or class.
     """
 
-    def __init__(self, path: str | Path, *, device: str = "auto", category: str | None = None) -> None:
+    def __init__(
+        self, path: str | Path, *, device: str = "auto", category: str | None = None, any_category: bool = False
+    ) -> None:
         run = Run(Path(path))
         self.config, self.device = run.config(), pick_device(device)
         self.classes, self.threshold = run.read("classes"), run.threshold()
         self.backbone = configured_backbone(self.config.features).to(self.device)
         self.model = trained_model(run, self.backbone, self.device)
         self.detector = trained_detector(run, self.model)
-        self.label = class_index(self.classes, category) if self.model.needs_labels else None
+        told = self.model.needs_labels and not any_category
+        self.label = class_index(self.classes, category) if told else None
         low, high = np.percentile(np.load(run.path / "maps.npy"), (1, 99.9))
         self.map_range = (float(low), float(high))  # of the heatmaps' colours, from the run's own test maps
 
     @torch.no_grad()
-    def __call__(self, images: list[Image.Image]) -> tuple[np.ndarray, np.ndarray, list[str]]:
-        """Return scores (B,), grid maps (B, H, W) and class names ('' without a class head) of RGB images."""
+    def __call__(
+        self, images: list[Image.Image], labels: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        """Return scores (B,), grid maps (B, H, W) and class names ('' without a class head) of RGB images.
+
+        `labels` (B,) are class indices, for a model that must be given the class, instead of its category.
+        """
         batch = self.backbone.prepare(images).to(self.device)
         with full_precision():
             features = FeatureTable.from_tensor(self.backbone(batch))
         rows, scoring = np.arange(len(images)), self.config.scoring
-        labels = None if self.label is None else np.full(len(images), self.label)
+        if self.label is not None:
+            labels = np.full(len(images), self.label)
         maps_BHW = grid_maps(self.detector, features, rows, scoring, labels=labels)
         names = predict_classes(self.model, features, rows, self.classes)
         return image_scores(maps_BHW, self.config.features.image_size, scoring), maps_BHW, names
