@@ -162,12 +162,28 @@ def predict_command(
     out: Annotated[Path, typer.Option(help="Folder for predictions.csv and the heatmaps.")] = Path("predictions"),
     device: DeviceOption = "auto",
     category: Annotated[str | None, typer.Option(help="Class of all images, for a variant that needs it.")] = None,
+    overlays: Annotated[
+        bool, typer.Option("--overlays/--no-overlays", help="Write heatmaps, in each photo's size.")
+    ] = True,
+    maps: Annotated[
+        bool, typer.Option("--maps", help="Write the maps as numbers (.npy), in each photo's size.")
+    ] = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Score images: a CSV and heatmap overlays. Unreadable files are reported and skipped, and the exit code is 1."""
+    """Score images: CSV, JSON lines with boxes of the regions found, and heatmaps over the photographs.
+
+    Results are written image by image. The same command again goes on after an interruption, and scores only what is
+    new or has changed; predictions of other images, runs or options that lie in --out are removed.
+
+    \b
+    Exit code: 0 all images are scored, whatever was found; 1 some files or
+    folders could not be read, the others are scored; 2 nothing could be
+    done, or not to the end, a line says why; 130 after Ctrl-C.
+    """
     from mintad.runs.predict import predict_files
 
-    table, problems = predict_files(run, images, out, device=device, category=category, progress=not quiet)
+    options = {"device": device, "category": category, "overlays": overlays, "maps": maps, "progress": not quiet}
+    table, problems = predict_files(run, images, out, **options)
     shown = Table("image", "score", "anomalous", "class")
     for row in table.sort_values("pred_score", ascending=False).head(20).itertuples():
         name, predicted = Text(Path(row.image).name), Text(row.pred_class)
@@ -178,6 +194,36 @@ def predict_command(
         errors.print(f"skipped: {problem}", style="red", markup=False)
     if problems:
         raise typer.Exit(1)
+
+
+@app.command("watch")
+def watch_command(
+    run: Annotated[Path, typer.Argument(help="Run directory.")],
+    folder: Annotated[Path, typer.Argument(help="Folder that images are put into.")],
+    out: Annotated[Path, typer.Option(help="Folder for predictions.csv and the heatmaps.")] = Path("predictions"),
+    device: DeviceOption = "auto",
+    category: Annotated[str | None, typer.Option(help="Class of all images, for a variant that needs it.")] = None,
+    overlays: Annotated[bool, typer.Option("--overlays/--no-overlays", help="Write heatmaps over the photos.")] = True,
+    interval: Annotated[float, typer.Option(min=0.01, help="Seconds between two looks into the folder.")] = 0.5,
+    idle: Annotated[float | None, typer.Option(min=0, help="End after so many seconds without an image.")] = None,
+) -> None:
+    """Score every image that is put into a folder, with a model that is loaded once; Ctrl-C ends it.
+
+    The results are those of mintad predict, image by image, and each is a line on the terminal. An image is taken when
+    its size has stopped changing. What was scored before is not scored again.
+    """
+    from mintad.runs.predict import Predictor
+    from mintad.runs.watch import watch_folder
+
+    predictor = Predictor(run, device=device, category=category)
+    console.print(f"watching {folder}; results in {out}", soft_wrap=True, markup=False)
+    for row in watch_folder(predictor, folder, out, overlays=overlays, interval=interval, idle=idle):
+        if "error" in row:
+            errors.print(f"skipped: {row['error']}", style="red", markup=False)
+            continue
+        verdict = {True: "anomalous", False: "normal"}.get(row["anomalous"], "no threshold")
+        line = f"{row['image']}  {row['pred_score']:.4f}  {verdict}  {row['pred_class']}  {row['seconds']:.3f} s"
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
 @app.command("export")

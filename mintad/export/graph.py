@@ -101,12 +101,9 @@ class SearchedImages(NearestImages):
     """Nearest images that are searched for every image, because a graph has no branch for those that are known."""
 
     @classmethod
-    @torch.no_grad()
     def of(cls, nearest: NearestImages) -> SearchedImages:
-        """Return the same images, with what they are compared by already computed: it becomes part of the graph."""
-        searched = cls(nearest.images_nLF, nearest.grid, nearest.neighbours)
-        searched(torch.zeros(1, *nearest.images_nLF.shape[1:]))
-        return searched
+        """Return the same images."""
+        return cls(nearest.images_nLF, nearest.grid, nearest.neighbours)
 
     def _neighbours(self, compared_BD: Tensor) -> tuple[Tensor, Tensor]:
         return self._search(compared_BD)

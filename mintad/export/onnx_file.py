@@ -74,6 +74,7 @@ def write_onnx(graph: DetectorGraph, path: Path) -> None:
     examples = (torch.zeros(2, 3, size, size), *([torch.zeros(2, dtype=torch.long)] if LABEL in graph.inputs else []))
     batch = torch.export.Dim("batch")
     with torch.no_grad(), _quiet():
+        graph(*examples)  # what images are compared by is known from then on, and exported as numbers
         program = torch.onnx.export(
             graph,
             examples,

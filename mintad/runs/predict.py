@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import logging
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
 
-from mintad.data.images import IMAGE_SUFFIXES
-from mintad.disk import published, write
+from mintad.data.images import image_size
 from mintad.errors import ConfigError, DataError, nearest
 from mintad.features.backbone import read_pixels
+from mintad.features.cache import hash_file
 from mintad.features.extract import full_precision
 from mintad.features.table import FeatureTable
-from mintad.plots import overlay
 from mintad.progress import track
 from mintad.runs.directory import Run
+from mintad.runs.heatmaps import Region, regions, write_map, write_overlay
+from mintad.runs.new_images import find_images
+from mintad.runs.prediction_folder import FILES, PredictionFolder, Row, identity
 from mintad.runs.prepare import configured_backbone
 from mintad.runs.train import trained_detector, trained_model
 from mintad.scoring.evaluate import predict_classes
@@ -26,6 +32,38 @@ from mintad.scoring.maps import grid_maps, image_scores, upsample
 from mintad.training.device import pick_device
 
 BATCH_SIZE = 16
+COLUMNS = ("image", "pred_score", "anomalous", "pred_class", "heatmap", "width", "height", "seconds")
+LONGEST_STEM = 40  # characters of an image's name in that of its heatmap, of up to four bytes
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a run says about one image file."""
+
+    image: str
+    size: tuple[int, int]  # (width, height) of the file's picture, in pixels
+    pred_score: float
+    anomalous: bool | None  # None where the run has no threshold
+    pred_class: str  # '' where the model predicts none
+    map_SS: np.ndarray  # (S, S) anomaly map, S pixels a side, as the detector sees the image
+    regions: list[Region]  # of an anomalous image, where the map is above the threshold; in the picture's own pixels
+    digest: str  # of the file's content
+    seconds: float  # to read it, and its share of its batch's computation
+
+    def row(self) -> Row:
+        """Return what a line of ``predictions.jsonl`` says."""
+        return {
+            "image": self.image,
+            "pred_score": self.pred_score,
+            "anomalous": "" if self.anomalous is None else self.anomalous,
+            "pred_class": self.pred_class,
+            "width": self.size[0],
+            "height": self.size[1],
+            "regions": self.regions,
+            "seconds": round(self.seconds, 4),
+            "digest": self.digest,
+        }
 
 
 class Predictor:
@@ -47,6 +85,11 @@ class Predictor:
         self.backbone = configured_backbone(self.config.features).to(self.device)
         self.model = trained_model(run, self.backbone, self.device)
         self.detector = trained_detector(run, self.model)
+        self.weights = run.checkpoint().weights_digest
+        if category is not None and not self.model.needs_labels:
+            log.warning(
+                "the category '%s' is not used: model.variant=%s needs none", category, self.config.model.variant
+            )
         told = self.model.needs_labels and not any_category
         self.label = class_index(self.classes, category) if told else None
         low, high = np.percentile(np.load(run.path / "maps.npy"), (1, 99.9))
@@ -70,6 +113,49 @@ class Predictor:
         names = predict_classes(self.model, features, rows, self.classes)
         return image_scores(maps_BHW, self.config.features.image_size, scoring), maps_BHW, names
 
+    def judge(self, file: str | Path) -> Prediction:
+        """Score one image file; a DataError says why it cannot be read."""
+        (found,) = self.judge_all([file])
+        if isinstance(found, DataError):
+            raise found
+        return found
+
+    def judge_all(self, files: Sequence[str | Path]) -> Iterator[Prediction | DataError]:
+        """Score image files, some at a time; yield for each what is found, or why it cannot be read."""
+        for start in range(0, len(files), BATCH_SIZE):
+            yield from self._judge_batch(files[start : start + BATCH_SIZE])
+
+    def _judge_batch(self, files: Sequence[str | Path]) -> list[Prediction | DataError]:
+        size, scoring, found, readable = self.config.features.image_size, self.config.scoring, {}, {}
+        for number, file in enumerate(files):
+            began = time.perf_counter()
+            try:
+                about = {"image": str(file), "size": image_size(file), "digest": hash_file(file)}
+                readable[number] = (read_pixels(file, size), about, time.perf_counter() - began)
+            except DataError as error:
+                found[number] = error
+        if readable:
+            began = time.perf_counter()
+            scores, maps_BHW, names = self([Image.fromarray(pixels) for pixels, *_ in readable.values()])
+            maps_BSS = upsample(maps_BHW, size, blur=scoring.blur, align_corners=scoring.align_corners)
+            share = (time.perf_counter() - began) / len(readable)
+            for number, score, map_SS, name in zip(readable, scores, maps_BSS, names, strict=True):
+                _, about, spent = readable[number]
+                limit = None if self.threshold is None else self.threshold.value
+                anomalous = None if limit is None else bool(score > limit)
+                boxes = regions(map_SS, limit, about["size"]) if anomalous else []
+                own = {"pred_score": float(score), "anomalous": anomalous, "pred_class": name, "regions": boxes}
+                found[number] = Prediction(**about, **own, map_SS=map_SS, seconds=spent + share)
+        return [found[number] for number in range(len(files))]
+
+    def about(self) -> dict[str, Any]:
+        """Return all that decides about predictions: weights, settings, threshold."""
+        settings = {
+            key: value for key, value in self.config.flat().items() if key.startswith(("features.", "scoring."))
+        }
+        threshold = self.threshold and asdict(self.threshold)
+        return settings | {"weights": self.weights, "threshold": threshold, "label": self.label}
+
 
 def class_index(classes: Sequence[str], category: str | None) -> int:
     """Return the index of a class named as in the run, "visa/candle", or without its data set, "candle".
@@ -84,31 +170,6 @@ def class_index(classes: Sequence[str], category: str | None) -> int:
     return matching[0]
 
 
-def find_images(paths: Iterable[str | Path], *, exclude: str | Path | None = None) -> list[Path]:
-    """List image files; folders are searched in depth, in sorted order.
-
-    The folder `exclude` of the results is not searched, because its heatmaps are no images to score.
-
-    Raises:
-        DataError: a path does not exist, there is no image, or a folder to search lies in `exclude`.
-    """
-
-    def is_result(path: Path) -> bool:
-        return exclude is not None and path.resolve().is_relative_to(Path(exclude).resolve())
-
-    files: list[Path] = []
-    for path in map(Path, paths):
-        if not path.exists():
-            raise DataError(f"{path} does not exist")
-        if path.is_dir() and is_result(path):
-            raise DataError(f"{path} lies in the folder of the results, {exclude}; choose another --out")
-        inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
-        files += [file for file in inside if not is_result(file)] if path.is_dir() else [path]
-    if not files:
-        raise DataError(f"no images ({', '.join(sorted(IMAGE_SUFFIXES))}) in {', '.join(map(str, paths))}")
-    return files
-
-
 def predict_files(
     run_path: str | Path,
     paths: Iterable[str | Path],
@@ -116,42 +177,76 @@ def predict_files(
     *,
     device: str = "auto",
     category: str | None = None,
+    overlays: bool = True,
+    maps: bool = False,
     progress: bool = True,
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Score image files; write ``predictions.csv`` and one heatmap overlay per image into `out`.
+    """Score image files; each is in ``predictions.csv`` and ``predictions.jsonl`` of `out` as soon as it is done.
 
-    For `paths` see `find_images`, for the run, `device` and `category` see `Predictor`, for errors see both.
+    After an interruption the same call goes on where it was; images that are done, and whose files have not changed,
+    are not scored again. Afterwards `out` holds the predictions of these images alone: those that an earlier call made
+    there of others, or with another run or other options, are removed with their heatmaps. See
+    `mintad.runs.prediction_folder`, for `paths` `find_images`, for the run, `device` and `category` `Predictor`; for
+    errors see all three.
+
+    Args:
+        overlays: write a heatmap over each photograph, in its own size.
+        maps: write the map of each photograph in its own size, as numbers, ``*.npy``.
 
     Returns:
-        The table (image, pred_score, anomalous, pred_class, heatmap), and a message for each unreadable file, which
-        the table leaves out.
+        The table, columns `COLUMNS`, and a message for each folder or file that cannot be read, which the table leaves
+        out.
     """
-    files = find_images(list(paths), exclude=out)
+    found = find_images(paths, exclude=out)
+    if found.note():
+        log.info(found.note())
     predictor = Predictor(run_path, device=device, category=category)
-    size, threshold = predictor.config.features.image_size, predictor.threshold
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "predictions.csv").unlink(missing_ok=True)  # it may list heatmaps that are replaced now
-    rows, problems = [], []
-    batches = range(0, len(files), BATCH_SIZE)
-    for start in track(batches, "scoring", len(batches), show=progress):
-        readable: list[tuple[Path, np.ndarray]] = []
-        for file in files[start : start + BATCH_SIZE]:
-            try:
-                readable.append((file, read_pixels(file, size)))
-            except DataError as error:
-                problems.append(str(error))
-        if not readable:
-            continue
-        predictions = predictor([Image.fromarray(pixels) for _, pixels in readable])
-        for (file, pixels), score, grid_map, name in zip(readable, *predictions, strict=True):
-            heatmap = out / f"{len(rows):05d}_{file.stem}.png"
-            scoring = predictor.config.scoring
-            full_map = upsample(grid_map[None], size, blur=scoring.blur, align_corners=scoring.align_corners)[0]
-            with published(heatmap, durable=False) as picture:
-                Image.fromarray(overlay(pixels, full_map, predictor.map_range)).save(picture, "PNG")
-            anomalous = "" if threshold is None else bool(score > threshold.value)
-            rows.append((str(file), float(score), anomalous, name, heatmap.name))
-    table = pd.DataFrame(rows, columns=["image", "pred_score", "anomalous", "pred_class", "heatmap"])
-    write(out / "predictions.csv", table.to_csv(index=False))
-    return table, problems
+    order = {str(file): number for number, file in enumerate(found.files)}
+    problems = list(found.problems)
+    about = predictor.about() | {"overlays": overlays, "maps": maps}
+    with PredictionFolder(out, identity(about), COLUMNS) as folder:
+        before = folder.read()
+        kept = {row["image"]: row for row in before if row["image"] in order and _still_true(row, folder)}
+        folder.begin(sorted(kept.values(), key=lambda row: order[row["image"]]))
+        if before:
+            log.info("%d predictions are there already, %d others are removed", len(kept), len(before) - len(kept))
+        files = [file for file in found.files if str(file) not in kept]
+        rows = predict_rows(predictor, files, folder.path, overlays=overlays, maps=maps)
+        for row in track(rows, "scoring", len(files), show=progress):
+            folder.add([row])
+            problems += [row["error"]] if "error" in row else []
+        folder.finish(order)
+    return pd.DataFrame(folder.rows, columns=list(COLUMNS)), problems
+
+
+def _still_true(row: Row, folder: PredictionFolder) -> bool:
+    """Whether a prediction is of this run, with the same options, and of the file's present content."""
+    if row.get("run") != folder.run or "error" in row:
+        return False
+    try:
+        files = [folder.path / row[name] for name in FILES if row.get(name)]
+        there = all(file.is_file() and not file.is_symlink() for file in files)
+        return there and hash_file(row["image"]) == row["digest"]
+    except DataError:
+        return False
+
+
+def predict_rows(
+    predictor: Predictor, files: Sequence[Path], out: Path, *, overlays: bool = True, maps: bool = False
+) -> Iterator[Row]:
+    """Score image files, write their pictures into `out`, and yield their rows; of unreadable files the error."""
+    for file, found in zip(files, predictor.judge_all(files), strict=True):
+        try:
+            if isinstance(found, DataError):
+                raise found
+            row = found.row()
+            name = f"{file.stem[:LONGEST_STEM]}_{identity({'file': str(file), 'digest': found.digest})}"
+            if overlays:
+                row["heatmap"] = f"{name}.png"
+                write_overlay(out / row["heatmap"], file, found.map_SS, predictor.map_range)
+            if maps:
+                row["map"] = f"{name}.npy"
+                write_map(out / row["map"], found.map_SS, found.size)
+            yield row
+        except DataError as error:
+            yield {"image": str(file), "error": str(error)}
