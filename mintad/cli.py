@@ -215,24 +215,30 @@ def predict_command(
     expect: Annotated[
         str | None, typer.Option(metavar="CATEGORY", help="Flag images of another product as wrong_product.")
     ] = None,
+    overlays: Annotated[
+        bool, typer.Option("--overlays/--no-overlays", help="Write heatmaps, in each photo's size.")
+    ] = True,
+    maps: Annotated[
+        bool, typer.Option("--maps", help="Write the maps as numbers (.npy), in each photo's size.")
+    ] = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Score images: a CSV with decisions and p-values, and heatmap overlays.
+    """Score images: CSV with decisions and p-values, JSON lines with boxes of the regions found, and heatmaps.
 
-    Every predicted class has its own threshold, fitted to held-out normal images. Unreadable files are reported and
-    skipped, and the exit code is 1.
+    Every predicted class has its own threshold, fitted to held-out normal images. Results are written image by image.
+    The same command again goes on after an interruption, and scores only what is new or has changed; predictions of
+    other images, runs or options that lie in --out are removed.
+
+    \b
+    Exit code: 0 all images are scored, whatever was found; 1 some files or
+    folders could not be read, the others are scored; 2 nothing could be
+    done, or not to the end, a line says why; 130 after Ctrl-C.
     """
-    from mintad.runs.predict import predict_files
+    from mintad.runs.predict_files import predict_files
 
-    table, problems = predict_files(
-        *(run, images, out),
-        device=device,
-        category=category,
-        quantile=quantile,
-        threshold=threshold,
-        expect=expect,
-        progress=not quiet,
-    )
+    rules = {"category": category, "quantile": quantile, "threshold": threshold, "expect": expect}
+    options = {"device": device, "overlays": overlays, "maps": maps, "progress": not quiet}
+    table, problems = predict_files(run, images, out, **rules, **options)
     shown = Table("image", "score", "threshold", "p", "anomalous", "class")
     for row in table.sort_values("pred_score", ascending=False).head(20).itertuples():
         limit, p = ("" if value == "" else f"{value:.3g}" for value in (row.threshold, row.p_value))
@@ -245,6 +251,66 @@ def predict_command(
         errors.print(f"skipped: {problem}", style="red", markup=False)
     if problems:
         raise typer.Exit(1)
+
+
+@app.command("watch")
+def watch_command(
+    run: Annotated[Path, typer.Argument(help="Run directory.")],
+    folder: Annotated[Path, typer.Argument(help="Folder that images are put into.")],
+    out: Annotated[Path, typer.Option(help="Folder for predictions.csv and the heatmaps.")] = Path("predictions"),
+    device: DeviceOption = "auto",
+    category: Annotated[str | None, typer.Option(help="Class of all images, for a variant that needs it.")] = None,
+    overlays: Annotated[bool, typer.Option("--overlays/--no-overlays", help="Write heatmaps over the photos.")] = True,
+    interval: Annotated[float, typer.Option(min=0.01, help="Seconds between two looks into the folder.")] = 0.5,
+    idle: Annotated[float | None, typer.Option(min=0, help="End after so many seconds without an image.")] = None,
+) -> None:
+    """Score every image that is put into a folder, with a model that is loaded once; Ctrl-C ends it.
+
+    The results are those of mintad predict, image by image, and each is a line on the terminal. An image is taken when
+    its size has stopped changing. What was scored before is not scored again.
+    """
+    from mintad.runs.predict import Predictor
+    from mintad.runs.watch import watch_folder
+
+    predictor = Predictor(run, device=device, category=category)
+    console.print(f"watching {folder}; results in {out}", soft_wrap=True, markup=False)
+    for row in watch_folder(predictor, folder, out, overlays=overlays, interval=interval, idle=idle):
+        if "error" in row:
+            errors.print(f"skipped: {row['error']}", style="red", markup=False)
+            continue
+        verdict = {True: "anomalous", False: "normal"}.get(row["anomalous"], "no threshold")
+        line = f"{row['image']}  {row['pred_score']:.4f}  {verdict}  {row['pred_class']}  {row['seconds']:.3f} s"
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+@app.command("export")
+def export_command(
+    run: Annotated[Path, typer.Argument(help="Run directory.")],
+    file: Annotated[Path, typer.Argument(help="The ONNX file to write.", metavar="MODEL.onnx")],
+    limit: Annotated[
+        int | None, typer.Option("--images", min=1, help="Compare on so many test images; default all.")
+    ] = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Write a run as an ONNX file that needs no PyTorch: from an image to its anomaly map, score and class.
+
+    The file is run on the run's test images first. It is written only if no map and no score differs by more than 1e-4
+    of its size and no decision changes; else the exit code is 2. pip install "mintad\\[export]" brings what it needs.
+    """
+    from mintad.export.compare import TOLERANCE
+    from mintad.export.run import export_run
+
+    agreement = export_run(run, file, limit=limit, progress=not quiet)
+    accepted, n = f"accepted: {TOLERANCE:.0e}", agreement.images
+    table = Table("on the test images", Column("exported against run", justify="right"))
+    table.add_row("images", f"{n:,}")
+    table.add_row(f"largest difference of a map, of its maximum ({accepted})", f"{agreement.map_difference:.1e}")
+    table.add_row(f"largest difference of a score, of itself ({accepted})", f"{agreement.score_difference:.1e}")
+    table.add_row("decisions, classes changed", f"{agreement.decisions_changed}, {agreement.classes_changed}")
+    seconds = f"{agreement.torch_seconds / n:.3f}, {agreement.onnx_seconds / n:.3f}"
+    table.add_row("seconds per image, PyTorch and onnxruntime", seconds)
+    console.print(table)
+    console.print(f"written: {file}", soft_wrap=True, markup=False)
 
 
 @app.command("describe")

@@ -22,7 +22,7 @@ from mintad.data import DATASETS
 from mintad.errors import ConfigError, MintadError
 from mintad.model import VARIANTS
 from mintad.runs.directory import Run
-from mintad.runs.predict import TABLE
+from mintad.runs.predict import COLUMNS
 from mintad.scoring.metrics import METRICS
 
 if sys.version_info >= (3, 11):
@@ -182,10 +182,10 @@ def test_a_root_without_a_name_is_recognised(tmp_path, caplog):
 
 def test_evaluate_and_predict_take_a_device(tmp_path, monkeypatch):
     asked = []
-    table = pd.DataFrame(columns=list(TABLE))
+    table = pd.DataFrame(columns=list(COLUMNS))
     monkeypatch.setattr("mintad.runs.train.evaluate_run", lambda run, **options: asked.append(options) or Run(run))
     monkeypatch.setattr(
-        "mintad.runs.predict.predict_files", lambda *paths, **options: asked.append(options) or (table, [])
+        "mintad.runs.predict_files.predict_files", lambda *paths, **options: asked.append(options) or (table, [])
     )
     monkeypatch.setattr("mintad.cli.print_results", lambda run: None)
     for command in (["evaluate", "run"], ["predict", "run", "images"]):
@@ -197,8 +197,8 @@ def test_evaluate_and_predict_take_a_device(tmp_path, monkeypatch):
 def test_predict_hands_on_what_decides(monkeypatch):
     asked = []
     monkeypatch.setattr(
-        "mintad.runs.predict.predict_files",
-        lambda *paths, **options: asked.append(options) or (pd.DataFrame(columns=list(TABLE)), []),
+        "mintad.runs.predict_files.predict_files",
+        lambda *paths, **options: asked.append(options) or (pd.DataFrame(columns=list(COLUMNS)), []),
     )
     invoke("predict", "run", "images", "--quantile", "0.9", "--expect", "screw")
     invoke("predict", "run", "images", "--threshold", "3.5")
@@ -218,7 +218,7 @@ def test_brackets_in_names_are_no_markup(tmp_path, monkeypatch):
     category = "größe [red]"
     row = {"image": "a [b].png", "pred_score": 0.5, "threshold": "", "p_value": 0.01, "anomalous": True}
     table = pd.DataFrame([row | {"pred_class": category, "unknown_product": True, "wrong_product": False}])
-    monkeypatch.setattr("mintad.runs.predict.predict_files", lambda *paths, **options: (table, []))
+    monkeypatch.setattr("mintad.runs.predict_files.predict_files", lambda *paths, **options: (table, []))
     shown = invoke("predict", "run", "images", "--out", "out [red]").output
     assert "a [b].png" in shown and category in shown and "out [red]" in shown and "unknown" in shown
     values = dict.fromkeys((category, "other"), 0.75)

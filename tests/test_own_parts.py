@@ -18,7 +18,7 @@ from mintad.errors import ConfigError, DataError
 from mintad.report.runs import read_runs
 from mintad.runs.changes import changes_of
 from mintad.runs.directory import Run
-from mintad.runs.predict import predict_files
+from mintad.runs.predict_files import predict_files
 from mintad.runs.prepare import load_records
 from mintad.runs.separate import train_separate
 from mintad.runs.train import evaluate_run, train_run

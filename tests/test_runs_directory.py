@@ -20,7 +20,7 @@ from mintad.disk import UNFINISHED, published
 from mintad.errors import ConfigError, MintadError, TrainingError
 from mintad.runs.directory import CATEGORIES, OLD_BASELINES, OLD_PAGE, OLD_RESULTS, PRODUCTS
 from mintad.runs.opening import open_run
-from mintad.runs.predict import predict_files
+from mintad.runs.predict_files import predict_files
 from mintad.runs.prepare import load_records, resolve_paths
 from mintad.runs.train import evaluate_run, train_run
 from mintad.scoring.known_products import KnownProducts

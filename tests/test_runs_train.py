@@ -17,7 +17,8 @@ from mintad.data.records import category_keys
 from mintad.errors import ConfigError, DataError, TrainingError
 from mintad.runs.baselines import evaluate_baseline
 from mintad.runs.directory import Run
-from mintad.runs.predict import Predictor, predict_files
+from mintad.runs.predict import Predictor
+from mintad.runs.predict_files import predict_files
 from mintad.runs.prepare import load_records, prepare_data, split_holdout
 from mintad.runs.train import evaluate_run, train_run
 from mintad.scoring.evaluate import results_of

@@ -24,6 +24,7 @@ LAYERS = (
     ("baselines",),
     ("plots",),
     ("runs",),
+    ("export",),
     ("sweep",),
     ("report",),
     ("course",),

@@ -90,8 +90,12 @@ class Backbone(nn.Module):
     def normalise(self, pixels_BHW3: np.ndarray) -> Tensor:
         """Convert 8-bit pixels (B, H, W, 3) to float32 (B, 3, H, W), scaled as the network was trained."""
         values = torch.from_numpy(pixels_BHW3).permute(0, 3, 1, 2).float().div_(255)
-        mean, std = torch.tensor(self.mean).view(3, 1, 1), torch.tensor(self.std).view(3, 1, 1)
-        return values.sub_(mean).div_(std).contiguous()
+        mean_311, std_311 = self.mean_and_std()
+        return values.sub_(mean_311).div_(std_311).contiguous()
+
+    def mean_and_std(self) -> tuple[Tensor, Tensor]:
+        """Return what is subtracted from pixels between 0 and 1, and what divides the rest; (3, 1, 1) each."""
+        return torch.tensor(self.mean).view(3, 1, 1), torch.tensor(self.std).view(3, 1, 1)
 
 
 def to_pixels(image: Image.Image, size: int) -> np.ndarray:

@@ -1,73 +1,145 @@
-"""Predictions of a trained run for any images: scores, decisions and heatmaps."""
+"""What a trained run says about any images: scores, decisions, maps and regions."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
 
-from mintad.data.images import IMAGE_SUFFIXES
-from mintad.data.photographs import photograph
-from mintad.disk import published, write
+from mintad.data.photographs import Photograph, photograph
 from mintad.errors import ConfigError, DataError, nearest
 from mintad.features.backbone import read_pixels
+from mintad.features.cache import hash_file
 from mintad.features.extract import full_precision
 from mintad.features.table import FeatureTable
-from mintad.plots import overlay
-from mintad.progress import track
 from mintad.runs.directory import Run
-from mintad.runs.doubts import doubts
+from mintad.runs.heatmaps import Region, regions
+from mintad.runs.prediction_folder import Row
 from mintad.runs.prepare import configured_backbone
 from mintad.runs.train import trained_detector, trained_model
-from mintad.scoring.decisions import COLUMNS, Decisions
+from mintad.scoring.decisions import COLUMNS as DECIDED
+from mintad.scoring.decisions import Decisions
 from mintad.scoring.evaluate import predict_classes
 from mintad.scoring.known_products import pooled
 from mintad.scoring.maps import grid_maps, image_scores, upsample
 from mintad.training.device import pick_device
 
 BATCH_SIZE = 16
-WARNINGS = "warnings.txt"
-TABLE = (
-    *("image", "pred_score", "threshold", "p_value", "anomalous", "pred_class"),
-    *("product_p_value", "unknown_product", "wrong_product", "heatmap"),
+COLUMNS = (
+    *("image", "pred_score", "threshold", "p_value", "anomalous", "pred_class", "product_p_value", "unknown_product"),
+    *("wrong_product", "heatmap", "width", "height", "seconds"),
 )
+"""Of ``predictions.csv``; without an expected product there is no wrong one."""
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a run says about one image file; None for what it cannot decide."""
+
+    image: str
+    photograph: Photograph
+    pred_score: float
+    pred_class: str  # '' where the model predicts none
+    judged_class: str  # the predicted class, or the one that the model was given
+    threshold: float | None  # of the judged class
+    p_value: float | None
+    anomalous: bool | None
+    product_p_value: float | None  # of the distance from the known products
+    unknown_product: bool | None
+    wrong_product: bool | None  # unknown, or another than the expected one
+    map_SS: np.ndarray  # (S, S) anomaly map, S pixels a side, as the detector sees the image
+    regions: list[Region]  # of an anomalous image, where the map is above the threshold; in the picture's own pixels
+    digest: str  # of the file's content
+    seconds: float  # to read it, and its share of its batch's computation
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the file's picture, in pixels."""
+        return self.photograph.width, self.photograph.height
+
+    def row(self) -> Row:
+        """Return what a line of ``predictions.jsonl`` says; '' for None."""
+        named = {name: getattr(self, name) for name in ("image", "pred_score", "pred_class", "judged_class")}
+        decided = {name: getattr(self, name) for name in ("threshold", *DECIDED, "wrong_product")}
+        return {
+            **named,
+            **{name: "" if value is None else value for name, value in decided.items()},
+            "width": self.size[0],
+            "height": self.size[1],
+            "regions": self.regions,
+            "seconds": round(self.seconds, 4),
+            "digest": self.digest,
+            "photograph": asdict(self.photograph),
+        }
 
 
 class Predictor:
     """A trained run's newest checkpoint, ready for images; it computes in float32.
 
-    `device` is 'auto', 'cpu' or 'cuda', `category` the class of all images, for a model that must be given it.
+    Args:
+        path: the run directory.
+        device: 'auto', 'cpu' or 'cuda'.
+        category: the class of all images, for a model that must be given it.
+        any_category: of such a model, each call gives the classes instead.
+        quantile, threshold: instead of the run's, see `Decisions.adjusted`.
+        expect: the product that all images should show, a class as in `class_index`.
 
     Raises:
         MintadError: not a run directory, missing weights, no such device or class.
     """
 
-    def __init__(self, path: str | Path, *, device: str = "auto", category: str | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        device: str = "auto",
+        category: str | None = None,
+        any_category: bool = False,
+        quantile: float | None = None,
+        threshold: float | None = None,
+        expect: str | None = None,
+    ) -> None:
         run = Run(Path(path))
         self.config, self.device = run.config(), pick_device(device)
         run.require_scoring()
-        self.classes, self.decisions = run.read("classes"), run.decisions()
-        self.products = self.decisions and run.known_products(self.decisions)
+        self.classes, fitted = run.read("classes"), run.decisions()
+        self.products = fitted and run.known_products(fitted)
         self.photographs = run.photographs()
+        without = Decisions(None, None, tuple(self.classes), self.config.scoring.threshold_quantile)
+        rules = (fitted or without).adjusted(quantile=quantile, threshold=threshold)
+        self.decisions = None if rules.calibration is None and rules.fixed is None else rules
+        """The rules of decision; None where no images were held out, and no threshold is given."""
         self.backbone = configured_backbone(self.config.features).to(self.device)
         self.model = trained_model(run, self.backbone, self.device)
         self.detector = trained_detector(run, self.model)
-        self.label = class_index(self.classes, category) if self.model.needs_labels else None
-        if category is not None and self.label is None:
-            log.warning("warning: the category %s is not used, because this model needs none", category)
+        self.weights = run.checkpoint().weights_digest
+        if category is not None and not self.model.needs_labels:
+            log.warning(
+                "the category '%s' is not used: model.variant=%s needs none", category, self.config.model.variant
+            )
+        told = self.model.needs_labels and not any_category
+        self.label = class_index(self.classes, category) if told else None
+        self.expected = None if expect is None else self._expected(expect)
         low, high = np.percentile(run.maps(), (1, 99.9))
         self.map_range = (float(low), float(high))  # of the heatmaps' colours, from the run's own test maps
 
-    @torch.no_grad()
-    def __call__(self, images: list[Image.Image]) -> tuple[np.ndarray, np.ndarray, list[str]]:
-        """Return scores (B,), grid maps (B, H, W) and class names ('' without a class head) of RGB images."""
-        return self.score(self.features(images))
+    def __call__(
+        self, images: list[Image.Image], labels: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        """Return scores (B,), grid maps (B, H, W) and class names ('' without a class head) of RGB images.
+
+        `labels` (B,) are class indices, for a model that must be given the class, instead of its category.
+        """
+        return self.score(self.features(images), labels)
 
     @torch.no_grad()
     def features(self, images: list[Image.Image]) -> FeatureTable:
@@ -77,16 +149,86 @@ class Predictor:
             return FeatureTable.from_tensor(self.backbone(batch))
 
     @torch.no_grad()
-    def score(self, features: FeatureTable) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    def score(
+        self, features: FeatureTable, labels: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, list[str]]:
         """Return what a call returns, of images with these features."""
         rows, scoring = np.arange(len(features)), self.config.scoring
-        labels = None if self.label is None else np.full(len(features), self.label)
+        if self.label is not None:
+            labels = np.full(len(features), self.label)
         maps_BHW = grid_maps(self.detector, features, rows, scoring, labels=labels)
         names = predict_classes(self.model, features, rows, self.classes)
         return image_scores(maps_BHW, self.config.features.image_size, scoring), maps_BHW, names
 
-    def expected(self, category: str) -> str:
-        """Return the name of the class that is expected; see `class_index` for what it may be called.
+    def decide(self, features: FeatureTable, scores_B: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
+        """Return what is decided about images: judged_class, threshold, the columns of `Decisions.of`, wrong_product.
+
+        The class by which an image is judged is the predicted one, or that which the model was given.
+        """
+        judged = list(names) if self.label is None else [self.classes[self.label]] * len(features)
+        if self.decisions is None:
+            table = pd.DataFrame({"judged_class": judged}).assign(threshold="", **dict.fromkeys(DECIDED, ""))
+        else:
+            distances = self.products.distance(pooled(features, np.arange(len(features)))) if self.products else []
+            table = self.decisions.of(scores_B, judged, distances)
+            table = table.assign(judged_class=judged, threshold=[self.decisions.threshold(name) for name in judged])
+        if self.expected is None:
+            return table.assign(wrong_product="")
+        return table.assign(wrong_product=(np.array(names) != self.expected) | table["unknown_product"].isin([True]))
+
+    def judge(self, file: str | Path) -> Prediction:
+        """Score one image file; a DataError says why it cannot be read."""
+        (found,) = self.judge_all([file])
+        if isinstance(found, DataError):
+            raise found
+        return found
+
+    def judge_all(self, files: Sequence[str | Path]) -> Iterator[Prediction | DataError]:
+        """Score image files, some at a time; yield for each what is found, or why it cannot be read."""
+        for start in range(0, len(files), BATCH_SIZE):
+            yield from self._judge_batch(files[start : start + BATCH_SIZE])
+
+    def _judge_batch(self, files: Sequence[str | Path]) -> list[Prediction | DataError]:
+        size, scoring, found, readable = self.config.features.image_size, self.config.scoring, {}, {}
+        for number, file in enumerate(files):
+            began = time.perf_counter()
+            try:
+                pixels = read_pixels(file, size)
+                about = {"image": str(file), "photograph": photograph(file, pixels), "digest": hash_file(file)}
+                readable[number] = (pixels, about, time.perf_counter() - began)
+            except DataError as error:
+                found[number] = error
+        if readable:
+            began = time.perf_counter()
+            features = self.features([Image.fromarray(pixels) for pixels, *_ in readable.values()])
+            scores, maps_BHW, names = self.score(features)
+            table = self.decide(features, scores, names).assign(pred_score=scores.astype(float), pred_class=names)
+            maps_BSS = upsample(maps_BHW, size, blur=scoring.blur, align_corners=scoring.align_corners)
+            share = (time.perf_counter() - began) / len(readable)
+            for number, row, map_SS in zip(readable, table.to_dict("records"), maps_BSS, strict=True):
+                _, about, spent = readable[number]
+                own = {name: None if value == "" and name != "pred_class" else value for name, value in row.items()}
+                photo = about["photograph"]
+                boxes = regions(map_SS, own["threshold"], (photo.width, photo.height)) if own["anomalous"] else []
+                found[number] = Prediction(**about, **own, map_SS=map_SS, regions=boxes, seconds=spent + share)
+        return [found[number] for number in range(len(files))]
+
+    def about(self) -> dict[str, Any]:
+        """Return all that decides about predictions: weights, settings, threshold."""
+        settings = {
+            key: value for key, value in self.config.flat().items() if key.startswith(("features.", "scoring."))
+        }
+        rules = self.decisions
+        decided = rules and (rules.quantile, rules.fixed, rules.calibration and rules.to_json()["digest"])
+        told = {"label": self.label, "expected": self.expected}
+        return settings | {"weights": self.weights, "decisions": decided, **told}
+
+    def columns(self) -> tuple[str, ...]:
+        """Return the columns of a table of predictions."""
+        return tuple(name for name in COLUMNS if name != "wrong_product" or self.expected is not None)
+
+    def _expected(self, category: str) -> str:
+        """Return the name of the class that is expected.
 
         Raises:
             ConfigError: there is no such class, or the model predicts none.
@@ -99,26 +241,6 @@ class Predictor:
             problem = f"the expected product '{category}' names {len(matching)} classes."
             raise ConfigError(problem + nearest(category, self.classes))
         return self.classes[matching[0]]
-
-    def rules(self, quantile: float | None = None, threshold: float | None = None) -> Decisions | None:
-        """Return the run's rules of decision, adjusted as `Decisions.adjusted` says; None where there are none."""
-        without = Decisions(None, None, tuple(self.classes), self.config.scoring.threshold_quantile)
-        rules = (self.decisions or without).adjusted(quantile=quantile, threshold=threshold)
-        return None if rules.calibration is None and rules.fixed is None else rules
-
-    def decide(
-        self, rules: Decisions | None, features: FeatureTable, scores_B: np.ndarray, names: Sequence[str]
-    ) -> pd.DataFrame:
-        """Return what is decided about images: judged_class, threshold, and the columns of `Decisions.of`.
-
-        The class by which an image is judged is the predicted one, or that which the model was given.
-        """
-        judged = list(names) if self.label is None else [self.classes[self.label]] * len(features)
-        if rules is None:
-            return pd.DataFrame({"judged_class": judged}).assign(threshold="", **dict.fromkeys(COLUMNS, ""))
-        distances = self.products.distance(pooled(features, np.arange(len(features)))) if self.products else []
-        table = rules.of(scores_B, judged, distances)
-        return table.assign(judged_class=judged, threshold=[rules.threshold(name) for name in judged])
 
 
 def class_index(classes: Sequence[str], category: str | None) -> int:
@@ -137,99 +259,3 @@ def class_index(classes: Sequence[str], category: str | None) -> int:
 def classes_named(classes: Sequence[str], category: str | None) -> list[int]:
     """Return the indices of the classes of this name, with or without the data set."""
     return [k for k, name in enumerate(classes) if category in (name, name.rsplit("/", 1)[-1])]
-
-
-def find_images(paths: Iterable[str | Path], *, exclude: str | Path | None = None) -> list[Path]:
-    """List image files; folders are searched in depth, in sorted order.
-
-    The folder `exclude` of the results is not searched, because its heatmaps are no images to score.
-
-    Raises:
-        DataError: a path does not exist, there is no image, or a folder to search lies in `exclude`.
-    """
-
-    def is_result(path: Path) -> bool:
-        return exclude is not None and path.resolve().is_relative_to(Path(exclude).resolve())
-
-    files: list[Path] = []
-    for path in map(Path, paths):
-        if not path.exists():
-            raise DataError(f"{path} does not exist")
-        if path.is_dir() and is_result(path):
-            raise DataError(f"{path} lies in the folder of the results, {exclude}; choose another --out")
-        inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
-        files += [file for file in inside if not is_result(file)] if path.is_dir() else [path]
-    if not files:
-        raise DataError(f"no images ({', '.join(sorted(IMAGE_SUFFIXES))}) in {', '.join(map(str, paths))}")
-    return files
-
-
-def predict_files(
-    run_path: str | Path,
-    paths: Iterable[str | Path],
-    out: str | Path,
-    *,
-    device: str = "auto",
-    category: str | None = None,
-    quantile: float | None = None,
-    threshold: float | None = None,
-    expect: str | None = None,
-    progress: bool = True,
-) -> tuple[pd.DataFrame, list[str]]:
-    """Score image files; write ``predictions.csv`` and one heatmap overlay per image into `out`.
-
-    For `paths` see `find_images`, for the run, `device` and `category` see `Predictor`, for errors see both. `quantile`
-    and `threshold` replace the run's, see `Decisions.adjusted`. With `expect`, a class as in `class_index`, an image of
-    another class or of an unknown product is a wrong product. What makes the decisions doubtful
-    (`mintad.runs.doubts`) is logged, and written into ``warnings.txt``, which is there in this case only.
-
-    Returns:
-        The table (image, pred_score, threshold, p_value, anomalous, pred_class, product_p_value, unknown_product,
-        wrong_product if a class is expected, heatmap), and a message for each unreadable file, which the table leaves
-        out.
-    """
-    files = find_images(list(paths), exclude=out)
-    predictor = Predictor(run_path, device=device, category=category)
-    size, rules = predictor.config.features.image_size, predictor.rules(quantile, threshold)
-    expected = None if expect is None else predictor.expected(expect)
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    for name in ("predictions.csv", WARNINGS):  # the first may list heatmaps that are replaced now
-        (out / name).unlink(missing_ok=True)
-    parts, photographs, problems, count = [], [], [], 0
-    batches = range(0, len(files), BATCH_SIZE)
-    for start in track(batches, "scoring", len(batches), show=progress):
-        readable: list[tuple[Path, np.ndarray]] = []
-        for file in files[start : start + BATCH_SIZE]:
-            try:
-                pixels = read_pixels(file, size)
-                photographs.append(photograph(file, pixels))
-                readable.append((file, pixels))
-            except DataError as error:
-                problems.append(str(error))
-        if not readable:
-            continue
-        features = predictor.features([Image.fromarray(pixels) for _, pixels in readable])
-        scores_B, maps_BHW, names = predictor.score(features)
-        heatmaps = []
-        for (file, pixels), grid_map in zip(readable, maps_BHW, strict=True):
-            heatmap = out / f"{count + len(heatmaps):05d}_{file.stem}.png"
-            scoring = predictor.config.scoring
-            full_map = upsample(grid_map[None], size, blur=scoring.blur, align_corners=scoring.align_corners)[0]
-            with published(heatmap, durable=False) as picture:
-                Image.fromarray(overlay(pixels, full_map, predictor.map_range)).save(picture, "PNG")
-            heatmaps.append(heatmap.name)
-        count += len(readable)
-        own = {"image": [str(file) for file, _ in readable], "pred_score": scores_B.astype(float), "pred_class": names}
-        parts.append(predictor.decide(rules, features, scores_B, names).assign(**own, heatmap=heatmaps))
-    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*TABLE, "judged_class"])
-    if expected is not None:
-        table["wrong_product"] = (table["pred_class"] != expected) | table["unknown_product"].isin([True])
-    lines = doubts(table, rules, photographs, predictor.photographs)
-    for line in lines:
-        log.warning("warning: %s", line)
-    if lines:
-        write(out / WARNINGS, "\n".join(lines) + "\n")
-    table = table[[name for name in TABLE if name in table]]
-    write(out / "predictions.csv", table.to_csv(index=False))
-    return table, problems

@@ -99,17 +99,17 @@ def upsample(map_BHW: np.ndarray, size: int, *, blur: float = 0.0, align_corners
     its centre this way and 5.2 with aligned corners ('bilinear', 14x14), 4.3 and 4.6 for 'area' on 7x7.
     """
     if blur:
-        rows_sH, columns_sW = (_blurred_interpolation(size, cells, blur, align_corners) for cells in map_BHW.shape[1:])
+        rows_sH, columns_sW = (interpolation_matrix(size, cells, blur, align_corners) for cells in map_BHW.shape[1:])
         return rows_sH @ map_BHW @ columns_sW.T
     tensor_BCHW = torch.as_tensor(map_BHW)[:, None]
     return F.interpolate(tensor_BCHW, size=(size, size), mode="bilinear", align_corners=align_corners)[:, 0].numpy()
 
 
 @functools.lru_cache
-def _blurred_interpolation(size: int, cells: int, blur: float, align_corners: bool) -> np.ndarray:
+def interpolation_matrix(size: int, cells: int, blur: float = 0.0, align_corners: bool = False) -> np.ndarray:
     """Return the matrix (size, cells) that interpolates and blurs one side of a map; both are linear, side by side."""
     unit_Hs = F.interpolate(torch.eye(cells)[:, None], size, mode="linear", align_corners=align_corners)[:, 0].numpy()
-    return ndimage.gaussian_filter1d(unit_Hs, blur, axis=1).T.copy()
+    return (ndimage.gaussian_filter1d(unit_Hs, blur, axis=1) if blur else unit_Hs).T.copy()
 
 
 def image_scores(map_BHW: np.ndarray, image_size: int, config: ScoringConfig) -> np.ndarray:

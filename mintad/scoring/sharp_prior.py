@@ -97,13 +97,13 @@ class SharpPrior(nn.Module):
             if len(chosen) > config.images:
                 chosen = np.sort(rng.choice(chosen, config.images, replace=False))
             batches = (chosen[start : start + BATCH] for start in range(0, len(chosen), BATCH))
-            parts = [_of_channels(features.gather(batch), channels_K) for batch in batches]
+            parts = [of_channels(features.gather(batch), channels_K) for batch in batches]
             classes.append(ClassGaussians(compact(parts), grid, config).fit())
         return cls(classes, channels_K)
 
     def distance(self, feat_BLF: Tensor, weights_BN: Tensor) -> Tensor:
         """Return distances (B, L) of features (B, L, F), averaged over the classes with their weights (B, N)."""
-        feat_BLF = _of_channels(feat_BLF, self.channels_K)
+        feat_BLF = of_channels(feat_BLF, self.channels_K)
         distance_BL = torch.zeros(feat_BLF.shape[:2], device=feat_BLF.device)
         for gaussians, weight_B in zip(self.classes, weights_BN.T, strict=True):
             mine = weight_B > SMALL_WEIGHT
@@ -155,7 +155,7 @@ class SharpPrior(nn.Module):
         return prior
 
 
-def _of_channels(feat_BLF: Tensor, channels_K: Tensor) -> Tensor:
+def of_channels(feat_BLF: Tensor, channels_K: Tensor) -> Tensor:
     """Return the chosen channels (B, L, K), without a copy where all are chosen."""
     return feat_BLF if len(channels_K) == feat_BLF.shape[2] else feat_BLF[..., channels_K.to(feat_BLF.device)]
 
@@ -182,7 +182,10 @@ class SharpPriorDetector:
         """
         device = self.model.output.weight.device
         feat_BLF, labels_B = feat_BLF.to(device), None if labels is None else torch.as_tensor(labels, device=device)
-        output = self.model(feat_BLF, labels_B=labels_B)
+        return self.map_of(feat_BLF, self.model(feat_BLF, labels_B=labels_B), labels_B)
+
+    def map_of(self, feat_BLF: Tensor, output: Output, labels_B: Tensor | None = None) -> Tensor:
+        """Return the maps (B, H, W) of features (B, L, F) for which the model gave `output`."""
         gaussians = self.prior.classes[0]
         of_residuals, grid = gaussians.config.input == "residuals", gaussians.grid
         described_BLF = output.residual if of_residuals else feat_BLF

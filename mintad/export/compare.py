@@ -1,0 +1,114 @@
+"""The exported model beside the run that it comes from, on real images."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from mintad.errors import MintadError
+from mintad.export.graph import INPUT, LABEL
+from mintad.features.backbone import read_pixels
+from mintad.progress import track
+from mintad.runs.predict import BATCH_SIZE, Predictor
+from mintad.scoring.maps import upsample
+
+TOLERANCE = 1e-4
+"""Largest difference that is accepted: of a map in shares of its largest value, of a score in shares of itself."""
+SMALL_BATCH = 5  # images at a time in the exported model; the run takes `BATCH_SIZE`, so that both meet other batches
+
+
+@dataclass
+class Agreement:
+    """How an exported model differs from its run on some images."""
+
+    images: int = 0
+    map_difference: float = 0.0  # largest of a map, in shares of the map's largest value
+    score_difference: float = 0.0  # largest, in shares of the score
+    p_value_difference: float = 0.0  # largest; p-values go in steps of 1 / (n + 1), for n held-out images of a class
+    decisions_changed: int = 0
+    classes_changed: int = 0
+    torch_seconds: float = 0.0  # of the run's model, for all images, without reading them
+    onnx_seconds: float = 0.0
+
+    def require(self, path: Path) -> None:
+        """Refuse a model that is not what the run is, within `TOLERANCE`; `path` is where it was to be written."""
+        differences = {"map": self.map_difference, "score": self.score_difference}
+        problems = [f"a {name} differs by {value:.1e}" for name, value in differences.items() if not value <= TOLERANCE]
+        counts = {"decisions": self.decisions_changed, "classes": self.classes_changed}
+        problems += [f"{count} {name} changed" for name, count in counts.items() if count]
+        if problems:
+            problem = f"not written, because on {self.images} images the exported model is not the run: "
+            problem += f"{', '.join(problems)} (accepted: {TOLERANCE:.0e}, no change)"
+            fix = "report it with the run's config.json and the versions of torch and onnxruntime"
+            raise MintadError(problem, path=path, fix=fix)
+
+
+def compare(
+    session: Any,
+    predictor: Predictor,
+    images: Sequence[str | Path],
+    labels: np.ndarray | None = None,
+    *,
+    progress: bool = True,
+) -> Agreement:
+    """Run an exported model, an onnxruntime session, and its run on the same image files.
+
+    `labels` (n,) are the class indices, for a model that must be given them. A DataError names a file that cannot be
+    read. Of what is not finite the difference is infinite.
+    """
+    agreement = Agreement()
+    starts = range(0, len(images), BATCH_SIZE)
+    for start in track(starts, "comparing", len(starts), show=progress):
+        batch = slice(start, start + BATCH_SIZE)
+        labels_B = None if labels is None else np.asarray(labels[batch], dtype=np.int64)
+        _compare_batch(agreement, session, predictor, images[batch], labels_B)
+    return agreement
+
+
+def _compare_batch(
+    agreement: Agreement, session: Any, predictor: Predictor, images: Sequence[str | Path], labels: np.ndarray | None
+) -> None:
+    size, scoring = predictor.config.features.image_size, predictor.config.scoring
+    pixels_BHW3 = np.stack([read_pixels(image, size) for image in images])
+    began = time.perf_counter()
+    scores, maps_BHW, names = predictor([Image.fromarray(pixels) for pixels in pixels_BHW3], labels)
+    maps_BSS = upsample(maps_BHW, size, blur=scoring.blur, align_corners=scoring.align_corners)
+    agreement.torch_seconds += time.perf_counter() - began
+    began = time.perf_counter()
+    given = _run(session, pixels_BHW3, labels)
+    agreement.onnx_seconds += time.perf_counter() - began
+    largest = np.abs(maps_BSS).max(axis=(1, 2)).clip(min=1e-12)
+    map_difference = _largest(np.abs(given["anomaly_map"] - maps_BSS).max(axis=(1, 2)) / largest)
+    score_difference = _largest(np.abs(given["score"] - scores) / np.abs(scores).clip(min=1e-12))
+    agreement.images += len(images)
+    agreement.map_difference = max(agreement.map_difference, map_difference)
+    agreement.score_difference = max(agreement.score_difference, score_difference)
+    judged = names if labels is None else [predictor.classes[index] for index in labels]
+    if (rules := predictor.decisions) is not None:
+        flags, p_values = rules.flags(scores, judged), rules.calibration.p_values(scores, judged, rules.quantile)
+        agreement.decisions_changed += int(np.sum(flags != given["anomalous"]))
+        agreement.p_value_difference = max(agreement.p_value_difference, _largest(np.abs(given["p_value"] - p_values)))
+    if "class" in given:
+        given_names = [predictor.classes[index] for index in given["class"]]
+        agreement.classes_changed += sum(a != b for a, b in zip(names, given_names, strict=True))
+
+
+def _run(session: Any, pixels_BHW3: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
+    """Return the outputs of an exported model by name."""
+    parts = []
+    for start in range(0, len(pixels_BHW3), SMALL_BATCH):
+        batch = slice(start, start + SMALL_BATCH)
+        inputs = {INPUT: pixels_BHW3[batch].transpose(0, 3, 1, 2).astype(np.float32)}
+        parts.append(session.run(None, inputs if labels is None else inputs | {LABEL: labels[batch]}))
+    names = [output.name for output in session.get_outputs()]
+    return {name: np.concatenate(values) for name, values in zip(names, zip(*parts, strict=True), strict=True)}
+
+
+def _largest(differences: np.ndarray) -> float:
+    return float(differences.max()) if np.isfinite(differences).all() else float("inf")

@@ -1,0 +1,88 @@
+"""A folder that is watched: every new image is scored as soon as it is complete."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from mintad.errors import DataError, MintadError
+from mintad.runs.new_images import find_images
+from mintad.runs.predict import Predictor
+from mintad.runs.predict_files import predict_rows
+from mintad.runs.prediction_folder import PredictionFolder, Row, identity
+
+State = tuple[int, int]
+"""Size and time of change of a file."""
+
+
+def watch_folder(
+    predictor: Predictor,
+    folder: str | Path,
+    out: str | Path,
+    *,
+    overlays: bool = True,
+    interval: float = 0.5,
+    idle: float | None = None,
+) -> Iterator[Row]:
+    """Score the images in a folder, and each that comes, and yield their rows; see `mintad.runs.prediction_folder`.
+
+    An image is taken when its size and time have not changed for `interval` seconds, so that none is read half-written;
+    one that has changed is scored again. What stands in `out` from an earlier call is not scored again, and stays when
+    its image is gone.
+
+    Args:
+        predictor: a run.
+        folder: searched in depth, as `find_images` does; it may be empty.
+        out: the folder of predictions.
+        overlays: write a heatmap over each photograph.
+        interval: seconds between two looks.
+        idle: end after so many seconds without a new image; None for never.
+
+    Raises:
+        DataError: there is no such folder, or it lies in `out`.
+        MintadError: `out` has predictions of another run or other options, or another process writes there.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError("no such folder to watch", path=folder, fix="make it, or name another one")
+    about = predictor.about() | {"overlays": overlays, "maps": False}
+    with PredictionFolder(out, identity(about), predictor.columns()) as results:
+        before = results.read()
+        if any(row.get("run") != results.run for row in before):
+            problem = "holds predictions of another run, threshold or options"
+            raise MintadError(problem, path=out, fix="choose another --out")
+        results.begin([row for row in before if "error" not in row])
+        done = {row["image"]: tuple(row["state"]) for row in results.rows if "state" in row}
+        seen: dict[str, State] = {}
+        last = time.monotonic()
+        while idle is None or time.monotonic() - last < idle:
+            now = _states(folder, results.path)
+            ready = [file for file, state in now.items() if seen.get(file) == state != done.get(file)]
+            for row in predict_rows(predictor, [Path(file) for file in ready], results.path, overlays=overlays):
+                row["state"] = now[row["image"]]
+                results.add([row])
+                yield row
+                last = time.monotonic()
+            done = {file: state for file, state in done.items() if file in now} | {file: now[file] for file in ready}
+            seen = now
+            if not ready:
+                time.sleep(interval)
+
+
+def _states(folder: Path, out: Path) -> dict[str, State]:
+    """Return size and time of change of every image in a folder; those that vanish meanwhile are left out."""
+    try:
+        files = find_images([folder], exclude=out, empty=True).files
+    except DataError:
+        if folder.is_dir():
+            raise
+        return {}  # removed, or a drive that is away: it may come back
+    states = {}
+    for file in files:
+        try:
+            status = file.stat()
+        except OSError:
+            continue
+        states[str(file)] = (status.st_size, status.st_mtime_ns)
+    return states

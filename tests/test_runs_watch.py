@@ -1,0 +1,101 @@
+"""A watched folder: complete images are scored once, whatever comes and goes."""
+
+import json
+import os
+import shutil
+
+import pandas as pd
+import pytest
+from test_cli import invoke
+
+from mintad.errors import DataError, MintadError
+from mintad.runs import watch
+from mintad.runs.predict import Predictor
+from mintad.runs.watch import watch_folder
+
+pytestmark = pytest.mark.usefixtures("cache")
+
+
+@pytest.fixture(scope="module")
+def predictor(finished):
+    return Predictor(finished.path, device="cpu")
+
+
+@pytest.fixture
+def looks(monkeypatch):
+    """Run a function at each pause of the watch instead of sleeping, and end it after the last."""
+
+    def run(predictor, folder, out, *pauses, **options):
+        left = list(pauses)
+
+        def pause(seconds):
+            if not left:
+                raise KeyboardInterrupt
+            left.pop(0)()
+
+        monkeypatch.setattr(watch.time, "sleep", pause)
+        rows = []
+        with pytest.raises(KeyboardInterrupt):
+            rows.extend(row for row in watch_folder(predictor, folder, out, **options) if rows.append(row))
+        return rows
+
+    return run
+
+
+def nothing():
+    pass
+
+
+def test_images_are_scored_once_when_they_are_complete(predictor, products, tmp_path, looks):
+    folder, out, source = tmp_path / "belt", tmp_path / "out", products / "mesh/test/good/000.png"
+    folder.mkdir()
+    content, growing = source.read_bytes(), folder / "growing.png"
+
+    def put():
+        shutil.copy(source, folder / "a.png")
+        growing.write_bytes(content[:300])
+
+    rows = looks(predictor, folder, out, put, lambda: growing.write_bytes(content), nothing, nothing, nothing)
+    assert [os.path.basename(row["image"]) for row in rows] == ["a.png", "growing.png"]
+    assert not any("error" in row for row in rows) and rows[0]["pred_score"] == pytest.approx(rows[1]["pred_score"])
+    growing.unlink()
+    again = looks(predictor, folder, out, nothing, lambda: shutil.copy(source, folder / "b.png"), nothing, nothing)
+    assert [os.path.basename(row["image"]) for row in again] == ["b.png"]
+    table = pd.read_csv(out / "predictions.csv")
+    assert [os.path.basename(image) for image in table["image"]] == ["a.png", "growing.png", "b.png"]
+    assert len(list(out.glob("*.png"))) == 3
+
+
+def test_an_unreadable_image_is_told_once_and_again_when_it_has_changed(predictor, products, tmp_path, looks):
+    (tmp_path / "belt").mkdir()
+    file = tmp_path / "belt/broken.png"
+    file.write_bytes(b"no image")
+    repaired = (products / "mesh/test/good/000.png").read_bytes()
+    pauses = (nothing, nothing, lambda: file.write_bytes(repaired), nothing, nothing)
+    rows = looks(predictor, tmp_path / "belt", tmp_path / "out", *pauses)
+    assert ["error" in row for row in rows] == [True, False]
+    assert ["error" in json.loads(line) for line in open(tmp_path / "out/predictions.jsonl")] == [True, False]
+
+
+def test_a_folder_that_is_away_for_a_while_is_waited_for(predictor, products, tmp_path, looks):
+    belt, away = tmp_path / "belt", tmp_path / "away"
+    shutil.copytree(products / "mesh/test/good", belt)
+    pauses = (lambda: belt.rename(away), nothing, lambda: away.rename(belt), nothing, nothing)
+    assert len(looks(predictor, belt, tmp_path / "out", *pauses)) == 3
+
+
+def test_predictions_of_another_run_are_not_continued(predictor, products, tmp_path, looks):
+    folder = products / "mesh/test/good"
+    looks(predictor, folder, tmp_path / "out", nothing, nothing)
+    with pytest.raises(MintadError, match="another run.*choose another --out"):
+        next(watch_folder(predictor, folder, tmp_path / "out", overlays=False))
+    with pytest.raises(DataError, match="no such folder"):
+        next(watch_folder(predictor, tmp_path / "nowhere", tmp_path / "out"))
+
+
+def test_the_command_prints_a_line_for_each_image(finished, products, tmp_path):
+    folder = shutil.copytree(products / "mesh/test/good", tmp_path / "belt [red]")
+    options = ("--out", tmp_path / "out", "--idle", 2, "--interval", 0.05, "--device", "cpu", "--no-overlays")
+    result = invoke("watch", finished.path, folder, *options)
+    assert result.exit_code == 0, result.output
+    assert sum("belt [red]/" in line and " s" in line for line in result.stdout.splitlines()) == 3
