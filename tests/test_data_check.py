@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from io import StringIO
@@ -26,6 +27,7 @@ from data_builders import (
 from PIL import Image
 from rich.console import Console
 
+from mintad.data import load
 from mintad.data.check import Report, check
 from mintad.errors import DataError
 
@@ -307,12 +309,13 @@ def test_a_decoder_that_fails_in_its_own_way_does_not_end_the_check(tmp_path: Pa
     assert len(errors) == 8 and all("out of luck" in error.problem for error in errors)
 
 
-def test_names_in_another_encoding_are_shown(tmp_path: Path):
-    import os
-
+def test_names_in_another_encoding_are_refused_by_name(tmp_path: Path):
     mvtec_category(tmp_path / "nut")
     (tmp_path / "nut/train/good" / os.fsdecode(b"gr\xf6\xdfe.png")).write_text("x")
-    assert "gr" in text_of(check(tmp_path))
+    report = check(tmp_path)
+    assert r"gr\xf6\xdfe.png" in text_of(report).encode().decode() and len(report.of("error")) == 1
+    with pytest.raises(DataError, match="not in UTF-8"):
+        load("folder", tmp_path)
 
 
 def test_a_single_training_picture(tmp_path: Path):

@@ -270,3 +270,29 @@ def test_ones_own_product_is_not_taken_for_a_published_one_of_its_name(tmp_path:
     pictures(tmp_path / name / ("test/ng" if "train" in good else "ng"), 2)
     assert recognise(tmp_path) == recognise(tmp_path / name) == "folder"
     assert check(tmp_path).ok and load("folder", tmp_path)["label"].sum() == 2
+
+
+def test_pictures_beside_train_and_test_are_not_lost_in_silence(tmp_path: Path):
+    pictures(tmp_path / "nut/train/good", 4)
+    (tmp_path / "nut/docs").mkdir()
+    assert len(load("folder", tmp_path)) == 4
+    pictures(tmp_path / "nut/bad", 2)
+    with pytest.raises(DataError) as caught:
+        load("folder", tmp_path)
+    assert caught.value.path == str(tmp_path / "nut/bad")
+
+
+def test_a_folder_of_pictures_and_nothing_else(tmp_path: Path):
+    pictures(tmp_path / "nut", 4)
+    with pytest.raises(DataError, match="--normal ."):
+        load("folder", tmp_path / "nut")
+    assert counts(load("folder", tmp_path / "nut", normal=".")) == {("nut", "train", "good"): 4}
+
+
+def test_a_list_written_on_windows_and_its_folder_give_the_same_split(tmp_path: Path):
+    pictures(tmp_path / "img", 9)
+    lines = [{"image": f"img\\{k:03d}.png", "label": "NG" if k > 6 else "OK"} for k in range(9)]
+    file = write_list(tmp_path / "l.csv", lines)
+    table = load("folder", file)
+    assert table["split"].value_counts().to_dict() == {"train": 6, "test": 3}
+    assert table.equals(load("folder", tmp_path))

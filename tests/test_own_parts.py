@@ -18,11 +18,14 @@ from mintad.errors import ConfigError, DataError
 from mintad.report.runs import read_runs
 from mintad.runs.changes import changes_of
 from mintad.runs.directory import Run
+from mintad.runs.files import PARAMETERS, STATUS
 from mintad.runs.predict_files import predict_files
 from mintad.runs.prepare import load_records
 from mintad.runs.separate import train_separate
 from mintad.runs.train import evaluate_run, train_run
 from mintad.scoring.metrics import RESULT_COLUMNS, value_of
+from mintad.sweep.status import WORK
+from mintad.sweep.table import collect
 
 
 @pytest.fixture(scope="module")
@@ -263,3 +266,29 @@ def test_data_that_moved_are_found_again_if_they_are_the_same(moved, mixed_run, 
     with pytest.raises(DataError, match="1 gone"):
         evaluate_run(run.path, root=other, progress=False)
     assert run.config().data.root == str(root)
+
+
+@pytest.mark.parametrize("variant", ["mint_ad", "uniad"])
+def test_normal_test_images_alone_give_false_alarms_and_no_auroc(cache, tmp_path, variant, capsys):
+    pictures(tmp_path / "parts/nut/train/good", 10)
+    pictures(tmp_path / "parts/nut/test/good", 4)
+    config = small(
+        tmp_path / "parts", **{"train.steps": 2, "model.variant": variant, "scoring.score": "reconstruction"}
+    )
+    run = train_run(config, tmp_path / "run", progress=False)
+    assert "auroc" not in "".join(run.results()["metric"]) and len(run.scores()) == 4
+    assert set(run.made_defects()["category"]) == {"folder/nut"}
+    text = re.sub(r"<script.*?</script>", "", run.page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert "of 4 normal test images" in text and "There are no test images" not in text
+    print_results(run.path)
+    assert "nan" not in capsys.readouterr().out
+
+
+def test_a_sweep_collects_what_there_is(good_run, mixed_run, tmp_path):
+    for name, run in (("good", good_run), ("mixed", mixed_run)):
+        folder = shutil.copytree(run.path, tmp_path / name)
+        (folder / PARAMETERS).write_text('{"data": "folder"}')
+        (folder / STATUS).write_text('{"state": "finished", "seconds": 1.0}')
+    (tmp_path / WORK).mkdir()
+    table = collect(tmp_path)
+    assert set(table["run"]) == {"mixed"} and table["value"].notna().all()

@@ -68,7 +68,8 @@ def scan_folder(
         root: absolute path of a folder of products, of one product, or of a list.
         dataset: the name in the table's `dataset` column.
         normal, abnormal: names of folders of normal and anomalous images besides `labelled.NORMAL` and `ABNORMAL`, in
-            any case, several with commas between them. Paths, such as "line1/ok,line2/ok", make `root` one product.
+            any case, several with commas between them. Paths, such as "line1/ok,line2/ok" or ".", make `root` one
+            product.
         roots: further folders; products of the same name are one.
         test_share: share of the normal images that are tested where there is no split.
         seed: of this split.
@@ -81,14 +82,15 @@ def scan_folder(
     normal, abnormal = _names(normal, "normal"), _names(abnormal, "abnormal")
     if both := set(map(str.lower, normal)) & set(map(str.lower, abnormal)):
         raise ConfigError(f"data.options: '{min(both)}' is both normal and abnormal")
-    paths = [name for name in (*normal, *abnormal) if os.sep in name or "/" in name]
+    paths = [name for name in (*normal, *abnormal) if os.sep in name or "/" in name or name == "."]
     rows, problems = [], []
     for folder in (root, *(absolute(path) for path in _names(roots, "roots"))):
         if paths:
             found = _scan_paths(folder, normal, abnormal, dataset)
         else:
             found = _scan_root(folder, _words(normal, abnormal), dataset)
-        problems += [*found[1], *assign_split(found[0], share=test_share, seed=seed, root=folder)]
+        base = folder.parent if folder.is_file() else folder
+        problems += [*found[1], *assign_split(found[0], share=test_share, seed=seed, root=base)]
         rows += found[0]
     return rows, list(dict.fromkeys(problems))
 
@@ -133,6 +135,7 @@ def _scan_root(root: Path, words: Words, dataset: str) -> Scan:
     if not inside.folders and not has_errors(problems):
         problem = f"{len(inside.images)} images, but no folders" if inside.images else "no categories"
         fix = f"expected folders CATEGORY/train/{words.normal[0]} and CATEGORY/test, or CATEGORY/good and CATEGORY/bad"
+        fix += "; --normal . takes the images for normal ones of one category" if inside.images else ""
         problems.append(error(root, problem, fix))
     return rows, problems
 

@@ -128,6 +128,13 @@ class _Files:
         return name in self.names[folder] and not os.path.isdir(path)
 
 
+def _absolute(name: str, folder: Path, present: _Files) -> str:
+    path = os.path.normpath(os.path.join(folder, name))
+    if path not in present and "\\" in name:  # written on Windows
+        return os.path.normpath(os.path.join(folder, name.replace("\\", "/")))
+    return path
+
+
 def _row(
     line: dict[str, str], file: Path, words: Words, dataset: str, present: _Files
 ) -> tuple[Row | None, list[tuple[str, str]]]:
@@ -135,7 +142,7 @@ def _row(
     image, masks = line.get("image", ""), [path for path in line.get("mask", "").split(";") if path.strip()]
     if not image:
         return None, [("no image is named", "fill in the column image, or remove the line")]
-    path, *masks = (os.path.normpath(os.path.join(file.parent, name.strip())) for name in (image, *masks))
+    path, *masks = (_absolute(name.strip(), file.parent, present) for name in (image, *masks))
     faults = [
         (f"no such file: {name}", f"paths start at {file.parent}") for name in (path, *masks) if name not in present
     ]

@@ -43,7 +43,10 @@ def list_folder(folder: str | Path, problems: list[Problem] | None = None) -> Li
         problems.append(problem)
         return listing
     for entry in entries:
-        if is_litter(entry.name):
+        if (shown := printable(entry.path)) != entry.path:  # it could be written into no table, log or page
+            if problems is not None:
+                problems.append(error(shown, "name that is not in UTF-8", "rename it, or remove it"))
+        elif is_litter(entry.name):
             if problems is not None:
                 problems.append(Problem("note", entry.path, LITTER))
         elif entry.is_dir():
@@ -53,6 +56,11 @@ def list_folder(folder: str | Path, problems: list[Problem] | None = None) -> Li
         elif not entry.name.startswith("."):
             listing.others.append(entry.name)
     return listing
+
+
+def printable(path: str) -> str:
+    """Return a path with its bytes that are no UTF-8 written as \\xff."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def hint_at_case(names: Iterable[str], expected: str) -> str:

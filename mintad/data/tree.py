@@ -87,8 +87,9 @@ def scan_category(folder: Path, layout: Layout) -> Scan:
         return [], [*problems, error(folder, problem, fix)]
     if layout.own:
         known, fix = ("train", "test", "validation", *MASK_FOLDERS), "move what is in it into train/ or test/"
-        unread = [name for name in parts if name.lower() not in known]
-        problems += [Problem("warning", str(folder / name), "folder that is not read", fix) for name in unread]
+        for name in (name for name in parts if name.lower() not in known):
+            severity = "error" if list_folder(folder / name).images else "warning"
+            problems.append(Problem(severity, str(folder / name), "folder that is not read", fix))
     train, test = (_split(folder, split, parts, layout, problems) for split in ("train", "test"))
     masks = _masks(folder, parts, test, layout, problems)
     rows = [
