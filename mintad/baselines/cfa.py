@@ -79,9 +79,9 @@ class CFA(Baseline):
     *different* classes. Not as published:
 
     * **Grid.** The authors have the 56 x 56 positions of stage 4. We take the 28 x 28 of stage 8, a quarter.
-    * **Scale.** Ours are standardised channels, because those of our backbone differ in scale.
+    * **Scale.** Channels are standardised over the training tokens, because our backbone's differ in scale.
     * **Length.** The authors train 30 epochs, about 1,800 steps a category, and their code reports the epoch that is
-      best on the test images. We keep the last weights.
+      best on the test images. We take 300 steps, also for a model of all categories, and the last weights.
 
     Args:
         grid: (H, W) of the features.
