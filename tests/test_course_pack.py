@@ -47,12 +47,14 @@ def archive(small_class, tmp_path_factory):
         patch.setenv("MINTAD_CACHE", str(folder / "cache"))
         with pytest.raises(DataError, match="mint_ad, uniad.*notebooks train"):
             pack(folder / "models.zip")
-        for config in CONFIGS.values():
-            train_shared(config)
+        train_shared(CONFIGS["uniad"])
+        scores_by_step(CONFIGS["mint_ad"])  # trains it
+        steps = scores_file(CONFIGS["mint_ad"])
+        away = steps.rename(folder / "steps.npz")
         with pytest.raises(DataError, match="mint_ad step by step"):
             pack(folder / "models.zip")
         assert not (folder / "models.zip").exists()
-        scores_by_step(CONFIGS["mint_ad"])
+        away.rename(steps)
         packed = pack(folder / "models.zip")
         assert hashlib.sha256(packed.archive.read_bytes()).hexdigest() == packed.sha256
         assert packed.sha256 == pack(folder / "again.zip").sha256
@@ -87,10 +89,15 @@ def rewritten(path: Path, members: dict[str, bytes], *, listed: bool = True, **c
     return path
 
 
+def left() -> list[str]:
+    """What lies where runs lie, but for the lock."""
+    return [path.name for path in runs_dir().glob("*") if path.name != unpacking.UNPACKING]
+
+
 def refused(archive: Path | str, problem: str, **options) -> None:
     with pytest.raises(DataError, match=problem):
         unpack(archive, **options)
-    assert not runs_dir().exists() or list(runs_dir().iterdir()) == [], "nothing may be left"
+    assert left() == [], "nothing of it may be left"
 
 
 def test_notebooks_find_what_was_packed_elsewhere(archive, student, capsys):
@@ -104,6 +111,8 @@ def test_notebooks_find_what_was_packed_elsewhere(archive, student, capsys):
         assert [m for m in scores["masks"] if m] == [m for m in trained.prepared.records["masks"] if m]
     assert scores_by_step(CONFIGS["mint_ad"]).steps[-1] == 5
     assert "training" not in capsys.readouterr().out
+    compared = train_shared(CONFIGS["uniad"], baselines=("padim",))  # writes a page with test images
+    assert compared.baselines() == ["padim"] and compared.page.exists()
 
 
 def test_an_archive_says_nothing_about_the_machine_and_holds_no_pickle(archive):
@@ -156,6 +165,11 @@ def test_a_crash_between_two_models_is_finished_by_the_next_call(archive, studen
     monkeypatch.setattr(shared_models, "preset", lambda name: SMALL)
     done = unpack(archive)
     assert (done.placed, done.kept) == (["uniad"], ["mint_ad"])
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_call(archive, student):
+    (runs_dir() / f"{unpacking.PARTS}killed/models").mkdir(parents=True)
+    refused(student / "none.zip", "no such file")
 
 
 def test_models_of_other_code_are_refused_with_what_to_do(archive, student, monkeypatch):
@@ -245,7 +259,7 @@ def test_every_damage_is_an_error_and_leaves_nothing(archive, student, tmp_path)
             unpack(tmp_path / "damaged.zip")
         except DataError as error:
             assert "cannot be written" not in str(error), place
-            assert list(runs_dir().iterdir()) == []
+            assert left() == []
         else:  # a byte that means nothing, such as a member's date
             shutil.rmtree(runs_dir())
     refused(tmp_path / "none.zip", "no such file")

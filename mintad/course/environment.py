@@ -177,7 +177,7 @@ def folders() -> list[Check]:
 
 def shared_models() -> list[Check]:
     """Check the trained models that notebooks share; a missing one is trained by the first notebook that needs it."""
-    fix = "none needed: the first notebook that uses it trains it, in under a minute"
+    fix = "none needed: the first notebook that uses it trains it, in under a minute; or mintad course unpack"
     configs = {variant: preset("lesson").override(**{"model.variant": variant}) for variant in ("mint_ad", "uniad")}
     trained = {variant: Run(shared_model_dir(config)).finished for variant, config in configs.items()}
     detail = {True: "trained, lesson preset", False: "not trained yet, lesson preset"}

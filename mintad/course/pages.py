@@ -23,6 +23,7 @@ from mintad.errors import MintadError
 
 FORMULA = re.compile(r"\$\$(?P<block>.+?)\$\$|(?<![\\$\w])\$(?P<inline>[^\s$](?:[^$\n]*[^\s$])?)\$(?!\w)", re.DOTALL)
 CODE = re.compile(r"(```.*?```|`[^`\n]*`)", re.DOTALL)
+SYMBOLS = "SYMBOLS"  # the page beside the notebooks that they link to
 WIDGET = "application/vnd.jupyter.widget-view+json"
 HEAD = """<script src="plotly.min.js"></script>
 <style>.jp-RenderedMarkdown pre{margin-bottom:1em}</style>
@@ -36,6 +37,8 @@ INDEX = """<!doctype html><html lang="en"><meta charset="utf-8"><title>mintad</t
 
 def build(source: Path, target: Path, *, names: Sequence[str] = (), timeout: int = 1800) -> list[Path]:
     """Execute the notebooks in a folder and write them as HTML pages with an index; return the pages.
+
+    The page of symbols, where there is one, is written with them.
 
     `names` are beginnings of notebook names ('01', '07_inr'), all if empty; `timeout` is in seconds, for one cell.
 
@@ -52,6 +55,10 @@ def build(source: Path, target: Path, *, names: Sequence[str] = (), timeout: int
         began = time.perf_counter()
         write(page, render(path, timeout=timeout))
         print(f"{page}  {time.perf_counter() - began:.0f} s", flush=True)
+    symbols = source / f"{SYMBOLS}.md"
+    if symbols.exists():
+        cell = nbformat.v4.new_markdown_cell(symbols.read_text(encoding="utf-8"))
+        write(target / f"{SYMBOLS}.html", _page(nbformat.v4.new_notebook(cells=[cell]), "Symbols and equations"))
     series = [path for path in sorted(source.glob("[0-9][0-9]_*.ipynb")) if (target / f"{path.stem}.html").exists()]
     items = "".join(f'<li><a href="{quote(path.stem)}.html">{escape(_title(path))}</a></li>' for path in series)
     write(target / "index.html", INDEX.format(items=items))
@@ -66,16 +73,22 @@ def render(path: Path, *, timeout: int = 1800) -> str:
         client.execute(env=os.environ | {RENDERER: "pages"})
     except CellExecutionError as error:
         raise MintadError(f"{path} fails: {error}") from error
+    return _page(notebook, _title(path))
+
+
+def _page(notebook: nbformat.NotebookNode, title: str) -> str:
+    """Return the page of a notebook with its outputs."""
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            cell.source = formulas(cell.source).replace(".ipynb)", ".html)")
+            text = formulas(cell.source).replace(".ipynb)", ".html)")
+            cell.source = text.replace(f"({SYMBOLS}.md)", f"({SYMBOLS}.html)")
         for output in cell.get("outputs", ()):
             if WIDGET in output.get("data", {}):  # it does nothing without a kernel
                 output["data"] = {"text/html": "<em>Sliders work in the live notebook.</em>"}
     notebook.metadata.pop("widgets", None)
     no_scripts = {"require_js_url": "", "mathjax_url": "", "mermaid_js_url": ""}
     exporter = HTMLExporter(**no_scripts, exclude_input_prompt=True, exclude_output_prompt=True)
-    page, _ = exporter.from_notebook_node(notebook, resources={"metadata": {"name": _title(path)}})
+    page, _ = exporter.from_notebook_node(notebook, resources={"metadata": {"name": title}})
     return page.replace("</head>", HEAD, 1)
 
 

@@ -34,11 +34,12 @@ from mintad.runs.prepare import resolve_paths
 from mintad.runs.shared import runs_dir, shared_model_dir
 from mintad.training.checkpoint import STATE, WEIGHTS
 
-MAX_BYTES = 2_000_000_000  # of an archive, packed and unpacked; eleven models of about 5 MB are usual
+MAX_BYTES = 2_000_000_000  # of an archive, packed and unpacked; ten models of about 5 MB are usual
 MAX_FILES = 1000
 MAX_MANIFEST = 1_000_000
 CHECKPOINT = re.compile(rf"checkpoints/step-\d{{8}}/({re.escape(WEIGHTS)}|{re.escape(STATE)})")
 DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, KeyError, TypeError, AttributeError)
+PARTS, UNPACKING = f"{UNFINISHED}models-", ".unpack.lock"  # in the folder of the runs
 BLOCK = 1 << 20
 RETRIES, TIMEOUT = 2, 30  # further attempts if the connection fails, seconds without a byte
 Unpacked = namedtuple("Unpacked", ["folder", "placed", "kept"])
@@ -58,7 +59,10 @@ def unpack(source: str | Path, *, sha256: str = "") -> Unpacked:
     runs = runs_dir()
     try:
         runs.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=runs, prefix=f"{UNFINISHED}models-") as folder:
+        with exclusive_lock(runs / UNPACKING), tempfile.TemporaryDirectory(dir=runs, prefix=PARTS) as folder:
+            for left in runs.glob(f"{PARTS}*"):  # by processes that were killed
+                if left != Path(folder):
+                    remove(left)
             remote = str(source).startswith(("http://", "https://"))
             archive = _download(str(source), Path(folder)) if remote else Path(source)
             if sha256 and _digest(archive) != sha256.strip().lower():
