@@ -200,7 +200,7 @@ def test_test_images_cannot_leak_into_training_or_threshold(finished, products, 
     run = train_run(small(other), tmp_path / "run", progress=False)
     ours, theirs = weights(finished), weights(run)
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-    assert run.threshold() == finished.threshold()
+    assert run.decisions().to_json() == finished.decisions().to_json()
     assert value_of(run.results(), "image_auroc") != value_of(finished.results(), "image_auroc")
 
 
@@ -233,6 +233,7 @@ def test_a_variant_that_must_be_told_is_told_in_training_evaluation_and_predicti
     assert one["pred_score"][0] == pytest.approx(scores.set_index("image")["pred_score"][image], rel=2e-3)
     other, _ = predict_files(run.path, [image], tmp_path / "out", category="capsule", progress=False)
     assert other["pred_score"][0] != one["pred_score"][0]
+    assert one["threshold"][0] == run.decisions().threshold("folder/mesh")  # judged by the class that it was told
     for category, message in ((None, "none was given"), ("mash", "Allowed: folder/capsule, folder/mesh")):
         with pytest.raises(ConfigError, match=message):
             predict_files(run.path, [image], tmp_path / "out", category=category, progress=False)
