@@ -77,6 +77,11 @@ def test_a_notebook_is_begun_anew_alone(kernel, capsys):
     assert "0 of 4" in lines(capsys, "03")[0] and "1 of 4" in lines(capsys, "05")[0]
 
 
+def test_exercises_are_called_as_in_the_notebook_and_not_as_their_checks(kernel, capsys):
+    status.record("scoring.average_precision", status.SOLVED)
+    assert any("✓ mean_precision: solved" in line for line in lines(capsys, "09"))
+
+
 def test_all_notebooks_are_listed_without_their_exercises(kernel, capsys):
     found = lines(capsys)
     assert len(found) == 13 and found[-1] == "all notebooks: 0 of 47 exercises solved"

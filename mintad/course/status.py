@@ -50,7 +50,10 @@ def status(notebook: str = "", *, anew: bool = False) -> None:
     Raises:
         ConfigError: there is no such notebook, or none is named to begin anew.
     """
-    tables = {name: [i.check for i in items.values()] for name, items in load_points().notebooks.items()}
+    tables = {
+        name: {item.check: exercise for exercise, item in items.items()}
+        for name, items in load_points().notebooks.items()
+    }
     chosen = [name for name in tables if name.startswith(notebook)]
     if not chosen or (anew and not notebook):
         problem = (
@@ -65,7 +68,7 @@ def status(notebook: str = "", *, anew: bool = False) -> None:
         print(_counted(name.replace("_", " "), [kept.get(c) == SOLVED or _now.get(c) == SOLVED for c in states]))
         for check, state in states.items() if notebook else ():
             earlier = ", earlier" if state != OPEN and check not in _now else ""
-            print(f"  {MARKS[state]} {check.partition('.')[2]}: {state}{earlier}")
+            print(f"  {MARKS[state]} {tables[name][check]}: {state}{earlier}")
     every = [check for checks in tables.values() for check in checks]
     print(_counted("all notebooks", [SOLVED in (kept.get(check), _now.get(check)) for check in every]))
 
