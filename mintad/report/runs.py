@@ -92,7 +92,7 @@ def _read_folder(folder: Path, runs: Runs, seen: dict[Any, str]) -> Iterator[pd.
         except MintadError as error:
             reason = f"cannot be read: {error}"
         else:
-            reason = "nothing is measured: its data have no anomalous test images" if results.empty else None
+            reason = "its results are empty, as without anomalous test images" if results.empty else None
         if not reason:
             same = json.dumps(config.to_dict(), sort_keys=True, default=str), results["setting"].iloc[0]
             reason = f"the same configuration and seed as {seen[same]}" if same in seen else None

@@ -224,10 +224,9 @@ def evaluate_run(
         raise TrainingError(problem, path=run.path, fix=f"mintad train --out {run.path} finishes it")
     names = list(dict.fromkeys([*_former_baselines(run), *baseline_names]))
     require_baselines(names, config)
-    records = load_records(config)
-    require_comparable(names, records)
     with run.locked(), log_to(run):
-        data = prepare_data(config, records, device=torch_device, progress=progress)
+        data = prepare_data(config, device=torch_device, progress=progress)
+        require_comparable(baseline_names, data.records)
         run.record_training_images(image_list(data, config))
         if root is not None:
             run.write("config", config.to_dict())
