@@ -25,6 +25,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -207,8 +208,8 @@ def measurements(run: Run, heads: dict[int, Run]) -> Measured:
     data = dataclasses.replace(prepare_data(config, progress=False), classes=run.read("classes"))
     assert set(data.classes) == set(category_keys(data.records)), "the head's classes must be the categories"
     head = heads[config.train.seed]
-    of_head = head.scores().set_index("image")["pred_class"]
-    head_names = list(of_head.reindex(data.records["image"].iloc[data.test_rows]))
+    of_head = head.scores().set_index("image")["pred_class"].rename(os.path.realpath)
+    head_names = list(of_head.loc[data.records["image"].iloc[data.test_rows].map(os.path.realpath)])
     if (run.path / CATEGORIES).exists():
         yield from separate(run, data, config, head_names)
         return
@@ -283,7 +284,8 @@ def main(
                 table = evaluation.scores.assign(category=category_keys(evaluation.scores))
                 table[["image", "category", "label", "pred_score"]].to_csv(files[1], index=False)
             results.append(pd.read_csv(files[0]))
-            scores.append(pd.read_csv(files[1]).assign(method=method, setting=knows, seed=seed))
+            kept = pd.read_csv(files[1]).assign(method=method, setting=knows, seed=seed)
+            scores.append(kept.assign(image=kept["image"].map(os.path.realpath)))  # runs may know a folder by a link
             value = results[-1].query("category == 'mean' and metric == 'image_auroc'")["value"].item()
             print(f"{name}, seed {seed}: {method}, {knows}: {value:.4f}", flush=True)
     table = pd.concat(results, ignore_index=True).round({"value": 5})
