@@ -45,8 +45,8 @@ from mintad.model.reconstruction import ReconstructionModel
 from mintad.report.commented_csv import read_commented_csv
 from mintad.runs.baselines import fit_baseline
 from mintad.runs.directory import CATEGORIES, Run
+from mintad.runs.load import trained_model
 from mintad.runs.prepare import PreparedData, prepare_data
-from mintad.runs.train import trained_model
 from mintad.scoring.evaluate import Evaluation, evaluate
 from mintad.scoring.resampling import interval, mean_over_seeds, resampled_aurocs
 from mintad.scoring.sharp_prior import SharpPrior

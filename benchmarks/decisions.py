@@ -30,8 +30,8 @@ from provenance import write
 from mintad.data.records import category_keys
 from mintad.runs.calibrate import calibrate, decide, judged_classes
 from mintad.runs.directory import Run
+from mintad.runs.load import trained_model
 from mintad.runs.prepare import PreparedData, prepare_data
-from mintad.runs.train import trained_model
 from mintad.scoring import auroc
 from mintad.scoring.conformal import Calibration
 from mintad.scoring.decisions import UNKNOWN_QUANTILE, Decisions

@@ -27,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mintad.runs.train import evaluate_run
+from mintad.runs.evaluate import evaluate_run
 
 run = Path(sys.argv[1])
 cpu = run.with_name("fast-cpu")

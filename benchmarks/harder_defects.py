@@ -23,8 +23,8 @@ from provenance import write
 from mintad.errors import DataError
 from mintad.runs.directory import Run
 from mintad.runs.experiment import read_overrides
+from mintad.runs.load import trained_model
 from mintad.runs.prepare import image_list, prepare_data
-from mintad.runs.train import trained_model
 from mintad.scoring.evaluate import evaluate
 from mintad.scoring.metrics import RESULT_COLUMNS
 from mintad.sweep import collect

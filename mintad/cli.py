@@ -193,7 +193,7 @@ def evaluate_command(
     quiet: QuietOption = False,
 ) -> None:
     """Evaluate a run's newest checkpoint again, with the baselines it was compared with, and rewrite its results."""
-    from mintad.runs.train import evaluate_run
+    from mintad.runs.evaluate import evaluate_run
 
     names = split_names(baselines)
     print_results(evaluate_run(run, baseline_names=names, root=root, device=device, progress=not quiet).path)

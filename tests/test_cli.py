@@ -183,7 +183,7 @@ def test_a_root_without_a_name_is_recognised(tmp_path, caplog):
 def test_evaluate_and_predict_take_a_device(tmp_path, monkeypatch):
     asked = []
     table = pd.DataFrame(columns=list(COLUMNS))
-    monkeypatch.setattr("mintad.runs.train.evaluate_run", lambda run, **options: asked.append(options) or Run(run))
+    monkeypatch.setattr("mintad.runs.evaluate.evaluate_run", lambda run, **options: asked.append(options) or Run(run))
     monkeypatch.setattr(
         "mintad.runs.predict_files.predict_files", lambda *paths, **options: asked.append(options) or (table, [])
     )
@@ -209,7 +209,7 @@ def test_predict_hands_on_what_decides(monkeypatch):
 def test_a_run_of_an_older_version_shows_its_results_and_how_to_get_thresholds(tmp_path, monkeypatch):
     run = Run(write_run(tmp_path / "run", {"a": 0.75, "b": 0.5}, data="folder"))
     run.write("threshold", {"value": 3.0, "quantile": 0.95, "n": 9, "rank": 9, "reached": False})
-    monkeypatch.setattr("mintad.runs.train.evaluate_run", lambda path, **options: run)
+    monkeypatch.setattr("mintad.runs.evaluate.evaluate_run", lambda path, **options: run)
     result = invoke("evaluate", run.path)
     assert result.exit_code == 0 and "0.75" in result.output and f"mintad evaluate {run.path}" in result.output
 
@@ -222,7 +222,7 @@ def test_brackets_in_names_are_no_markup(tmp_path, monkeypatch):
     shown = invoke("predict", "run", "images", "--out", "out [red]").output
     assert "a [b].png" in shown and category in shown and "out [red]" in shown and "unknown" in shown
     values = dict.fromkeys((category, "other"), 0.75)
-    monkeypatch.setattr("mintad.runs.train.evaluate_run", lambda run, **options: Run(run))
+    monkeypatch.setattr("mintad.runs.evaluate.evaluate_run", lambda run, **options: Run(run))
     write_run(tmp_path / "run", values, data="folder", baselines={"padim": values})
     assert category in invoke("evaluate", tmp_path / "run").output
 

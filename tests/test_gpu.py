@@ -12,7 +12,8 @@ from synthetic import TRAIN, changed_model, fresh_model, small, two_categories
 
 from mintad.config import SharpPriorConfig
 from mintad.features.table import FeatureTable
-from mintad.runs.train import evaluate_run, train_run
+from mintad.runs.evaluate import evaluate_run
+from mintad.runs.train import train_run
 from mintad.scoring.sharp_prior import SharpPrior
 from mintad.training import train
 from mintad.training.batches import Batch

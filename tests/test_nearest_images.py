@@ -13,9 +13,10 @@ from mintad.config.sections import RecentreConfig
 from mintad.data.images import read_image
 from mintad.model import VARIANTS, build_model
 from mintad.model.nearest_images import NearestImages, Recentre, pooled
+from mintad.runs.load import trained_model
 from mintad.runs.predict import Predictor
 from mintad.runs.prepare import prepare_data
-from mintad.runs.train import new_model, train_run, trained_model
+from mintad.runs.train import new_model, train_run
 
 
 def images(n: int, tokens: int = 4, channels: int = 3, seed: int = 0) -> torch.Tensor:

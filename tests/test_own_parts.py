@@ -18,11 +18,12 @@ from mintad.errors import ConfigError, DataError
 from mintad.report.runs import read_runs
 from mintad.runs.changes import changes_of
 from mintad.runs.directory import Run
+from mintad.runs.evaluate import evaluate_run
 from mintad.runs.files import PARAMETERS, STATUS
 from mintad.runs.predict_files import predict_files
 from mintad.runs.prepare import load_records
 from mintad.runs.separate import train_separate
-from mintad.runs.train import evaluate_run, train_run
+from mintad.runs.train import train_run
 from mintad.scoring.metrics import RESULT_COLUMNS, value_of
 from mintad.sweep.status import WORK
 from mintad.sweep.table import collect

@@ -19,10 +19,11 @@ import mintad.runs.train as train_module
 from mintad.disk import UNFINISHED, published
 from mintad.errors import ConfigError, MintadError, TrainingError
 from mintad.runs.directory import CATEGORIES, OLD_BASELINES, OLD_PAGE, OLD_RESULTS, PRODUCTS
+from mintad.runs.evaluate import evaluate_run
 from mintad.runs.opening import open_run
 from mintad.runs.predict_files import predict_files
 from mintad.runs.prepare import load_records, resolve_paths
-from mintad.runs.train import evaluate_run, train_run
+from mintad.runs.train import train_run
 from mintad.scoring.known_products import KnownProducts
 from mintad.scoring.metrics import by_category, value_of
 from mintad.training.checkpoint import sealed

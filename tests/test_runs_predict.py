@@ -16,12 +16,12 @@ from mintad.data import images as images_module
 from mintad.errors import ConfigError, DataError, MintadError
 from mintad.runs import heatmaps
 from mintad.runs import predict_files as files_module
+from mintad.runs.evaluate import evaluate_run
 from mintad.runs.heatmaps import regions
 from mintad.runs.new_images import find_images
 from mintad.runs.predict import COLUMNS, Predictor
 from mintad.runs.predict_files import predict_files
 from mintad.runs.prediction_folder import PredictionFolder
-from mintad.runs.train import evaluate_run
 from mintad.scoring.maps import interpolation_matrix
 
 pytestmark = pytest.mark.usefixtures("cache")

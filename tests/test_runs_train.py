@@ -17,10 +17,11 @@ from mintad.data.records import category_keys
 from mintad.errors import ConfigError, DataError, TrainingError
 from mintad.runs.baselines import evaluate_baseline
 from mintad.runs.directory import Run
+from mintad.runs.evaluate import evaluate_run
 from mintad.runs.predict import Predictor
 from mintad.runs.predict_files import predict_files
 from mintad.runs.prepare import load_records, prepare_data, split_holdout
-from mintad.runs.train import evaluate_run, train_run
+from mintad.runs.train import train_run
 from mintad.scoring.evaluate import results_of
 from mintad.scoring.metrics import value_of
 

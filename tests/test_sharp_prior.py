@@ -17,9 +17,10 @@ from mintad.errors import ConfigError, MintadError
 from mintad.features.table import FeatureTable
 from mintad.model import build_model
 from mintad.model.reconstruction import pooled_grid
+from mintad.runs.load import trained_detector, trained_model
 from mintad.runs.predict import Predictor
 from mintad.runs.prepare import prepare_data
-from mintad.runs.train import train_run, trained_detector, trained_model
+from mintad.runs.train import train_run
 from mintad.scoring import auroc, value_of
 from mintad.scoring.class_gaussians import ClassGaussians, mahalanobis, whitening
 from mintad.scoring.maps import image_scores

@@ -14,7 +14,8 @@ from mintad.registry import PLUGINS, plugin_names
 
 PACKAGE = Path(__file__).resolve().parent.parent
 WINGS = ("config", "data", "features", "model", "training", "scoring", "baselines")
-SOURCES = (*WINGS, "runs/prepare.py", "runs/train.py", "runs/calibrate.py", "runs/baselines.py", "runs/separate.py")
+_OWN = ("prepare", "train", "load", "evaluate", "calibrate", "made", "baselines", "separate")
+SOURCES = (*WINGS, *(f"runs/{name}.py" for name in _OWN))
 """Files and folders of the package that decide a run's images, weights and scores, those of its baselines included.
 
 A wing counts as a whole, downloads and checks of data included. Editing a page, a plot, a report or a notebook's code

@@ -22,9 +22,9 @@ from mintad.features.extract import full_precision
 from mintad.features.table import FeatureTable
 from mintad.runs.directory import Run
 from mintad.runs.heatmaps import Region, regions
+from mintad.runs.load import trained_detector, trained_model
 from mintad.runs.prediction_folder import Row
 from mintad.runs.prepare import configured_backbone
-from mintad.runs.train import trained_detector, trained_model
 from mintad.scoring.decisions import COLUMNS as DECIDED
 from mintad.scoring.decisions import Decisions
 from mintad.scoring.evaluate import predict_classes

@@ -22,9 +22,10 @@ from mintad.features.table import FeatureTable
 from mintad.model import require_variant
 from mintad.runs.baselines import is_comparable, require_baselines, require_comparable
 from mintad.runs.directory import CATEGORIES, Run
+from mintad.runs.load import trained_detector, trained_model
 from mintad.runs.opening import open_run, versions
 from mintad.runs.prepare import PreparedData, load_records, prepare_data, require_outside_data, resolve_paths
-from mintad.runs.train import train_run, trained_detector, trained_model
+from mintad.runs.train import train_run
 from mintad.scoring.evaluate import results_of
 from mintad.scoring.maps import grid_maps, image_scores
 from mintad.scoring.metrics import MEAN, POOLED, RESULT_COLUMNS

@@ -22,8 +22,9 @@ from mintad.lock import exclusive_lock
 from mintad.model import ReconstructionModel
 from mintad.runs.directory import LOCK, Run
 from mintad.runs.fingerprint import code_fingerprint
+from mintad.runs.load import trained_model
 from mintad.runs.prepare import PreparedData, prepare_data
-from mintad.runs.train import train_run, trained_model
+from mintad.runs.train import train_run
 
 RUNS = "MINTAD_RUNS"  # environment variable: folder of the runs that notebooks make
 

@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from accelerate import Accelerator
 
 from mintad.config import Config
-from mintad.data.photographs import describe
-from mintad.errors import MintadError, TrainingError
-from mintad.features.backbone import Backbone
-from mintad.features.table import FeatureTable
+from mintad.errors import TrainingError
 from mintad.model import ReconstructionModel, build_model, require_variant
 from mintad.model.nearest_images import compact
-from mintad.runs.baselines import evaluate_baseline, require_baselines, require_comparable
-from mintad.runs.calibrate import calibrate, decide
-from mintad.runs.changes import changes_of, report_changes, row_hashes, with_hashes
-from mintad.runs.directory import CATEGORIES, PRODUCTS, SHARP_PRIOR, Run
-from mintad.runs.made import rows_without_defects, score_made_defects
-from mintad.runs.opening import log_to, open_run, versions
+from mintad.runs.baselines import require_baselines, require_comparable
+from mintad.runs.changes import changes_of, report_changes
+from mintad.runs.directory import CATEGORIES, Run
+from mintad.runs.evaluate import add_baselines, evaluate_and_save
+from mintad.runs.load import identity_of
+from mintad.runs.opening import log_to, open_run
 from mintad.runs.prepare import (
     PreparedData,
     image_list,
@@ -37,20 +31,9 @@ from mintad.runs.prepare import (
     require_outside_data,
     resolve_paths,
 )
-from mintad.scoring.evaluate import evaluate, predict_classes
-from mintad.scoring.known_products import KnownProducts
-from mintad.scoring.maps import grid_maps
-from mintad.scoring.metrics import value_of
-from mintad.scoring.sharp_prior import SharpPrior, SharpPriorDetector, score_method
-from mintad.training import load_weights, train
-from mintad.training.device import make_accelerator, pick_device
+from mintad.training import train
+from mintad.training.device import make_accelerator
 
-FREE = (
-    *("features.weights", "features.dtype"),  # of these the weights themselves are compared, whatever file holds them
-    *("train.device", "train.precision", "train.log_every", "train.checkpoint_every"),
-)
-"""Settings that a trained run may change."""
-SAMPLE = 256  # training images whose reconstruction error gives its unit for the score 'both'
 log = logging.getLogger(__name__)
 
 
@@ -71,39 +54,6 @@ def new_model(config: Config, data: PreparedData) -> ReconstructionModel:
         model.recentre.fit(compact([model.standardise(model.pooled(data.features.gather(part))) for part in parts]))
     model.learn_names(data.classes)
     return model
-
-
-def identity_of(config: Config, classes: Sequence[str], backbone: Backbone) -> dict[str, Any]:
-    """Describe what a run's weights are worth nothing without: settings, class names in order, backbone's weights.
-
-    The data are left out, because they may move; ``images.csv`` has the hashes of their files.
-    """
-    bound = {key: value for key, value in config.flat().items() if key.startswith(("model.", "features.", "train."))}
-    settings = {key: value for key, value in bound.items() if key not in FREE}
-    return settings | {"classes": list(classes), "backbone": backbone.weights_id}
-
-
-def trained_model(run: Run, backbone: Backbone, device: torch.device) -> ReconstructionModel:
-    """Load the model of a run's newest checkpoint in evaluation mode, for features of `backbone`.
-
-    Raises:
-        TrainingError: there is no checkpoint, or it is damaged, or of another configuration, classes or backbone.
-    """
-    checkpoint, classes, config = run.checkpoint(), run.read("classes"), run.config()
-    checkpoint.require(identity_of(config, classes, backbone))
-    model = build_model(config.model, channels=backbone.channels, grid=backbone.grid, classes=len(classes))
-    load_weights(model, checkpoint)
-    return model.to(device).eval()
-
-
-def trained_detector(run: Run, model: ReconstructionModel) -> ReconstructionModel | SharpPriorDetector:
-    """Return what gives the decisive score of a run (`scoring.score`), with the model of `trained_model`."""
-    score = run.config().scoring.score
-    if score == "reconstruction":
-        return model
-    return SharpPriorDetector(
-        model, SharpPrior.load(run.path / SHARP_PRIOR, run.checkpoint().weights_digest), score=score
-    )
 
 
 def train_run(
@@ -181,157 +131,3 @@ def _opened_by_main_process(run: Run, config: Config, accelerator: Accelerator, 
         accelerator.wait_for_everyone()
         yield accelerator.is_main_process
         accelerator.wait_for_everyone()
-
-
-def add_baselines(
-    run: Run, records: pd.DataFrame, names: Sequence[str], *, device: torch.device, progress: bool = True
-) -> None:
-    """Evaluate baselines that a finished run lacks, and add them to its results."""
-    if not names:
-        return
-    config = run.config()
-    data = prepare_data(config, records, device=device, progress=progress)
-    run.record_training_images(image_list(data, config))
-    tables = baseline_results(run, names, data, config, device, progress=progress)
-    results = pd.concat([run.results(), *tables], ignore_index=True)
-    maps_nHW = run.maps()
-    run.save_results(results, run.scores(), maps_nHW, run.decisions(), run.made_defects())
-
-
-def evaluate_run(
-    path: str | Path,
-    *,
-    baseline_names: Sequence[str] = (),
-    root: str | Path | None = None,
-    device: str = "auto",
-    progress: bool = True,
-) -> Run:
-    """Evaluate the newest checkpoint of a run again, in float32, and write its results anew.
-
-    The run may be of an older version, and trained on another device. The baselines are evaluated together with those
-    that the run was compared with before. Where the data have moved, `root` is their new folder, which the run then
-    remembers; the training images must be the same.
-
-    Raises:
-        MintadError: not a run directory, the training is not finished, a baseline of the run is not registered any
-            more, or the training images have changed since.
-    """
-    run = Run(Path(path))
-    config, torch_device, checkpoint = run.config(), pick_device(device), run.checkpoint()
-    config = config if root is None else resolve_paths(config.override(**{"data.root": str(root)}))
-    if checkpoint.step < checkpoint.state()["steps"]:
-        problem = f"{checkpoint.step} of {checkpoint.state()['steps']} steps are trained"
-        raise TrainingError(problem, path=run.path, fix=f"mintad train --out {run.path} finishes it")
-    names = list(dict.fromkeys([*_former_baselines(run), *baseline_names]))
-    require_baselines(names, config)
-    with run.locked(), log_to(run):
-        data = prepare_data(config, device=torch_device, progress=progress)
-        require_comparable(baseline_names, data.records)
-        run.record_training_images(image_list(data, config))
-        if root is not None:
-            run.write("config", config.to_dict())
-        data = dataclasses.replace(data, classes=run.read("classes"))
-        model = trained_model(run, data.backbone, torch_device)
-        evaluate_and_save(run, model, data, config, baseline_names=names, progress=progress)
-    return run
-
-
-def _former_baselines(run: Run) -> list[str]:
-    """Return the baselines of a run's results, and none where the results are damaged, which is said."""
-    try:
-        return run.baselines()
-    except MintadError as error:
-        log.warning("%s (name the baselines again, which stood there, with --baselines)", error)
-        return []
-
-
-def evaluate_and_save(
-    run: Run,
-    model: ReconstructionModel,
-    data: PreparedData,
-    config: Config,
-    *,
-    baseline_names: Sequence[str] = (),
-    progress: bool = False,
-) -> None:
-    """Evaluate a trained model, fit the thresholds to held-out normal images, evaluate the baselines, and write all."""
-    run.write("versions", versions())
-    trained = data.records.iloc[data.train_rows]
-    run.write("photographs", describe(trained["image"], trained["prompt_class"]))
-    model.eval()
-    rows, variant = data.scored_rows, config.model.variant
-    with run.timing("evaluation"):
-        labels, classes = data.labels_for(model, rows), predict_classes(model, data.features, rows, data.classes)
-        detectors, inputs = run_detectors(run, model, data, config), (data.features, data.records, config)
-        evaluations = {
-            score: evaluate(
-                detector, *inputs, method=score_method(variant, score), labels=labels, pred_class=classes, rows=rows
-            )
-            for score, detector in detectors.items()
-        }
-        decisive, decisions = evaluations[config.scoring.score], None
-        if len(data.holdout_rows):
-            products = KnownProducts.fit(data.features, data.train_rows, seed=config.train.seed)
-            products.save(run.path / PRODUCTS)
-            decisions = calibrate(products, detectors[config.scoring.score], model, data, config)
-            decisive.scores = decide(decisions, products, decisive.scores, model, data)
-    with run.timing("made defects") if len(rows_without_defects(data)) else contextlib.nullcontext():
-        made = score_made_defects(detectors[config.scoring.score], model, data, config, decisions)
-    tables = [evaluation.results for evaluation in evaluations.values()]
-    tables += baseline_results(run, baseline_names, data, config, model.output.weight.device, progress=progress)
-    results = pd.concat(tables, ignore_index=True)
-    scores = with_hashes(decisive.scores, row_hashes(data.features.hashes, data.scored_rows))
-    run.save_results(results, scores, decisive.grid_maps, decisions, made)
-    auroc = value_of(results, "image_auroc")
-    log.info(
-        "image AUROC, mean over categories: %s", "no category has both kinds of images" if auroc is None else auroc
-    )
-
-
-def run_detectors(
-    run: Run, model: ReconstructionModel, data: PreparedData, config: Config
-) -> dict[str, ReconstructionModel | SharpPriorDetector]:
-    """Return the detector of every score that a run measures, the decisive one first (`scoring.score`).
-
-    The sharp prior is fitted to the training images, and its file written into the run directory.
-    """
-    if config.scoring.score == "reconstruction":
-        return {"reconstruction": model}
-    labels = data.train_labels if model.predicts_class or model.needs_labels else np.zeros_like(data.train_labels)
-    with run.timing("sharp prior"):
-        if config.scoring.sharp_prior.input == "residuals":
-            inputs = residuals(model, data), np.arange(len(labels)), labels, model.grid
-        else:
-            inputs = data.features, data.train_rows, labels, data.backbone.grid
-        prior = SharpPrior.fit(*inputs, config.scoring.sharp_prior, seed=config.train.seed)
-        sample = data.train_rows[:: max(1, len(data.train_rows) // SAMPLE)]
-        squared = dataclasses.replace(config.scoring, distance="squared")
-        errors_nHW = grid_maps(model, data.features, sample, squared, labels=data.labels_for(model, sample))
-        prior.typical_error.fill_(float(errors_nHW.mean()))
-        prior.save(run.path / SHARP_PRIOR, run.checkpoint().weights_digest)
-    ours = {score: SharpPriorDetector(model, prior, score=score) for score in ("gaussian", "both")}
-    decisive = config.scoring.score
-    return {decisive: ours.pop(decisive), "reconstruction": model, **ours}
-
-
-@torch.no_grad()
-def residuals(model: ReconstructionModel, data: PreparedData) -> FeatureTable:
-    """Return what a trained model's reconstruction leaves of the training images' features."""
-    device, parts = model.output.weight.device, []
-    for rows in np.array_split(data.train_rows, max(1, len(data.train_rows) // 64)):
-        labels = data.labels_for(model, rows)
-        labels_B = None if labels is None else torch.as_tensor(labels, device=device)
-        parts.append(model(data.features.gather(rows).to(device), labels_B=labels_B).residual.cpu())
-    return FeatureTable.from_tensor(compact(parts))
-
-
-def baseline_results(
-    run: Run, names: Sequence[str], data: PreparedData, config: Config, device: torch.device, *, progress: bool
-) -> list[pd.DataFrame]:
-    """Fit baselines to the same images and return the results of each; the run records their seconds."""
-    tables = []
-    for name in names:
-        log.info("fitting baseline %s", name)
-        with run.timing(name):
-            tables.append(evaluate_baseline(name, data, config, device=device, progress=progress).results)
-    return tables

@@ -1,0 +1,196 @@
+"""From a trained model to results: scores, decisions, baselines on the same images, and the run's files."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from mintad.config import Config
+from mintad.data.photographs import describe
+from mintad.errors import MintadError, TrainingError
+from mintad.features.table import FeatureTable
+from mintad.model import ReconstructionModel
+from mintad.model.nearest_images import compact
+from mintad.runs.baselines import evaluate_baseline, require_baselines, require_comparable
+from mintad.runs.calibrate import calibrate, decide
+from mintad.runs.changes import row_hashes, with_hashes
+from mintad.runs.directory import PRODUCTS, SHARP_PRIOR, Run
+from mintad.runs.load import trained_model
+from mintad.runs.made import rows_without_defects, score_made_defects
+from mintad.runs.opening import log_to, versions
+from mintad.runs.prepare import (
+    PreparedData,
+    image_list,
+    prepare_data,
+    resolve_paths,
+)
+from mintad.scoring.evaluate import evaluate, predict_classes
+from mintad.scoring.known_products import KnownProducts
+from mintad.scoring.maps import grid_maps
+from mintad.scoring.metrics import value_of
+from mintad.scoring.sharp_prior import SharpPrior, SharpPriorDetector, score_method
+from mintad.training.device import pick_device
+
+SAMPLE = 256  # training images whose reconstruction error gives its unit for the score 'both'
+log = logging.getLogger(__name__)
+
+
+def add_baselines(
+    run: Run, records: pd.DataFrame, names: Sequence[str], *, device: torch.device, progress: bool = True
+) -> None:
+    """Evaluate baselines that a finished run lacks, and add them to its results."""
+    if not names:
+        return
+    config = run.config()
+    data = prepare_data(config, records, device=device, progress=progress)
+    run.record_training_images(image_list(data, config))
+    tables = baseline_results(run, names, data, config, device, progress=progress)
+    results = pd.concat([run.results(), *tables], ignore_index=True)
+    maps_nHW = run.maps()
+    run.save_results(results, run.scores(), maps_nHW, run.decisions(), run.made_defects())
+
+
+def evaluate_run(
+    path: str | Path,
+    *,
+    baseline_names: Sequence[str] = (),
+    root: str | Path | None = None,
+    device: str = "auto",
+    progress: bool = True,
+) -> Run:
+    """Evaluate the newest checkpoint of a run again, in float32, and write its results anew.
+
+    The run may be of an older version, and trained on another device. The baselines are evaluated together with those
+    that the run was compared with before. Where the data have moved, `root` is their new folder, which the run then
+    remembers; the training images must be the same.
+
+    Raises:
+        MintadError: not a run directory, the training is not finished, a baseline of the run is not registered any
+            more, or the training images have changed since.
+    """
+    run = Run(Path(path))
+    config, torch_device, checkpoint = run.config(), pick_device(device), run.checkpoint()
+    config = config if root is None else resolve_paths(config.override(**{"data.root": str(root)}))
+    if checkpoint.step < checkpoint.state()["steps"]:
+        problem = f"{checkpoint.step} of {checkpoint.state()['steps']} steps are trained"
+        raise TrainingError(problem, path=run.path, fix=f"mintad train --out {run.path} finishes it")
+    names = list(dict.fromkeys([*_former_baselines(run), *baseline_names]))
+    require_baselines(names, config)
+    with run.locked(), log_to(run):
+        data = prepare_data(config, device=torch_device, progress=progress)
+        require_comparable(baseline_names, data.records)
+        run.record_training_images(image_list(data, config))
+        if root is not None:
+            run.write("config", config.to_dict())
+        data = dataclasses.replace(data, classes=run.read("classes"))
+        model = trained_model(run, data.backbone, torch_device)
+        evaluate_and_save(run, model, data, config, baseline_names=names, progress=progress)
+    return run
+
+
+def _former_baselines(run: Run) -> list[str]:
+    """Return the baselines of a run's results, and none where the results are damaged, which is said."""
+    try:
+        return run.baselines()
+    except MintadError as error:
+        log.warning("%s (name the baselines again, which stood there, with --baselines)", error)
+        return []
+
+
+def evaluate_and_save(
+    run: Run,
+    model: ReconstructionModel,
+    data: PreparedData,
+    config: Config,
+    *,
+    baseline_names: Sequence[str] = (),
+    progress: bool = False,
+) -> None:
+    """Evaluate a trained model, fit the thresholds to held-out normal images, evaluate the baselines, and write all."""
+    run.write("versions", versions())
+    trained = data.records.iloc[data.train_rows]
+    run.write("photographs", describe(trained["image"], trained["prompt_class"]))
+    model.eval()
+    rows, variant = data.scored_rows, config.model.variant
+    with run.timing("evaluation"):
+        labels, classes = data.labels_for(model, rows), predict_classes(model, data.features, rows, data.classes)
+        detectors, inputs = run_detectors(run, model, data, config), (data.features, data.records, config)
+        evaluations = {
+            score: evaluate(
+                detector, *inputs, method=score_method(variant, score), labels=labels, pred_class=classes, rows=rows
+            )
+            for score, detector in detectors.items()
+        }
+        decisive, decisions = evaluations[config.scoring.score], None
+        if len(data.holdout_rows):
+            products = KnownProducts.fit(data.features, data.train_rows, seed=config.train.seed)
+            products.save(run.path / PRODUCTS)
+            decisions = calibrate(products, detectors[config.scoring.score], model, data, config)
+            decisive.scores = decide(decisions, products, decisive.scores, model, data)
+    with run.timing("made defects") if len(rows_without_defects(data)) else contextlib.nullcontext():
+        made = score_made_defects(detectors[config.scoring.score], model, data, config, decisions)
+    tables = [evaluation.results for evaluation in evaluations.values()]
+    tables += baseline_results(run, baseline_names, data, config, model.output.weight.device, progress=progress)
+    results = pd.concat(tables, ignore_index=True)
+    scores = with_hashes(decisive.scores, row_hashes(data.features.hashes, data.scored_rows))
+    run.save_results(results, scores, decisive.grid_maps, decisions, made)
+    auroc = value_of(results, "image_auroc")
+    log.info(
+        "image AUROC, mean over categories: %s", "no category has both kinds of images" if auroc is None else auroc
+    )
+
+
+def run_detectors(
+    run: Run, model: ReconstructionModel, data: PreparedData, config: Config
+) -> dict[str, ReconstructionModel | SharpPriorDetector]:
+    """Return the detector of every score that a run measures, the decisive one first (`scoring.score`).
+
+    The sharp prior is fitted to the training images, and its file written into the run directory.
+    """
+    if config.scoring.score == "reconstruction":
+        return {"reconstruction": model}
+    labels = data.train_labels if model.predicts_class or model.needs_labels else np.zeros_like(data.train_labels)
+    with run.timing("sharp prior"):
+        if config.scoring.sharp_prior.input == "residuals":
+            inputs = residuals(model, data), np.arange(len(labels)), labels, model.grid
+        else:
+            inputs = data.features, data.train_rows, labels, data.backbone.grid
+        prior = SharpPrior.fit(*inputs, config.scoring.sharp_prior, seed=config.train.seed)
+        sample = data.train_rows[:: max(1, len(data.train_rows) // SAMPLE)]
+        squared = dataclasses.replace(config.scoring, distance="squared")
+        errors_nHW = grid_maps(model, data.features, sample, squared, labels=data.labels_for(model, sample))
+        prior.typical_error.fill_(float(errors_nHW.mean()))
+        prior.save(run.path / SHARP_PRIOR, run.checkpoint().weights_digest)
+    ours = {score: SharpPriorDetector(model, prior, score=score) for score in ("gaussian", "both")}
+    decisive = config.scoring.score
+    return {decisive: ours.pop(decisive), "reconstruction": model, **ours}
+
+
+@torch.no_grad()
+def residuals(model: ReconstructionModel, data: PreparedData) -> FeatureTable:
+    """Return what a trained model's reconstruction leaves of the training images' features."""
+    device, parts = model.output.weight.device, []
+    for rows in np.array_split(data.train_rows, max(1, len(data.train_rows) // 64)):
+        labels = data.labels_for(model, rows)
+        labels_B = None if labels is None else torch.as_tensor(labels, device=device)
+        parts.append(model(data.features.gather(rows).to(device), labels_B=labels_B).residual.cpu())
+    return FeatureTable.from_tensor(compact(parts))
+
+
+def baseline_results(
+    run: Run, names: Sequence[str], data: PreparedData, config: Config, device: torch.device, *, progress: bool
+) -> list[pd.DataFrame]:
+    """Fit baselines to the same images and return the results of each; the run records their seconds."""
+    tables = []
+    for name in names:
+        log.info("fitting baseline %s", name)
+        with run.timing(name):
+            tables.append(evaluate_baseline(name, data, config, device=device, progress=progress).results)
+    return tables
