@@ -299,7 +299,7 @@ def test_no_preset_in_a_file_is_no_fault(tmp_path):
 
 
 _TEXT = st.text(st.characters(codec="ascii", exclude_characters="\x7f"))
-_SCALAR = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | _TEXT
+_SCALAR = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | _TEXT
 
 
 @given(st.recursive(_SCALAR, lambda inner: st.lists(inner) | st.dictionaries(_TEXT, inner), max_leaves=30))

@@ -13,6 +13,7 @@ As in `damage.py`, whose way of counting this is, a failure is whatever is not o
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import sys
 import tempfile
@@ -80,7 +81,8 @@ def answers(run: Run, pictures: list[Image.Image]) -> tuple:
     predictor = Predictor(run.path, device="cpu")
     scores, maps, names = predictor(pictures)
     tables = [run.results().to_csv(), run.scores().to_csv()]
-    return predictor.threshold, scores.tobytes(), maps.tobytes(), tuple(names), predictor.map_range, *tables
+    rules = json.dumps(predictor.decisions.to_json())
+    return rules, scores.tobytes(), maps.tobytes(), tuple(names), predictor.map_range, *tables
 
 
 def runs(folder: Path, trials: int) -> list[str]:
