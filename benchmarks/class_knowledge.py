@@ -58,6 +58,8 @@ PRIORS = {
 }
 BASELINES = ("padim", "patchcore", "nearest")
 KNOWLEDGE = ("blind", "head", "told")
+KEPT = ("image_auroc", "pixel_ap")
+"""Metrics in the table."""
 RECONSTRUCTIONS = {"mint_ad": "head", "label_prompt": "told", "uniad": "blind"}
 """Variants whose reconstruction is measured, and what they know of the class; MINT-AD without labels is "blind"."""
 Measured = Iterator[tuple[str, str, Callable[[], Evaluation]]]
@@ -289,6 +291,7 @@ def main(
             value = results[-1].query("category == 'mean' and metric == 'image_auroc'")["value"].item()
             print(f"{name}, seed {seed}: {method}, {knows}: {value:.4f}", flush=True)
     table = pd.concat(results, ignore_index=True).round({"value": 5})
+    table = table[table["metric"].isin(KEPT)]
     write(csv, replaced(csv, name, table))
     beside = csv.with_name(f"{csv.stem}_intervals.csv")
     write(beside, replaced(beside, name, intervals(pd.concat(scores, ignore_index=True))))
