@@ -34,6 +34,10 @@ errors = Console(stderr=True, soft_wrap=True)
 MAIN_PROCESS = os.environ.get("RANK", "0") == "0"  # the only one, or the first that torchrun or accelerate started
 
 
+RESUMED = ("train", "predict", "sweep", "notebooks", "course")
+"""Commands that go on where they were interrupted; the others begin anew."""
+
+
 class Interruptible(TyperGroup):
     """Commands that Ctrl-C ends with exit code 130 and a line that says how to go on."""
 
@@ -42,7 +46,8 @@ class Interruptible(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            errors.print("interrupted; run the same command again to resume", style="yellow")
+            again = "; run the same command again to resume" * (ctx.invoked_subcommand in RESUMED)
+            errors.print(f"interrupted{again}", style="yellow")
             raise typer.Exit(130) from None
 
 
@@ -536,9 +541,9 @@ def print_results(path: Path) -> None:
         names = f"{number} {'category has' if number == 1 else 'categories have'}"
         console.print(f"{names} no anomalous test images, so no AUROC; {len(made)} normal images were held out there")
         if threshold := run.threshold():
-            expected, found = 1 - threshold.rank / (threshold.n + 1), (made["made_score"] > threshold.value).mean()
-            console.print(f"false alarms expected at the threshold: at most {expected:.1%} of new normal images")
-            console.print(f"sanity check: {found:.1%} of the defects that we made by pasting are above the threshold")
+            expected, found = 1 - threshold.rank / (threshold.n + 1), made["made_anomalous"].mean()
+            console.print(f"false alarms expected: at most {expected:.1%} of new normal images")
+            console.print(f"sanity check: {found:.1%} of the defects that we made by pasting are found")
     accuracy, normal = (value_of(results, name, POOLED) for name in ("class_accuracy", "class_accuracy_normal"))
     if accuracy is not None:
         console.print(f"class accuracy on test images: {accuracy:.4f} ({_four_digits(normal)} on the normal ones)")

@@ -141,14 +141,26 @@ def test_no_doubt_without_a_reason():
 
 def test_many_flags_unknown_products_and_few_images_are_said_in_a_line_each():
     fitted = rules(40, 3)
-    table = predicted(fitted, [99.0] * 10 + [0.0] * 10, ["a", "b"] * 10, [0.0] * 15 + [9.0] * 5)
+    table = predicted(fitted, [99.0] * 10 + [0.0] * 10, ["a", "b"] * 10, [0.0] * 12 + [9.0] * 8)
     few, many, unknown = doubts(table, fitted, [], {})
     assert "b (3)" in few and "a (" not in few
-    assert "10 of 20" in many and "5 of 20" in unknown
+    assert "10 of 20" in many and "8 of 20" in unknown
     (few,) = doubts(predicted(rules(3, 2), [0.0], ["a"]), rules(3, 2), [], {})
     assert "5 held-out images" in few and "17%" in few and "19" in few
     given = fitted.adjusted(threshold=0.5)  # the user's threshold promises nothing, so nothing is surprising
     assert doubts(predicted(given, [9.0] * 20, ["b"] * 20), given, [], {}) == []
+
+
+@pytest.mark.parametrize("n", [19, 100])
+def test_normal_images_are_rarely_called_many(n):
+    """The false alarm rate of a fitted threshold is random itself; a plain binomial test warns in 10 to 30 %."""
+    rng, warned, trials = np.random.default_rng(0), 0, 400
+    for _ in range(trials):
+        held_out, new = rng.normal(size=n), rng.normal(size=500)
+        fitted = Decisions(Calibration(held_out, ["a"] * n), Calibration(held_out, [""] * n), ("a",), 0.95)
+        table = fitted.of(new, ["a"] * 500, new).assign(judged_class="a", image="i")
+        warned += any("are flagged" in line or "no product" in line for line in doubts(table, fitted, [], {}))
+    assert warned <= 5  # of 400, at 2 tests with a probability of 1e-3
 
 
 def test_photographs_unlike_the_training_are_counted_and_the_first_is_named():

@@ -68,6 +68,39 @@ def test_foreign_folder_is_not_overwritten(products, tmp_path):
     assert (tmp_path / "thesis.tex").read_text() == "precious"
 
 
+@pytest.mark.parametrize("content", ['{"name": "my site"}', "{}", "no JSON"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_with_a_config_of_another_program_is_not_touched(products, tmp_path, content, overwrite):
+    for name, text in {"config.json": content, "package.json": "mine"}.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints/mine.bin").write_text("precious")
+    with pytest.raises(TrainingError, match="is no run directory"):
+        train_run(small(products), tmp_path, overwrite=overwrite, progress=False)
+    assert (tmp_path / "config.json").read_text() == content and (tmp_path / "checkpoints/mine.bin").exists()
+
+
+def test_what_a_killed_export_left_does_not_lock_a_run_out(finished, products, tmp_path):
+    with open_run(tmp_path / "run", small(products)):
+        (tmp_path / f"run/{UNFINISHED}abc").mkdir()
+        (tmp_path / f"run/{UNFINISHED}abc/model.onnx").touch()
+    with open_run(tmp_path / "run", small(products)):
+        assert not list((tmp_path / "run").glob(f"{UNFINISHED}*"))
+
+
+@pytest.mark.parametrize("content", [b"[1]", b"null", b"{}", b"\xff"])
+def test_a_changed_description_of_the_photographs_is_refused(copied, products, tmp_path, content):
+    (copied.path / "photographs.json").write_bytes(content)
+    with pytest.raises(MintadError, match="photographs.json"):
+        predict_files(copied.path, [products / "mesh/test/good"], tmp_path / "out", progress=False)
+
+
+def test_thresholds_that_are_gone_are_missed(copied):
+    copied.write("threshold", None)
+    with pytest.raises(MintadError, match="thresholds are gone.*|threshold.json.*gone"):
+        copied.decisions()
+
+
 def test_overwrite_removes_a_run_and_only_a_run(products, tmp_path):
     out = tmp_path / "run"
     train_run(small(products, **{"train.steps": 2}), out, progress=False)
@@ -331,7 +364,8 @@ def test_a_refused_configuration_leaves_no_directory(products, tmp_path, change)
 
 
 def test_a_directory_in_which_nothing_has_begun_takes_another_configuration(products, tmp_path):
-    with pytest.raises(KeyboardInterrupt), open_run(tmp_path, small(products)):
+    with pytest.raises(KeyboardInterrupt), open_run(tmp_path, small(products)) as run:
+        run.record_training_images(pd.DataFrame({"image": ["a"], "category": ["b"], "role": ["train"], "hash": [""]}))
         raise KeyboardInterrupt
     config = small(products, **{"train.steps": 1, "train.seed": 5})
     assert train_run(config, tmp_path, progress=False).config().train.seed == 5

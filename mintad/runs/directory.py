@@ -91,7 +91,8 @@ class Run:
     def _sound(self, name: str) -> Path:
         """Return the path of a result file that is as it was written; runs of older versions have no digests."""
         file = self.path / name
-        if (self.path / DIGESTS).exists() and digest(file) != self.read("digests").get(name):
+        written = self.read("digests").get(name) if (self.path / DIGESTS).exists() else None
+        if (self.path / DIGESTS).exists() and (not file.is_file() or digest(file) != written):
             fix = f"mintad evaluate {self.path} writes it anew"
             raise MintadError("is damaged: it is not what was written", path=file, fix=fix)
         return file
@@ -120,6 +121,10 @@ class Run:
     def checkpoint(self) -> Checkpoint:
         """Return the newest checkpoint; raise TrainingError if there is none."""
         checkpoint = latest_checkpoint(self.path / "checkpoints")
+        if checkpoint is None and self.finished and (self.path / CATEGORIES).exists():
+            one = next((self.path / CATEGORIES).iterdir(), self.path / CATEGORIES)
+            fix = f"name one of them, for example {one}"
+            raise TrainingError("this is a separate training, with a model for each category", path=self.path, fix=fix)
         if checkpoint is None:
             raise TrainingError("there is no checkpoint", path=self.path, fix=self._how_to_finish())
         return checkpoint
@@ -181,6 +186,9 @@ class Run:
             MintadError: ``threshold.json`` is missing, damaged, or of an older version.
         """
         content = self.read("threshold")
+        if content is None and (self.path / DIGESTS).exists() and self.read("digests").get("decided"):
+            fix = f"mintad evaluate {self.path} fits it anew"
+            raise MintadError("the thresholds are gone", path=self.path / "threshold.json", fix=fix)
         try:
             return None if content is None else Decisions.from_json(content)
         except (KeyError, TypeError, ValueError) as error:
@@ -202,7 +210,8 @@ class Run:
 
     def photographs(self) -> dict[str, Any]:
         """Return what the training images are like, see `mintad.data.photographs`; empty in an older run."""
-        return self.read("photographs") if (self.path / "photographs.json").exists() else {}
+        older = not (self.path / DIGESTS).exists() or PHOTOGRAPHS not in self.read("digests")
+        return {} if older else self.read(Path(self._sound(PHOTOGRAPHS)).stem)
 
     def discard_results(self) -> None:
         """Remove the results, so that a crash from here on leaves an unfinished run and no mixture of old and new."""
@@ -250,7 +259,9 @@ class Run:
         if made is not None:
             contents[MADE] = made.to_csv(index=False).encode()
         digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-        digests["scoring"] = _scoring_digest(config)
+        if (self.path / PHOTOGRAPHS).exists():
+            digests[PHOTOGRAPHS] = digest(self.path / PHOTOGRAPHS)
+        digests |= {"scoring": _scoring_digest(config), "decided": decisions is not None}
         decided = json.dumps(None if decisions is None else decisions.to_json(), indent=1)  # has a digest inside
         contents |= {DIGESTS: json.dumps(digests, indent=1).encode(), "threshold.json": decided.encode()}
         contents[PAGE] = page.encode()

@@ -9,11 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from scipy.stats import binom
+from scipy.stats import betabinom
 
 from mintad.data.photographs import Photograph, unlike
 from mintad.scoring.conformal import fewest
 from mintad.scoring.decisions import Decisions
+from mintad.scoring.threshold import conformal_rank
 
 SURPRISE = 1e-3
 """Probability, if all images were normal, below which the number of flagged ones is worth a word."""
@@ -61,23 +62,42 @@ def few_images(classes: Iterable[str], decisions: Decisions) -> list[str]:
 
 
 def many_flagged(table: pd.DataFrame, decisions: Decisions) -> list[str]:
-    """Say if far more images are flagged than normal ones would be, by a binomial test."""
-    count, flagged, lines = len(table), int(table["anomalous"].sum()), []
-    pooled = decisions.pooled()
+    """Say if far more images are flagged than normal ones would be.
+
+    The rate of false alarms of a threshold that is the k-th of n scores is not known but has a Beta(n + 1 - k, k)
+    distribution, so their number among new normal images is beta-binomial. With several thresholds the least
+    probable number counts, times the number of thresholds.
+    """
+    lines, pooled = [], decisions.pooled()
     rate = 1 - decisions.quantile if pooled.reached else 1 / (pooled.n + 1)
-    if decisions.fixed is None and binom.sf(flagged - 1, count, rate) < SURPRISE:
+    if decisions.fixed is None and _surprise(table, decisions) < SURPRISE:
+        flagged, count = int(table["anomalous"].sum()), len(table)
         lines.append(
-            f"{flagged} of {count} images ({flagged / count:.0%}) are flagged, and of normal images {rate:.1%} should "
-            "be; there are many defects, or the images are not like those of the training"
+            f"{flagged} of {count} images ({flagged / count:.0%}) are flagged, and of normal images about {rate:.1%} "
+            "should be; there are many defects, or the images are not like those of the training"
         )
-    unknown, limit = int(table["unknown_product"].sum()), decisions.unknown()
-    rate = 1 - limit.quantile if limit.reached else 1 / (limit.n + 1)
-    if binom.sf(unknown - 1, count, rate) < SURPRISE:
+    unknown, count, limit = int(table["unknown_product"].sum()), len(table), decisions.unknown()
+    if betabinom.sf(unknown - 1, count, limit.n + 1 - limit.rank, limit.rank) < SURPRISE:
         lines.append(
             f"{unknown} of {count} images ({unknown / count:.0%}) look like no product of the training: scores and "
             "classes of an unknown product mean nothing"
         )
     return lines
+
+
+def _surprise(table: pd.DataFrame, decisions: Decisions) -> float:
+    """Return the probability of as many flags under the least probable of the thresholds, if all were normal."""
+    judged = table["judged_class"]
+    fitted = {name: decisions.calibration.threshold(name, decisions.quantile) for name in set(judged)}
+    groups = {name: "" if threshold.pooled else name for name, threshold in fitted.items()}
+    found = []
+    for group, flags in table["anomalous"].groupby(judged.map(groups)):
+        n, rank = decisions.pooled().n, decisions.pooled().rank
+        if group:  # a threshold of its own
+            n = fitted[group].n
+            rank = conformal_rank(n, decisions.quantile)
+        found.append(betabinom.sf(int(flags.sum()) - 1, len(flags), n + 1 - rank, rank))
+    return min(found) * len(found)
 
 
 def unlike_training(

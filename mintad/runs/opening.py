@@ -40,19 +40,20 @@ def open_run(path: str | Path, config: Config, *, overwrite: bool = False) -> It
     run.path.mkdir(parents=True, exist_ok=True)
     with run.locked():
         for file in (*run.path.glob(f"{UNFINISHED}*"), *(run.path / f".{name}.tmp" for name in OWN_FILES)):
-            file.unlink(missing_ok=True)  # of processes that were killed, and of older versions
+            remove(file)  # of processes that were killed, and of older versions
         if overwrite:  # by name, anything else is left; config.json last, so that this can be interrupted and repeated
             remove(run.path / "checkpoints")
             run.discard_results()
             for name in OWN_FILES:
                 (run.path / name).unlink(missing_ok=True)
-        if run.begun:
-            before, now = run.config().flat(), config.flat()
-            changes = [f"{key}: {before[key]!r} there, {now[key]!r} now" for key in now if before[key] != now[key]]
-            if changes:
-                problem = f"the run has another configuration ({'; '.join(changes[:5])})"
-                raise TrainingError(problem, path=run.path, fix="choose another --out, or --overwrite to start afresh")
-        else:
+        changes = _changes(run, config)
+        if changes and run.begun:
+            problem = f"the run has another configuration ({'; '.join(changes[:5])})"
+            raise TrainingError(problem, path=run.path, fix="choose another --out, or --overwrite to start afresh")
+        if changes:  # what was recorded is of the other configuration
+            for name in OWN_FILES:
+                (run.path / name).unlink(missing_ok=True)
+        if not (run.path / "config.json").exists():
             run.write("config", config.to_dict())
         try:
             yield run
@@ -60,6 +61,14 @@ def open_run(path: str | Path, config: Config, *, overwrite: bool = False) -> It
             if new and not run.begun:
                 _remove_new(run)
             raise
+
+
+def _changes(run: Run, config: Config) -> list[str]:
+    """Return in what a configuration differs from that of a directory; nothing where there is none."""
+    if not (run.path / "config.json").exists():
+        return []
+    before, now = run.config().flat(), config.flat()
+    return [f"{key}: {before[key]!r} there, {now[key]!r} now" for key in now if before[key] != now[key]]
 
 
 def _remove_new(run: Run) -> None:
@@ -73,15 +82,17 @@ def _remove_new(run: Run) -> None:
 def _refuse_foreign(run: Run, overwrite: bool) -> None:
     """Refuse a directory with files that are no run's, before anything is written or removed."""
     foreign = TrainingError("this is no run directory", path=run.path, fix="choose another --out")
-    if not (run.path / "config.json").exists():
-        names = {file.name for file in run.path.iterdir()} if run.path.exists() else set()
+    names = {file.name for file in run.path.iterdir()} if run.path.exists() else set()
+    if "config.json" not in names:
         if any(name not in LEFTOVERS and not name.startswith(UNFINISHED) for name in names):
             raise foreign
-    elif overwrite:
+    elif overwrite or not run.begun:
         try:
             run.config()
         except MintadError as error:
             raise foreign from error
+        if not {"data", "model", "train"} <= run.read("config").keys():  # of another program
+            raise foreign
 
 
 @contextlib.contextmanager

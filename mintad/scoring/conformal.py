@@ -78,9 +78,10 @@ class Calibration:
     def p_values(self, scores_B: np.ndarray, names_B: Sequence[str], quantile: float) -> np.ndarray:
         """Return the p-value (B,) of each score and predicted class: (1 + scores at least as high) / (n + 1).
 
-        A score is above the threshold of its class exactly where its p-value is at most 1 - `quantile`, if there are
-        enough images (`fewest`) in all. The n images are the class's own, or those of all classes where `threshold`
-        pools them; the p-value is then not below the class's own while the score is not above all of the class.
+        A score is above the threshold of its class exactly where its p-value is at most 1 - `quantile` (compare with a
+        margin: 1 - 0.9 is less than 0.1 in floats), if there are enough images (`fewest`) in all. The n images are the
+        class's own, or those of all classes where `threshold` pools them; the p-value is then not below the class's own
+        while the score is not above all of the class.
         """
         p_B = np.empty(len(scores_B))
         for position, (score, name) in enumerate(zip(scores_B, names_B, strict=True)):

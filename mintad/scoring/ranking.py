@@ -73,7 +73,8 @@ class StreamingRanking:
         """Return the largest true positive rate with a false positive rate of at most `fpr`, in [0, 1].
 
         Of n normal items, floor(n * fpr) may be called anomalous. Like `f1_max` it is an upper bound, because the
-        threshold is taken on the same items.
+        threshold is taken on the same items. With n below 1 / fpr that is none, and on new items the rate may be up to
+        1 / (n + 1): compare methods by it, but trust no interval of it (with n = 30 and 1 %, half of them fail).
         """
         counts = self.counts("TPR at a fixed FPR")
         allowed = counts.false_positives <= np.floor(counts.normals * fpr + 1e-9)
