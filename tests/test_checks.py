@@ -237,6 +237,33 @@ def test_each_named_mistake_gets_its_own_hint(exercise, monkeypatch):
         assert hint in shown, (hint, shown)
 
 
+def failures(exercise, answer, seeds):
+    """The hints of a wrong answer, one for each seed."""
+    for seed in range(seeds):
+        with pytest.raises(CheckFailed) as caught:
+            parts(exercise)[0](answer, seed=seed)
+        yield str(caught.value)
+
+
+def test_what_a_case_shows_by_chance_is_no_hint():
+    """The mistakes of these two differ from the right answer on no case that a mistake's hint is for."""
+
+    def epochs(steps, batch, images):
+        return steps / (images // batch) if batch <= images else steps * images / batch
+
+    def cross_entropy(logits, labels):
+        return -logits.softmax(-1).log()[torch.arange(len(labels)), labels].mean() / logits.shape[1]
+
+    assert all("with 20 images a batch holds all 20" in hint for hint in failures("training.epochs", epochs, 60))
+    assert all("logits of 1000" in hint for hint in failures("tokens.cross_entropy", cross_entropy, 60))
+
+
+def test_what_cannot_be_used_is_said_in_one_line():
+    for huge in (10**400, -(10**400)):
+        (hint,) = failures("training.epochs", lambda *_, huge=huge: huge, 1)
+        assert "\n" not in hint and "OverflowError" in hint
+
+
 def test_a_check_draws_other_cases_each_time_and_the_same_with_a_seed():
     def seen(seed):
         shapes = []

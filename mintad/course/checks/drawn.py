@@ -44,9 +44,9 @@ def try_drawn_cases(
     for n in range(cases):
         arguments = secret.draw(generator)
         described = f"{kind} ({', '.join(map(_described, arguments))})"
-        expected = reference(*_copies(arguments))
+        expected = reference(*copies(arguments))
         try:
-            result = function(*_copies(arguments))
+            result = function(*copies(arguments))
         except CheckFailed:
             raise
         except Exception as error:
@@ -66,7 +66,7 @@ def require_no_known_mistake(
     """Raise `CheckFailed` with the hint of the mistake that gives this result."""
     for hint, mistake in mistakes.items():
         try:
-            agree(result, mistake(*_copies(arguments)), "", tolerance)
+            agree(result, mistake(*copies(arguments)), "", tolerance)
         except Exception:  # another result, or the mistake is not possible for these arguments
             continue
         raise CheckFailed(hint)
@@ -94,7 +94,7 @@ def _same_gradients(function: Function, reference: Function, arguments: Sequence
     """Require the gradients with respect to all arguments of floating point."""
     found, weights = [], None
     for called in (reference, function):
-        inputs = [value.clone().requires_grad_() if _trainable(value) else value for value in _copies(arguments)]
+        inputs = [value.clone().requires_grad_() if _trainable(value) else value for value in copies(arguments)]
         leaves = [value for value in inputs if _trainable(value)]
         result = called(*inputs)
         hint = "the values are right, but they have no gradient: what comes before could not be trained. "
@@ -112,7 +112,8 @@ def _trainable(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.is_floating_point()
 
 
-def _copies(arguments: Any) -> list[Any]:
+def copies(arguments: Sequence[Any]) -> list[Any]:
+    """Copy the arrays and tensors among arguments."""
     kinds = torch.Tensor, np.ndarray
     return [value.clone() if isinstance(value, kinds[0]) else value.copy() if isinstance(value, kinds[1]) else value
             for value in arguments]  # fmt: skip
