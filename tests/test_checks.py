@@ -112,7 +112,7 @@ def in_form(value, form):
 @each
 def test_a_number_may_have_any_form(exercise, form):
     right = RIGHT[exercise][0]
-    if exercise not in OPEN:
+    if exercise not in OPEN and not parts(exercise)[0].trains:  # what is trained with must be a tensor
         parts(exercise)[0](lambda *a: in_form(right(*a), form), seed=1)
 
 
@@ -235,6 +235,119 @@ def test_each_named_mistake_gets_its_own_hint(exercise, monkeypatch):
             except CheckFailed as failed:
                 shown.add(str(failed).removeprefix("✗ "))
         assert hint in shown, (hint, shown)
+
+
+def failures(exercise, answer, seeds):
+    """The hints of a wrong answer, one for each seed."""
+    for seed in range(seeds):
+        with pytest.raises(CheckFailed) as caught:
+            parts(exercise)[0](answer, seed=seed)
+        yield str(caught.value)
+
+
+def test_what_a_case_shows_by_chance_is_no_hint():
+    """The mistakes of these two differ from the right answer on no case that a mistake's hint is for."""
+
+    def epochs(steps, batch, images):
+        return steps / (images // batch) if batch <= images else steps * images / batch
+
+    def cross_entropy(logits, labels):
+        return -logits.softmax(-1).log()[torch.arange(len(labels)), labels].mean() / logits.shape[1]
+
+    assert all("with 20 images a batch holds all 20" in hint for hint in failures("training.epochs", epochs, 60))
+    assert all("logits of 1000" in hint for hint in failures("tokens.cross_entropy", cross_entropy, 60))
+
+
+TRAINED = ["tokens.cross_entropy", "prior.reduce", "tokens.prompt_mapper"]
+UNTRAINABLE = {
+    "float": lambda value: value.item() if value.ndim == 0 else value.detach(),
+    "NumPy": lambda value: np.float32(value.item()) if value.ndim == 0 else value.detach().numpy(),
+    "detached": lambda value: value.detach(),
+    "another's gradient": lambda value: value.detach() + torch.zeros((), requires_grad=True),
+}
+
+
+@pytest.mark.parametrize("form", UNTRAINABLE)
+@pytest.mark.parametrize("exercise", TRAINED)
+def test_a_result_that_is_trained_with_has_its_gradient(exercise, form):
+    def untrainable(*arguments):
+        result = RIGHT[exercise][0](*arguments)
+        several = isinstance(result, tuple)
+        return tuple(map(UNTRAINABLE[form], result)) if several else UNTRAINABLE[form](result)
+
+    for hint in failures(exercise, untrainable, 5):
+        assert "gradient" in hint or "tensor" in hint
+    for hint in failures(exercise, torch.no_grad()(RIGHT[exercise][0]), 5):
+        assert "gradient" in hint
+
+
+def test_a_head_that_reads_a_detached_token_is_refused():
+    def mapper(adapted, class_encoder, channel_encoder, head):
+        token, _ = RIGHT["tokens.prompt_mapper"][0](adapted, class_encoder, channel_encoder, head)
+        return token, head(token.detach())
+
+    assert all("gradient" in hint for hint in failures("tokens.prompt_mapper", mapper, 5))
+
+
+def test_gradients_are_compared_on_every_drawn_case():
+    drawn = []
+
+    def only_at_first(logits, labels):
+        drawn.append(logits.requires_grad)
+        loss = RIGHT["tokens.cross_entropy"][0](logits, labels)
+        return loss if sum(drawn) < 2 else loss.detach()
+
+    assert all("gradient" in hint for hint in failures("tokens.cross_entropy", only_at_first, 1))
+
+
+@pytest.mark.parametrize("exercise", ["interference.between", "transformer.neighbour_mask", "transfer.group_split"])
+def test_what_must_be_boolean_may_not_be_numbers(exercise):
+    for kind in (int, float):
+        answer = lambda *a, kind=kind: torch.as_tensor(RIGHT[exercise][0](*a)).numpy().astype(kind)  # noqa: E731
+        assert all("boolean" in hint for hint in failures(exercise, answer, 3))
+        answer = lambda *a, kind=kind: torch.as_tensor(RIGHT[exercise][0](*a)).to(kind)  # noqa: E731
+        assert all("boolean" in hint for hint in failures(exercise, answer, 3))
+
+
+def test_a_curve_of_scikit_learn_is_no_ones_own_work():
+    metrics = importlib.import_module("sklearn.metrics")
+    aurocs = [
+        lambda s, y: metrics.auc(*metrics.roc_curve(y, s)[:2]),
+        lambda s, y: np.trapezoid(*metrics.roc_curve(y, s)[1::-1]),
+        lambda s, y: metrics.RocCurveDisplay.from_predictions(y, s).roc_auc,
+        lambda s, y: importlib.import_module("scipy.stats").mannwhitneyu(s[y == 1], s[y == 0]).statistic,
+    ]
+    precision = [
+        lambda s, y: -np.diff(metrics.precision_recall_curve(y, s)[1]) @ metrics.precision_recall_curve(y, s)[0][:-1]
+    ]
+    for exercise, answers in (("scoring.auroc", aurocs), ("scoring.average_precision", precision)):
+        for answer in answers:
+            assert all("write it yourself" in hint for hint in failures(exercise, answer, 1))
+
+
+def test_a_plateau_without_the_absolute_difference_fails_with_any_seed():
+    def plateau(steps, loss, tolerance):
+        outside = np.flatnonzero(loss - loss[-1] > tolerance * abs(loss[-1]))
+        return int(steps[outside[-1] + 1]) if len(outside) else int(steps[0])
+
+    assert len(list(failures("transfer.plateau", plateau, 40))) == 40
+
+
+def test_the_next_higher_error_is_no_threshold():
+    def next_higher(errors, tpr):
+        return float(np.sort(errors)[min(len(errors) - 1, int(np.ceil(len(errors) * tpr - 1e-9)))])
+
+    def between_two(errors, tpr):
+        return parts("shortcut.threshold")[1](errors, tpr) + 1e-3
+
+    for wrong in (next_higher, between_two, lambda errors, tpr: np.quantile(errors, tpr, method="higher")):
+        assert len(list(failures("shortcut.threshold", wrong, 10))) == 10
+
+
+def test_what_cannot_be_used_is_said_in_one_line():
+    for huge in (10**400, -(10**400)):
+        (hint,) = failures("training.epochs", lambda *_, huge=huge: huge, 1)
+        assert "\n" not in hint and "OverflowError" in hint
 
 
 def test_a_check_draws_other_cases_each_time_and_the_same_with_a_seed():

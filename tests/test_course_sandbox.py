@@ -166,7 +166,8 @@ def test_a_sandboxs_processes_share_its_memory_and_make_no_namespaces(sandbox):
 def test_arguments_gradients_callbacks_and_changes_pass_between_the_processes(sandbox):
     import torch
 
-    code = "def f(x, g):\n    x[0] = 9.0\n    return 3 * g(x.clone())\ndef cube(x):\n    return x**3"
+    code = "def f(x, g):\n    x[0] = 9.0\n    return 3 * g(x.clone())\ndef cube(x):\n    return x**3\n"
+    code += "def several(x, layer):\n    return x**2, 'text', layer(x.detach()), 2 * x"
     function = sandbox(code)
     x, seen = torch.ones(2), []
 
@@ -182,6 +183,12 @@ def test_arguments_gradients_callbacks_and_changes_pass_between_the_processes(sa
     x = torch.tensor([1.0, 2.0], requires_grad=True)
     function(x).sum().backward()
     assert torch.equal(x.grad, torch.tensor([3.0, 12.0]))
+    function = sandbox(code, "several")
+    x = torch.tensor([1.0, 2.0], requires_grad=True)
+    squares, text, layered, doubled = function(x, torch.nn.Linear(2, 2))
+    assert text == "text" and layered.requires_grad
+    (squares.sum() + layered.sum() + 10 * doubled.sum()).backward()
+    assert torch.equal(x.grad, torch.tensor([22.0, 24.0]))
 
 
 FORGED = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
 
@@ -58,13 +59,16 @@ def test_open_tried_and_solved_survive_a_restart(kernel, capsys):
     assert found == [f"{line}, earlier" if "open" not in line else line for line in now]
 
 
-def test_solved_on_this_machine_stays_solved_and_this_kernel_says_what_is_now(kernel, capsys):
+def test_what_was_solved_stays_solved(kernel, capsys):
     checks.check_nearest_score(right)
     with pytest.raises(CheckFailed):
         checks.check_nearest_score(lambda tokens, memory: torch.zeros(len(tokens)))
     found = lines(capsys, "03")
-    assert "✗ nearest_score: tried" in found[2] and "1 of 4" in found[0]
+    assert "✓ nearest_score: solved" in found[2] and "1 of 4" in found[0]
     status._now.clear()
+    assert "✓ nearest_score: solved, earlier" in lines(capsys, "03")[2]
+    with pytest.raises(CheckFailed):
+        checks.check_nearest_score(lambda tokens, memory: torch.zeros(len(tokens)))
     assert "✓ nearest_score: solved, earlier" in lines(capsys, "03")[2]
 
 
@@ -93,13 +97,55 @@ def test_a_notebook_that_is_not_there_is_refused(kernel, named):
         notebook.status(named[0], **named[1])
 
 
-@pytest.mark.parametrize("damage", ["", "{", "[1]", '{"features.fuse": 3}', '{"features.fuse": ["solved"]}', "\0\xff"])
-def test_a_damaged_file_holds_nothing_and_is_written_anew(kernel, capsys, damage):
+DEEP = '{"a":' * 100_000
+DAMAGES = ["", "{", "[1]", '{"features.fuse": 3}', '{"features.fuse": ["solved"]}', "\0\xff", DEEP]
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=range(len(DAMAGES)))
+def test_a_damaged_file_is_kept_aside_and_written_anew(kernel, capsys, caplog, damage):
     kernel.parent.mkdir()
     kernel.write_text(damage, encoding="latin-1")
     assert "0 of 47" in lines(capsys, "03")[-1]
     checks.check_nearest_score(right)
     assert json.loads(kernel.read_text()) == {"features.nearest_score": "solved"}
+    assert kernel.with_suffix(".damaged").read_text(encoding="latin-1") == damage
+    assert len(caplog.messages) == 1 and "\n" not in caplog.messages[0]
+
+
+def test_no_place_of_the_file_makes_a_check_or_the_list_fail(kernel, capsys, caplog, monkeypatch):
+    places = {"a folder": kernel, "no home": None}
+    for place in places:
+        if place == "a folder":
+            kernel.mkdir(parents=True)
+        else:
+            monkeypatch.setenv(status.FOLDER, "~nobody_of_this_name/p")
+        caplog.clear()
+        checks.check_nearest_score(right)
+        assert len(caplog.messages) == 1 and "\n" not in caplog.messages[0]
+        assert "1 of 4" in lines(capsys, "03")[0]
+        caplog.clear()
+        assert "0 of 4" in lines(capsys, "03", anew=True)[0]
+        assert len(caplog.messages) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everything")
+def test_a_folder_without_permission_is_said(kernel, capsys, caplog):
+    status.record("queries.pull", status.SOLVED)
+    kernel.parent.chmod(0o500)
+    try:
+        lines(capsys, "05", anew=True)
+    finally:
+        kernel.parent.chmod(0o700)
+    assert "not kept" in caplog.text
+
+
+def test_a_run_for_the_pages_leaves_the_readers_progress_as_it_is(kernel, capsys, monkeypatch):
+    status.record("queries.pull", status.SOLVED)
+    before = kernel.read_bytes()
+    monkeypatch.setenv(notebook.RENDERER, "pages")
+    status.record("features.fuse", status.SOLVED)
+    lines(capsys, "05", anew=True)
+    assert kernel.read_bytes() == before
 
 
 def test_a_folder_that_cannot_be_written_does_not_keep_a_check_from_passing(kernel, capsys, caplog):

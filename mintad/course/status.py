@@ -21,23 +21,27 @@ FOLDER = "MINTAD_PROGRESS"
 FILE = "exercises.json"
 OPEN, TRIED, SOLVED = "open", "tried", "solved"
 MARKS = {OPEN: "○", TRIED: "✗", SOLVED: "✓"}
+UNREADABLE = ValueError, TypeError, RecursionError
+"""What a damaged file raises: it is no JSON, or JSON of something else."""
+UNWRITABLE = OSError, MintadError, RuntimeError
+"""What may keep the file from being written; a home that is not known is a RuntimeError."""
 _now: dict[str, str] = {}  # check -> state, in this kernel
 
 
 def record(check: str, state: str) -> None:
     """Keep the state of an exercise, if this is a notebook's kernel; what cannot be written is only logged.
 
+    A run that makes the published pages keeps nothing: it would be the progress of nobody.
+
     Args:
         check: module and name of its check, for example "features.fuse".
-        state: `TRIED` or `SOLVED`; on the machine, solved stays solved.
+        state: `TRIED` or `SOLVED`; solved stays solved.
     """
-    if not _in_kernel():
+    if not _in_kernel() or _published():
         return
-    _now[check] = state
-    try:
-        _change({check: state})
-    except (OSError, MintadError) as error:
-        log.warning("progress is not kept after this kernel: %s", error)
+    if _now.get(check) != SOLVED:
+        _now[check] = state
+    _try_to_change({check: state})
 
 
 def status(notebook: str = "", *, anew: bool = False) -> None:
@@ -64,13 +68,18 @@ def status(notebook: str = "", *, anew: bool = False) -> None:
         _forget([check for name in chosen for check in tables[name]])
     kept = _kept()
     for name in chosen:
-        states = {check: _now.get(check) or kept.get(check, OPEN) for check in tables[name]}
-        print(_counted(name.replace("_", " "), [kept.get(c) == SOLVED or _now.get(c) == SOLVED for c in states]))
+        states = {check: _state(check, kept) for check in tables[name]}
+        print(_counted(name.replace("_", " "), [state == SOLVED for state in states.values()]))
         for check, state in states.items() if notebook else ():
-            earlier = ", earlier" if state != OPEN and check not in _now else ""
+            earlier = ", earlier" if state != OPEN and _now.get(check) != state else ""
             print(f"  {MARKS[state]} {tables[name][check]}: {state}{earlier}")
     every = [check for checks in tables.values() for check in checks]
-    print(_counted("all notebooks", [SOLVED in (kept.get(check), _now.get(check)) for check in every]))
+    print(_counted("all notebooks", [_state(check, kept) == SOLVED for check in every]))
+
+
+def _state(check: str, kept: dict[str, str]) -> str:
+    states = _now.get(check, OPEN), kept.get(check, OPEN)
+    return max(states, key=list(MARKS).index)
 
 
 def _counted(name: str, solved: list[bool]) -> str:
@@ -80,16 +89,33 @@ def _counted(name: str, solved: list[bool]) -> str:
 def _forget(checks: list[str]) -> None:
     for check in checks:
         _now.pop(check, None)
-    if _path().exists():
-        _change(dict.fromkeys(checks, OPEN))
+    if not _published():
+        _try_to_change(dict.fromkeys(checks, OPEN))
+
+
+def _try_to_change(states: dict[str, str]) -> None:
+    """Change the file, or log in one line why it cannot be changed."""
+    try:
+        _change(states)
+    except UNWRITABLE as error:
+        log.warning("progress is not kept after this kernel: %s", str(error).partition("\n")[0] or type(error).__name__)
 
 
 def _change(states: dict[str, str]) -> None:
-    """Change the file; another kernel that does the same waits."""
+    """Change the file; another kernel that does the same waits. A damaged one is kept under another name."""
     path = _path()
+    if set(states.values()) == {OPEN} and not path.exists():
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     with exclusive_lock(path.with_suffix(".lock")):
-        kept = _kept()
+        try:
+            kept = _read(path)
+        except UNREADABLE as error:
+            kept = {}
+            if path.is_file():
+                aside = path.with_suffix(".damaged")
+                path.replace(aside)
+                log.warning("the progress in %s is damaged (%s); it is kept as %s", path, type(error).__name__, aside)
         for check, state in states.items():
             if state == OPEN:
                 kept.pop(check, None)
@@ -100,14 +126,28 @@ def _change(states: dict[str, str]) -> None:
 
 def _kept() -> dict[str, str]:
     """Return check -> state from the file; one that is missing or damaged holds nothing."""
-    if os.environ.get("MINTAD_RENDERER") == "pages":  # published pages show no reader's progress
+    if _published():
         return {}
     try:
-        with open_file(_path()) as file:
-            values = json.load(file)
-        return {check: state for check, state in values.items() if state in (TRIED, SOLVED)}
-    except (MintadError, OSError, ValueError, AttributeError, TypeError):
+        return _read(_path())
+    except (*UNREADABLE, *UNWRITABLE):
         return {}
+
+
+def _read(path: Path) -> dict[str, str]:
+    """Read check -> state; a missing file holds nothing, a damaged one raises one of `UNREADABLE`."""
+    if not path.exists():
+        return {}
+    with open_file(path) as file:
+        values = json.load(file)
+    if not isinstance(values, dict) or any(state not in (TRIED, SOLVED) for state in values.values()):
+        raise ValueError("not a table of exercises")
+    return values
+
+
+def _published() -> bool:
+    """Return whether this run makes the published pages, which show no reader's progress."""
+    return os.environ.get("MINTAD_RENDERER") == "pages"
 
 
 def _path() -> Path:

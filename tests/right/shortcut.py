@@ -9,7 +9,7 @@ from scipy.special import softmax
 
 def threshold_by_rank(errors, tpr):
     ordered = np.sort(errors)
-    return ordered[min(len(ordered), math.ceil(tpr * (len(ordered) - 1)) + 1) - 1]
+    return ordered[math.ceil(tpr * len(ordered) - 1e-9) - 1]
 
 
 def threshold_by_trying(errors, tpr):

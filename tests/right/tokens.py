@@ -25,7 +25,7 @@ def cross_entropy_of_one_hot(logits, labels):
 
 def cross_entropy_by_logsumexp(logits, labels):
     chosen = logits.gather(1, labels[:, None])[:, 0]
-    return ((torch.logsumexp(logits, dim=1) - chosen).mean() / logits.size(1)).item()
+    return (torch.logsumexp(logits, dim=1) - chosen).mean() / logits.size(1)
 
 
 def silhouette_by_class(tokens, names):

@@ -9,10 +9,14 @@ import numpy as np
 import torch
 
 from mintad.course.checks.cases import Hidden
-from mintad.course.checks.grading import CheckFailed, require, same
+from mintad.course.checks.grading import CheckFailed, booleans, require, same
 
 Function = Callable[..., Any]
 GRADIENT = 1e-3  # relative and absolute tolerance of gradients
+UNTRAINABLE = (
+    "the values are right, but their gradients are not, so what comes before could not be trained: compute with "
+    "PyTorch alone, without float(), .item(), .detach(), .data, no_grad() or NumPy"
+)
 
 
 def try_drawn_cases(
@@ -41,12 +45,12 @@ def try_drawn_cases(
     Raises:
         CheckFailed: another result; the hint of the mistake that it shows, else what was drawn.
     """
-    for n in range(cases):
+    for _ in range(cases):
         arguments = secret.draw(generator)
         described = f"{kind} ({', '.join(map(_described, arguments))})"
-        expected = reference(*_copies(arguments))
+        expected = reference(*copies(arguments))
         try:
-            result = function(*_copies(arguments))
+            result = function(*copies(arguments))
         except CheckFailed:
             raise
         except Exception as error:
@@ -56,7 +60,7 @@ def try_drawn_cases(
         except CheckFailed:
             require_no_known_mistake(result, arguments, mistakes or {}, secret.tolerance)
             raise
-        if trains and n == 0:
+        if trains:
             _same_gradients(function, reference, arguments)
 
 
@@ -66,7 +70,7 @@ def require_no_known_mistake(
     """Raise `CheckFailed` with the hint of the mistake that gives this result."""
     for hint, mistake in mistakes.items():
         try:
-            agree(result, mistake(*_copies(arguments)), "", tolerance)
+            agree(result, mistake(*copies(arguments)), "", tolerance)
         except Exception:  # another result, or the mistake is not possible for these arguments
             continue
         raise CheckFailed(hint)
@@ -81,6 +85,9 @@ def agree(result: Any, expected: Any, hint: str, tolerance: float) -> None:
         require(several and len(result) == len(expected), f"{hint}: return {len(expected)} values")
         for one, right in zip(result, expected, strict=True):
             agree(one, right, hint, tolerance)
+    elif getattr(expected, "dtype", type(expected)) in (bool, torch.bool):
+        booleans(result)
+        same(result, expected, _plain(hint), tolerance=0)
     elif isinstance(expected, torch.Tensor) and expected.ndim == 0:
         same(result, expected.item(), _plain(hint) + ": {:.6g}, but " + f"{expected.item():.6g} is right",
              tolerance=tolerance)  # fmt: skip
@@ -91,28 +98,30 @@ def agree(result: Any, expected: Any, hint: str, tolerance: float) -> None:
 
 
 def _same_gradients(function: Function, reference: Function, arguments: Sequence[Any]) -> None:
-    """Require the gradients with respect to all arguments of floating point."""
-    found, weights = [], None
+    """Require the gradients of all results with respect to all arguments of floating point."""
+    found, weights = [], []
     for called in (reference, function):
-        inputs = [value.clone().requires_grad_() if _trainable(value) else value for value in _copies(arguments)]
+        inputs = [value.clone().requires_grad_() if _trainable(value) else value for value in copies(arguments)]
         leaves = [value for value in inputs if _trainable(value)]
         result = called(*inputs)
-        hint = "the values are right, but they have no gradient: what comes before could not be trained. "
-        lost = "Compute with PyTorch alone, without .detach(), .item(), .data or NumPy"
-        require(isinstance(result, torch.Tensor) and result.requires_grad, hint + lost)
-        weights = torch.rand(result.shape, generator=torch.Generator().manual_seed(0)) if weights is None else weights
-        gradients = torch.autograd.grad((result * weights).sum(), leaves, allow_unused=True)
+        several = list(result) if isinstance(result, tuple | list) else [result]
+        require(all(isinstance(one, torch.Tensor) and one.requires_grad for one in several), UNTRAINABLE)
+        generator = torch.Generator().manual_seed(0)
+        weights = weights or [torch.rand(one.shape, generator=generator) for one in several]
+        total = sum((one * weight).sum() for one, weight in zip(several, weights, strict=True))
+        gradients = torch.autograd.grad(total, leaves, allow_unused=True)
         zeros = map(torch.zeros_like, leaves)
         found.append([g if g is not None else zero for g, zero in zip(gradients, zeros, strict=True)])
     close = [torch.allclose(a, b, rtol=GRADIENT, atol=GRADIENT) for a, b in zip(*found, strict=True)]
-    require(all(close), "the values are right, but their gradients are not: a part of the computation is detached")
+    require(all(close), UNTRAINABLE)
 
 
 def _trainable(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.is_floating_point()
 
 
-def _copies(arguments: Any) -> list[Any]:
+def copies(arguments: Sequence[Any]) -> list[Any]:
+    """Copy the arrays and tensors among arguments."""
     kinds = torch.Tensor, np.ndarray
     return [value.clone() if isinstance(value, kinds[0]) else value.copy() if isinstance(value, kinds[1]) else value
             for value in arguments]  # fmt: skip

@@ -15,12 +15,12 @@ import numpy as np
 import torch
 
 from mintad.course.checks.cases import Hidden, Student, hidden
-from mintad.course.checks.drawn import require_no_known_mistake, try_drawn_cases
+from mintad.course.checks.drawn import agree, copies, require_no_known_mistake, try_drawn_cases
 from mintad.course.checks.grading import Call, CheckFailed, call, require, require_own_work
 from mintad.course.checks.guard import Guard
 from mintad.course.status import SOLVED, TRIED, record
 
-UNUSABLE = RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError
+UNUSABLE = RuntimeError, TypeError, ValueError, AttributeError, LookupError, ArithmeticError, MemoryError
 """What a check may raise where the result is nothing that it expects."""
 DRAWN = 3
 """Cases that a check draws."""
@@ -70,8 +70,9 @@ def exercise(
                         secret.judge(Student(guarded, None), np.random.default_rng(seed))
                 except (CheckFailed, *UNUSABLE) as failed:
                     if not isinstance(failed, CheckFailed):
-                        failed = CheckFailed(f"the result cannot be used ({type(failed).__name__}: {failed})")
-                    failed = _diagnosed(failed, secret, guarded, mistakes or {}, np.random.default_rng(seed))
+                        reason = str(failed).partition("\n")[0]
+                        failed = CheckFailed(f"the result cannot be used ({type(failed).__name__}: {reason})")
+                    failed = _diagnosed(failed, secret, guarded, reference, mistakes or {}, np.random.default_rng(seed))
                     failed.again = f"the same cases again: checks.check_{name}({name}, seed={seed})"
                     if own and keep:
                         record(key, TRIED)
@@ -96,19 +97,26 @@ def _diagnosed(
     failed: CheckFailed,
     secret: Hidden,
     function: Call,
+    reference: Callable[..., Any],
     mistakes: Mapping[str, Callable[..., Any]],
     generator: np.random.Generator,
 ) -> CheckFailed:
-    """Return the hint of the mistake that the function makes on a drawn case, or the failure as it is."""
-    if not secret.draw or not mistakes:
-        return failed
-    arguments = secret.draw(generator)
-    try:
-        result = function(*arguments)
-    except CheckFailed:  # the function fails on it
-        return failed
-    try:
-        require_no_known_mistake(result, arguments, mistakes, secret.tolerance)
-    except CheckFailed as known:
-        return known
+    """Return the hint of the mistake that the function makes on a drawn case, or the failure as it is.
+
+    A case on which the function is right shows no mistake, although a mistake may give the same there.
+    """
+    for _ in range(DRAWN if secret.draw and mistakes else 0):
+        arguments = secret.draw(generator)
+        try:
+            result = function(*copies(arguments))
+        except CheckFailed:  # the function fails on it
+            return failed
+        try:
+            agree(result, reference(*copies(arguments)), "", secret.tolerance)
+        except (CheckFailed, *UNUSABLE):
+            try:
+                require_no_known_mistake(result, arguments, mistakes, secret.tolerance)
+            except CheckFailed as known:
+                return known
+            return failed
     return failed

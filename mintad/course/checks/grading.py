@@ -126,9 +126,16 @@ def differs(result: Any, mistake: ArrayLike | torch.Tensor, hint: str, *, tolera
         require(values.shape != wrong.shape or not np.allclose(values, wrong, rtol=tolerance, atol=tolerance), hint)
 
 
+def booleans(result: Any, hint: str = "return booleans, True or False; numbers cannot select rows") -> None:
+    """Require booleans: an array or a tensor of them, or a list."""
+    kind = result.dtype if isinstance(result, torch.Tensor) else np.asarray(result).dtype
+    require(kind in (bool, torch.bool), hint)
+
+
 def is_tensor(result: Any, shape: Sequence[int], hint: str) -> None:
     """Require a tensor of this shape."""
-    require(isinstance(result, torch.Tensor) and result.shape == tuple(shape), hint)
+    require(isinstance(result, torch.Tensor), f"return a tensor, not a {type(result).__name__}; {hint}")
+    require(result.shape == tuple(shape), hint)
 
 
 def two_numbers(result: Any, hint: str = "return two numbers") -> tuple[float, float]:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from mintad.course.checks.exercise import exercise
-from mintad.course.checks.grading import Call, CheckFailed, call, differs, is_tensor, number, require, same
+from mintad.course.checks.grading import Call, CheckFailed, booleans, call, differs, is_tensor, number, require, same
 from toy import Region, Settings, Shape, compare, make_shape
 from toy.geometry import WINDOW, polyline
 from toy.layers import mlp
@@ -30,6 +30,7 @@ def check_between(call: Call, rng: np.random.Generator) -> None:
     points = np.array([[0, 0], [0, 0.9], [0, 1.1], [1.5, 0], [0.9, 0.1], [0, -0.95], [-2, 0]], dtype=float)
     expected = [True, True, False, False, True, True, False]
     result = call(points, np.tile([-1.0, 0.0], (7, 1)), np.tile([1.0, 0.0], (7, 1)))
+    booleans(result, "return booleans, one for each point: `… < 0` gives them")
     same(np.asarray(result), expected, "the angle at q is over 90° exactly if (a − q) · (b − q) is negative")
     result = call(np.array([[2.0, 0.0], [2.0, 0.0]]), np.array([[0.0, 3], [2, 2]]), np.array([[0.0, -3], [4, 4]]))
     same(np.asarray(result), [True, False], "each point has its own a and b, row by row, and its own disc")

@@ -94,7 +94,7 @@ def reference_reduce(elements: Tensor, how: str) -> Tensor:
     return per_token.mean() if how == "token" else per_token.sum(dim=-1).mean()
 
 
-@exercise(reference_reduce, "'token' is D times, 'sum' L * D times the mean")
+@exercise(reference_reduce, "'token' is D times, 'sum' L * D times the mean", trains=True)
 def check_reduce(call: Call, rng: np.random.Generator) -> None:
     """Check the reduction of element losses (B, L, D) by 'element', 'token' or 'sum', always a mean over images."""
     elements = torch.arange(24.0).reshape(2, 3, 4)

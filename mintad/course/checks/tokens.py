@@ -37,6 +37,7 @@ def _mapped(
 @exercise(
     reference_prompt_mapper,
     "(3, 6, 4) to tokens (3, 7) and logits (3, 2)",
+    trains=True,
     mistakes={
         "the head gets the values before the second softmax; it gets the class token": lambda *a: _mapped(*a, late=1),
         "the softmax after the class encoder is missing": lambda *a: _mapped(*a, first=None),
@@ -86,6 +87,7 @@ def reference_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 @exercise(
     reference_cross_entropy,
     "Eq. 1 with its 1/N, a factor that only rescales lambda_a of Eq. 6",
+    trains=True,
     mistakes={
         "this divides by the number of images twice; N of Eq. 1 is the number of *classes*": lambda logits, labels: (
             F.cross_entropy(logits, labels) / len(labels)

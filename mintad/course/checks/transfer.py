@@ -73,11 +73,13 @@ def check_plateau(call: Call, rng: np.random.Generator) -> None:
     """Check for the first step from which the loss stays within the tolerance of its last value."""
     bump = "losses 2.1, 2.0, 5.0, 2.1, 2.0: the loss must *stay* near its end, so step 80, not {:g}"
     flat = "a constant loss of -3 is near its end from the first step, 20, not {:g}; take absolute values"
+    dip = "losses 9, 2, 0.5, 2, 2: 0.5 is not near 2 either, so step 80, not {:g}; take the difference's absolute value"
     for loss, step, hint in (
         ([9, 4, 2.1, 2.05, 2], 60, "losses 9, 4, 2.1, 2.05, 2.0 at steps 20 to 100, tolerance 10 %: step 60, not {:g}"),
         ([2.1, 2, 5, 2.1, 2], 80, bump),
         ([9, 8, 6, 4, 2], 100, "a loss that still falls is near its end only at the last step, 100, not {:g}"),
         ([-3, -3, -3, -3, -3], 20, flat),
+        ([9, 2, 0.5, 2, 2], 80, dip),
     ):
         same(call(np.array([20, 40, 60, 80, 100]), np.array(loss, dtype=float), 0.1), step, hint)
 

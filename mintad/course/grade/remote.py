@@ -85,24 +85,29 @@ class Sandbox(Process):
 
     def _with_gradient(self, result: Any, arguments: tuple[Any, ...]) -> Any:
         inputs = [value for value in arguments if isinstance(value, torch.Tensor) and value.requires_grad]
-        if isinstance(result, torch.Tensor) and result.requires_grad and inputs and torch.is_grad_enabled():
-            return _WithGradient.apply(self, result.detach(), *inputs)
-        return result
+        several = list(result) if isinstance(result, tuple | list) else [result]
+        places = [n for n, one in enumerate(several) if isinstance(one, torch.Tensor) and one.requires_grad]
+        if not (places and inputs and torch.is_grad_enabled()):
+            return result
+        results = _WithGradient.apply(self, len(places), *(several[n].detach() for n in places), *inputs)
+        for n, one in zip(places, results, strict=True):
+            several[n] = one
+        return several if isinstance(result, tuple | list) else several[0]
 
 
 class _WithGradient(torch.autograd.Function):
-    """The student's result, with gradients that the sandbox computes."""
+    """The student's results, with gradients that the sandbox computes."""
 
     @staticmethod
-    def forward(ctx: Any, sandbox: Sandbox, result: torch.Tensor, *inputs: torch.Tensor) -> torch.Tensor:
-        ctx.sandbox, ctx.inputs = sandbox, len(inputs)
-        return result.clone()
+    def forward(ctx: Any, sandbox: Sandbox, results: int, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        ctx.sandbox, ctx.inputs = sandbox, len(tensors) - results
+        return tuple(one.clone() for one in tensors[:results])
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:
-        answer = ctx.sandbox._ask("gradient", gradient.contiguous()).get("result")
-        gradients = answer if isinstance(answer, list) and len(answer) == ctx.inputs else [None] * ctx.inputs
-        return (None, None, *gradients)
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[Any, ...]:
+        answer = ctx.sandbox._ask("gradient", tuple(one.contiguous() for one in gradients)).get("result")
+        found = answer if isinstance(answer, list) and len(answer) == ctx.inputs else [None] * ctx.inputs
+        return (None, None, *(None for _ in gradients), *found)
 
 
 class _Pickler(pickle.Pickler):

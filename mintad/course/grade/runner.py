@@ -93,10 +93,10 @@ class Runner:
         changed = {n: arguments[n] for n, old in before.items() if not _equal(arguments[n], old)}
         return {"result": result, "changed": changed}
 
-    def do_gradient(self, gradient: torch.Tensor) -> dict[str, Any]:
-        """Return the gradients of the last result's inputs."""
-        result, inputs = self.last
-        return {"result": list(torch.autograd.grad(result, inputs, gradient, allow_unused=True))}
+    def do_gradient(self, gradients: tuple[torch.Tensor, ...]) -> dict[str, Any]:
+        """Return the gradients of the last results' inputs."""
+        results, inputs = self.last
+        return {"result": list(torch.autograd.grad(results, inputs, gradients, allow_unused=True))}
 
     def do_apply(self, path: str, arguments: tuple[Any, ...]) -> dict[str, Any]:
         """Return what a function of ours makes of the student's function."""
@@ -107,7 +107,9 @@ class Runner:
 
     def _keep(self, result: Any, arguments: tuple[Any, ...]) -> None:
         inputs = [value for value in arguments if isinstance(value, torch.Tensor) and value.requires_grad]
-        self.last = (result, inputs) if isinstance(result, torch.Tensor) and result.requires_grad else None
+        several = result if isinstance(result, tuple | list) else [result]
+        results = [one for one in several if isinstance(one, torch.Tensor) and one.requires_grad]
+        self.last = (results, inputs) if results else None
 
     def callback(self, number: int) -> Callable[..., Any]:
         """Return a function that runs at the judge's."""

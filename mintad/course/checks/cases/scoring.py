@@ -9,6 +9,10 @@ import numpy as np
 from mintad.course.checks.cases import both_labels, compared, whole
 
 RANKING = "mintad.scoring.ranking.StreamingRanking"
+RANKED = ["roc_auc_score", "average_precision_score", "roc_curve", "precision_recall_curve", "det_curve", "auc"]
+RANKED += [f"{name}Display.from_predictions" for name in ("RocCurve", "PrecisionRecall", "DetCurve")]
+LIBRARIES = [*(f"sklearn.metrics.{name}" for name in RANKED), "scipy.stats.mannwhitneyu"]
+"""A curve is most of the work."""
 
 
 @compared("scoring.pooled_max")
@@ -18,7 +22,7 @@ def pooled_max(rng: np.random.Generator) -> tuple[Any, ...]:
     return rng.random((whole(rng, window, 14), whole(rng, window, 14))).astype(np.float32), window
 
 
-@compared("scoring.auroc", withheld=["mintad.scoring.auroc", f"{RANKING}.auroc", "sklearn.metrics.roc_auc_score"])
+@compared("scoring.auroc", withheld=["mintad.scoring.auroc", f"{RANKING}.auroc", *LIBRARIES])
 def auroc(rng: np.random.Generator) -> tuple[Any, ...]:
     """Scores with many ties, or with none; good and bad detectors."""
     return _ranked(rng)
@@ -26,11 +30,7 @@ def auroc(rng: np.random.Generator) -> tuple[Any, ...]:
 
 @compared(
     "scoring.average_precision",
-    withheld=[
-        "mintad.scoring.average_precision",
-        f"{RANKING}.average_precision",
-        "sklearn.metrics.average_precision_score",
-    ],
+    withheld=["mintad.scoring.average_precision", f"{RANKING}.average_precision", *LIBRARIES],
 )
 def average_precision(rng: np.random.Generator) -> tuple[Any, ...]:
     """Scores with many ties, or with none."""
