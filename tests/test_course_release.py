@@ -190,6 +190,21 @@ def test_nbgrader_makes_an_assignment_of_a_release(tmp_path):
         assert gradebook.find_assignment("notebooks").max_score == 12
 
 
+def test_every_link_of_a_release_leads_to_a_file_in_it(tmp_path):
+    (tmp_path / "class.csv").write_text("student\nanna\n", encoding="utf-8")
+    for names in (["00", "06"], ["00", "01"], []):
+        release(tmp_path / "out", names, source=FOLDER, students=tmp_path / "class.csv")
+        for folder in (tmp_path / "out/notebooks", tmp_path / "out/students/anna"):
+            texts = {"SYMBOLS.md": (folder / "SYMBOLS.md").read_text(encoding="utf-8")}
+            texts |= {path.name: source_text(path) for path in folder.glob("*.ipynb")}
+            for name, text in texts.items():
+                for target in re.findall(r"\]\(([^)\s#]+)", text):
+                    assert target.startswith("https://") or (folder / target).is_file(), (name, target)
+            assert "[the page of symbols](SYMBOLS.md)" in texts["00_start_here.ipynb"]
+            assert "[01](01_identical_shortcut.ipynb)" in texts["00_start_here.ipynb"] or names == ["00", "06"]
+            assert "lists what was measured here" in texts["00_start_here.ipynb"], "the text of a link stays"
+
+
 def test_an_edited_points_file_is_kept_and_used(tmp_path, caplog):
     first = release(tmp_path, ["03"], source=FOLDER)
     assert [path.name for path in first.notebooks] == ["03_data_and_features.ipynb"]
