@@ -23,6 +23,8 @@ def test_the_key_has_every_solution_with_its_points_and_a_release_has_none(tmp_p
     points = load_points()
     release(tmp_path / "class", source=FOLDER)
     handed_out = [path.read_text(encoding="utf-8") for path in (tmp_path / "class/notebooks").iterdir()]
+    pages = [path.name for path in (tmp_path / "class").rglob("*.md")]
+    assert pages == ["SYMBOLS.md"], "neither key nor instructor's page is handed out"
     for path in PATHS:
         _, _, part = key.partition(f"## {path.stem}\n")
         for name, code in solutions(path).items():
@@ -30,7 +32,6 @@ def test_the_key_has_every_solution_with_its_points_and_a_release_has_none(tmp_p
             where = part.index(f"`{name}`, {item.points:g} points: {item.rubric}")
             assert part.index(code.strip()) > where, f"the solution of {name} stands below its rubric"
             assert not any(json.dumps(code.strip())[1:-1] in text for text in handed_out)
-    assert not list((tmp_path / "class").rglob("*.md")), "neither key nor instructor's page is handed out"
 
 
 def test_answers_to_questions_stand_under_their_heading():
@@ -52,9 +53,18 @@ def test_every_exercise_has_a_solution_in_the_key():
         assert set(solutions(path)) == {exercise.name for exercise in exercises_of(notebook)}
 
 
-def test_a_key_does_not_go_where_students_get_their_notebooks(tmp_path):
-    with pytest.raises(DataError, match="must not lie"):
-        write_key(tmp_path / "notebooks/key.md", source=FOLDER)
+def test_a_key_does_not_go_where_students_get_their_notebooks(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "class.csv").write_text("student\nanna\n", encoding="utf-8")
+    release(tmp_path / "rel", ["07"], source=FOLDER, students=tmp_path / "class.csv")
+    inside = ("notebooks/key.md", "rel/notebooks/sub/key.md", "rel/students/anna/key.md", "rel/students/key.md")
+    for place in (*inside, "new/notebooks/key.md"):
+        for path in (tmp_path / place, place):
+            with pytest.raises(DataError, match="must not lie"):
+                write_key(path, ["07"], source=FOLDER)
+            assert not (tmp_path / place).exists()
+    assert write_key("rel/key.md", ["07"], source=FOLDER).exists(), "beside the points file, which is the instructor's"
+    assert write_key("students/notebooks/mine/key.md", ["07"], source=FOLDER).exists(), "no release is here"
     done = CliRunner().invoke(app, ["course", "key", str(tmp_path / "key.md"), "07", "--source", str(FOLDER)])
     assert done.exit_code == 0, done.output
     text = (tmp_path / "key.md").read_text(encoding="utf-8")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import random
 import shutil
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from download_builders import Server
+from safetensors.torch import load, save, save_file
 from test_lab_peeking import SMALL
 from typer.testing import CliRunner
 
@@ -21,6 +24,7 @@ from mintad.course import unpack as unpacking
 from mintad.course.lab.peeking import scores_by_step, scores_file
 from mintad.course.pack import MANIFEST, pack
 from mintad.course.unpack import unpack
+from mintad.disk import digest
 from mintad.errors import DataError
 from mintad.runs.directory import Run
 from mintad.runs.shared import TrainedRun, runs_dir, shared_model_dir, train_shared
@@ -142,10 +146,77 @@ def test_scores_by_step_of_other_weights_are_not_mixed_with_a_kept_model(archive
     unpack(archive)
     scores_file(CONFIGS["mint_ad"]).unlink()
     checkpoint = Run(shared_model_dir(CONFIGS["mint_ad"])).checkpoint()
-    state = sealed(checkpoint.state() | {"files": {"model.safetensors": "of another training"}})
+    other = {name: tensor + 1 for name, tensor in checkpoint.tensors("model.safetensors").items()}
+    save_file(other, checkpoint.weights)
+    state = sealed(checkpoint.state() | {"files": {"model.safetensors": digest(checkpoint.weights)}})
     (checkpoint.path / "state.json").write_text(json.dumps(state))
     assert unpack(archive).kept == ["mint_ad", "uniad"]
     assert not scores_file(CONFIGS["mint_ad"]).exists()
+
+
+def of_uniad(members, file):
+    """The name of a model's file in an archive."""
+    run = shared_model_dir(CONFIGS["uniad"]).name
+    return next(name for name in members if name.startswith(run) and name.endswith(file))
+
+
+def with_weights(members, tensors, **changes):
+    """The members of an archive whose model has these weights, and a state that fits them, with changes."""
+    weights, state = of_uniad(members, "model.safetensors"), of_uniad(members, "state.json")
+    content = save(tensors)
+    files = {"files": {"model.safetensors": hashlib.sha256(content).hexdigest()}}
+    about = sealed({name: value for name, value in (json.loads(members[state]) | files | changes).items() if value})
+    return members | {weights: content, state: json.dumps(about).encode()}
+
+
+@pytest.mark.parametrize("file", ["classes.json", "images.csv", "digests.json", "maps.npy", "scores.csv"])
+def test_a_model_without_a_file_that_runs_need_is_refused(archive, student, tmp_path, file):
+    members = contents(archive)
+    gone = of_uniad(members, file)
+    refused(rewritten(tmp_path / "a.zip", {n: c for n, c in members.items() if n != gone}), f"{file}")
+
+
+def test_weights_that_the_model_cannot_load_are_refused(archive, student, tmp_path):
+    members = contents(archive)
+    whole = load(members[of_uniad(members, "model.safetensors")])
+    name = next(name for name, tensor in whole.items() if tensor.ndim == 2)
+    for n, tensors in enumerate([{}, {k: t for k, t in whole.items() if k != name}, whole | {name: whole[name][1:]}]):
+        refused(rewritten(tmp_path / f"{n}.zip", with_weights(members, tensors)), "does not fit the model")
+    for n, identity in enumerate([None, {"classes": []}]):
+        bare = with_weights(members, whole, identity=identity)
+        refused(rewritten(tmp_path / f"identity-{n}.zip", bare), "does not say which run")
+    state = of_uniad(members, "state.json")
+    folder = state.replace("step-00000005", "step-00000001").rpartition("/")[0]
+    moved = {name.replace(state.rpartition("/")[0], folder): content for name, content in members.items()}
+    moved[f"{folder}/state.json"] = b'{"step": 1, "steps": 1}'
+    refused(rewritten(tmp_path / "short.zip", moved), "does not say which run")
+    assert unpack(rewritten(tmp_path / "same.zip", with_weights(members, whole))).kept == []
+
+
+def test_maps_that_promise_more_than_they_hold_are_refused_without_taking_memory(archive, student, tmp_path):
+    members, huge = contents(archive), io.BytesIO()
+    np.lib.format.write_array_header_1_0(huge, {"descr": "<f4", "fortran_order": False, "shape": (10**6, 10**5)})
+    maps, digests = of_uniad(members, "maps.npy"), of_uniad(members, "digests.json")
+    content = huge.getvalue() + bytes(100)
+    known = json.loads(members[digests]) | {"maps.npy": hashlib.sha256(content).hexdigest()}
+    forged = members | {maps: content, digests: json.dumps(known).encode()}
+    refused(rewritten(tmp_path / "a.zip", forged), "its header says 400,000,000,000 bytes")
+
+
+@pytest.mark.parametrize("damage", ["weights", "classes", "maps"])
+def test_a_finished_model_that_cannot_be_used_is_replaced(archive, student, damage):
+    unpack(archive)
+    run = Run(shared_model_dir(CONFIGS["uniad"]))
+    if damage == "classes":
+        (run.path / "classes.json").unlink()
+    else:
+        file = run.checkpoint().weights if damage == "weights" else run.path / "maps.npy"
+        file.write_bytes(b"")
+    done = CliRunner().invoke(app, ["course", "unpack", str(archive)])
+    assert done.exit_code == 0 and "uniad: unpacked, in place of one" in done.output, done.output
+    assert "mint_ad: was there, kept" in done.output and "Traceback" not in done.output
+    again = unpack(archive)
+    assert again.kept == ["mint_ad", "uniad"] and again.replaced == {}
 
 
 def test_a_crash_between_two_models_is_finished_by_the_next_call(archive, student, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import json
 import os
 import re
@@ -68,6 +69,56 @@ def test_no_solution_is_left(pair):
             assert cell.outputs == [] and cell.execution_count is None
             defined = {node.name for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.FunctionDef)}
             assert not defined & NAMES, cell.source
+
+
+def test_no_other_cell_computes_what_an_exercise_asks_for(pair):
+    original, student = pair
+    for name, code in solutions(original).items():
+        for cell in student.cells:
+            if cell.cell_type == "code":
+                assert not telling(code) & telling(cell.source), f"{name} is solved in this cell:\n{cell.source}"
+
+
+class _Bare(ast.NodeTransformer):
+    """Forget what a solution may call otherwise: variables, modules, and keywords of arguments."""
+
+    def visit_Name(self, node):
+        return ast.Name("_")
+
+    def visit_Attribute(self, node):
+        return ast.Name(node.attr) if _dotted(node) else self.generic_visit(node)
+
+    def visit_Call(self, node):
+        values = [self.visit(each) for each in (*node.args, *(word.value for word in node.keywords))]
+        return ast.Call(node.func if isinstance(node.func, ast.Name) else self.visit(node.func), values, [])
+
+
+def _dotted(node):
+    return isinstance(node, ast.Name) or (isinstance(node, ast.Attribute) and _dotted(node.value))
+
+
+def telling(code):
+    """The expressions of code that give something away: of three operations, or of a call on another call."""
+    operation, found = ast.Call | ast.BinOp | ast.Compare | ast.Subscript, set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, operation):
+            chained = isinstance(node, ast.Call) and isinstance(getattr(node.func, "value", None), ast.Call)
+            if chained or sum(isinstance(part, operation) for part in ast.walk(node)) >= 3:
+                found.add(ast.unparse(_Bare().visit(copy.deepcopy(node))))
+    return found
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [
+        "far = torch.cdist(part, bank).amin(1)",
+        "def f(a, b):\n    return [torch.cdist(x, b).amin(dim=1) for x in a]",
+    ],
+)
+def test_a_copy_under_other_names_is_recognised(copied):
+    (solution,) = [code for name, code in solutions(FOLDER / "03_data_and_features.ipynb").items() if "near" in name]
+    assert telling(solution) & telling(copied)
+    assert not telling(solution) & telling("checks.reference_nearest_score(part, bank).mean(dim=1)")
 
 
 def answers(path):
@@ -137,6 +188,21 @@ def test_nbgrader_makes_an_assignment_of_a_release(tmp_path):
     assert cells[0] == cells[1]
     with Gradebook(f"sqlite:///{tmp_path / 'gradebook.db'}") as gradebook:
         assert gradebook.find_assignment("notebooks").max_score == 12
+
+
+def test_every_link_of_a_release_leads_to_a_file_in_it(tmp_path):
+    (tmp_path / "class.csv").write_text("student\nanna\n", encoding="utf-8")
+    for names in (["00", "06"], ["00", "01"], []):
+        release(tmp_path / "out", names, source=FOLDER, students=tmp_path / "class.csv")
+        for folder in (tmp_path / "out/notebooks", tmp_path / "out/students/anna"):
+            texts = {"SYMBOLS.md": (folder / "SYMBOLS.md").read_text(encoding="utf-8")}
+            texts |= {path.name: source_text(path) for path in folder.glob("*.ipynb")}
+            for name, text in texts.items():
+                for target in re.findall(r"\]\(([^)\s#]+)", text):
+                    assert target.startswith("https://") or (folder / target).is_file(), (name, target)
+            assert "[the page of symbols](SYMBOLS.md)" in texts["00_start_here.ipynb"]
+            assert "[01](01_identical_shortcut.ipynb)" in texts["00_start_here.ipynb"] or names == ["00", "06"]
+            assert "lists what was measured here" in texts["00_start_here.ipynb"], "the text of a link stays"
 
 
 def test_an_edited_points_file_is_kept_and_used(tmp_path, caplog):

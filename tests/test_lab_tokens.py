@@ -14,9 +14,11 @@ from mintad.course.lab.tokens import (
     evenness,
     largest_share,
     linear_probe,
+    mapper_steps,
     train_mapper,
     within_and_between,
 )
+from mintad.model.prompt_mapper import PromptMapper
 from mintad.plots.queries import token_tables
 from mintad.runs.prepare import PreparedData
 
@@ -80,3 +82,18 @@ def test_tables_name_rows_once_and_keep_values():
     assert list(figure.layout.yaxis.ticktext) == ["x", "y"] and list(figure.layout.yaxis.tickvals) == [0, 2]
     assert figure.data[0].z.tolist() == np.eye(3).tolist() and figure.data[1].z.shape == (2, 4)
     assert "&lt;two&gt; (1.00 to 1.00)" in [note.text for note in figure.layout.annotations]
+
+
+@pytest.mark.parametrize("classes", [0, 4])
+def test_the_steps_of_a_mapper_are_those_of_table_12(classes):
+    torch.manual_seed(0)
+    mapper, adapted_BLD = PromptMapper(tokens=6, width=5, classes=classes), torch.randn(3, 6, 5)
+    steps = mapper_steps(mapper, adapted_BLD)
+    assert torch.equal(steps.by_channel, adapted_BLD.transpose(1, 2))
+    assert torch.equal(steps.patterns, mapper.class_encoder(steps.by_channel).softmax(-1))
+    assert torch.equal(steps.side_by_side, steps.patterns.flatten(1))
+    assert torch.equal(steps.token, mapper.channel_encoder(steps.side_by_side).softmax(-1))
+    assert (steps.logits is None) if not classes else torch.equal(steps.logits, mapper.head(steps.token))
+    steps.token[:, 0].sum().backward()
+    assert mapper.class_encoder[0].weight.grad.abs().sum() > 0
+    assert not mapper.class_encoder._forward_pre_hooks and not mapper.channel_encoder._forward_pre_hooks

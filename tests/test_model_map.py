@@ -15,7 +15,7 @@ from grade_builders import FOLDER
 from mintad.course import notebook, pages
 from mintad.course.exercises import source_of
 from mintad.errors import ConfigError
-from mintad.plots.model_map import BOXES, HEIGHT, PARTS, WIDTH, model_map
+from mintad.plots.model_map import BOXES, HEIGHT, PARTS, SYMBOLS, WIDTH, model_map
 from mintad.plots.theme import OKABE_ITO
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -46,6 +46,11 @@ def test_all_text_takes_the_colour_of_the_page_and_stays_inside():
         assert 0 <= float(item.get("x")) <= WIDTH - float(item.get("width", 0))
         assert 0 <= float(item.get("y")) <= HEIGHT - float(item.get("height", 0))
         assert item.get("fill") in (None, "currentColor", *OKABE_ITO)
+
+
+def test_a_shape_stands_by_its_letter():
+    for _, _, letter, shape, *away in SYMBOLS:
+        assert not away or max(map(abs, away)) <= 20, (letter, shape)
 
 
 def test_every_equation_is_in_the_picture_and_written_out_once():

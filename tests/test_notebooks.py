@@ -146,6 +146,15 @@ def test_each_prediction_has_a_cell_for_the_bet_before_anything_is_shown(noteboo
         assert settled > made, bet
 
 
+def test_the_first_picture_is_seen_before_the_bet_on_it_and_its_answer_after():
+    cells = nbformat.read(FOLDER / "00_start_here.ipynb", as_version=4).cells
+    drawn, bet, *answers = (
+        n for n, c in enumerate(cells) if re.search(r"puzzle\(|^bet_1 =|secret\[|settle\(bet_1", c.source)
+    )
+    assert "puzzle(" in cells[drawn].source and "secret[" not in cells[drawn].source
+    assert cells[bet].source.startswith("bet_1 = ...") and len(answers) == 2
+
+
 def test_ends_with_the_readers_progress(notebook, path):
     last = notebook.cells[-1].source
     assert "notebook.status(" in last and (path.name.startswith("00") or f'"{path.name[:2]}"' in last)

@@ -57,9 +57,11 @@ class SimpleNet(Baseline):
 
     * **Scale and noise.** The authors add sigma = 0.015 to a WideResNet-50-2's features as they are. Those of our
       backbone have standard deviations of 2 to 7, so that this would be no noise; and they differ between backbones. So
-      every channel is standardised over the training tokens, and sigma is in units of its standard deviation. 0.5 was
-      chosen on synthetic defects, without a test image: 0.25 and 2 are worse, 1 is about as good
-      (`data/results/baseline_settings.csv`).
+      every channel is standardised over the training tokens before G. The noise is added after G, to q, whose channels
+      may have any deviation: about 1 on average with G's initial weights, but G can enlarge them in training, and
+      sigma is not in units of it. 0.5 was chosen on synthetic defects, without a test image, by trainings that differ
+      in G's rate too: 1 did better than 0.25 at a rate of 1e-3, 0.5 better than 2 at 1e-4; 0.5 and 1 were never
+      compared with all else equal (`data/results/baseline_settings.csv`).
     * **Length.** The authors train 160 epochs with learning rates of 1e-4 (G) and 2e-4 (D), and keep the epoch that is
       best *on the test images*. We take 1,000 steps, ten times the rates, and the last weights.
     * **Width.** D's hidden layer has 512 units, the authors' 1,024 for 1,536 channels; we have about 150.

@@ -145,12 +145,13 @@ def course_unpack_command(
     archive: Annotated[str, typer.Argument(metavar="ARCHIVE-OR-URL", help="What `mintad course pack` has written.")],
     sha256: Annotated[str, typer.Option("--sha256", help="Digest that the archive must have.")] = "",
 ) -> None:
-    """Verify an archive of shared models and put them where notebooks look. Finished models are kept."""
+    """Verify an archive of shared models and put them where notebooks look. Finished, sound models are kept."""
     from mintad.course.unpack import unpack
 
     done = unpack(archive, sha256=sha256)
     for name in done.placed:
-        console.print(f"{name}: unpacked", markup=False)
+        replaced = f", in place of one that could not be used: {done.replaced[name]}" if name in done.replaced else ""
+        console.print(f"{name}: unpacked{replaced}", soft_wrap=True, markup=False)
     for name in done.kept:
         console.print(f"{name}: was there, kept", markup=False)
     console.print(f"notebooks find them in {done.folder}", soft_wrap=True, markup=False)

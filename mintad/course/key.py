@@ -8,7 +8,7 @@ from typing import Any
 
 from mintad.course.exercises import HEADING, exercises_of, source_of
 from mintad.course.points import Points, load_points
-from mintad.course.release import ANSWERS, NOTEBOOKS, SOLUTION_TAG, find_notebooks, read_notebook
+from mintad.course.release import ANSWERS, NOTEBOOKS, SETTINGS, SOLUTION_TAG, STUDENTS, find_notebooks, read_notebook
 from mintad.disk import write
 from mintad.errors import DataError
 
@@ -21,7 +21,7 @@ def write_key(
     """Write the answer key as one Markdown file and return its path.
 
     Args:
-        out: the file; not in a folder ``notebooks``, because such folders are handed out.
+        out: the file; not in a folder ``notebooks``, and not in a release's folders of notebooks, which are handed out.
         names, source: which notebooks, as in `mintad.course.release.release`.
         points: points file; None for the defaults.
 
@@ -30,12 +30,18 @@ def write_key(
         DataError: there is no such notebook, or it cannot be read, or `out` is where students would get it.
     """
     out, table = Path(out), load_points(Path(points) if points else None)
-    if out.resolve().parent.name == NOTEBOOKS:
+    if _handed_out(out.resolve()):
         raise DataError("a key must not lie among the notebooks for students", path=out, fix="choose another folder")
     parts = [key_of(read_notebook(path), path.stem, table) for path in find_notebooks(names, source)]
     out.parent.mkdir(parents=True, exist_ok=True)
     write(out, "\n".join([START, *filter(None, parts)]))
     return out
+
+
+def _handed_out(path: Path) -> bool:
+    """Whether a file lies in a folder ``notebooks``, or at any depth in what a release hands out."""
+    handed_out = [folder for folder in path.parents if folder.name in (NOTEBOOKS, STUDENTS)]
+    return path.parent.name == NOTEBOOKS or any((folder.parent / SETTINGS).exists() for folder in handed_out)
 
 
 def key_of(notebook: dict[str, Any], name: str, points: Points) -> str:

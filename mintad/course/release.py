@@ -13,7 +13,7 @@ import json
 import logging
 import re
 from collections import namedtuple
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,12 @@ from mintad.errors import ConfigError, DataError
 log = logging.getLogger(__name__)
 ANSWERS = re.compile(r"\n*<details><summary>(Solution|Answer)[^<]*</summary>.*?</details>", re.DOTALL)
 SOLUTION_TAG = "solution"  # of cells that are left out, because they solve an exercise of another notebook
+LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)\)")
 RUNS_ON = "raises-exception"  # Jupyter's tag: if the cell fails, "Run all" goes on
 SCHEMA = 3
 NOTEBOOKS, STUDENTS = "notebooks", "students"
+SETTINGS = "nbgrader_config.py"  # of every release, for the instructor
+SYMBOLS = "SYMBOLS.md"  # the page beside the notebooks that they link to
 Released = namedtuple("Released", ["notebooks", "points"])
 """What `release` has written: the notebooks' paths, and the points file's."""
 
@@ -55,6 +58,7 @@ def release(
 ) -> Released:
     """Write OUT/notebooks for the students, and beside it OUT/points.yaml and nbgrader_config.py for the instructor.
 
+    Links lead to what is in the release, such as the page of symbols; links out of it become plain text.
     With `students`, each gets notebooks on pictures of their own, in OUT/students/NAME. A points file that is there is
     kept and used, so that it can be edited before the notebooks are released again.
 
@@ -82,14 +86,16 @@ def release(
             log.warning(text, given, path.name)
     numbers = read_students(students) if students else {}
     notebooks = {path.name: student_notebook(read_notebook(path), path.stem, table) for path in paths}
-    _write(out / NOTEBOOKS, notebooks)
+    symbols = paths[0].with_name(SYMBOLS)
+    page = symbols.read_text(encoding="utf-8") if symbols.is_file() else None
+    _write(out / NOTEBOOKS, notebooks, page)
     for student, number in numbers.items():
-        _write(out / STUDENTS / student, {name: with_own_data(n, number) for name, n in notebooks.items()})
+        _write(out / STUDENTS / student, {name: with_own_data(n, number) for name, n in notebooks.items()}, page)
     if numbers:
         write_students(out / STUDENTS_FILE, numbers)
     if not given:
         write(here, points_text([path.stem for path in paths]))
-    write(out / "nbgrader_config.py", NBGRADER)
+    write(out / SETTINGS, NBGRADER)
     return Released([out / NOTEBOOKS / path.name for path in paths], given or here)
 
 
@@ -149,11 +155,29 @@ def _mark(cell: dict[str, Any], grade_id: str, *, grade: bool, points: float = 0
     cell["metadata"]["nbgrader"] = marks | {"checksum": digest.hexdigest()}
 
 
-def _write(folder: Path, notebooks: dict[str, dict[str, Any]]) -> None:
+def _write(folder: Path, notebooks: dict[str, dict[str, Any]], symbols: str | None) -> None:
+    """Write notebooks and the page of symbols into a folder; links to what is not in it become plain text."""
     folder.mkdir(parents=True, exist_ok=True)
+    there = {*notebooks, *(path.name for path in folder.glob("*.ipynb")), *([SYMBOLS] if symbols else [])}
     for name, notebook in notebooks.items():
-        text = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
-        write(folder / name, text)
+        cells = [
+            cell | {"source": _linked(cell["source"], there)} if cell["cell_type"] == "markdown" else cell
+            for cell in notebook["cells"]
+        ]
+        write(folder / name, json.dumps({**notebook, "cells": cells}, indent=1, ensure_ascii=False) + "\n")
+    if symbols:
+        write(folder / SYMBOLS, _linked(symbols, there))
+
+
+def _linked(text: str, there: Collection[str]) -> str:
+    """Return Markdown whose relative links all lead to one of the files `there`; of the others the text stays."""
+
+    def kept(link: re.Match[str]) -> str:
+        file = link["target"].partition("#")[0]
+        elsewhere = not file or "://" in file or file.startswith("mailto:")
+        return link[0] if elsewhere or file in there else link["text"]
+
+    return LINK.sub(kept, text)
 
 
 def find_notebooks(names: Sequence[str], source: str | Path | None) -> list[Path]:

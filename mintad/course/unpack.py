@@ -2,7 +2,8 @@
 
 Nothing of an archive is believed before it was compared with this installation: the models, their folders and their
 configurations are those of the own code, and only files of a run directory are taken. All is verified in a folder of
-its own; then each model gets its name by one rename. A second call keeps what is there and does the rest.
+its own; then each model gets its name by one rename. A second call keeps the finished models that are there, after the
+same look at them, and does the rest.
 """
 
 from __future__ import annotations
@@ -21,17 +22,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from mintad.config import Config
 from mintad.course.lab.peeking import scores_file
-from mintad.course.pack import FORMAT, MANIFEST, READ, data_root, inside, relocate
+from mintad.course.pack import FORMAT, MANIFEST, READ, SCORES, data_root, inside, relocate
 from mintad.course.shared_models import SCORED_BY_STEP, configurations
 from mintad.disk import UNFINISHED, digest, open_file, remove, sync
 from mintad.errors import ConfigError, DataError, MintadError
 from mintad.lock import exclusive_lock
-from mintad.runs.directory import LOCK, Run
+from mintad.model import build_model
+from mintad.runs.directory import DIGESTS, LOCK, RESULTS, Run
 from mintad.runs.fingerprint import code_fingerprint
-from mintad.runs.prepare import resolve_paths
+from mintad.runs.load import identity_of
+from mintad.runs.prepare import configured_backbone, resolve_paths
 from mintad.runs.shared import runs_dir, shared_model_dir
+from mintad.training import load_weights
 from mintad.training.checkpoint import STATE, WEIGHTS
 
 MAX_BYTES = 2_000_000_000  # of an archive, packed and unpacked; ten models of about 5 MB are usual
@@ -39,11 +45,16 @@ MAX_FILES = 1000
 MAX_MANIFEST = 1_000_000
 CHECKPOINT = re.compile(rf"checkpoints/step-\d{{8}}/({re.escape(WEIGHTS)}|{re.escape(STATE)})")
 DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, KeyError, TypeError, AttributeError)
+DAMAGE += (OverflowError, MemoryError)  # sizes that no such file has
+NEEDED = ("config.json", "classes.json", "images.csv", SCORES, "maps.npy", "threshold.json", DIGESTS, RESULTS)
 PARTS, UNPACKING = f"{UNFINISHED}models-", ".unpack.lock"  # in the folder of the runs
 BLOCK = 1 << 20
 RETRIES, TIMEOUT = 2, 30  # further attempts if the connection fails, seconds without a byte
-Unpacked = namedtuple("Unpacked", ["folder", "placed", "kept"])
-"""What `unpack` has done: the folder of the runs, names of the models placed there, and of those that were there."""
+Unpacked = namedtuple("Unpacked", ["folder", "placed", "kept", "replaced"])
+"""What `unpack` has done: the folder of the runs, names of the models placed there and of those that stay as they were.
+
+`replaced` has, for those among the placed that had been finished but could not be used, what was wrong with them.
+"""
 
 
 def unpack(source: str | Path, *, sha256: str = "") -> Unpacked:
@@ -70,11 +81,12 @@ def unpack(source: str | Path, *, sha256: str = "") -> Unpacked:
                 raise DataError("has another SHA-256 than the one given", path=source, fix=fix)
             models = Path(folder) / "models"
             names = _extract(archive, models, shown=str(source))
-            placed = [name for name, config in names.items() if _place(models, name, config)]
+            wrong = {name: _place(models, name, config) for name, config in names.items()}
     except OSError as error:
         fix = "free some space or change the permissions, then run again"
         raise DataError(f"the models cannot be written ({error})", path=runs, fix=fix) from error
-    return Unpacked(runs, placed, [name for name in names if name not in placed])
+    placed, kept = ([name for name in wrong if (wrong[name] is not None) is new] for new in (True, False))
+    return Unpacked(runs, placed, kept, {name: problem for name, problem in wrong.items() if problem})
 
 
 def _digest(archive: Path) -> str:
@@ -193,36 +205,64 @@ def _extract_member(packed: zipfile.ZipFile, member: str, entry: dict[str, Any],
 
 
 def _verify(folder: Path, name: str, config: Config) -> None:
-    """Require a finished run of exactly this configuration, and give its scores the paths of this machine."""
+    """Require a finished run that notebooks can use, and give its scores the paths of this machine."""
     path = folder / shared_model_dir(config).name
     root = data_root(config)
-    scores = {f"{path.name}/{file}": path / file for file in ("scores.csv", "digests.json") if (path / file).exists()}
+    scores = {f"{path.name}/{file}": path / file for file in (SCORES, DIGESTS) if (path / file).exists()}
     contents = {member: file.read_bytes() for member, file in scores.items()}
     relocate(contents, path.name, lambda image: inside(root, image))
     for member, content in contents.items():
         scores[member].write_bytes(content)
-    run = Run(path)
     try:
-        if run.config().to_dict() != resolve_paths(config).to_dict():
-            raise ValueError(f"model {name} has another configuration")
-        state = run.checkpoint().state()
-        if state["step"] != state["steps"]:
-            raise ValueError(f"model {name} is not trained to its end")
-        run.checkpoint().tensors(WEIGHTS)
-        for read in (run.results, run.scores, run.maps, run.threshold):
-            read()
+        _require_usable(Run(path), config)
     except (MintadError, OSError) as error:
         raise ValueError(f"model {name}: {error}") from error
 
 
-def _place(folder: Path, name: str, config: Config) -> bool:
-    """Give a verified model its name; return False where a finished one is there, which stays."""
+def _require_usable(run: Run, config: Config) -> None:
+    """Require a finished run of exactly this configuration, all its files, and weights that its model can load.
+
+    The backbone's own weights are not compared: they may have to be fetched first.
+
+    Raises:
+        MintadError, OSError, ValueError, TypeError, KeyError: something is missing, damaged, or of another model.
+    """
+    if missing := [name for name in NEEDED if not (run.path / name).is_file()]:
+        raise ValueError(f"{', '.join(missing)} missing")
+    if run.config().to_dict() != resolve_paths(config).to_dict():
+        raise ValueError("it has another configuration")
+    checkpoint = run.checkpoint()
+    state = checkpoint.state()
+    if state["step"] != state["steps"]:
+        raise ValueError("it is not trained to its end")
+    backbone = configured_backbone(config.features, weights="random")
+    identity = identity_of(config, run.read("classes"), backbone)
+    del identity["backbone"]
+    if "digest" not in state or "files" not in state or not identity.keys() <= state.get("identity", {}).keys():
+        raise ValueError(f"{STATE} does not say which run it belongs to")
+    checkpoint.require(identity)
+    sizes = {"channels": backbone.channels, "grid": backbone.grid, "classes": len(identity["classes"])}
+    with torch.random.fork_rng(devices=[]):
+        model = build_model(config.model, **sizes)
+    load_weights(model, checkpoint)
+    for read in (run.results, run.threshold):
+        read()
+    if len(run.scores()) != len(run.maps()):
+        raise ValueError("it has not one map for each score")
+
+
+def _place(folder: Path, name: str, config: Config) -> str | None:
+    """Give a verified model its name; return None where a finished one is there, which stays if it can be used.
+
+    Otherwise return what is wrong with the finished one that was replaced, '' where there was none.
+    """
     target = shared_model_dir(config)
     run, packed = Run(target), Run(folder / target.name)
     with _locked(run):
-        kept = run.finished
+        wrong = _fault(run, config) if run.finished else ""
+        kept = wrong is None
         if not kept:
-            remove(target)  # of a training that was interrupted
+            remove(target)  # of a training that was interrupted, or damaged
             for path in packed.path.rglob("*"):
                 sync(path)
             packed.path.rename(target)
@@ -232,7 +272,16 @@ def _place(folder: Path, name: str, config: Config) -> bool:
             packed = packed if kept else run
             if run.checkpoint().state().get("files") == packed.checkpoint().state().get("files"):
                 new.rename(steps)  # they end with the scores of these very weights
-    return not kept
+    return wrong
+
+
+def _fault(run: Run, config: Config) -> str | None:
+    """Return why a finished run on this machine cannot be used; None if it can."""
+    try:
+        _require_usable(run, config)
+    except (MintadError, OSError, *DAMAGE) as error:
+        return " ".join(str(error).split()) or type(error).__name__
+    return None
 
 
 @contextlib.contextmanager

@@ -34,12 +34,12 @@ BOXES = {
     "encoder": Box(498, 135, 92, "encoder", "self-attention", BLUE),
     "decoder": Box(616, 135, 104, "decoder", "cross-attention", BLUE),
     "output": Box(746, 135, 66, "output", "linear", BLUE),
-    "clean_adapter": Box(274, 265, 92, "adapter", "same weights", BLUE, "adapter"),
-    "prompt_mapper": Box(420, 265, 126, "prompt mapper", "Table 12", GREEN),
+    "clean_adapter": Box(268, 265, 104, "adapter", "same weights", BLUE, "adapter"),
+    "prompt_mapper": Box(418, 265, 134, "prompt mapper", "Table 12", GREEN),
     "inr": Box(616, 265, 104, "INR", "Eqs 8, 9", GREEN),
-    "class_head": Box(420, 350, 126, "class head", "linear", GREEN),
+    "class_head": Box(422, 350, 126, "class head", "linear", GREEN),
     "distribution_decoder": Box(583, 350, 170, "distribution decoder", "Table 14", GREEN),
-    "class_loss": Box(420, 426, 126, "L_CE", "Eq. 1", ORANGE, height=46),
+    "class_loss": Box(422, 426, 126, "L_CE", "Eq. 1", ORANGE, height=46),
     "prior_loss": Box(796, 350, 94, "L_Prior", "Eqs 2–4", ORANGE),
     "mse_loss": Box(690, 8, 94, "L_MSE", "Eq. 5", ORANGE),
     "score": Box(796, 8, 94, "score s", "Eq. 7", ORANGE),
@@ -49,10 +49,10 @@ PARTS = tuple(dict.fromkeys(box.part or name for name, box in BOXES.items()))
 LINES = (
     "M70 160H108 M200 160H222 M250 160H274 M366 160H392 M472 160H498 M590 160H616 M720 160H746 M812 160H828",
     "M236 146V96H808",  # f' to the difference
-    "M236 172V290H274 M366 290H386 M406 290H420 M546 290H564 M590 290H616",
+    "M236 172V290H268 M372 290H386 M406 290H418 M552 290H564 M590 290H616",
     "M668 265V185",  # the query
     "M770 290H720",  # positions
-    "M576 304V333H483V350 M483 400V426 M556 449H546",
+    "M576 304V333H485V350 M485 400V426 M558 449H548",
     "M668 315V350 M753 375H796",
     "M396 302V486H843V400",  # f to the prior loss
     "M843 146V110 M843 82V58 M843 72H737V58",
@@ -60,8 +60,8 @@ LINES = (
 SYMBOLS = (
     (40, 164, "image", ""),
     (578, 454, "label", ""),
-    (236, 165, "f′", "L × F", 22, 36),
-    (396, 295, "f", "L × D", -6, -19),
+    (236, 165, "f′", "L × F", 20, -19),
+    (396, 295, "f", "L × D", -1, -19),
     (576, 295, "t_c", "T", 0, -19),
     (692, 228, "q", "L × D"),
     (785, 294, "z", "L × 3"),

@@ -19,6 +19,7 @@ import contextlib
 import hashlib
 import io
 import json
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -142,8 +143,13 @@ class Run:
         return scores.assign(masks=scores["masks"].map(_read_masks))
 
     def maps(self) -> np.ndarray:
-        """Return the anomaly maps (N, H, W) of the scored test rows."""
-        return np.load(self._sound("maps.npy"), allow_pickle=False)
+        """Return the anomaly maps (N, H, W) of the scored test rows; raise MintadError if the file is damaged."""
+        file = self._sound("maps.npy")
+        try:
+            return _read_array(file)
+        except (ValueError, EOFError) as error:
+            fix = f"mintad evaluate {self.path} writes it anew"
+            raise MintadError(f"is damaged: {error}", path=file, fix=fix) from error
 
     def results(self) -> pd.DataFrame:
         """Return every number of the run: columns `mintad.scoring.metrics.RESULT_COLUMNS`, the model's rows first.
@@ -338,6 +344,18 @@ class Run:
 
 def _scoring_digest(config: Config) -> str:
     return hashlib.sha256(json.dumps(config.to_dict()["scoring"], sort_keys=True).encode()).hexdigest()
+
+
+def _read_array(path: Path) -> np.ndarray:
+    """Read a .npy file; ValueError where its header promises another size than the file's, before memory is taken."""
+    with path.open("rb") as file:
+        version = np.lib.format.read_magic(file)
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read_header(file)
+        promised, there = math.prod(shape) * dtype.itemsize, path.stat().st_size - file.tell()
+        if promised != there:
+            raise ValueError(f"its header says {promised:,} bytes, and it has {there:,}")
+    return np.load(path, allow_pickle=False)
 
 
 def _read_masks(text: str) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from mintad.config import Config
 from mintad.model import MintAD
+from mintad.model.prompt_mapper import PromptMapper
 from mintad.runs.prepare import PreparedData
 from mintad.training.batches import batch_rows
 
@@ -78,6 +79,39 @@ def largest_share(names: ArrayLike) -> float:
 def evenness(distribution_C: Tensor) -> float:
     """Return the mean entropy of distributions over the last axis, as a share of the largest: 1 uniform, 0 one-hot."""
     return float(entropy(distribution_C.detach().numpy(), axis=-1).mean() / np.log(distribution_C.shape[-1]))
+
+
+@dataclass(frozen=True)
+class MapperSteps:
+    """What the steps of a prompt mapper (Table 12) give for B images of D channels and L positions."""
+
+    by_channel: Tensor
+    """(B, D, L), what enters the class encoder."""
+    patterns: Tensor
+    """(B, D, T), a row of T numbers for each channel; a distribution where the class encoder ends with a softmax."""
+    side_by_side: Tensor
+    """(B, D · T), what enters the channel encoder."""
+    token: Tensor
+    """(B, T)"""
+    logits: Tensor | None
+    """(B, N); None for a mapper without a head."""
+
+
+def mapper_steps(mapper: PromptMapper, adapted_BLD: Tensor) -> MapperSteps:
+    """Run a prompt mapper and return what passed through it on the way; gradients flow as in the mapper itself."""
+    seen: list[Tensor] = []
+    hooks = [
+        encoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        for encoder in (mapper.class_encoder, mapper.channel_encoder)
+    ]
+    try:
+        token_BT, logits_BN = mapper(adapted_BLD)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    by_channel_BDL, side_by_side = seen
+    patterns_BDT = side_by_side.unflatten(1, (by_channel_BDL.shape[1], -1))
+    return MapperSteps(by_channel_BDL, patterns_BDT, side_by_side, token_BT, logits_BN)
 
 
 @dataclass(frozen=True)
