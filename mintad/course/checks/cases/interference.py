@@ -96,7 +96,8 @@ def new_model(student: Student, rng: np.random.Generator) -> None:
         require(torch.allclose(again, before, atol=1e-4), "with the same weights it returns something else")
         lower = (after - clean).square().mean() < (before - clean).square().mean()
         require(bool(lower), "training does not bring the reconstructions nearer to the points")
-        given = [results(clean, torch.eye(classes)[label].expand(2, clean.shape[1], -1), weights) for label in range(classes)]
+        labels = [one_hot.expand(*clean.shape[:2], -1) for one_hot in torch.eye(classes)]
+        given = [results(clean, label, weights) for label in labels]
     for other in given[1:]:
         hint = "another label gives the same reconstruction, or moves it by less than 0.01: it is not class-aware"
         require(float((other - given[0]).detach().abs().max()) > LEAST_MOVE, hint)
