@@ -296,3 +296,70 @@ def test_a_list_written_on_windows_and_its_folder_give_the_same_split(tmp_path: 
     table = load("folder", file)
     assert table["split"].value_counts().to_dict() == {"train": 6, "test": 3}
     assert table.equals(load("folder", tmp_path))
+
+
+def test_several_lists_in_a_root_are_an_error(tmp_path: Path):
+    pictures(tmp_path / "img", 4)
+    train = write_list(tmp_path / "train.csv", [{"image": "img/000.png"}, {"image": "img/001.png"}])
+    write_list(tmp_path / "test.jsonl", [{"image": "img/002.png", "split": "test", "label": "bad"}])
+    with pytest.raises(DataError) as caught:
+        load("folder", tmp_path)
+    assert all(name in str(caught.value) for name in ("train.csv", "test.jsonl", "split"))
+    assert len(load("folder", train)) == 2
+
+
+@pytest.mark.parametrize("folders", ["train/good", "nut/train/good", "OK", "nut/good", "OK/nut"])
+def test_a_list_beside_folders_that_could_be_read_is_an_error(tmp_path: Path, folders: str):
+    pictures(tmp_path / folders, 3)
+    pictures(tmp_path / "other", 2)
+    file = write_list(tmp_path / "parts.csv", [{"image": "other/000.png"}])
+    with pytest.raises(DataError) as caught:
+        load("folder", tmp_path)
+    assert "parts.csv" in str(caught.value) and folders.split("/")[0] in str(caught.value) and caught.value.fix
+    assert len(load("folder", file)) == 1
+
+
+@pytest.mark.parametrize("table", ["predictions.csv", "predictions.jsonl", "unreadable.jsonl"])
+def test_predictions_in_the_root_are_no_list(tmp_path: Path, table: str):
+    mvtec_category(tmp_path / "nut")
+    before = load("folder", tmp_path)
+    result = {"run": "1a", "error": "truncated"} if "unreadable" in table else {"pred_score": 0.5, "pred_label": 1}
+    file = write_list(tmp_path / table, [{"image": str(path), **result} for path in before["image"][-3:]])
+    assert load("folder", tmp_path).equals(before)
+    with pytest.raises(DataError, match=table):
+        load("folder", file.rename(tmp_path.with_name(table)))
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16"])
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".json"])
+@pytest.mark.parametrize("folder", ["img", "good"])
+def test_a_list_in_another_encoding_is_not_passed_over(tmp_path: Path, encoding: str, suffix: str, folder: str):
+    pictures(tmp_path / folder, 3)
+    lines = [{"image": f"{folder}/000.png", "label": "schön"}, {"image": f"{folder}/001.png", "label": "gut"}]
+    text = {
+        ".csv": f"image,label\n{folder}/000.png,schön\n",
+        ".jsonl": "\n".join(json.dumps(line, ensure_ascii=False) for line in lines),
+        ".json": json.dumps(lines, ensure_ascii=False, indent=1),
+    }
+    (tmp_path / f"parts{suffix}").write_bytes(text[suffix].encode(encoding))
+    with pytest.raises(DataError, match=f"parts{suffix}"):
+        load("folder", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", ["image;label\n", "image,label\nimg/000.png,good,more\n", '[{"image": "img/000.png"},']
+)
+def test_a_damaged_list_in_the_root_is_not_passed_over(tmp_path: Path, content: str):
+    pictures(tmp_path / "good", 3)
+    file = tmp_path / ("parts.json" if content.startswith("[") else "parts.csv")
+    file.write_text(content)
+    with pytest.raises(DataError, match=file.name):
+        load("folder", tmp_path)
+
+
+@pytest.mark.parametrize("content", ["name,number\na,1\n", "", "\x00\xff", "images,label\n"])
+def test_other_tables_in_the_root_change_nothing(tmp_path: Path, content: str):
+    pictures(tmp_path / "nut/good", 3)
+    for suffix in (".csv", ".json", ".jsonl"):
+        (tmp_path / f"table{suffix}").write_text(content)
+    assert len(load("folder", tmp_path)) == 3

@@ -2,7 +2,8 @@
 
 Every product may lie in its own way: train/ and test/ as in `mintad.data.tree`, or good/ and bad/ as in
 `mintad.data.labelled`. A root that holds these itself is one product, with the name of the root. A file with a column
-``image`` (`mintad.data.list_file`), as the root or in it, goes before folders.
+``image`` (`mintad.data.list_file`), as the root or in it, is read instead of folders; if both could be meant, it is an
+error.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import pandas as pd
 
 from mintad.data.dataset import Dataset
 from mintad.data.labelled import ABNORMAL, NORMAL, Words, scan_folders, scan_labelled
-from mintad.data.list_file import find_list, scan_list
+from mintad.data.list_file import find_lists, scan_list
 from mintad.data.listing import absolute, list_folder
 from mintad.data.mask_names import MASK_FOLDERS
 from mintad.data.problems import Problem, error, has_errors, summaries
@@ -117,10 +118,12 @@ def _scan_root(root: Path, words: Words, dataset: str) -> Scan:
     if not root.is_dir():
         fix = "give data.root as the folder that holds the categories, or as a list of images"
         return [], [error(root, "no such folder", fix)]
-    if listed := find_list(root):
-        return scan_list(listed, words, dataset=dataset)
     problems: list[Problem] = []
     inside = list_folder(root, problems)
+    if lists := find_lists(root):
+        if doubts := _doubts(root, lists, inside.folders, words):
+            return [], doubts
+        return scan_list(lists[0], words, dataset=dataset)
     if products := _products_below_labels(root, inside.folders, words):
         rows = []
         for name, (normal, abnormal) in products.items():
@@ -138,6 +141,21 @@ def _scan_root(root: Path, words: Words, dataset: str) -> Scan:
         fix += "; --normal . takes the images for normal ones of one category" if inside.images else ""
         problems.append(error(root, problem, fix))
     return rows, problems
+
+
+def _doubts(root: Path, lists: Sequence[Path], names: Sequence[str], words: Words) -> list[Problem]:
+    """Return an error where it is not clear which of several lists, or of list and folders, is meant."""
+    if len(lists) > 1:
+        found = ", ".join(file.name for file in lists)
+        fix = f"give one as the root ({lists[0]}), or join them: the column split says train or test"
+        return [error(root, f"{len(lists)} lists of images ({found}), of which one alone would be read", fix)]
+    for folder in (root, *(root / name for name in names)):
+        for part in (folder, folder / "train"):
+            if normal := [name for name in list_folder(part).folders if words.is_normal(name)]:
+                problem = f"both a list of images ({lists[0].name}) and folders of images ({part / normal[0]})"
+                fix = f"give the list as the root ({lists[0]}), or move it away to have the folders read"
+                return [error(root, problem, fix)]
+    return []
 
 
 def _split_or_labelled(folder: Path, names: Sequence[str], words: Words) -> bool:
