@@ -11,6 +11,7 @@ from data_builders import mask, mvtec_category, pictures, save
 from mintad.data import DATASETS, load
 from mintad.data.check import check
 from mintad.data.litter import LITTER
+from mintad.data.records import REMARKS
 from mintad.data.registry import recognise
 from mintad.errors import ConfigError, DataError
 
@@ -51,6 +52,34 @@ def test_products_below_ok_and_ng(tmp_path: Path):
     table = load("folder", tmp_path)
     assert table.groupby("category").size().to_dict() == {"nut": 5, "screw": 7}
     assert set(table.loc[table["label"] == 1, "defect"]) == {"NG"}
+
+
+REST = ("OK/000.png", "NG/000.png", "extra/000.png", "000.png", "masks/000.png", "masks/bolt/000.png", "NG/gt/000.png")
+
+
+@pytest.mark.parametrize("rest", REST)
+def test_what_belongs_to_no_product_below_ok_and_ng_is_reported(tmp_path: Path, rest: str):
+    pictures(tmp_path / "OK/nut", 5)
+    pictures(tmp_path / "NG/nut", 2)
+    save(tmp_path / "masks/nut/001.png", mask())
+    assert load("folder", tmp_path)["masks"].map(len).sum() == 1
+    save(tmp_path / rest, mask())
+    with pytest.raises(DataError) as caught:
+        load("folder", tmp_path)
+    assert caught.value.path == str((tmp_path / rest).parent) and caught.value.fix
+
+
+def test_folders_below_ok_alone_are_products_and_it_is_said(tmp_path: Path):
+    root = tmp_path / "plant"
+    pictures(root / "OK/nut", 3)
+    pictures(root / "OK/bolt", 2)
+    table = load("folder", root)
+    assert counts(table) == {("bolt", "train", "good"): 2, ("nut", "train", "good"): 3}
+    assert any("bolt, nut" in line and "--normal OK/bolt,OK/nut" in line for line in table.attrs[REMARKS])
+    assert counts(load("folder", root, normal="OK/bolt,OK/nut")) == {("plant", "train", "good"): 5}
+    pictures(root / "NG", 2)  # whose they are, nobody says
+    assert load("folder", root)["category"].unique().tolist() == ["plant"]
+    assert any("bolt, nut" in line for line in load("folder", root).attrs[REMARKS])
 
 
 def test_every_product_may_lie_in_its_own_way_and_be_called_good(tmp_path: Path):

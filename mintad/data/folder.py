@@ -20,6 +20,7 @@ from mintad.data.list_file import find_lists, scan_list
 from mintad.data.listing import absolute, list_folder
 from mintad.data.mask_names import MASK_FOLDERS
 from mintad.data.problems import Problem, error, has_errors, summaries
+from mintad.data.products import one_product, products_below_labels
 from mintad.data.records import REMARKS
 from mintad.data.registry import DATASETS
 from mintad.data.split import assign_split
@@ -124,13 +125,14 @@ def _scan_root(root: Path, words: Words, dataset: str) -> Scan:
         if doubts := _doubts(root, lists, inside.folders, words):
             return [], doubts
         return scan_list(lists[0], words, dataset=dataset)
-    if products := _products_below_labels(root, inside.folders, words):
+    if products := products_below_labels(inside, words, problems):
         rows = []
-        for name, (normal, abnormal) in products.items():
-            rows += scan_folders(normal, abnormal, [], category=name, dataset=dataset, problems=problems)[0]
+        for name, folders in products.items():
+            rows += scan_folders(*folders, category=name, dataset=dataset, problems=problems)[0]
         return rows, problems
     if _split_or_labelled(root, inside.folders, words):
-        return _scan_product(root, words, dataset)
+        rows, found = _scan_product(root, words, dataset)
+        return rows, [*found, *one_product(inside, words)]
     rows = []
     for name in inside.folders:
         found, more = _scan_product(root / name, words, dataset)
@@ -167,17 +169,6 @@ def _split_or_labelled(folder: Path, names: Sequence[str], words: Words) -> bool
         return True
     normal = [name for name in names if words.is_normal(name)]
     return any(not {"train", "test", *words.normal} & set(list_folder(folder / name).folders) for name in normal)
-
-
-def _products_below_labels(root: Path, names: Sequence[str], words: Words) -> dict[str, tuple[list[Path], list[Path]]]:
-    """Return the folders of each product in OK/PRODUCT and NG/PRODUCT; {} unless a name is in both."""
-    if {"train", "test"} & set(names):
-        return {}
-    products: dict[str, tuple[list[Path], list[Path]]] = {}
-    for name in names:
-        for product in list_folder(root / name).folders if words.is_normal(name) or words.is_abnormal(name) else ():
-            products.setdefault(product, ([], []))[words.is_abnormal(name)].append(root / name / product)
-    return products if any(normal and abnormal for normal, abnormal in products.values()) else {}
 
 
 def _scan_product(folder: Path, words: Words, dataset: str) -> Scan:
