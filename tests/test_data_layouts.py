@@ -132,6 +132,32 @@ def test_products_of_several_roots_are_united_by_name(tmp_path: Path):
     assert table.groupby(["category", "label"]).size().to_dict() == {("nut", 0): 7, ("nut", 1): 2}
 
 
+@pytest.mark.parametrize("bad", ["nut/bad", "nut/NG/dent", "nut/test/dent"])
+@pytest.mark.parametrize("whole", [True, False])
+def test_normal_images_of_one_root_and_anomalous_ones_of_another_are_one_product(tmp_path: Path, bad: str, whole: bool):
+    pictures(tmp_path / "a/nut/good", 10)
+    pictures(tmp_path / "b" / bad, 2)
+    roots = [tmp_path / name / ("" if whole else "nut") for name in "ab"]
+    table = load("folder", roots[0], roots=[str(roots[1])])
+    assert counts(table) == {
+        ("nut", "train", "good"): 8,
+        ("nut", "test", "good"): 2,
+        ("nut", "test", bad.split("/")[-1]): 2,
+    }
+    with pytest.raises(DataError):
+        load("folder", roots[1])
+
+
+def test_normal_images_of_every_root_take_part_in_the_split(tmp_path: Path):
+    pictures(tmp_path / "a/nut/good", 15)
+    pictures(tmp_path / "c/nut/good", 5)
+    pictures(tmp_path / "c/nut/bad", 2)
+    table = load("folder", tmp_path / "a", roots=[str(tmp_path / "c")])
+    assert counts(table)["nut", "test", "good"] == 4
+    roots = {Path(path).parts[-4] for path in table.query("split == 'test' and label == 0")["image"]}
+    assert roots == {"a", "c"}
+
+
 @pytest.mark.parametrize(
     "options", [{"normal": 3}, {"normal": "a", "abnormal": "A"}, {"test_share": 0}, {"test_share": "x"}, {"roots": [1]}]
 )

@@ -85,15 +85,17 @@ def scan_folder(
     if both := set(map(str.lower, normal)) & set(map(str.lower, abnormal)):
         raise ConfigError(f"data.options: '{min(both)}' is both normal and abnormal")
     paths = [name for name in (*normal, *abnormal) if os.sep in name or "/" in name or name == "."]
-    rows, problems = [], []
-    for folder in (root, *(absolute(path) for path in _names(roots, "roots"))):
+    rows, problems, folders = [], [], (root, *(absolute(path) for path in _names(roots, "roots")))
+    for folder in folders:
         if paths:
             found = _scan_paths(folder, normal, abnormal, dataset)
         else:
             found = _scan_root(folder, _words(normal, abnormal), dataset)
-        base = folder.parent if folder.is_file() else folder
-        problems += [*found[1], *assign_split(found[0], share=test_share, seed=seed, root=base)]
-        rows += found[0]
+        rows, problems = [*rows, *found[0]], [*problems, *found[1]]
+    trained = {row["category"] for row in rows if row["label"] == 0 and row["split"] != "test"}
+    problems = [problem for problem in problems if problem.untrained not in trained]
+    bases = [folder.parent if folder.is_file() else folder for folder in folders]
+    problems += assign_split(rows, share=test_share, seed=seed, roots=bases)
     return rows, list(dict.fromkeys(problems))
 
 
@@ -161,14 +163,17 @@ def _doubts(root: Path, lists: Sequence[Path], names: Sequence[str], words: Word
 
 
 def _split_or_labelled(folder: Path, names: Sequence[str], words: Words) -> bool:
-    """Return whether a folder is a product itself: train/ or test/ lie in it, or a folder of normal images.
+    """Return whether a folder is a product itself: train/ or test/ lie in it, or a folder of normal images, or
+    folders of anomalous ones and nothing else.
 
     A folder called good with train/ inside is a product of that name, though.
     """
     if {"train", "test"} & set(names):
         return True
-    normal = [name for name in names if words.is_normal(name)]
-    return any(not {"train", "test", *words.normal} & set(list_folder(folder / name).folders) for name in normal)
+    told = [name for name in names if words.is_normal(name)]
+    if not told and all(words.is_abnormal(name) or name.lower() in MASK_FOLDERS for name in names):
+        told = [name for name in names if words.is_abnormal(name)]  # the normal ones may lie in another root
+    return any(not {"train", "test", *words.normal} & set(list_folder(folder / name).folders) for name in told)
 
 
 def _scan_product(folder: Path, words: Words, dataset: str) -> Scan:

@@ -118,7 +118,9 @@ def _split(
     if split not in parts:
         hint = hint_at_case(parts, split)
         if hint or split == "train" or not layout.own:
-            problems.append(error(folder, f"missing split folder{hint}", f"put normal images into {split}/{normal}"))
+            untrained = category.name if layout.own and not hint else ""
+            fix = f"put normal images into {split}/{normal}"
+            problems.append(error(folder, f"missing split folder{hint}", fix, untrained=untrained))
         return {}
     inside = list_folder(folder, problems)
     folders = {name: list_folder(folder / name, problems) for name in inside.folders}
@@ -139,7 +141,8 @@ def _split(
         use = "to train on" if split == "train" else "to compare the anomalous ones with"
         optional = layout.own and split == "test"
         problem, fix = f"no normal images{hint}", f"put normal images {use} there"
-        problems.append(Problem("warning" if optional else "error", str(folder / normal), problem, fix))
+        untrained = category.name if layout.own and split == "train" else ""
+        problems.append(Problem("warning" if optional else "error", str(folder / normal), problem, fix, untrained))
     if split == "train":
         fix = f"training images are all normal: move them to test/ or into train/{normal}"
         problems += [error(folder / name, "unexpected folder in train/", fix) for name in defects]
