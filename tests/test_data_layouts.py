@@ -6,11 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from data_builders import mask, mvtec_category, pictures, save
+from data_builders import mask, mvtec_category, picture, pictures, save
 
 from mintad.data import DATASETS, load
 from mintad.data.check import check
 from mintad.data.litter import LITTER
+from mintad.data.records import REMARKS
 from mintad.data.registry import recognise
 from mintad.errors import ConfigError, DataError
 
@@ -51,6 +52,34 @@ def test_products_below_ok_and_ng(tmp_path: Path):
     table = load("folder", tmp_path)
     assert table.groupby("category").size().to_dict() == {"nut": 5, "screw": 7}
     assert set(table.loc[table["label"] == 1, "defect"]) == {"NG"}
+
+
+REST = ("OK/000.png", "NG/000.png", "extra/000.png", "000.png", "masks/000.png", "masks/bolt/000.png", "NG/gt/000.png")
+
+
+@pytest.mark.parametrize("rest", REST)
+def test_what_belongs_to_no_product_below_ok_and_ng_is_reported(tmp_path: Path, rest: str):
+    pictures(tmp_path / "OK/nut", 5)
+    pictures(tmp_path / "NG/nut", 2)
+    save(tmp_path / "masks/nut/001.png", mask())
+    assert load("folder", tmp_path)["masks"].map(len).sum() == 1
+    save(tmp_path / rest, mask())
+    with pytest.raises(DataError) as caught:
+        load("folder", tmp_path)
+    assert caught.value.path == str((tmp_path / rest).parent) and caught.value.fix
+
+
+def test_folders_below_ok_alone_are_products_and_it_is_said(tmp_path: Path):
+    root = tmp_path / "plant"
+    pictures(root / "OK/nut", 3)
+    pictures(root / "OK/bolt", 2)
+    table = load("folder", root)
+    assert counts(table) == {("bolt", "train", "good"): 2, ("nut", "train", "good"): 3}
+    assert any("bolt, nut" in line and "--normal OK/bolt,OK/nut" in line for line in table.attrs[REMARKS])
+    assert counts(load("folder", root, normal="OK/bolt,OK/nut")) == {("plant", "train", "good"): 5}
+    pictures(root / "NG", 2)  # whose they are, nobody says
+    assert load("folder", root)["category"].unique().tolist() == ["plant"]
+    assert any("bolt, nut" in line for line in load("folder", root).attrs[REMARKS])
 
 
 def test_every_product_may_lie_in_its_own_way_and_be_called_good(tmp_path: Path):
@@ -101,6 +130,32 @@ def test_products_of_several_roots_are_united_by_name(tmp_path: Path):
     pictures(tmp_path / "b/nut/bad", 2)
     table = load("folder", tmp_path / "a", roots=[str(tmp_path / "b")])
     assert table.groupby(["category", "label"]).size().to_dict() == {("nut", 0): 7, ("nut", 1): 2}
+
+
+@pytest.mark.parametrize("bad", ["nut/bad", "nut/NG/dent", "nut/test/dent"])
+@pytest.mark.parametrize("whole", [True, False])
+def test_normal_images_of_one_root_and_anomalous_ones_of_another_are_one_product(tmp_path: Path, bad: str, whole: bool):
+    pictures(tmp_path / "a/nut/good", 10)
+    pictures(tmp_path / "b" / bad, 2)
+    roots = [tmp_path / name / ("" if whole else "nut") for name in "ab"]
+    table = load("folder", roots[0], roots=[str(roots[1])])
+    assert counts(table) == {
+        ("nut", "train", "good"): 8,
+        ("nut", "test", "good"): 2,
+        ("nut", "test", bad.split("/")[-1]): 2,
+    }
+    with pytest.raises(DataError):
+        load("folder", roots[1])
+
+
+def test_normal_images_of_every_root_take_part_in_the_split(tmp_path: Path):
+    pictures(tmp_path / "a/nut/good", 15)
+    pictures(tmp_path / "c/nut/good", 5)
+    pictures(tmp_path / "c/nut/bad", 2)
+    table = load("folder", tmp_path / "a", roots=[str(tmp_path / "c")])
+    assert counts(table)["nut", "test", "good"] == 4
+    roots = {Path(path).parts[-4] for path in table.query("split == 'test' and label == 0")["image"]}
+    assert roots == {"a", "c"}
 
 
 @pytest.mark.parametrize(
@@ -196,6 +251,46 @@ def test_masks_beside_the_images_are_no_images(tmp_path: Path):
         save(image.with_name(f"{image.stem}_mask.png"), mask())
     table = load("folder", tmp_path)
     assert table[table["label"] == 1]["masks"].map(len).tolist() == [1, 1, 0]
+
+
+@pytest.mark.parametrize("name", ["000_labelled", "000_seg2", "000_mask_side", "000_groundtruth-new", "000.gt-b"])
+def test_a_photograph_of_a_like_name_is_no_mask(tmp_path: Path, name: str):
+    pictures(tmp_path / "nut/good", 5)
+    save(tmp_path / "nut/bad/000.png", picture(0))
+    save(tmp_path / f"nut/bad/{name}.png", picture(1))
+    table = load("folder", tmp_path)
+    assert table["label"].sum() == 2 and not table["masks"].map(len).any()
+
+
+@pytest.mark.parametrize("name", ["000_label", "000-seg", "000_MASK_2", "000_seg_2", "000_mask2", "gt_000", "000.mask"])
+def test_a_word_for_mask_at_the_end_or_before_a_number(tmp_path: Path, name: str):
+    pictures(tmp_path / "nut/good", 5)
+    save(tmp_path / "nut/bad/000.png", picture(0))
+    file = save(tmp_path / f"nut/bad/{name}.png", mask())
+    table = load("folder", tmp_path).query("label == 1")
+    assert table["masks"].tolist() == [(str(file),)]
+
+
+@pytest.mark.parametrize("place", ["masks", "masks/dent", "masks/dent/000"])
+@pytest.mark.parametrize("other", ["labels", "ground_truth", "gt"])
+def test_of_two_folders_of_masks_the_one_with_images_is_read(tmp_path: Path, place: str, other: str):
+    mvtec_category(tmp_path / "nut", mask_name=None)
+    file = save(tmp_path / "nut" / place / "000.png", mask())
+    (tmp_path / "nut" / other).mkdir()
+    (tmp_path / "nut" / other / "000.txt").write_text("0 0.5 0.5 0.1 0.1")  # as YOLO has them
+    if place == "masks":  # whose it is must be clear
+        (tmp_path / "nut/test/scratch/000.png").unlink()
+    table = load("folder", tmp_path)
+    assert [masks for masks in table["masks"] if masks] == [(str(file),)]
+    assert any(f"nut/{other}" in line for line in table.attrs[REMARKS])
+
+
+def test_masks_in_a_second_folder_are_a_warning(tmp_path: Path):
+    mvtec_category(tmp_path / "nut")
+    save(tmp_path / "nut/masks/dent/000.png", mask())
+    before = load("folder", tmp_path)["masks"].map(len).sum()
+    warnings = [problem for problem in DATASETS["folder"].scan(tmp_path)[1] if problem.severity == "warning"]
+    assert before == 3 and [problem.path for problem in warnings] == [str(tmp_path / "nut/masks")]
 
 
 def write_list(path: Path, lines: list[dict]) -> Path:
@@ -296,3 +391,70 @@ def test_a_list_written_on_windows_and_its_folder_give_the_same_split(tmp_path: 
     table = load("folder", file)
     assert table["split"].value_counts().to_dict() == {"train": 6, "test": 3}
     assert table.equals(load("folder", tmp_path))
+
+
+def test_several_lists_in_a_root_are_an_error(tmp_path: Path):
+    pictures(tmp_path / "img", 4)
+    train = write_list(tmp_path / "train.csv", [{"image": "img/000.png"}, {"image": "img/001.png"}])
+    write_list(tmp_path / "test.jsonl", [{"image": "img/002.png", "split": "test", "label": "bad"}])
+    with pytest.raises(DataError) as caught:
+        load("folder", tmp_path)
+    assert all(name in str(caught.value) for name in ("train.csv", "test.jsonl", "split"))
+    assert len(load("folder", train)) == 2
+
+
+@pytest.mark.parametrize("folders", ["train/good", "nut/train/good", "OK", "nut/good", "OK/nut"])
+def test_a_list_beside_folders_that_could_be_read_is_an_error(tmp_path: Path, folders: str):
+    pictures(tmp_path / folders, 3)
+    pictures(tmp_path / "other", 2)
+    file = write_list(tmp_path / "parts.csv", [{"image": "other/000.png"}])
+    with pytest.raises(DataError) as caught:
+        load("folder", tmp_path)
+    assert "parts.csv" in str(caught.value) and folders.split("/")[0] in str(caught.value) and caught.value.fix
+    assert len(load("folder", file)) == 1
+
+
+@pytest.mark.parametrize("table", ["predictions.csv", "predictions.jsonl", "unreadable.jsonl"])
+def test_predictions_in_the_root_are_no_list(tmp_path: Path, table: str):
+    mvtec_category(tmp_path / "nut")
+    before = load("folder", tmp_path)
+    result = {"run": "1a", "error": "truncated"} if "unreadable" in table else {"pred_score": 0.5, "pred_label": 1}
+    file = write_list(tmp_path / table, [{"image": str(path), **result} for path in before["image"][-3:]])
+    assert load("folder", tmp_path).equals(before)
+    with pytest.raises(DataError, match=table):
+        load("folder", file.rename(tmp_path.with_name(table)))
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16"])
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".json"])
+@pytest.mark.parametrize("folder", ["img", "good"])
+def test_a_list_in_another_encoding_is_not_passed_over(tmp_path: Path, encoding: str, suffix: str, folder: str):
+    pictures(tmp_path / folder, 3)
+    lines = [{"image": f"{folder}/000.png", "label": "schön"}, {"image": f"{folder}/001.png", "label": "gut"}]
+    text = {
+        ".csv": f"image,label\n{folder}/000.png,schön\n",
+        ".jsonl": "\n".join(json.dumps(line, ensure_ascii=False) for line in lines),
+        ".json": json.dumps(lines, ensure_ascii=False, indent=1),
+    }
+    (tmp_path / f"parts{suffix}").write_bytes(text[suffix].encode(encoding))
+    with pytest.raises(DataError, match=f"parts{suffix}"):
+        load("folder", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", ["image;label\n", "image,label\nimg/000.png,good,more\n", '[{"image": "img/000.png"},']
+)
+def test_a_damaged_list_in_the_root_is_not_passed_over(tmp_path: Path, content: str):
+    pictures(tmp_path / "good", 3)
+    file = tmp_path / ("parts.json" if content.startswith("[") else "parts.csv")
+    file.write_text(content)
+    with pytest.raises(DataError, match=file.name):
+        load("folder", tmp_path)
+
+
+@pytest.mark.parametrize("content", ["name,number\na,1\n", "", "\x00\xff", "images,label\n"])
+def test_other_tables_in_the_root_change_nothing(tmp_path: Path, content: str):
+    pictures(tmp_path / "nut/good", 3)
+    for suffix in (".csv", ".json", ".jsonl"):
+        (tmp_path / f"table{suffix}").write_text(content)
+    assert len(load("folder", tmp_path)) == 3

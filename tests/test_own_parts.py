@@ -146,6 +146,20 @@ def test_what_cannot_be_said_is_refused_before_training(good_parts, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_product_of_a_single_good_picture_is_named_and_no_advice_leads_back(good_parts, tmp_path):
+    root = tmp_path / "parts"
+    shutil.copytree(good_parts, root)
+    pictures(root / "ring/good", 1)
+    for holdout in (0.1, 0):
+        with pytest.raises(DataError) as caught:
+            train_run(small(root, **{"data.holdout": holdout}), tmp_path / "run", progress=False)
+        assert "folder/ring" in caught.value.fix and "folder/nut" not in str(caught.value)
+        assert "data.categories" in caught.value.fix and "data.holdout=0" not in caught.value.fix.replace("=0.1", "")
+    pictures(root / "ring/bad", 1)  # something to score
+    with pytest.raises(DataError, match=r"data\.holdout=0$"):
+        train_run(small(root), tmp_path / "run", progress=False)
+
+
 def test_good_pictures_need_no_test_folder(good_parts):
     table = load("folder", good_parts)
     assert set(table["split"]) == {"train"} and table.groupby("category").size().to_dict() == {"bolt": 12, "nut": 9}

@@ -2,7 +2,8 @@
 
 Every product may lie in its own way: train/ and test/ as in `mintad.data.tree`, or good/ and bad/ as in
 `mintad.data.labelled`. A root that holds these itself is one product, with the name of the root. A file with a column
-``image`` (`mintad.data.list_file`), as the root or in it, goes before folders.
+``image`` (`mintad.data.list_file`), as the root or in it, is read instead of folders; if both could be meant, it is an
+error.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ import pandas as pd
 
 from mintad.data.dataset import Dataset
 from mintad.data.labelled import ABNORMAL, NORMAL, Words, scan_folders, scan_labelled
-from mintad.data.list_file import find_list, scan_list
+from mintad.data.list_file import find_lists, scan_list
 from mintad.data.listing import absolute, list_folder
 from mintad.data.mask_names import MASK_FOLDERS
 from mintad.data.problems import Problem, error, has_errors, summaries
+from mintad.data.products import one_product, products_below_labels
 from mintad.data.records import REMARKS
 from mintad.data.registry import DATASETS
 from mintad.data.split import assign_split
@@ -83,15 +85,17 @@ def scan_folder(
     if both := set(map(str.lower, normal)) & set(map(str.lower, abnormal)):
         raise ConfigError(f"data.options: '{min(both)}' is both normal and abnormal")
     paths = [name for name in (*normal, *abnormal) if os.sep in name or "/" in name or name == "."]
-    rows, problems = [], []
-    for folder in (root, *(absolute(path) for path in _names(roots, "roots"))):
+    rows, problems, folders = [], [], (root, *(absolute(path) for path in _names(roots, "roots")))
+    for folder in folders:
         if paths:
             found = _scan_paths(folder, normal, abnormal, dataset)
         else:
             found = _scan_root(folder, _words(normal, abnormal), dataset)
-        base = folder.parent if folder.is_file() else folder
-        problems += [*found[1], *assign_split(found[0], share=test_share, seed=seed, root=base)]
-        rows += found[0]
+        rows, problems = [*rows, *found[0]], [*problems, *found[1]]
+    trained = {row["category"] for row in rows if row["label"] == 0 and row["split"] != "test"}
+    problems = [problem for problem in problems if problem.untrained not in trained]
+    bases = [folder.parent if folder.is_file() else folder for folder in folders]
+    problems += assign_split(rows, share=test_share, seed=seed, roots=bases)
     return rows, list(dict.fromkeys(problems))
 
 
@@ -117,17 +121,20 @@ def _scan_root(root: Path, words: Words, dataset: str) -> Scan:
     if not root.is_dir():
         fix = "give data.root as the folder that holds the categories, or as a list of images"
         return [], [error(root, "no such folder", fix)]
-    if listed := find_list(root):
-        return scan_list(listed, words, dataset=dataset)
     problems: list[Problem] = []
     inside = list_folder(root, problems)
-    if products := _products_below_labels(root, inside.folders, words):
+    if lists := find_lists(root):
+        if doubts := _doubts(root, lists, inside.folders, words):
+            return [], doubts
+        return scan_list(lists[0], words, dataset=dataset)
+    if products := products_below_labels(inside, words, problems):
         rows = []
-        for name, (normal, abnormal) in products.items():
-            rows += scan_folders(normal, abnormal, [], category=name, dataset=dataset, problems=problems)[0]
+        for name, folders in products.items():
+            rows += scan_folders(*folders, category=name, dataset=dataset, problems=problems)[0]
         return rows, problems
     if _split_or_labelled(root, inside.folders, words):
-        return _scan_product(root, words, dataset)
+        rows, found = _scan_product(root, words, dataset)
+        return rows, [*found, *one_product(inside, words)]
     rows = []
     for name in inside.folders:
         found, more = _scan_product(root / name, words, dataset)
@@ -140,26 +147,33 @@ def _scan_root(root: Path, words: Words, dataset: str) -> Scan:
     return rows, problems
 
 
+def _doubts(root: Path, lists: Sequence[Path], names: Sequence[str], words: Words) -> list[Problem]:
+    """Return an error where it is not clear which of several lists, or of list and folders, is meant."""
+    if len(lists) > 1:
+        found = ", ".join(file.name for file in lists)
+        fix = f"give one as the root ({lists[0]}), or join them: the column split says train or test"
+        return [error(root, f"{len(lists)} lists of images ({found}), of which one alone would be read", fix)]
+    for folder in (root, *(root / name for name in names)):
+        for part in (folder, folder / "train"):
+            if normal := [name for name in list_folder(part).folders if words.is_normal(name)]:
+                problem = f"both a list of images ({lists[0].name}) and folders of images ({part / normal[0]})"
+                fix = f"give the list as the root ({lists[0]}), or move it away to have the folders read"
+                return [error(root, problem, fix)]
+    return []
+
+
 def _split_or_labelled(folder: Path, names: Sequence[str], words: Words) -> bool:
-    """Return whether a folder is a product itself: train/ or test/ lie in it, or a folder of normal images.
+    """Return whether a folder is a product itself: train/ or test/ lie in it, or a folder of normal images, or
+    folders of anomalous ones and nothing else.
 
     A folder called good with train/ inside is a product of that name, though.
     """
     if {"train", "test"} & set(names):
         return True
-    normal = [name for name in names if words.is_normal(name)]
-    return any(not {"train", "test", *words.normal} & set(list_folder(folder / name).folders) for name in normal)
-
-
-def _products_below_labels(root: Path, names: Sequence[str], words: Words) -> dict[str, tuple[list[Path], list[Path]]]:
-    """Return the folders of each product in OK/PRODUCT and NG/PRODUCT; {} unless a name is in both."""
-    if {"train", "test"} & set(names):
-        return {}
-    products: dict[str, tuple[list[Path], list[Path]]] = {}
-    for name in names:
-        for product in list_folder(root / name).folders if words.is_normal(name) or words.is_abnormal(name) else ():
-            products.setdefault(product, ([], []))[words.is_abnormal(name)].append(root / name / product)
-    return products if any(normal and abnormal for normal, abnormal in products.values()) else {}
+    told = [name for name in names if words.is_normal(name)]
+    if not told and all(words.is_abnormal(name) or name.lower() in MASK_FOLDERS for name in names):
+        told = [name for name in names if words.is_abnormal(name)]  # the normal ones may lie in another root
+    return any(not {"train", "test", *words.normal} & set(list_folder(folder / name).folders) for name in told)
 
 
 def _scan_product(folder: Path, words: Words, dataset: str) -> Scan:

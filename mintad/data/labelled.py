@@ -91,7 +91,8 @@ def scan_folders(
         masks_of |= _match_folder(folder, kinds, masks_of, problems)
     if not any(listing.images for name, listing in kinds if name == GOOD):
         where = ", ".join(map(str, normal)) or f"{category}/{GOOD}"
-        problems.append(error(where, "no normal images", "put normal images to train on there"))
+        fix = "put normal images to train on there"
+        problems.append(error(where, "no normal images", fix, untrained=category))
     if masks_of:
         fix = "add a mask named after it, or leave it out"
         problems += [

@@ -8,10 +8,12 @@ between them.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,8 @@ from mintad.errors import MintadError, nearest
 COLUMNS = ("image", "category", "split", "label", "mask")
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
 MAX_BYTES = 200_000_000  # of a list, which is read whole
+_HEAD = 10_000  # characters of damaged JSON that are looked at
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test", "": ""}
 _TRUE, _FALSE = ("1", "1.0", "true"), ("0", "0.0", "false")
 
@@ -34,16 +38,19 @@ Line = tuple[int, dict[str, str]]
 """A line's number and its cells, by lower-case column."""
 
 
-def find_list(root: Path) -> Path | None:
-    """Return the file in a folder that lists images: one of `SUFFIXES` with a column ``image``; None without one."""
+def find_lists(root: Path) -> list[Path]:
+    """Return the files in a folder that list images: one of `SUFFIXES` with a column ``image``.
+
+    A list that cannot be read, in another encoding for example, is among them: `scan_list` says what is wrong with it.
+    Predictions of ours are none.
+    """
+    found = []
     for name in list_folder(root).others:
         if name.lower().endswith(SUFFIXES):
-            try:
-                if "image" in next(_lines(root / name))[1]:
-                    return root / name
-            except (MintadError, StopIteration, ValueError, RecursionError, csv.Error):
-                continue
-    return None
+            columns = _first_columns(root / name)
+            if "image" in columns and not _predictions(columns):
+                found.append(root / name)
+    return found
 
 
 def scan_list(file: Path, words: Words, *, dataset: str) -> Scan:
@@ -57,6 +64,9 @@ def scan_list(file: Path, words: Words, *, dataset: str) -> Scan:
     if "image" not in columns:
         hint = nearest("image", columns) if columns else ""
         return [], [error(file, f"no column 'image'.{hint}", f"the columns are {', '.join(COLUMNS)}")]
+    if _predictions(columns):
+        fix = "make a list of the columns image and label alone, or give the folder of the images"
+        return [], [error(file, "predictions of a model, not a list of images", fix)]
     problems = [
         Problem(
             "warning", str(file), f"the column '{name}' is not read.{nearest(name, COLUMNS)}", "rename or remove it"
@@ -88,8 +98,7 @@ def _lines(file: Path) -> Iterator[Line]:
         raise ValueError(f"more than {MAX_BYTES:,} bytes")
     text = content.decode("utf-8-sig")
     if file.suffix.lower() in (".csv", ".tsv"):
-        head = text.partition("\n")[0]
-        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count), restkey="")
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=_delimiter(text), restkey="")
         for cells in reader:
             if surplus := cells.pop("", None):
                 raise ValueError(f"line {reader.line_num} has more cells than there are columns ({surplus})")
@@ -103,6 +112,35 @@ def _lines(file: Path) -> Iterator[Line]:
             if not isinstance(entry, Mapping):
                 raise ValueError(f"entry {number} is no object with the key 'image'")
             yield number, {_column(name): _text(value) for name, value in entry.items()}
+
+
+def _first_columns(file: Path) -> set[str]:
+    """Return the columns of a table, or the keys of its first entry, also where the rest of it cannot be read."""
+    try:
+        with open_file(file) as stream:
+            content = stream.read(MAX_BYTES)
+    except MintadError:
+        return set()
+    text = content.decode("utf-16" if content[:2] in _UTF_16 else "latin-1", errors="replace").lstrip("\ufeffï»¿")
+    head = next((line for line in text.splitlines() if line.strip()), "")
+    try:
+        if file.suffix.lower() in (".csv", ".tsv"):
+            return set(map(_column, next(csv.reader([head], delimiter=_delimiter(head)), ())))
+        whole = text.lstrip().startswith("[")
+        entry = json.loads(text)[0] if whole else json.loads(head)
+        return set(map(_column, entry)) if isinstance(entry, Mapping) else set()
+    except (ValueError, RecursionError, IndexError, csv.Error):
+        start = text[:_HEAD] if text.lstrip().startswith("[") else head[:_HEAD]
+        return {_column(key) for key in re.findall(r'"([^"]*)"\s*:', start)}
+
+
+def _predictions(columns: set[str]) -> bool:
+    """Return whether a table is one of predictions; a line about an image that could not be read has no score."""
+    return "pred_score" in columns or {"run", "error"} <= columns
+
+
+def _delimiter(text: str) -> str:
+    return max(",;\t", key=text.partition("\n")[0].count)
 
 
 def _column(name: Any) -> str:

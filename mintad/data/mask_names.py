@@ -1,8 +1,8 @@
 """Which mask belongs to which image, by the names that people and tools give.
 
 The masks of ``000.jpg`` may be called ``000.png``, ``000_mask.png`` (``000-mask``, ``000_gt``, ``000_label``, with
-anything after it), ``mask_000.png`` or ``000.jpg.png``, or lie in a folder ``000/``; any image format, any case of the
-added word.
+anything after it in a folder of masks, with a number among the images), ``mask_000.png`` or ``000.jpg.png``, or lie in
+a folder ``000/``; any image format, any case of the added word.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from mintad.data.problems import Problem, error
 
 MASK_FOLDERS = ("ground_truth", "groundtruth", "ground-truth", "gt", "mask", "masks", "label", "labels")
 _WORD = r"(?:mask|gt|label|seg|ground[-_ ]?truth)"
+_BESIDE = re.compile(r"[-_. ](?:(?:mask|gt|ground[-_ ]?truth)\d*|label|seg)(?:[-_. ]\d+)?$", re.IGNORECASE)
+"""The end of a mask's stem among images: stricter, because 000_labelled.png and 000_seg2.png may be photographs."""
 _SUFFIX, _PREFIX = re.compile(rf"[-_. ]{_WORD}", re.IGNORECASE), re.compile(rf"{_WORD}s?[-_. ]", re.IGNORECASE)
 
 
@@ -70,9 +72,13 @@ def with_owner(masks: Listing, images: Listing) -> tuple[Listing, Listing]:
 
 
 def beside(images: Listing) -> tuple[Listing, Listing]:
-    """Split a folder of anomalous images into the images, and masks that lie among them: ``000_mask.png``."""
+    """Split a folder of anomalous images into the images, and masks that lie among them.
+
+    These are ``000_mask.png``, ``000_mask_2.png`` or ``mask_000.png`` beside ``000.png``: nothing but a number may
+    follow the word.
+    """
     stems = {_stem(name) for name in images.images}
-    marked = [name for name in images.images if any(head in stems for head in _heads(_stem(name)))]
+    marked = [name for name in images.images if any(head in stems for head in _heads_beside(_stem(name)))]
     return replace(images, images=[name for name in images.images if name not in marked]), Listing(
         images.folder, images=marked
     )
@@ -122,3 +128,9 @@ def _heads(stem: str) -> list[str]:
     heads = [stem[: match.start()] for match in reversed(list(_SUFFIX.finditer(stem)))]
     prefix = _PREFIX.match(stem)
     return [*heads, *([stem[prefix.end() :]] if prefix else [])]
+
+
+def _heads_beside(stem: str) -> list[str]:
+    """List what `_heads` does, for a mask among images."""
+    suffix, prefix = _BESIDE.search(stem), _PREFIX.match(stem)
+    return [*([stem[: suffix.start()]] if suffix else []), *([stem[prefix.end() :]] if prefix else [])]

@@ -27,14 +27,16 @@ class Problem:
     """What is wrong with it."""
     fix: str = ""
     """What the user can do; empty for a note that needs nothing."""
+    untrained: str = ""
+    """The category that has no normal images to train on, if that is the problem: another folder may have them."""
 
     def __str__(self) -> str:
         return message(self.problem, self.path, self.fix)
 
 
-def error(path: str | Path, problem: str, fix: str) -> Problem:
+def error(path: str | Path, problem: str, fix: str, *, untrained: str = "") -> Problem:
     """Return a problem that stops loading."""
-    return Problem("error", str(path), problem, fix)
+    return Problem("error", str(path), problem, fix, untrained)
 
 
 def has_errors(problems: Iterable[Problem]) -> bool:

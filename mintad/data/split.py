@@ -16,14 +16,14 @@ from mintad.data.problems import Problem
 from mintad.data.tree import Row
 
 
-def assign_split(rows: Sequence[Row], *, share: float, seed: int, root: Path) -> Iterator[Problem]:
+def assign_split(rows: Sequence[Row], *, share: float, seed: int, roots: Sequence[Path]) -> Iterator[Problem]:
     """Set ``split`` of the rows where it is ""; yield a note for every category of which some are tested.
 
     Args:
-        rows: of `mintad.data.tree.Scan`; their images lie below `root`, with which their names begin.
+        rows: of `mintad.data.tree.Scan`; their images lie below one of `roots`, where their names begin.
         share: of the normal images without a split that are tested, at least one.
         seed: another seed tests other images.
-        root: folder of the data.
+        roots: folders of the data.
     """
     undecided: dict[str, list[Row]] = defaultdict(list)
     tested = {row["category"] for row in rows if row["label"]}
@@ -36,16 +36,18 @@ def assign_split(rows: Sequence[Row], *, share: float, seed: int, root: Path) ->
         total, count = len(normal), 0
         if category in tested and total > 1:
             count = max(1, round(share * total))
-            normal.sort(key=lambda row: _rank(row, seed, root))
+            normal.sort(key=lambda row: _rank(row, seed, roots))
             for row in normal[:count]:
                 row["split"] = "test"
         problem = f"no split: {count} of {total} normal images are tested, the others train"
         how = f"chosen by their names with seed {seed} (options test_share and seed)"
         if count:
-            yield Problem("note", str(root / category if category != root.name else root), problem, how)
+            where = next((root for root in roots if root.name == category), roots[0] / category)
+            yield Problem("note", str(where), problem, how)
 
 
-def _rank(row: Row, seed: int, root: Path) -> bytes:
+def _rank(row: Row, seed: int, roots: Sequence[Path]) -> bytes:
     image = Path(row["image"])
-    name = image.relative_to(root).as_posix() if image.is_relative_to(root) else image.name
+    names = [image.relative_to(root).as_posix() for root in roots if image.is_relative_to(root)]
+    name = min(names, key=len, default=image.name)
     return hashlib.blake2b(f"{seed}/{row['category']}/{name}".encode(errors="surrogateescape")).digest()

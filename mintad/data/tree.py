@@ -118,7 +118,9 @@ def _split(
     if split not in parts:
         hint = hint_at_case(parts, split)
         if hint or split == "train" or not layout.own:
-            problems.append(error(folder, f"missing split folder{hint}", f"put normal images into {split}/{normal}"))
+            untrained = category.name if layout.own and not hint else ""
+            fix = f"put normal images into {split}/{normal}"
+            problems.append(error(folder, f"missing split folder{hint}", fix, untrained=untrained))
         return {}
     inside = list_folder(folder, problems)
     folders = {name: list_folder(folder / name, problems) for name in inside.folders}
@@ -139,7 +141,8 @@ def _split(
         use = "to train on" if split == "train" else "to compare the anomalous ones with"
         optional = layout.own and split == "test"
         problem, fix = f"no normal images{hint}", f"put normal images {use} there"
-        problems.append(Problem("warning" if optional else "error", str(folder / normal), problem, fix))
+        untrained = category.name if layout.own and split == "train" else ""
+        problems.append(Problem("warning" if optional else "error", str(folder / normal), problem, fix, untrained))
     if split == "train":
         fix = f"training images are all normal: move them to test/ or into train/{normal}"
         problems += [error(folder / name, "unexpected folder in train/", fix) for name in defects]
@@ -152,8 +155,7 @@ def _masks(
     category: Path, parts: Collection[str], test: dict[str, Listing], layout: Layout, problems: list[Problem]
 ) -> dict[str, tuple[str, ...]]:
     """Return the masks by image path."""
-    names = [name for name in parts if layout.own and name.lower() in MASK_FOLDERS]
-    truth = "ground_truth" if "ground_truth" in parts or not names else names[0]
+    truth = _truth(category, parts, problems) if layout.own else "ground_truth"
     folder = category / truth
     if truth not in parts:
         if layout.masks_required:
@@ -179,6 +181,24 @@ def _masks(
         required = None if layout.is_normal(name) else not layout.own
         masks |= match_masks(unmasked, list_folder(folder / name, problems), problems, required=required)
     return masks
+
+
+def _truth(category: Path, parts: Collection[str], problems: list[Problem]) -> str:
+    """Choose the folder of masks: the first that holds images, "ground_truth" before the others."""
+    names = sorted((name for name in parts if name.lower() in MASK_FOLDERS), key=lambda name: name != "ground_truth")
+    filled = [name for name in names if _holds_images(category / name)]
+    truth = next(iter(filled or names), "ground_truth")
+    for name in (name for name in names if name != truth):
+        severity = "warning" if name in filled else "note"
+        problem, fix = f"folder of masks that is not read: {truth}/ is", "move its masks there, or the other away"
+        problems.append(Problem(severity, str(category / name), problem, fix))
+    return truth
+
+
+def _holds_images(folder: Path, depth: int = 2) -> bool:
+    """Return whether images lie in a folder, or in folders in it: of a kind of defect, of an image."""
+    inside = list_folder(folder, [])
+    return bool(inside.images) or depth > 0 and any(_holds_images(folder / name, depth - 1) for name in inside.folders)
 
 
 def _all_images(folder: Path, kinds: dict[str, Listing], layout: Layout) -> Listing:

@@ -114,7 +114,10 @@ def load_records(config: Config) -> pd.DataFrame:
     records = select(records, config.data.categories) if config.data.categories else records
     if config.data.holdout == 0 and not (records["split"] == "test").any():
         problem = "there are no test images, and none are held out, so that nothing could be said about the model"
-        raise DataError(problem, path=config.data.root, fix="set data.holdout=0.1")
+        names = records["prompt_class"]
+        single = [name for name in sorted(set(names)) if (names == name).sum() == 1]
+        fix = f"; of {', '.join(single)} there is a single image: add some, or leave it out (data.categories)"
+        raise DataError(problem, path=config.data.root, fix="set data.holdout=0.1" + (fix if single else ""))
     return records
 
 
@@ -126,13 +129,14 @@ def prepare_data(
     The records are loaded as `config.data` says if not given.
 
     Raises:
-        DataError, WeightsError: see the loaders and `build_backbone`; a mask is not of its image's size.
+        DataError, WeightsError: see the loaders and `build_backbone`; a mask is not of its image's size; a class has
+            too few images to hold one out.
     """
     records = load_records(config) if records is None else records
+    train_rows, holdout_rows = split_holdout(records, config.data.holdout, config.train.seed)
     backbone, features = extract_features(config.features, records, device=device, progress=progress)
     for image, masks in zip(records["image"], records["masks"], strict=True):  # before time goes into a training
         require_masks_fit(image, masks)
-    train_rows, holdout_rows = split_holdout(records, config.data.holdout, config.train.seed)
     classes = sorted(set(records["prompt_class"].iloc[train_rows]))
     counts, shape = map(len, (train_rows, holdout_rows, classes)), (*backbone.grid, backbone.channels)
     log.info("%d training images, %d held out, %d classes, %d x %d tokens of %d channels", *counts, *shape)
@@ -164,13 +168,19 @@ def split_holdout(records: pd.DataFrame, share: float, seed: int) -> tuple[np.nd
         return rows, rows[:0]
     rng = np.random.default_rng([seed, 1])
     names = records["prompt_class"].to_numpy()[rows]
-    held_out = []
+    held_out, few = [], {}
     for name in sorted(set(names)):
         order = rng.permutation(rows[names == name])
         count = max(1, round(share * len(order)))
         if count >= len(order):
-            raise DataError(f"{name} has {len(order)} training image(s), too few for data.holdout={share}; set it to 0")
+            few[name] = len(order)
         held_out.append(order[:count])
+    if few:
+        counts = ", ".join(f"{name} has {number} training image(s)" for name, number in few.items())
+        fix = f"add normal images of {', '.join(few)}, or leave it out (data.categories)"
+        fix += ", or choose a smaller data.holdout" if max(few.values()) > 1 else ""
+        fix += ", or set data.holdout=0" if (records["split"] == "test").any() else ""  # else nothing is scored
+        raise DataError(f"{counts}, too few for data.holdout={share}", fix=fix)
     holdout_rows = np.sort(np.concatenate(held_out))
     return np.setdiff1d(rows, holdout_rows), holdout_rows
 
