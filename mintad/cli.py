@@ -262,10 +262,22 @@ def predict_command(
 def watch_command(
     run: Annotated[Path, typer.Argument(help="Run directory.")],
     folder: Annotated[Path, typer.Argument(help="Folder that images are put into.")],
-    out: Annotated[Path, typer.Option(help="Folder for predictions.csv and the heatmaps.")] = Path("predictions"),
+    out: Annotated[Path, typer.Option(help="Folder for predictions.csv and the heatmaps.")] = Path("watched"),
     device: DeviceOption = "auto",
     category: Annotated[str | None, typer.Option(help="Class of all images, for a variant that needs it.")] = None,
+    quantile: Annotated[
+        float | None, typer.Option(help="Share of normal images that should pass, instead of the run's.")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="One threshold for all classes, instead of the run's.")
+    ] = None,
+    expect: Annotated[
+        str | None, typer.Option(metavar="CATEGORY", help="Flag images of another product as wrong_product.")
+    ] = None,
     overlays: Annotated[bool, typer.Option("--overlays/--no-overlays", help="Write heatmaps over the photos.")] = True,
+    maps: Annotated[
+        bool, typer.Option("--maps", help="Write the maps as numbers (.npy), in each photo's size.")
+    ] = False,
     interval: Annotated[float, typer.Option(min=0.01, help="Seconds between two looks into the folder.")] = 0.5,
     idle: Annotated[float | None, typer.Option(min=0, help="End after so many seconds without an image.")] = None,
 ) -> None:
@@ -277,14 +289,19 @@ def watch_command(
     from mintad.runs.predict import Predictor
     from mintad.runs.watch import watch_folder
 
-    predictor = Predictor(run, device=device, category=category)
+    rules = {"category": category, "quantile": quantile, "threshold": threshold, "expect": expect}
+    predictor = Predictor(run, device=device, **rules)
     console.print(f"watching {folder}; results in {out}", soft_wrap=True, markup=False)
-    for row in watch_folder(predictor, folder, out, overlays=overlays, interval=interval, idle=idle):
+    options = {"overlays": overlays, "maps": maps, "interval": interval, "idle": idle}
+    for row in watch_folder(predictor, folder, out, **options):
         if "error" in row:
             errors.print(f"skipped: {row['error']}", style="red", markup=False)
             continue
         verdict = {True: "anomalous", False: "normal"}.get(row["anomalous"], "no threshold")
-        line = f"{row['image']}  {row['pred_score']:.4f}  {verdict}  {row['pred_class']}  {row['seconds']:.3f} s"
+        product = " (wrong product)" if row["wrong_product"] is True else ""
+        line = (
+            f"{row['image']}  {row['pred_score']:.4f}  {verdict}  {row['pred_class']}{product}  {row['seconds']:.3f} s"
+        )
         console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 

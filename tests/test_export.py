@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -20,8 +21,8 @@ from test_cli import invoke
 
 from mintad.config import ScoringConfig, SharpPriorConfig
 from mintad.errors import MintadError
-from mintad.export.compare import Agreement
-from mintad.export.graph import DetectorGraph
+from mintad.export.compare import Agreement, compare
+from mintad.export.graph import OUTPUTS, DetectorGraph
 from mintad.export.onnx_file import written_beside
 from mintad.features.backbone import build_backbone, read_pixels
 from mintad.features.table import FeatureTable
@@ -145,6 +146,57 @@ def test_each_kind_of_difference_is_refused(worse, tmp_path):
             dataclasses.replace(good, **{worse: value}).require(tmp_path)
 
 
+@pytest.mark.parametrize("worse", [{"p_values_impossible": 1}, {"p_value_difference": float("inf")}])
+def test_p_values_that_are_none_are_refused(worse, tmp_path):
+    Agreement(images=3, p_value_difference=0.25).require(tmp_path)  # steps of 1 / (n + 1)
+    with pytest.raises(MintadError, match="p-value"):
+        Agreement(images=3, **worse).require(tmp_path)
+
+
+class Session:
+    """What stands for an onnxruntime session: the run itself, so that one can see and spoil what it is asked."""
+
+    def __init__(self, predictor, p_value=None, only=None):
+        self.predictor, self.p_value, self.only, self.batches = predictor, p_value, only, []
+
+    def get_outputs(self):
+        return [SimpleNamespace(name=name) for name in OUTPUTS]
+
+    def run(self, names, inputs):
+        pixels = inputs["image"].transpose(0, 2, 3, 1).astype(np.uint8)
+        self.batches.append(len(pixels))
+        if self.only not in (None, len(pixels)):
+            raise ValueError("Got: 1 Expected: 2")
+        scores, maps, classes = self.predictor([Image.fromarray(image) for image in pixels])
+        rules = self.predictor.decisions
+        p_values = rules.calibration.p_values(scores, classes, rules.quantile)
+        p_values = p_values if self.p_value is None else np.full(len(pixels), self.p_value)
+        labels = [self.predictor.classes.index(name) for name in classes]
+        return [upsample(maps, SIZE), scores, p_values, rules.flags(scores, classes), labels, scores]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_one_image_alone_and_several_are_tried_however_few_there_are(finished, products, count):
+    session = Session(Predictor(finished.path, device="cpu"))
+    agreement = compare(session, session.predictor, sorted(products.rglob("test/*/*.png"))[:count], progress=False)
+    assert 1 in session.batches and max(session.batches) > 1 and agreement.images == count
+    agreement.require(finished.path)
+
+
+def test_a_model_that_cannot_be_run_is_refused(finished, products):
+    session = Session(Predictor(finished.path, device="cpu"), only=2)
+    with pytest.raises(MintadError, match="batch of 1.*Expected: 2"):
+        compare(session, session.predictor, sorted(products.rglob("test/*/*.png"))[:3], progress=False)
+
+
+@pytest.mark.parametrize("p_value", [float("nan"), float("inf"), -0.1, 1.1])
+def test_p_values_are_looked_at(finished, products, p_value):
+    session = Session(Predictor(finished.path, device="cpu"), p_value=p_value)
+    agreement = compare(session, session.predictor, sorted(products.rglob("test/*/*.png"))[:3], progress=False)
+    with pytest.raises(MintadError, match="p-value"):
+        agreement.require(finished.path)
+
+
 def test_numbers_beyond_one_file_lie_beside_it(exported, finished, tmp_path, monkeypatch):
     import onnx
 
@@ -179,6 +231,25 @@ def test_folders_and_links_are_refused(packages, finished, tmp_path):
     for target, reason in ((tmp_path, "is a folder"), (tmp_path / "link.onnx", "is a link")):
         assert reason in str(invoke("export", finished.path, target).exception)
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_only_models_are_replaced(packages, finished, tmp_path):
+    kept = tmp_path / "results.csv", tmp_path / "model.onnx.data" / "precious"
+    kept[1].parent.mkdir()
+    for file in kept:
+        file.write_text("of the user")
+    for target, reason in ((kept[0], "ends in .onnx"), (tmp_path / "model.onnx", "model.onnx.data: is a folder")):
+        result = invoke("export", finished.path, target, "--quiet", "--images", 1)
+        assert isinstance(result.exception, MintadError) and reason in str(result.exception)
+    assert [file.read_text() for file in kept] == ["of the user"] * 2 and not (tmp_path / "model.onnx").exists()
+
+
+def test_a_folder_beside_the_model_is_never_removed(tmp_path):
+    folder = tmp_path / "model.onnx.data"
+    folder.mkdir()
+    with pytest.raises(OSError), written_beside(tmp_path / "model.onnx") as file:
+        file.write_text("new")
+    assert folder.is_dir()
 
 
 class Parts:
@@ -235,6 +306,8 @@ SETTINGS = {
     ),
     "class means": (ScoringConfig(score="gaussian", sharp_prior=SharpPriorConfig(neighbours=0)), {}),
     "UniAD": (ScoringConfig(score="reconstruction"), {"model.variant": "uniad"}),
+    "UniAD, gaussian": (ScoringConfig(score="gaussian"), {"model.variant": "uniad", "classes": 1}),
+    "one class": (ScoringConfig(score="gaussian"), {"classes": 1}),
     "class given": (ScoringConfig(score="both"), {"model.variant": "label_prompt"}),
 }
 
@@ -249,19 +322,20 @@ def test_the_graph_computes_what_the_run_does_with_every_setting(name):
     np.testing.assert_allclose(score.numpy(), expected_score, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["class given"])
-def test_other_settings_can_be_written(packages, name, tmp_path):
-    """One, because each takes seconds: with a second input, and without a class among the outputs."""
+@pytest.mark.parametrize("name", ["class given", "one class", "UniAD, gaussian"])
+def test_other_settings_can_be_written_for_batches_of_any_size(packages, name, tmp_path):
+    """Few, because each takes seconds: with a second input, without a class among the outputs, with one Gaussian."""
     from mintad.export.onnx_file import write_onnx
 
     parts, file = Parts(SETTINGS[name][0], **SETTINGS[name][1]), tmp_path / "model.onnx"
     graph = parts.graph()
     write_onnx(graph, file)
-    values = [value.numpy() for value in parts.inputs]
-    anomaly_map, score, *_ = session_of(file).run(None, dict(zip(graph.inputs, values, strict=True)))
-    expected_map, expected_score = parts.expected()
-    np.testing.assert_allclose(anomaly_map, expected_map, rtol=1e-4, atol=1e-5 * expected_map.max())
-    np.testing.assert_allclose(score, expected_score, rtol=1e-4)
+    session, (expected_map, expected_score) = session_of(file), parts.expected()
+    for batch in (slice(0, 1), slice(0, 5)):
+        values = [value.numpy()[batch] for value in parts.inputs]
+        anomaly_map, score, *_ = session.run(None, dict(zip(graph.inputs, values, strict=True)))
+        np.testing.assert_allclose(anomaly_map, expected_map[batch], rtol=1e-4, atol=1e-5 * expected_map.max())
+        np.testing.assert_allclose(score, expected_score[batch], rtol=1e-4)
 
 
 def test_a_run_without_test_images_is_refused(packages, copied, tmp_path):

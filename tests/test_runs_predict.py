@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from synthetic import small
 
 from mintad.data import images as images_module
 from mintad.errors import ConfigError, DataError, MintadError
@@ -22,6 +23,7 @@ from mintad.runs.new_images import find_images
 from mintad.runs.predict import COLUMNS, Predictor
 from mintad.runs.predict_files import predict_files
 from mintad.runs.prediction_folder import PredictionFolder
+from mintad.runs.train import train_run
 from mintad.scoring.maps import interpolation_matrix
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -216,6 +218,49 @@ def test_a_line_of_someone_else_removes_nothing_outside(finished, products, tmp_
     (out / "predictions.jsonl").write_text("\n".join(map(json.dumps, rows)))
     predict_files(finished.path, [products / "mesh/test/good"], out, progress=False)
     assert victim.read_text() == "precious" and len(lines_of(out)) == 3
+
+
+SPOILED = {
+    "a decision": lambda row: row | {"anomalous": not row["anomalous"]},
+    "no digest": lambda row: {name: value for name, value in row.items() if name != "digest"},
+    "no photograph": lambda row: {name: value for name, value in row.items() if name != "photograph"},
+    "a number for a heatmap": lambda row: row | {"heatmap": 5},
+    "a list for a heatmap": lambda row: row | {"heatmap": ["x"]},
+    "a heatmap that is no name": lambda row: row | {"heatmap": "a\0b"},
+    "another photograph": lambda row: row | {"photograph": {"x": 1}},
+    "of an older version": lambda row: {name: value for name, value in row.items() if name != "line"},
+}
+
+
+def test_lines_that_were_changed_are_scored_anew(finished, products, tmp_path, stopping):
+    out, images = tmp_path / "out", products / "mesh/train/good"
+    expected, _ = predict_files(finished.path, [images], out, progress=False)
+    before, names = lines_of(out), files_in(out)
+    assert len(before) > len(SPOILED)
+    spoiled = [spoil(row) for spoil, row in zip(SPOILED.values(), before, strict=False)]
+    (out / "predictions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in spoiled + before[len(spoiled) :]))
+    stopping(len(spoiled))  # so many are scored, not one more
+    table, problems = predict_files(finished.path, [images], out, progress=False)
+    pd.testing.assert_frame_equal(table.drop(columns="seconds"), expected.drop(columns="seconds"))
+    assert files_in(out) == names and not problems
+    stopping(0)
+    predict_files(finished.path, [images], out, progress=False)
+
+
+@pytest.mark.parametrize("name", ["predictions.csv", "warnings.txt"])
+def test_files_of_the_user_are_not_replaced(finished, products, tmp_path, name):
+    (tmp_path / name).write_text("of the user")
+    with pytest.raises(MintadError, match=f"{name}.*choose another --out"):
+        predict_files(finished.path, [products / "mesh/test/good"], tmp_path, progress=False)
+    assert (tmp_path / name).read_text() == "of the user" and os.listdir(tmp_path) == [name]
+
+
+def test_a_model_without_classes_has_no_class_of_its_own_to_doubt(products, tmp_path):
+    run = train_run(small(products, **{"model.variant": "uniad", "train.steps": 2}), tmp_path / "run", progress=False)
+    predict_files(run.path, [products / "mesh/test/good"], tmp_path / "out", quantile=0.5, progress=False)
+    warnings = tmp_path / "out/warnings.txt"
+    assert not warnings.exists() or "too few for thresholds of their own" not in warnings.read_text()
+    assert {row["judged_class"] for row in lines_of(tmp_path / "out")} == {""}
 
 
 def test_prediction_replaces_links_and_follows_none(finished, products, tmp_path):

@@ -11,6 +11,7 @@ from test_cli import invoke
 from mintad.errors import DataError, MintadError
 from mintad.runs import watch
 from mintad.runs.predict import Predictor
+from mintad.runs.predict_files import predict_files
 from mintad.runs.watch import watch_folder
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -84,6 +85,45 @@ def test_a_folder_that_is_away_for_a_while_is_waited_for(predictor, products, tm
     assert len(looks(predictor, belt, tmp_path / "out", *pauses)) == 3
 
 
+def test_what_was_scored_before_a_folder_was_away_is_not_scored_again(predictor, products, tmp_path, looks):
+    belt, away = shutil.copytree(products / "mesh/test/good", tmp_path / "belt"), tmp_path / "away"
+    pauses = (nothing, lambda: belt.rename(away), nothing, lambda: away.rename(belt), nothing, nothing)
+    assert len(looks(predictor, belt, tmp_path / "out", *pauses)) == 3
+    deeper = shutil.copytree(products / "capsule/test/good", belt / "deeper")
+    pauses = (nothing, lambda: deeper.rename(away), nothing, lambda: away.rename(deeper), nothing, nothing)
+    assert len(looks(predictor, belt, tmp_path / "out", *pauses)) == 3
+    assert len(pd.read_csv(tmp_path / "out/predictions.csv")) == 6
+
+
+def test_what_predict_has_scored_is_not_scored_again(finished, predictor, products, tmp_path, looks):
+    belt, out = shutil.copytree(products / "mesh/test/good", tmp_path / "belt"), tmp_path / "out"
+    predict_files(finished.path, [belt], out, device="cpu", progress=False)
+    assert looks(predictor, belt, out, nothing, nothing) == []
+    os.utime(belt / "000.png", (1, 1))
+    (belt / "001.png").write_bytes((products / "capsule/test/good/001.png").read_bytes())
+    rows = looks(predictor, belt, out, nothing, nothing)
+    assert [os.path.basename(row["image"]) for row in rows] == ["001.png"]
+
+
+def test_predict_does_not_remove_what_watch_has_scored(finished, predictor, products, tmp_path, looks):
+    out = tmp_path / "out"
+    looks(predictor, products / "mesh/test/good", out, nothing, nothing)
+    before = {file.name: file.read_bytes() for file in out.iterdir()}
+    with pytest.raises(MintadError, match="watch.*choose another --out"):
+        predict_files(finished.path, [products / "capsule/test/good"], out, device="cpu", progress=False)
+    assert {file.name: file.read_bytes() for file in out.iterdir()} == before and len(before) == 6
+
+
+def test_a_line_that_was_changed_is_scored_anew(predictor, products, tmp_path, looks):
+    lines, folder = tmp_path / "out/predictions.jsonl", products / "mesh/test/good"
+    looks(predictor, folder, tmp_path / "out", nothing, nothing)
+    before = lines.read_text().splitlines()
+    for spoiled in ({"state": 5}, {"pred_score": 0.0}, {"heatmap": 5}):
+        lines.write_text("\n".join([before[0], json.dumps(json.loads(before[1]) | spoiled), before[2]]) + "\n")
+        rows = looks(predictor, folder, tmp_path / "out", nothing, nothing)
+        assert [row["image"] for row in rows] == [json.loads(before[1])["image"]]
+
+
 def test_predictions_of_another_run_are_not_continued(predictor, products, tmp_path, looks):
     folder = products / "mesh/test/good"
     looks(predictor, folder, tmp_path / "out", nothing, nothing)
@@ -96,6 +136,10 @@ def test_predictions_of_another_run_are_not_continued(predictor, products, tmp_p
 def test_the_command_prints_a_line_for_each_image(finished, products, tmp_path):
     folder = shutil.copytree(products / "mesh/test/good", tmp_path / "belt [red]")
     options = ("--out", tmp_path / "out", "--idle", 2, "--interval", 0.05, "--device", "cpu", "--no-overlays")
+    options += ("--threshold", -1, "--expect", "capsule", "--maps")
     result = invoke("watch", finished.path, folder, *options)
     assert result.exit_code == 0, result.output
     assert sum("belt [red]/" in line and " s" in line for line in result.stdout.splitlines()) == 3
+    table = pd.read_csv(tmp_path / "out/predictions.csv")
+    assert table["anomalous"].all() and set(table["threshold"]) == {-1} and "wrong_product" in table
+    assert len(list((tmp_path / "out").glob("*.npy"))) == 3

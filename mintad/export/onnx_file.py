@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from mintad.disk import UNFINISHED, published, remove
+from mintad.disk import UNFINISHED, published
 from mintad.errors import MintadError
 from mintad.export.graph import INPUT, LABEL, DetectorGraph
 
@@ -58,8 +58,8 @@ def written_beside(path: Path) -> Iterator[Path]:
     try:
         yield folder / path.name
         if data_file(folder / path.name).exists() or data_file(path).exists():
-            remove(path)
-            remove(data_file(path))
+            path.unlink(missing_ok=True)
+            data_file(path).unlink(missing_ok=True)
         for written in (data_file(folder / path.name), folder / path.name):
             if written.exists():
                 with published(path.with_name(written.name)) as file, open(written, "rb") as source:

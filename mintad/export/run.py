@@ -10,9 +10,9 @@ import numpy as np
 
 from mintad.disk import refuse_link
 from mintad.errors import MintadError
-from mintad.export.compare import TOLERANCE, Agreement, compare
+from mintad.export.compare import REPORT, TOLERANCE, Agreement, compare
 from mintad.export.graph import DetectorGraph
-from mintad.export.onnx_file import add_metadata, describe, require_packages, write_onnx, written_beside
+from mintad.export.onnx_file import add_metadata, data_file, describe, require_packages, write_onnx, written_beside
 from mintad.runs.directory import Run
 from mintad.runs.predict import Predictor
 
@@ -26,22 +26,20 @@ def export_run(run_path: str | Path, path: str | Path, *, limit: int | None = No
 
     Args:
         run_path: the run directory.
-        path: the file to write; an older one is replaced.
+        path: the file to write, ``*.onnx``; an older one is replaced.
         limit: compare on so many test images, spread over all of them; None for all.
         progress: show a bar.
 
     Raises:
-        MintadError: a package of the extra `export` is missing, the run is unfinished or damaged, a test image cannot
-            be read, or the exported model differs from the run by more than `TOLERANCE` or in a decision. Nothing is
-            written then.
+        MintadError: a package of the extra `export` is missing, `path` is no name of a model, the run is unfinished or
+            damaged, a test image cannot be read, or the exported model cannot be run on one image and on several, or
+            differs from the run by more than `TOLERANCE` or in a decision. Nothing is written then.
     """
     require_packages()
     import onnxruntime
 
     run, path = Run(Path(run_path)), Path(path)
-    refuse_link(path)
-    if path.is_dir():
-        raise MintadError("is a folder", path=path, fix="name a file, such as model.onnx")
+    _refuse_target(path)
     scores, classes = run.scores(), run.read("classes")
     if not len(scores):
         raise MintadError("the run has no test images to compare the exported model with", path=run.path)
@@ -54,12 +52,28 @@ def export_run(run_path: str | Path, path: str | Path, *, limit: int | None = No
     with written_beside(path) as file:
         write_onnx(graph, file)
         del graph, given  # the run is loaded anew to compare with, because the graph was made of its parts
-        session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+        try:
+            session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's errors have no other base
+            problem = (
+                f"not written, because onnxruntime cannot open the exported model ({' '.join(str(error).split())})"
+            )
+            raise MintadError(problem, path=path, fix=REPORT) from error
         predictor = Predictor(run.path, device="cpu", any_category=True)
         agreement = compare(session, predictor, scores["image"].iloc[rows].tolist(), labels, progress=progress)
         agreement.require(path)
         add_metadata(file, about | {"compared": {"tolerance": TOLERANCE} | asdict(agreement)})
     return agreement
+
+
+def _refuse_target(path: Path) -> None:
+    """Refuse to replace what is no model: links, folders, and files of other kinds, such as those of a run."""
+    refuse_link(path)
+    for target in (path, data_file(path)):
+        if target.is_dir():
+            raise MintadError("is a folder", path=target, fix="name another file, such as model.onnx")
+    if path.suffix.lower() != ".onnx":
+        raise MintadError("is no name of a model", path=path, fix="name a file that ends in .onnx, such as model.onnx")
 
 
 def _about_run(run: Run, predictor: Predictor) -> dict[str, Any]:

@@ -38,6 +38,7 @@ COLUMNS = (
     *("wrong_product", "heatmap", "width", "height", "seconds"),
 )
 """Of ``predictions.csv``; without an expected product there is no wrong one."""
+CLASSES = ("pred_class", "judged_class")  # '' where a model predicts no class
 log = logging.getLogger(__name__)
 
 
@@ -207,7 +208,7 @@ class Predictor:
             share = (time.perf_counter() - began) / len(readable)
             for number, row, map_SS in zip(readable, table.to_dict("records"), maps_BSS, strict=True):
                 _, about, spent = readable[number]
-                own = {name: None if value == "" and name != "pred_class" else value for name, value in row.items()}
+                own = {name: None if value == "" and name not in CLASSES else value for name, value in row.items()}
                 photo = about["photograph"]
                 boxes = regions(map_SS, own["threshold"], (photo.width, photo.height)) if own["anomalous"] else []
                 found[number] = Prediction(**about, **own, map_SS=map_SS, regions=boxes, seconds=spent + share)

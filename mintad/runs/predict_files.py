@@ -10,16 +10,14 @@ import pandas as pd
 
 from mintad.data.photographs import Photograph
 from mintad.disk import write
-from mintad.errors import DataError
-from mintad.features.cache import hash_file
+from mintad.errors import DataError, MintadError
 from mintad.progress import track
 from mintad.runs.doubts import doubts
 from mintad.runs.heatmaps import write_map, write_overlay
 from mintad.runs.new_images import find_images
 from mintad.runs.predict import Predictor
-from mintad.runs.prediction_folder import FILES, PredictionFolder, Row, identity
+from mintad.runs.prediction_folder import WARNINGS, PredictionFolder, Row, identity
 
-WARNINGS = "warnings.txt"
 LONGEST_STEM = 40  # characters of an image's name in that of its heatmap, of up to four bytes
 log = logging.getLogger(__name__)
 
@@ -42,7 +40,8 @@ def predict_files(
 
     After an interruption the same call goes on where it was; images that are done, and whose files have not changed,
     are not scored again. Afterwards `out` holds the predictions of these images alone: those that an earlier call made
-    there of others, or with another run or other options, are removed with their heatmaps. What makes the decisions
+    there of others, or with another run or other options, are removed with their heatmaps. A folder of `mintad watch`
+    is refused (MintadError). What makes the decisions
     doubtful (`mintad.runs.doubts`) is logged, and written into ``warnings.txt``, which is there in this case only. See
     `mintad.runs.prediction_folder`, for `paths` `find_images`, for the other arguments `Predictor`; for errors see all
     three.
@@ -65,7 +64,10 @@ def predict_files(
     about = predictor.about() | {"overlays": overlays, "maps": maps}
     with PredictionFolder(out, identity(about), predictor.columns()) as folder:
         before = folder.read()
-        kept = {row["image"]: row for row in before if row["image"] in order and _still_true(row, folder)}
+        if any("state" in row for row in before):
+            problem = "holds what mintad watch has scored, which predictions of other images would remove"
+            raise MintadError(problem, path=out, fix="choose another --out")
+        kept = {row["image"]: row for row in before if row["image"] in order and folder.still_true(row)}
         folder.begin(sorted(kept.values(), key=lambda row: order[row["image"]]))
         (folder.path / WARNINGS).unlink(missing_ok=True)
         if before:
@@ -83,18 +85,6 @@ def predict_files(
         if lines:
             write(folder.path / WARNINGS, "\n".join(lines) + "\n")
     return table.reindex(columns=list(predictor.columns())), problems
-
-
-def _still_true(row: Row, folder: PredictionFolder) -> bool:
-    """Whether a prediction is of this run, with the same options, and of the file's present content."""
-    if row.get("run") != folder.run or "error" in row:
-        return False
-    try:
-        files = [folder.path / row[name] for name in FILES if row.get(name)]
-        there = all(file.is_file() and not file.is_symlink() for file in files)
-        return there and hash_file(row["image"]) == row["digest"]
-    except DataError:
-        return False
 
 
 def predict_rows(

@@ -2,8 +2,10 @@
 
 ``predictions.jsonl`` has everything, an object a line, in the order in which images were done; an image that could not
 be read has an "error". ``predictions.csv`` is the same as a table, without regions and unreadable images. Each line
-says by "run" which model, settings and options it comes from, and by "digest" which content it is about. So the same
-command goes on after the last complete line, and lines of other calls are told apart and removed with their heatmaps.
+says by "run" which model, settings and options it comes from, by "digest" which content it is about, and by "line" that
+it is as it was written. So the same command goes on after the last complete line, and lines of other calls are told
+apart and removed with their heatmaps. Those of `mintad watch` have a "state" (size and time of the file), see
+`mintad.runs.watch`.
 """
 
 from __future__ import annotations
@@ -12,17 +14,20 @@ import csv
 import hashlib
 import io
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
 from mintad.disk import UNFINISHED, sync, write
-from mintad.errors import MintadError
+from mintad.errors import DataError, MintadError
+from mintad.features.cache import hash_file
 from mintad.lock import exclusive_lock
 
-TABLE, LINES, LOCK = "predictions.csv", "predictions.jsonl", ".lock"
-FILES = ("heatmap", "map")  # columns that name a file in the folder
+TABLE, LINES, WARNINGS, LOCK = "predictions.csv", "predictions.jsonl", "warnings.txt", ".lock"
+FILES = {"heatmap": ".png", "map": ".npy"}
+"""Columns that name a file in the folder -> the end of its name."""
 Row = dict[str, Any]
 
 
@@ -33,6 +38,8 @@ def identity(about: Mapping[str, Any]) -> str:
 
 class PredictionFolder:
     """A folder that predictions are added to, for the block of a `with`; another process is kept out.
+
+    Entering raises MintadError where another process works, and where files of the user would be replaced.
 
     Args:
         path: the folder, made if missing.
@@ -46,6 +53,10 @@ class PredictionFolder:
         """All predictions in the folder, in their order, without those that failed."""
 
     def __enter__(self) -> PredictionFolder:
+        for name in (TABLE, WARNINGS):
+            if os.path.lexists(self.path / name) and not os.path.lexists(self.path / LINES):
+                problem = f"is not of mintad, because there is no {LINES} beside it, and would be replaced"
+                raise MintadError(problem, path=self.path / name, fix="choose another --out")
         self.path.mkdir(parents=True, exist_ok=True)
         busy = MintadError("another process writes predictions there", path=self.path, fix="choose another --out")
         self._lock = exclusive_lock(self.path / LOCK, busy)
@@ -65,26 +76,42 @@ class PredictionFolder:
             self._lock.__exit__(kind, error, trace)
 
     def read(self) -> list[Row]:
-        """Return the complete lines that are there, unreadable images included; a line cut off is none."""
+        """Return the complete lines that are there, unreadable images included; a line cut off is none.
+
+        They may have been changed since they were written: ask `still_true` or `sound`.
+        """
         file = self.path / LINES
         lines = file.read_bytes().splitlines() if file.is_file() and not file.is_symlink() else []
         return [row for row in map(_parsed, lines) if row is not None]
+
+    def still_true(self, row: Row) -> bool:
+        """Whether a line is as it was written, of this run, with its pictures, and of the image's present content."""
+        if not sound(row) or row.get("run") != self.run or "error" in row:
+            return False
+        files = [self.path / row[name] for name in FILES if row.get(name)]
+        try:
+            there = all(file.is_file() and not file.is_symlink() for file in files)
+            return there and hash_file(row["image"]) == row["digest"]
+        except DataError:
+            return False
 
     def begin(self, kept: Iterable[Row]) -> None:
         """Keep these of the rows that `read` gave; the others are removed with their files."""
         self.rows = list(kept)
         mine = {row.get(name) for row in self.rows for name in FILES}
-        for row in self.read():
-            for name in (row.get(column) for column in FILES):
-                if name and name not in mine and Path(name).name == name:  # nothing outside the folder
-                    (self.path / name).unlink(missing_ok=True)
+        listed = {
+            (row.get(name), end) for row in self.read() for name, end in FILES.items() if isinstance(row.get(name), str)
+        }
+        for file in list(self.path.iterdir()):  # nothing outside the folder, whatever a line says
+            if file.name not in mine and (file.name, file.suffix) in listed and (file.is_symlink() or file.is_file()):
+                file.unlink()
         self._write_all()
         for name in (LINES, TABLE):  # not through a link: both were just put there
             self._files.append(open(self.path / name, "ab"))
 
     def add(self, rows: Iterable[Row]) -> None:
         """Append predictions, complete lines at a time."""
-        rows = [{"run": self.run} | row for row in rows]
+        rows = [_signed({"run": self.run} | row) for row in rows]
         lines, table = self._files
         lines.write(b"".join(map(_line, rows)))
         lines.flush()
@@ -114,13 +141,23 @@ class PredictionFolder:
 def _parsed(line: bytes) -> Row | None:
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return row if isinstance(row, dict) and isinstance(row.get("image"), str) else None
 
 
+def sound(row: Row) -> bool:
+    """Whether a line that was read is as it was written."""
+    return "line" in row and row["line"] == _signed(row)["line"]
+
+
+def _signed(row: Row) -> Row:
+    rest = {name: value for name, value in row.items() if name != "line"}
+    return rest | {"line": hashlib.sha256(json.dumps(rest).encode()).hexdigest()[:12]}
+
+
 def _line(row: Row) -> bytes:
-    return json.dumps(row).encode() + b"\n"
+    return json.dumps(_signed(row)).encode() + b"\n"
 
 
 def _csv(rows: Sequence[Row], columns: Sequence[str]) -> bytes:

@@ -10,7 +10,7 @@ from mintad.errors import DataError, MintadError
 from mintad.runs.new_images import find_images
 from mintad.runs.predict import Predictor
 from mintad.runs.predict_files import predict_rows
-from mintad.runs.prediction_folder import PredictionFolder, Row, identity
+from mintad.runs.prediction_folder import PredictionFolder, Row, identity, sound
 
 State = tuple[int, int]
 """Size and time of change of a file."""
@@ -22,20 +22,21 @@ def watch_folder(
     out: str | Path,
     *,
     overlays: bool = True,
+    maps: bool = False,
     interval: float = 0.5,
     idle: float | None = None,
 ) -> Iterator[Row]:
     """Score the images in a folder, and each that comes, and yield their rows; see `mintad.runs.prediction_folder`.
 
     An image is taken when its size and time have not changed for `interval` seconds, so that none is read half-written;
-    one that has changed is scored again. What stands in `out` from an earlier call is not scored again, and stays when
-    its image is gone.
+    one whose content has changed is scored again. What stands in `out` from an earlier call, or from `mintad predict`
+    with the same run and options, is not scored again, and stays when its image is gone.
 
     Args:
         predictor: a run.
         folder: searched in depth, as `find_images` does; it may be empty.
         out: the folder of predictions.
-        overlays: write a heatmap over each photograph.
+        overlays, maps: write a heatmap over each photograph, and its map as numbers.
         interval: seconds between two looks.
         idle: end after so many seconds without a new image; None for never.
 
@@ -46,25 +47,28 @@ def watch_folder(
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError("no such folder to watch", path=folder, fix="make it, or name another one")
-    about = predictor.about() | {"overlays": overlays, "maps": False}
+    about = predictor.about() | {"overlays": overlays, "maps": maps}
     with PredictionFolder(out, identity(about), predictor.columns()) as results:
         before = results.read()
-        if any(row.get("run") != results.run for row in before):
-            problem = "holds predictions of another run, threshold or options"
+        if any(row.get("run") != results.run or "line" not in row for row in before):
+            problem = "holds predictions of another run, threshold, options or version"
             raise MintadError(problem, path=out, fix="choose another --out")
-        results.begin([row for row in before if "error" not in row])
+        results.begin([row for row in before if "error" not in row and sound(row)])
+        scored = {row["image"]: row for row in results.rows}  # the newest line of each image
         done = {row["image"]: tuple(row["state"]) for row in results.rows if "state" in row}
         seen: dict[str, State] = {}
         last = time.monotonic()
         while idle is None or time.monotonic() - last < idle:
             now = _states(folder, results.path)
             ready = [file for file, state in now.items() if seen.get(file) == state != done.get(file)]
-            for row in predict_rows(predictor, [Path(file) for file in ready], results.path, overlays=overlays):
+            files = [Path(file) for file in ready if file not in scored or not results.still_true(scored[file])]
+            for row in predict_rows(predictor, files, results.path, overlays=overlays, maps=maps):
                 row["state"] = now[row["image"]]
                 results.add([row])
+                scored.update({row["image"]: results.rows[-1]} if "error" not in row else {})
                 yield row
                 last = time.monotonic()
-            done = {file: state for file, state in done.items() if file in now} | {file: now[file] for file in ready}
+            done |= {file: now[file] for file in ready}  # those that are gone are kept: a drive may be away for a while
             seen = now
             if not ready:
                 time.sleep(interval)

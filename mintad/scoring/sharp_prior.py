@@ -199,7 +199,9 @@ class SharpPriorDetector:
         """Return the weight (B, N) of every class: 1 for the class that is told or predicted, or its probability."""
         count = len(self.prior.classes)
         if count == 1:
-            return output.target.new_ones(len(output.target), 1)
+            return torch.ones_like(
+                output.target[:, 0, :1]
+            )  # no len(): an exporter would take this batch's size for all
         if labels_B is not None:
             return F.one_hot(labels_B, count).float()
         if self.prior.classes[0].config.weighted:
