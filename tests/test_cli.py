@@ -187,7 +187,7 @@ def test_evaluate_and_predict_take_a_device(tmp_path, monkeypatch):
     monkeypatch.setattr(
         "mintad.runs.predict_files.predict_files", lambda *paths, **options: asked.append(options) or (table, [])
     )
-    monkeypatch.setattr("mintad.cli.print_results", lambda run: None)
+    monkeypatch.setattr("mintad.runs.summary.print_results", lambda run, console: None)
     for command in (["evaluate", "run"], ["predict", "run", "images"]):
         for option, device in ([], "auto"), (["--device", "cuda"], "cuda"):
             result = invoke(*command, *option)

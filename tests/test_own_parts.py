@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from data_builders import mask, pictures, save
 from PIL import Image
+from rich.console import Console
 from synthetic import small
 
-from mintad.cli import print_results
 from mintad.data import load
 from mintad.errors import ConfigError, DataError
 from mintad.report.runs import read_runs
@@ -23,6 +23,7 @@ from mintad.runs.files import PARAMETERS, STATUS
 from mintad.runs.predict_files import predict_files
 from mintad.runs.prepare import load_records
 from mintad.runs.separate import train_separate
+from mintad.runs.summary import print_results
 from mintad.runs.train import train_run
 from mintad.scoring.metrics import RESULT_COLUMNS, value_of
 from mintad.sweep.status import WORK
@@ -96,7 +97,7 @@ def test_a_run_of_good_pictures_is_evaluated_again_and_predicts(good_run, good_p
 
 
 def test_terminal_and_reports_say_what_is_missing(good_run, mixed_run, capsys):
-    print_results(good_run.path)
+    print_results(good_run, Console())
     text = " ".join(capsys.readouterr().out.split())
     assert (
         "2 categories have no anomalous test images" in text and "false alarms expected" in text and "nan" not in text
@@ -113,7 +114,7 @@ def test_a_mixed_set_is_measured_where_there_are_defects(mixed_run, mixed_parts,
     assert set(mixed_run.made_defects()["category"]) == {"folder/nut"}
     assert set(mixed_run.scores()["category"]) == {"bolt"}
     assert "folder/nut" in mixed_run.page.read_text(encoding="utf-8")
-    print_results(mixed_run.path)
+    print_results(mixed_run, Console())
     assert "1 category has no anomalous test images" in " ".join(capsys.readouterr().out.split())
 
 
@@ -295,7 +296,7 @@ def test_normal_test_images_alone_give_false_alarms_and_no_auroc(cache, tmp_path
     assert set(run.made_defects()["category"]) == {"folder/nut"}
     text = re.sub(r"<script.*?</script>", "", run.page.read_text(encoding="utf-8"), flags=re.DOTALL)
     assert "of 4 normal test images" in text and "There are no test images" not in text
-    print_results(run.path)
+    print_results(run, Console())
     assert "nan" not in capsys.readouterr().out
 
 
