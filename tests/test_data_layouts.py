@@ -458,3 +458,13 @@ def test_other_tables_in_the_root_change_nothing(tmp_path: Path, content: str):
     for suffix in (".csv", ".json", ".jsonl"):
         (tmp_path / f"table{suffix}").write_text(content)
     assert len(load("folder", tmp_path)) == 3
+
+
+@pytest.mark.parametrize("place", [".", "nut", "bolt"])
+def test_images_beside_the_folders_are_not_left_out_in_silence(tmp_path: Path, place: str):
+    mvtec_category(tmp_path / "nut")
+    mvtec_category(tmp_path / "bolt")
+    file = save(tmp_path / place / "more.png", picture(1))
+    table = load("folder", tmp_path)
+    assert str(file) not in set(table["image"])
+    assert any("more.png" in line for line in table.attrs[REMARKS])

@@ -24,7 +24,7 @@ from mintad.data.products import one_product, products_below_labels
 from mintad.data.records import REMARKS
 from mintad.data.registry import DATASETS
 from mintad.data.split import assign_split
-from mintad.data.tree import Layout, Scan, build_records, scan_category
+from mintad.data.tree import Layout, Scan, build_records, images_beside, scan_category
 from mintad.errors import ConfigError
 
 
@@ -139,7 +139,9 @@ def _scan_root(root: Path, words: Words, dataset: str) -> Scan:
     for name in inside.folders:
         found, more = _scan_product(root / name, words, dataset)
         rows, problems = [*rows, *found], [*problems, *more]
-    if not inside.folders and not has_errors(problems):
+    if inside.folders:
+        problems += images_beside(inside)
+    elif not has_errors(problems):
         problem = f"{len(inside.images)} images, but no folders" if inside.images else "no categories"
         fix = f"expected folders CATEGORY/train/{words.normal[0]} and CATEGORY/test, or CATEGORY/good and CATEGORY/bad"
         fix += "; --normal . takes the images for normal ones of one category" if inside.images else ""

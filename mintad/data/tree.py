@@ -76,7 +76,8 @@ def scan_root(root: Path, layout: Layout) -> Scan:
 def scan_category(folder: Path, layout: Layout) -> Scan:
     """Scan one category, an absolute path with train/ or test/ inside."""
     problems: list[Problem] = []
-    parts = list_folder(folder, problems).folders
+    inside = list_folder(folder, problems)
+    parts = inside.folders
     if not {"train", "test"} & set(parts) and not has_errors(problems):
         problem = f"no category: neither train/ nor test/ inside{hint_at_case(parts, 'train')}"
         fix = f"add train/{layout.normal[0]} and test/; if it is none, move it away or start its name with '_'"
@@ -86,6 +87,7 @@ def scan_category(folder: Path, layout: Layout) -> Scan:
             fix += "; if it is no category, move it away or start its name with '_'"
         return [], [*problems, error(folder, problem, fix)]
     if layout.own:
+        problems += images_beside(inside)
         known, fix = ("train", "test", "validation", *MASK_FOLDERS), "move what is in it into train/ or test/"
         for name in (name for name in parts if name.lower() not in known):
             severity = "error" if list_folder(folder / name).images else "warning"
@@ -108,6 +110,16 @@ def scan_category(folder: Path, layout: Layout) -> Scan:
         if split == "test" or layout.is_normal(kind)
     ]
     return rows, problems
+
+
+def images_beside(inside: Listing) -> list[Problem]:
+    """Return a warning where images lie beside the folders that are read."""
+    if not inside.images:
+        return []
+    problem = f"{len(inside.images)} image(s) beside the folders, which are not read, e.g. {inside.images[0]}"
+    return [
+        Problem("warning", inside.folder, problem, "move them into a folder of normal or anomalous images, or away")
+    ]
 
 
 def _split(
