@@ -234,7 +234,7 @@ def predict_command(
 
     Every predicted class has its own threshold, fitted to held-out normal images. Results are written image by image.
     The same command again goes on after an interruption, and scores only what is new or has changed; predictions of
-    other images, runs or options that lie in --out are removed.
+    other images, runs or options that lie in --out are removed, but a folder of mintad watch is refused.
 
     \b
     Exit code: 0 all images are scored, whatever was found; 1 some files or
