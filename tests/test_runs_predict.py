@@ -100,6 +100,7 @@ def test_a_category_that_is_not_needed_is_noted(finished, caplog):
 
 def test_a_run_without_hold_out_decides_by_a_given_threshold_alone(copied, products, tmp_path):
     copied.write("threshold", None)
+    copied.write("digests", copied.read("digests") | {"decided": False})
     folder = [products / "mesh/test/good"]
     table, _ = predict_files(copied.path, folder, tmp_path / "out", progress=False)
     assert set(table["anomalous"]) == set(table["p_value"]) == set(table["threshold"]) == {""}

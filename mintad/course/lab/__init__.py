@@ -5,7 +5,7 @@
 | `puzzle` | 00 | two defects among six pictures |
 | `identity_shortcut` | 04 | how much of a defect a reconstruction repeats |
 | `bare_attention` | 04 | the smallest network with attention |
-| `shipped` | 04 | measured results that come with the repository |
+| `shipped` | 04, 05 | measured results that come with the repository |
 | `transplants` | 04, 05 | normal tokens of one category in an image of another |
 | `assumed_class` | 05 | a model given a class, right or wrong |
 | `tokens` | 06 | what class tokens hold |
