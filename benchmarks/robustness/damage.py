@@ -74,7 +74,9 @@ def damage(file: Path, rng: np.random.Generator) -> str:
     return f"{kind} in {file.name}"
 
 
-def count(name: str, trials: int, trial: Callable[[np.random.Generator], tuple[str, str]]) -> list[str]:
+def count(
+    name: str, trials: int, trial: Callable[[np.random.Generator], tuple[str, str]], *, slow: float = SLOW
+) -> list[str]:
     """Run `trial` as often; it returns what was damaged, and the outcome. Print counts, and return the failures."""
     outcomes, slowest, failures = Counter(), 0.0, []
     for seed in range(trials):
@@ -85,7 +87,7 @@ def count(name: str, trials: int, trial: Callable[[np.random.Generator], tuple[s
             outcome = f"traceback: {type(error).__name__}: {error}"
         seconds = time.perf_counter() - began
         slowest = max(slowest, seconds)
-        if outcome not in GOOD or seconds > SLOW:
+        if outcome not in GOOD or seconds > slow:
             failures.append(f"{name}, seed {seed}, {what}: {outcome}, {seconds:.1f} s")
         outcomes[outcome.partition(":")[0]] += 1
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
