@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -60,6 +61,12 @@ class Baseline(ABC):
     def image_score(self, feat_BLF: Tensor, map_BHW: Tensor, labels: Any = None) -> Tensor | None:
         """Return the method's own image scores (B,) from features and their maps; None to score the maps alone."""
         return None
+
+
+def locally_averaged(config: FeatureConfig, reductions: tuple[int, ...]) -> FeatureConfig:
+    """Return stages that are averaged over 3 x 3 of their own cells, on the grid of stage 8."""
+    grid = -(-config.image_size // 8)
+    return dataclasses.replace(config, reductions=reductions, grid=grid, local_mean=3, resize="half_pixel")
 
 
 def baseline(name: str) -> Callable[[type[Baseline]], type[Baseline]]:

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mintad.baselines.base import Baseline, baseline
+from mintad.baselines.base import baseline, locally_averaged
 from mintad.baselines.kmeans import lloyd
 from mintad.baselines.memory import MATRIX_ENTRIES
-from mintad.baselines.training import CHUNK, channel_scale, descend, require_images, seeded
+from mintad.baselines.training import CHUNK, TrainedBaseline
 from mintad.config import FeatureConfig, ScoringConfig
 from mintad.features.table import FeatureTable
 
@@ -61,7 +61,7 @@ def hypersphere_loss(squared_NM: Tensor, radius: Tensor, *, near: int, far: int,
 
 
 @baseline("cfa")
-class CFA(Baseline):
+class CFA(TrainedBaseline):
     """Distance to memorised centres, of descriptors that were trained to lie close to them.
 
     A memory holds a centre c for every position: the mean of the descriptors phi(o) of all training images there, taken
@@ -93,7 +93,6 @@ class CFA(Baseline):
     """
 
     title = "CFA"
-    trained = True
 
     def __init__(
         self,
@@ -109,43 +108,31 @@ class CFA(Baseline):
         rate: float = 1e-3,
         seed: int = 0,
     ) -> None:
-        super().__init__(grid, seed=seed)
+        super().__init__(grid, steps=steps, images=images, seed=seed)
         self.near, self.far, self.margin, self.nu, self.compression = near, far, margin, nu, compression
-        self.steps, self.images, self.rate = steps, images, rate
+        self.rate = rate
 
     @classmethod
     def published_features(cls, config: FeatureConfig) -> FeatureConfig:
         """Return stages 4, 8 and 16, each averaged over 3 x 3 of its own cells, on the grid of stage 8."""
-        grid = -(-config.image_size // 8)
-        return dataclasses.replace(config, reductions=(4, 8, 16), grid=grid, local_mean=3, resize="half_pixel")
+        return locally_averaged(config, (4, 8, 16))
 
     @classmethod
     def published_scoring(cls, config: ScoringConfig) -> ScoringConfig:
         """Return the published score: the maximum of the map, blurred with sigma = 4 pixels."""
         return dataclasses.replace(config, image_score="max", blur=4.0)
 
-    def fit(self, features: FeatureTable, rows: np.ndarray) -> CFA:
-        """Memorise centres and train the descriptor on the normal images in `rows` of `features`.
-
-        Raises:
-            DataError: no rows.
-            TrainingError: a loss that is not finite.
-        """
-        require_images(self.title, rows)
-        self.mean_F, self.std_F = channel_scale(features, rows)
-        with seeded(self.seed, features.device):
-            self.descriptor = Descriptor(features.channels, self.grid).to(features.device)
-            self.memory_MF = self._memorise(features, rows)
-            optimizer = torch.optim.AdamW(self.descriptor.parameters(), lr=self.rate, weight_decay=5e-4, amsgrad=True)
-            length = {"steps": self.steps, "images": self.images}
-            descend(self.loss, optimizer, features, rows, **length, title=self.title, show=self.show_progress)
-        return self
+    def prepare(self, features: FeatureTable, rows: np.ndarray) -> torch.optim.Optimizer:
+        """Build the descriptor, and memorise the centres of what it makes of the images before its training."""
+        self.descriptor = Descriptor(features.channels, self.grid).to(features.device)
+        self.memory_MF = self._memorise(features, rows)
+        return torch.optim.AdamW(self.descriptor.parameters(), lr=self.rate, weight_decay=5e-4, amsgrad=True)
 
     @torch.no_grad()
     def _memorise(self, features: FeatureTable, rows: np.ndarray) -> Tensor:
         """Return the centres (M, F): phi of the mean features of every position, which is the mean of phi."""
         parts = (features.gather(rows[first : first + CHUNK]).sum(0) for first in range(0, len(rows), CHUNK))
-        mean_LF = self._standardise(sum(parts) / len(rows))
+        mean_LF = self.standardise(sum(parts) / len(rows))
         centres_MF = self.descriptor(mean_LF[None])[0]
         if self.compression == 1:
             return centres_MF
@@ -170,10 +157,7 @@ class CFA(Baseline):
         return (nn.functional.softmin(distance_Nk, dim=1)[:, 0] * distance_Nk[:, 0]).view(len(feat_BLF), *self.grid)
 
     def _describe(self, feat_BLF: Tensor) -> Tensor:
-        return self.descriptor(self._standardise(feat_BLF)).flatten(0, 1)
-
-    def _standardise(self, feat_BLF: Tensor) -> Tensor:
-        return (feat_BLF - self.mean_F) / self.std_F
+        return self.descriptor(self.standardise(feat_BLF)).flatten(0, 1)
 
     def _neighbours(self) -> tuple[int, int]:
         near = min(self.near, len(self.memory_MF))

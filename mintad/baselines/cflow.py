@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mintad.baselines.base import Baseline, baseline
-from mintad.baselines.training import channel_scale, descend, require_images, seeded
+from mintad.baselines.base import baseline
+from mintad.baselines.training import TrainedBaseline
 from mintad.config import FeatureConfig
 from mintad.errors import ConfigError
 from mintad.features.table import FeatureTable
@@ -112,7 +112,7 @@ def position_encoding(grid: tuple[int, int], channels: int) -> Tensor:
 
 
 @baseline("cflow")
-class CFLOW(Baseline):
+class CFLOW(TrainedBaseline):
     """How unlikely a token's features are at its position, by one conditional flow for each backbone stage.
 
     A flow maps the C features x of a stage at a position to z of the same size. With the position's encoding c,
@@ -145,7 +145,7 @@ class CFLOW(Baseline):
     """
 
     title = "CFLOW"
-    trained = True
+    cosine = True
 
     def __init__(
         self,
@@ -160,9 +160,9 @@ class CFLOW(Baseline):
         reference: int = 64,
         seed: int = 0,
     ) -> None:
-        super().__init__(grid, seed=seed)
+        super().__init__(grid, steps=steps, images=images, seed=seed)
         self.blocks, self.condition, self.clamp = blocks, condition, clamp
-        self.steps, self.images, self.rate, self.reference = steps, images, rate, reference
+        self.rate, self.reference = rate, reference
 
     @classmethod
     def published_features(cls, config: FeatureConfig) -> FeatureConfig:
@@ -170,33 +170,26 @@ class CFLOW(Baseline):
         grid = -(-config.image_size // 16)
         return dataclasses.replace(config, reductions=(8, 16, 32), grid=grid, local_mean=1, resize="half_pixel")
 
-    def fit(self, features: FeatureTable, rows: np.ndarray) -> CFLOW:
-        """Train a flow for every stage on the normal images in `rows` of `features`.
+    def prepare(self, features: FeatureTable, rows: np.ndarray) -> torch.optim.Optimizer:
+        """Build a flow for every stage.
 
         Raises:
             ConfigError: a stage of one channel, which no coupling layer can split; or see `position_encoding`.
-            DataError: no rows.
-            TrainingError: a loss that is not finite.
         """
-        require_images(self.title, rows)
         self.widths = self.stages or (features.channels,)
         if min(self.widths) < 2:
             raise ConfigError(f"CFLOW needs stages of at least 2 channels, not {list(self.widths)}")
         self.place_LP = position_encoding(self.grid, self.condition).to(features.device)
-        self.mean_F, self.std_F = channel_scale(features, rows)
-        with seeded(self.seed, features.device):
-            shape = {"blocks": self.blocks, "clamp": self.clamp}
-            self.flows = nn.ModuleList(Flow(width, self.condition, **shape) for width in self.widths)
-            optimizer = torch.optim.Adam(self.flows.to(features.device).parameters(), lr=self.rate)
-            length = {"steps": self.steps, "images": self.images, "cosine": True}
-            descend(self.loss, optimizer, features, rows, **length, title=self.title, show=self.show_progress)
+        shape = {"blocks": self.blocks, "clamp": self.clamp}
+        self.flows = nn.ModuleList(Flow(width, self.condition, **shape) for width in self.widths)
+        return torch.optim.Adam(self.flows.to(features.device).parameters(), lr=self.rate)
+
+    @torch.no_grad()
+    def finish(self, features: FeatureTable, rows: np.ndarray) -> None:
+        """Take m from some of the training images."""
         reference = rows[:: -(-len(rows) // self.reference)]
-        with torch.no_grad():
-            highest = [
-                self.log_likelihoods(features.gather(reference[n : n + 1])).amax(1) for n in range(len(reference))
-            ]
+        highest = [self.log_likelihoods(features.gather(reference[n : n + 1])).amax(1) for n in range(len(reference))]
         self.highest_S = torch.stack(highest).amax(0)
-        return self
 
     def loss(self, feat_BLF: Tensor) -> Tensor:
         """Return the loss of a batch of features."""
@@ -204,7 +197,7 @@ class CFLOW(Baseline):
 
     def log_likelihoods(self, feat_BLF: Tensor) -> Tensor:
         """Return log p / C (S, B * L) of every stage's features of a batch."""
-        tokens_NF = ((feat_BLF - self.mean_F) / self.std_F).flatten(0, 1)
+        tokens_NF = self.standardise(feat_BLF).flatten(0, 1)
         place_NP = self.place_LP.repeat(len(feat_BLF), 1)
         stages = zip(self.flows, tokens_NF.split(self.widths, dim=1), strict=True)
         return torch.stack([flow.log_likelihood(x_NC, place_NP) for flow, x_NC in stages])

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mintad.baselines.base import Baseline, baseline
+from mintad.baselines.base import Baseline, baseline, locally_averaged
 from mintad.baselines.coreset import greedy_coreset
 from mintad.baselines.memory import draw_tokens, nearest_distance
 from mintad.config import FeatureConfig, ScoringConfig
@@ -63,8 +63,7 @@ class PatchCore(Baseline):
 
         The published code then averages neighbouring channels, down to 1,024 numbers a token; we have fewer channels.
         """
-        grid = -(-config.image_size // 8)
-        return dataclasses.replace(config, reductions=(8, 16), grid=grid, local_mean=3, resize="half_pixel")
+        return locally_averaged(config, (8, 16))
 
     @classmethod
     def published_scoring(cls, config: ScoringConfig) -> ScoringConfig:

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mintad.baselines.base import Baseline, baseline
-from mintad.baselines.training import channel_scale, descend, require_images, seeded
+from mintad.baselines.base import baseline, locally_averaged
+from mintad.baselines.training import TrainedBaseline
 from mintad.config import FeatureConfig, ScoringConfig
 from mintad.features.table import FeatureTable
 
@@ -42,7 +42,7 @@ def truncated_l1(normal_N: Tensor, noisy_N: Tensor, margin: float) -> Tensor:
 
 
 @baseline("simplenet")
-class SimpleNet(Baseline):
+class SimpleNet(TrainedBaseline):
     """How much a small network takes a token for a noisy one.
 
     With features o of a token, the adaptor's q = G(o) and noise e ~ N(0, sigma^2) in every channel, train
@@ -77,7 +77,6 @@ class SimpleNet(Baseline):
     """
 
     title = "SimpleNet"
-    trained = True
 
     def __init__(
         self,
@@ -92,59 +91,47 @@ class SimpleNet(Baseline):
         rate: float = 2e-3,
         seed: int = 0,
     ) -> None:
-        super().__init__(grid, seed=seed)
+        super().__init__(grid, steps=steps, images=images, seed=seed)
         self.noise, self.margin, self.hidden = noise, margin, hidden
-        self.steps, self.images, self.adaptor_rate, self.rate = steps, images, adaptor_rate, rate
+        self.adaptor_rate, self.rate = adaptor_rate, rate
 
     @classmethod
     def published_features(cls, config: FeatureConfig) -> FeatureConfig:
         """Return the features of §3.1, which are PatchCore's: stages 8 and 16, 3 x 3 means, the finer stage's grid."""
-        grid = -(-config.image_size // 8)
-        return dataclasses.replace(config, reductions=(8, 16), grid=grid, local_mean=3, resize="half_pixel")
+        return locally_averaged(config, (8, 16))
 
     @classmethod
     def published_scoring(cls, config: ScoringConfig) -> ScoringConfig:
         """Return the blur of §3.5: sigma = 4 pixels of the full-size map. `image_score` has the image's score."""
         return dataclasses.replace(config, blur=4.0)
 
-    def fit(self, features: FeatureTable, rows: np.ndarray) -> SimpleNet:
-        """Train adaptor and discriminator on the normal images in `rows` of `features`.
+    def prepare(self, features: FeatureTable, rows: np.ndarray) -> torch.optim.Optimizer:
+        """Build adaptor and discriminator, each with its learning rate."""
+        self.network = Discriminator(features.channels, self.hidden).to(features.device)
+        discriminator = (self.network.hidden, self.network.norm, self.network.score)
+        groups = [
+            {"params": self.network.adaptor.parameters(), "lr": self.adaptor_rate},
+            {"params": [weight for layer in discriminator for weight in layer.parameters()], "lr": self.rate},
+        ]
+        return torch.optim.Adam(groups, weight_decay=1e-5)
 
-        Raises:
-            DataError: no rows.
-            TrainingError: a loss that is not finite.
-        """
-        require_images(self.title, rows)
-        self.mean_F, self.std_F = channel_scale(features, rows)
-        with seeded(self.seed, features.device):
-            self.network = Discriminator(features.channels, self.hidden).to(features.device)
-            discriminator = (self.network.hidden, self.network.norm, self.network.score)
-            groups = [
-                {"params": self.network.adaptor.parameters(), "lr": self.adaptor_rate},
-                {"params": [weight for layer in discriminator for weight in layer.parameters()], "lr": self.rate},
-            ]
-            optimizer = torch.optim.Adam(groups, weight_decay=1e-5)
-            length = {"steps": self.steps, "images": self.images}
-            descend(self.loss, optimizer, features, rows, **length, title=self.title, show=self.show_progress)
+    def finish(self, features: FeatureTable, rows: np.ndarray) -> None:
+        """Let the norm keep its statistics from now on."""
         self.network.eval()
-        return self
 
     def loss(self, feat_BLF: Tensor) -> Tensor:
         """Return the loss of a batch: normal and noisy tokens go through D together, as one batch of its norm."""
-        adapted_NF = self.network.adaptor(self._standardise(feat_BLF).flatten(0, 1))
+        adapted_NF = self.network.adaptor(self.standardise(feat_BLF).flatten(0, 1))
         noisy_NF = adapted_NF + self.noise * torch.randn_like(adapted_NF)
         return truncated_l1(*self.network.discriminate(torch.cat([adapted_NF, noisy_NF])).chunk(2), self.margin)
 
     @torch.no_grad()
     def anomaly_map(self, feat_BLF: Tensor, labels: Any = None) -> Tensor:
         """Return -D (B, H, W) of features (B, L, F)."""
-        tokens_NF = self._standardise(feat_BLF.to(self.mean_F.device)).flatten(0, 1)
+        tokens_NF = self.standardise(feat_BLF.to(self.mean_F.device)).flatten(0, 1)
         score_N = self.network.discriminate(self.network.adaptor(tokens_NF))
         return -score_N.view(len(feat_BLF), *self.grid)
 
     def image_score(self, feat_BLF: Tensor, map_BHW: Tensor, labels: Any = None) -> Tensor:
         """Return the score of the most anomalous token (§3.5), of the map that is not blurred."""
         return map_BHW.flatten(1).amax(1)
-
-    def _standardise(self, feat_BLF: Tensor) -> Tensor:
-        return (feat_BLF - self.mean_F) / self.std_F

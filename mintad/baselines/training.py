@@ -1,16 +1,19 @@
-"""How baselines with weights are trained: one loop over random batches of images, seeded, with a progress bar."""
+"""Baselines that train a network: one loop over random batches of images, seeded, with a progress bar."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from mintad.baselines.base import Baseline
 from mintad.errors import DataError, TrainingError
 from mintad.features.table import FeatureTable
 from mintad.progress import progress_bar
@@ -78,16 +81,6 @@ def descend(
             report(step, f"loss {number:.4f}")
 
 
-def require_images(title: str, rows: np.ndarray) -> None:
-    """Refuse to train without an image.
-
-    Raises:
-        DataError: no rows.
-    """
-    if len(rows) == 0:
-        raise DataError(f"{title} needs at least one normal training image")
-
-
 def channel_scale(features: FeatureTable, rows: np.ndarray) -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation (F,) of each channel over all tokens of the images in `rows`.
 
@@ -101,3 +94,55 @@ def channel_scale(features: FeatureTable, rows: np.ndarray) -> tuple[Tensor, Ten
     mean_F = total_F / count
     std_F = (square_F / count - mean_F.square()).clamp(min=0).sqrt()
     return mean_F.float(), torch.where(std_F > 1e-6, std_F, torch.ones_like(std_F)).float()
+
+
+class TrainedBaseline(Baseline):
+    """A baseline whose `fit` trains a network, on channels that are standardised over the training tokens.
+
+    A subclass builds its network in `prepare`, has a `loss`, and may `finish` what follows from the trained weights.
+
+    Args:
+        grid, seed: see `Baseline`; initial weights, batches and noise come from the seed.
+        steps, images: how many steps, and images of a step.
+    """
+
+    trained = True
+    cosine: ClassVar[bool] = False
+    """Whether the learning rates fall to 0 along half a cosine."""
+
+    def __init__(self, grid: tuple[int, int], *, steps: int, images: int, seed: int) -> None:
+        super().__init__(grid, seed=seed)
+        self.steps, self.images = steps, images
+
+    def fit(self, features: FeatureTable, rows: np.ndarray) -> TrainedBaseline:
+        """Train the network on the normal images in `rows` of `features`.
+
+        Raises:
+            DataError: no rows.
+            TrainingError: a loss that is not finite.
+            MintadError: see `prepare`.
+        """
+        if len(rows) == 0:
+            raise DataError(f"{self.title} needs at least one normal training image")
+        self.mean_F, self.std_F = channel_scale(features, rows)
+        with seeded(self.seed, features.device):
+            optimizer = self.prepare(features, rows)
+            length = {"steps": self.steps, "images": self.images, "cosine": self.cosine}
+            descend(self.loss, optimizer, features, rows, **length, title=self.title, show=self.show_progress)
+        self.finish(features, rows)
+        return self
+
+    @abstractmethod
+    def prepare(self, features: FeatureTable, rows: np.ndarray) -> torch.optim.Optimizer:
+        """Build the network on the features' device, and return its optimizer."""
+
+    @abstractmethod
+    def loss(self, feat_BLF: Tensor) -> Tensor:
+        """Return the loss, a scalar, of a batch of features (B, L, F) as they are in the table."""
+
+    def finish(self, features: FeatureTable, rows: np.ndarray) -> None:  # noqa: B027 - most have nothing to do
+        """Do what follows the training."""
+
+    def standardise(self, feat_BLF: Tensor) -> Tensor:
+        """Return features with a mean of 0 and a deviation of 1 of each channel over the training tokens."""
+        return (feat_BLF - self.mean_F) / self.std_F
