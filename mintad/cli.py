@@ -13,7 +13,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -25,9 +25,7 @@ from typer.core import TyperCommand, TyperGroup
 from mintad.config import Config, describe_keys, load_config, preset
 from mintad.course.commands import course_app, notebooks_app
 from mintad.errors import ConfigError, MintadError, message, nearest
-
-if TYPE_CHECKING:
-    pass
+from mintad.runs.commands import DeviceOption, QuietOption, RunArgument, predict_command, watch_command
 
 console = Console()
 errors = Console(stderr=True, soft_wrap=True)
@@ -79,10 +77,8 @@ AbnormalOption = Annotated[
 ]
 CategoriesOption = Annotated[str | None, typer.Option("--categories", help="Comma-separated; default all.")]
 BaselinesOption = Annotated[str, typer.Option("--baselines", help="Comma-separated, on the same images: {baselines}")]
-DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda, whatever the run was trained on.")]
 TablesOption = Annotated[list[int] | None, typer.Option("--table", metavar="N", help="Only this table; repeatable.")]
 RunsOption = Annotated[list[str] | None, typer.Option("--where", metavar="KEY=VALUE", help="E.g. data.name=mini.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
 
 
 class ListsNames(TyperCommand):
@@ -192,7 +188,7 @@ def train_command(
 
 @app.command("evaluate", cls=ListsNames)
 def evaluate_command(
-    run: Annotated[Path, typer.Argument(help="Run directory.")],
+    run: RunArgument,
     baselines: BaselinesOption = "",
     root: Annotated[Path | None, typer.Option("--root", help="Where the data lie now, if they have moved.")] = None,
     device: DeviceOption = "auto",
@@ -206,110 +202,13 @@ def evaluate_command(
     print_results(evaluate_run(run, baseline_names=names, root=root, device=device, progress=not quiet), console)
 
 
-@app.command("predict")
-def predict_command(
-    run: Annotated[Path, typer.Argument(help="Run directory.")],
-    images: Annotated[list[Path], typer.Argument(help="Image files and folders.")],
-    out: Annotated[Path, typer.Option(help="Folder for predictions.csv and the heatmaps.")] = Path("predictions"),
-    device: DeviceOption = "auto",
-    category: Annotated[str | None, typer.Option(help="Class of all images, for a variant that needs it.")] = None,
-    quantile: Annotated[
-        float | None, typer.Option(help="Share of normal images that should pass, instead of the run's.")
-    ] = None,
-    threshold: Annotated[
-        float | None, typer.Option(help="One threshold for all classes, instead of the run's.")
-    ] = None,
-    expect: Annotated[
-        str | None, typer.Option(metavar="CATEGORY", help="Flag images of another product as wrong_product.")
-    ] = None,
-    overlays: Annotated[
-        bool, typer.Option("--overlays/--no-overlays", help="Write heatmaps, in each photo's size.")
-    ] = True,
-    maps: Annotated[
-        bool, typer.Option("--maps", help="Write the maps as numbers (.npy), in each photo's size.")
-    ] = False,
-    quiet: QuietOption = False,
-) -> None:
-    """Score images: CSV with decisions and p-values, JSON lines with boxes of the regions found, and heatmaps.
-
-    Every predicted class has its own threshold, fitted to held-out normal images. Results are written image by image.
-    The same command again goes on after an interruption, and scores only what is new or has changed; predictions of
-    other images, runs or options that lie in --out are removed, but a folder of mintad watch is refused.
-
-    \b
-    Exit code: 0 all images are scored, whatever was found; 1 some files or
-    folders could not be read, the others are scored; 2 nothing could be
-    done, or not to the end, a line says why; 130 after Ctrl-C.
-    """
-    from mintad.runs.predict_files import predict_files
-
-    rules = {"category": category, "quantile": quantile, "threshold": threshold, "expect": expect}
-    options = {"device": device, "overlays": overlays, "maps": maps, "progress": not quiet}
-    table, problems = predict_files(run, images, out, **rules, **options)
-    shown = Table("image", "score", "threshold", "p", "anomalous", "class")
-    for row in table.sort_values("pred_score", ascending=False).head(20).itertuples():
-        limit, p = ("" if value == "" else f"{value:.3g}" for value in (row.threshold, row.p_value))
-        product = row.pred_class + (" (unknown product)" if row.unknown_product is True else "")
-        product += " (wrong product)" if getattr(row, "wrong_product", False) else ""
-        shown.add_row(Text(Path(row.image).name), f"{row.pred_score:.4f}", limit, p, str(row.anomalous), Text(product))
-    console.print(shown)
-    console.print(f"{len(table)} images scored; all results in {out / 'predictions.csv'}", soft_wrap=True, markup=False)
-    for problem in problems:
-        errors.print(f"skipped: {problem}", style="red", markup=False)
-    if problems:
-        raise typer.Exit(1)
-
-
-@app.command("watch")
-def watch_command(
-    run: Annotated[Path, typer.Argument(help="Run directory.")],
-    folder: Annotated[Path, typer.Argument(help="Folder that images are put into.")],
-    out: Annotated[Path, typer.Option(help="Folder for predictions.csv and the heatmaps.")] = Path("watched"),
-    device: DeviceOption = "auto",
-    category: Annotated[str | None, typer.Option(help="Class of all images, for a variant that needs it.")] = None,
-    quantile: Annotated[
-        float | None, typer.Option(help="Share of normal images that should pass, instead of the run's.")
-    ] = None,
-    threshold: Annotated[
-        float | None, typer.Option(help="One threshold for all classes, instead of the run's.")
-    ] = None,
-    expect: Annotated[
-        str | None, typer.Option(metavar="CATEGORY", help="Flag images of another product as wrong_product.")
-    ] = None,
-    overlays: Annotated[bool, typer.Option("--overlays/--no-overlays", help="Write heatmaps over the photos.")] = True,
-    maps: Annotated[
-        bool, typer.Option("--maps", help="Write the maps as numbers (.npy), in each photo's size.")
-    ] = False,
-    interval: Annotated[float, typer.Option(min=0.01, help="Seconds between two looks into the folder.")] = 0.5,
-    idle: Annotated[float | None, typer.Option(min=0, help="End after so many seconds without an image.")] = None,
-) -> None:
-    """Score every image that is put into a folder, with a model that is loaded once; Ctrl-C ends it.
-
-    The results are those of mintad predict, image by image, and each is a line on the terminal. An image is taken when
-    its size has stopped changing. What was scored before is not scored again.
-    """
-    from mintad.runs.predict import Predictor
-    from mintad.runs.watch import watch_folder
-
-    rules = {"category": category, "quantile": quantile, "threshold": threshold, "expect": expect}
-    predictor = Predictor(run, device=device, **rules)
-    console.print(f"watching {folder}; results in {out}", soft_wrap=True, markup=False)
-    options = {"overlays": overlays, "maps": maps, "interval": interval, "idle": idle}
-    for row in watch_folder(predictor, folder, out, **options):
-        if "error" in row:
-            errors.print(f"skipped: {row['error']}", style="red", markup=False)
-            continue
-        verdict = {True: "anomalous", False: "normal"}.get(row["anomalous"], "no threshold")
-        product = " (wrong product)" if row["wrong_product"] is True else ""
-        line = (
-            f"{row['image']}  {row['pred_score']:.4f}  {verdict}  {row['pred_class']}{product}  {row['seconds']:.3f} s"
-        )
-        console.print(line, soft_wrap=True, markup=False, highlight=False)
+app.command("predict")(predict_command)
+app.command("watch")(watch_command)
 
 
 @app.command("export")
 def export_command(
-    run: Annotated[Path, typer.Argument(help="Run directory.")],
+    run: RunArgument,
     file: Annotated[Path, typer.Argument(help="The ONNX file to write.", metavar="MODEL.onnx")],
     limit: Annotated[
         int | None, typer.Option("--images", min=1, help="Compare on so many test images; default all.")

@@ -261,6 +261,14 @@ class Label(torch.nn.Module):
         return x * (label @ self.gate)
 
 
+@pytest.mark.parametrize("classes", [3, 4, 5])
+def test_a_right_network_gets_its_points_with_any_number_of_classes(monkeypatch, classes):
+    """The case draws about 200 points, which are not always a multiple of the classes."""
+    module = importlib.import_module("mintad.course.checks.cases.interference")
+    monkeypatch.setattr(module, "whole", lambda rng, low, high: classes if (low, high) == (3, 5) else low)
+    assert judge(Here(Label), "02.ipynb", "new_model", "interference.new_model", seed=0).state == FULL
+
+
 def test_a_network_is_trained_by_the_judge_so_that_the_sandbox_cannot_say_it_is_right(monkeypatch):
     task = ("02.ipynb", "new_model", "interference.new_model")
     assert judge(Here(Label), *task, seed=0).state == FULL

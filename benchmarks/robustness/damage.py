@@ -247,10 +247,11 @@ def errors(folder: Path, trials: int) -> list[str]:
     return count("errors", trials, trial)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the trials that the command line asks for; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parts = {"images": images, "cache": cache, "checkpoints": checkpoints, "errors": errors}
+def run_parts(
+    about: str, parts: dict[str, Callable[[Path, int], list[str]]], arguments: list[str] | None = None
+) -> int:
+    """Run the trials that the command line asks for, of each part `--NAME TRIALS`; return the exit code."""
+    parser = argparse.ArgumentParser(description=about.partition("\n")[0])
     for name in parts:
         parser.add_argument(f"--{name}", type=int, default=0, metavar="TRIALS")
     chosen = vars(parser.parse_args(arguments))
@@ -261,6 +262,12 @@ def main(arguments: list[str] | None = None) -> int:
                 failures += part(Path(folder), chosen[name])
     print(*(f"FAILED {failure}" for failure in failures), sep="\n", end="")
     return bool(failures)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Damage files and disks."""
+    parts = {"images": images, "cache": cache, "checkpoints": checkpoints, "errors": errors}
+    return run_parts(__doc__, parts, arguments)
 
 
 if __name__ == "__main__":

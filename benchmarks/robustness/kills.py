@@ -1,6 +1,6 @@
 """Kill commands at random moments (SIGKILL), give them again, and compare with what they give undisturbed.
 
-    OMP_NUM_THREADS=1 python benchmarks/robustness/kills.py --trials 100
+    OMP_NUM_THREADS=1 python benchmarks/robustness/kills.py --kills 100
 
 A trial draws one of the commands train, evaluate, predict and report, and a moment between its start and the time that
 it takes undisturbed. After the kill nothing of it may be alive, and the same command must end well and leave what the
@@ -10,20 +10,18 @@ Anything else is a failure, which is listed with its seed; then the exit code is
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import psutil
-from damage import count
+from damage import count, run_parts
 from safetensors.numpy import load_file
 
 from mintad.disk import UNFINISHED
@@ -65,55 +63,53 @@ def content(file: Path) -> object:
     return file.read_bytes()
 
 
+def kills(root: Path, trials: int) -> list[str]:
+    """Kill commands and give them again."""
+    before, after, seconds = {}, {}, {}
+    here = root / "here"  # always the same folder, because files name it
+    here.mkdir()
+    for name in COMMANDS:
+        before[name] = Path(shutil.copytree(here, root / f"before-{name}"))
+        began = time.perf_counter()
+        process = start(name, here)
+        message = process.communicate()[1].decode()
+        if process.returncode:
+            raise SystemExit(f"{name} fails undisturbed: {message}")
+        seconds[name], after[name] = time.perf_counter() - began, state(here)
+        if name == "train":
+            images = sorted(here.rglob("test/*/*.png"))
+            shutil.copytree(images[0].parent, here / "pictures")
+
+    def trial(rng: np.random.Generator) -> tuple[str, str]:
+        name = list(COMMANDS)[rng.choice(len(COMMANDS), p=(0.55, 0.15, 0.2, 0.1))]
+        moment = float(rng.uniform(0, seconds[name]))
+        shutil.rmtree(here)
+        shutil.copytree(before[name], here)
+        process = start(name, here)
+        time.sleep(moment)
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        what = f"{name} killed after {moment:.1f} of {seconds[name]:.1f} s"
+        _, alive = psutil.wait_procs(children, timeout=5)
+        if alive:
+            return what, f"alive: {len(alive)} processes"
+        again = start(name, here)
+        message = again.communicate()[1].decode()
+        if again.returncode:
+            return what, f"fails: {message}"
+        if list(here.rglob(f"{UNFINISHED}*")):
+            return what, "left: an unfinished file"
+        now = state(here)
+        other = [file for file, content in after[name].items() if now.get(file) != content]
+        return what, f"other: {other[0]}" if other else "unharmed"
+
+    return count("kills", trials, trial, slow=60.0)
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Run the trials; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--trials", type=int, default=100)
-    trials = parser.parse_args(arguments).trials
-    with tempfile.TemporaryDirectory() as temporary:
-        root = Path(temporary)
-        before, after, seconds = {}, {}, {}
-        here = root / "here"  # always the same folder, because files name it
-        here.mkdir()
-        for name in COMMANDS:
-            before[name] = Path(shutil.copytree(here, root / f"before-{name}"))
-            began = time.perf_counter()
-            process = start(name, here)
-            message = process.communicate()[1].decode()
-            if process.returncode:
-                raise SystemExit(f"{name} fails undisturbed: {message}")
-            seconds[name], after[name] = time.perf_counter() - began, state(here)
-            if name == "train":
-                images = sorted(here.rglob("test/*/*.png"))
-                shutil.copytree(images[0].parent, here / "pictures")
-
-        def trial(rng: np.random.Generator) -> tuple[str, str]:
-            name = list(COMMANDS)[rng.choice(len(COMMANDS), p=(0.55, 0.15, 0.2, 0.1))]
-            moment = float(rng.uniform(0, seconds[name]))
-            shutil.rmtree(here)
-            shutil.copytree(before[name], here)
-            process = start(name, here)
-            time.sleep(moment)
-            children = psutil.Process(process.pid).children(recursive=True)
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
-            what = f"{name} killed after {moment:.1f} of {seconds[name]:.1f} s"
-            _, alive = psutil.wait_procs(children, timeout=5)
-            if alive:
-                return what, f"alive: {len(alive)} processes"
-            again = start(name, here)
-            message = again.communicate()[1].decode()
-            if again.returncode:
-                return what, f"fails: {message}"
-            if list(here.rglob(f"{UNFINISHED}*")):
-                return what, "left: an unfinished file"
-            now = state(here)
-            other = [file for file, content in after[name].items() if now.get(file) != content]
-            return what, f"other: {other[0]}" if other else "unharmed"
-
-        failures = count("kills", trials, trial, slow=60.0)
-    print(*(f"FAILED {failure}" for failure in failures), sep="\n", end="")
-    return bool(failures)
+    """Kill commands."""
+    return run_parts(__doc__, {"kills": kills}, arguments)
 
 
 if __name__ == "__main__":

@@ -12,16 +12,14 @@ As in `damage.py`, whose way of counting this is, a failure is whatever is not o
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
-from damage import count, damage
+from damage import count, damage, run_parts
 from PIL import Image
 
 from mintad.config import Config, load_config, preset
@@ -139,19 +137,8 @@ def configurations(folder: Path, trials: int) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the trials that the command line asks for; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parts = {"runs": runs, "configurations": configurations}
-    for name in parts:
-        parser.add_argument(f"--{name}", type=int, default=0, metavar="TRIALS")
-    chosen = vars(parser.parse_args(arguments))
-    failures: list[str] = []
-    for name, part in parts.items():
-        if chosen[name]:
-            with tempfile.TemporaryDirectory() as folder:
-                failures += part(Path(folder), chosen[name])
-    print(*(f"FAILED {failure}" for failure in failures), sep="\n", end="")
-    return bool(failures)
+    """Damage run directories and configurations."""
+    return run_parts(__doc__, {"runs": runs, "configurations": configurations}, arguments)
 
 
 if __name__ == "__main__":

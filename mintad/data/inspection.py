@@ -55,15 +55,11 @@ def inspect(row: Row) -> Inspection:
             found.problems += inspect_masks(masks, size, anomalous=anomalous)
     except DataError as fault:
         found.problems.append(Problem("error", path, fault.problem, fault.fix))
-        found.problems += _masks_alone(masks, size, anomalous)
+        found.problems += inspect_masks(masks, size, anomalous=anomalous)
     except Exception as fault:  # a check that ends here says nothing of all other files
         problem = f"cannot be checked ({type(fault).__name__}: {fault})"
         found.problems.append(Problem("error", path, problem, "save it again as an 8-bit PNG, or remove it"))
     return found
-
-
-def _masks_alone(masks: tuple[str, ...], size: tuple[int, int] | None, anomalous: bool) -> list[Problem]:
-    return list(inspect_masks(masks, size, anomalous=anomalous))
 
 
 def _hash_pixels(rgb: Image.Image) -> bytes:
