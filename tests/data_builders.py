@@ -173,3 +173,8 @@ def png_header(width: int, height: int) -> bytes:
 
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+
+
+def counts(table) -> dict:
+    """Return the number of images of each category, split and defect of a record table."""
+    return table.groupby(["category", "split", "defect"]).size().to_dict()
