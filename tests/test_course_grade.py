@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from mintad.cli import app
 from mintad.course.grade import engine, process
 from mintad.course.grade.engine import grade
-from mintad.course.points import points_text
+from mintad.course.points import load_points, points_text
 from mintad.errors import ConfigError, DataError, MintadError
 
 PROBLEM = process.possible() if sys.platform == "linux" else "namespaces need Linux"
@@ -92,6 +92,18 @@ def rows(folder):
 def test_right_work_gets_all_points_beside_harmful_work(graded):
     assert graded[1].totals["right"] == (12, 12)
     assert {row["message"] for (name, _), row in rows(graded[0]).items() if name == "right"} == {"solved"}
+
+
+@isolated
+def test_printed_solutions_get_all_points(tmp_path):
+    """Of every notebook, through real sandboxes: what is right here must be right for an honest student."""
+    for name in map("{:02}".format, range(13)):
+        hand_in(tmp_path / "in/honest", name, solutions(path_of(name)))
+    grades = grade([tmp_path / "in/honest"], tmp_path / "out", workers=2, seed=3)
+    table = rows(tmp_path)
+    assert {key: row["message"] for key, row in table.items() if row["message"] != "solved"} == {}
+    every = [item.points for table in load_points().notebooks.values() for item in table.values()]
+    assert grades.totals["honest"] == (sum(every), sum(every))
 
 
 @isolated
