@@ -5,7 +5,7 @@
 | `puzzle` | 00 | two defects among six pictures |
 | `identity_shortcut` | 04 | how much of a defect a reconstruction repeats |
 | `bare_attention` | 04 | the smallest network with attention |
-| `shipped` | 04, 05 | measured results that come with the repository |
+| `shipped` | 04, 05, 12 | measured results that come with the repository |
 | `transplants` | 04, 05 | normal tokens of one category in an image of another |
 | `assumed_class` | 05 | a model given a class, right or wrong |
 | `tokens` | 06 | what class tokens hold |
@@ -18,4 +18,6 @@
 | `padim_settings` | 10 | PaDiM in Table 1's settings |
 | `own_data` | 11 | from a folder of images to a detector |
 | `study` | 12 | runs to compare, intervals over images and seeds |
+| `claims` | 14 | the paper's claims, and our tests of them |
+| `verdict` | 14 | what the shipped results say about each |
 """
