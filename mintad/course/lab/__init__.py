@@ -3,6 +3,7 @@
 | module | notebooks | what it shows |
 |---|---|---|
 | `puzzle` | 00 | two defects among six pictures |
+| `solar_cells` | 00, 09, 11 | a detector on real photographs, in seconds |
 | `identity_shortcut` | 04 | how much of a defect a reconstruction repeats |
 | `bare_attention` | 04 | the smallest network with attention |
 | `shipped` | 04, 05, 12 | measured results that come with the repository |
