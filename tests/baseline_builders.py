@@ -14,6 +14,8 @@ QUICK = {"padim": {"channels": 6}, "patchcore": {"share": 0.1, "projection": 4},
 QUICK |= {"kmeans": {"clusters": 9}, "simplenet": {"steps": 4, "hidden": 8}, "cfa": {"steps": 4}}
 QUICK |= {"cflow": {"steps": 4, "blocks": 2, "condition": 8}}
 QUICK |= {"utrad": {"steps": 4, "width": 8, "heads": 2, "hidden": 8}}
+HVQ = {"steps": 4, "width": 8, "heads": 2, "hidden": 8, "codes": 5}
+QUICK |= {"hvq_trans": HVQ, "hvq_trans_told": HVQ}
 """Options with which a baseline is fast and its random choices matter."""
 
 

@@ -42,6 +42,7 @@ MODULES = [
     "mintad.baselines.cfa",
     "mintad.baselines.cflow",
     "mintad.baselines.utrad",
+    "mintad.baselines.hvq_trans",
 ]
 BASELINES: BaselineRegistry = BaselineRegistry("baseline", modules=MODULES)
 """Name -> class; each is built from a grid (H, W) and a seed."""

@@ -34,6 +34,10 @@ class Baseline(ABC):
     returns_squared_error = False
     stages: tuple[int, ...] = ()
     """Channels of each backbone stage in the features, which a run tells every baseline; empty: they are one stage."""
+    categories: np.ndarray | None = None
+    """Category of every row of the feature table, which a run tells every baseline; None: there is one."""
+    needs_labels: ClassVar[bool] = False
+    """Whether a unified one is given the category of every test image, and so knows more than the others."""
     show_progress: bool = False
     """Whether `fit` may show a progress bar, which a run decides."""
 

@@ -81,7 +81,8 @@ def evaluate_baseline(
 
     Args:
         separate: one model per category, see `PerCategory`.
-        labels: "dataset/category" that a classifier gives each test row, to choose its model; None for the true one.
+        labels: "dataset/category" that a classifier gives each test row, to choose its model; None for the true one,
+            which a unified baseline that `needs_labels` is given, too.
         options: of the baseline's class.
 
     Returns:
@@ -93,7 +94,8 @@ def evaluate_baseline(
     setting = "unified"
     if separate:
         setting = "separate" if labels is None else "separate_chosen"
-        labels = category_keys(data.records).to_numpy()[data.test_rows] if labels is None else labels
+    if labels is None and (separate or fitted.needs_labels):
+        labels = category_keys(data.records).to_numpy()[data.test_rows]
     return evaluate(fitted, features, data.records, own, method=name, setting=setting, labels=labels)
 
 
@@ -120,10 +122,12 @@ def fit_baseline(
     if torch.device(device).type == "cuda" and features.nbytes < GPU_MEMORY_SHARE * torch.cuda.mem_get_info(device)[0]:
         features = features.to(device)
 
+    categories = category_keys(data.records).to_numpy()
+
     def new() -> Baseline:
         fresh = BASELINES[name](backbone.grid, seed=config.train.seed, **options)
-        fresh.stages, fresh.show_progress = backbone.stage_channels, progress
+        fresh.stages, fresh.show_progress, fresh.categories = backbone.stage_channels, progress, categories
         return fresh
 
-    baseline = PerCategory(new, category_keys(data.records).to_numpy()) if separate else new()
+    baseline = PerCategory(new, categories) if separate else new()
     return baseline.fit(features, data.train_rows), features, own
