@@ -7,7 +7,8 @@ from baseline_builders import CHANNELS, GRID, TOKENS, fitted, normal_images, qui
 
 from mintad.baselines import hvq_trans as hvq_module
 from mintad.baselines.codebooks import Codebooks
-from mintad.baselines.hvq_trans import HVQTrans, HVQTransTold, VectorQuantisedTransformer
+from mintad.baselines.hvq_trans import HVQTrans, VectorQuantisedTransformer
+from mintad.baselines.hvq_trans_told import HVQTransTold
 from mintad.config import preset
 from mintad.errors import DataError
 from mintad.features.table import FeatureTable

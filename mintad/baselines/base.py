@@ -31,6 +31,8 @@ class Baseline(ABC):
     """Name as the literature writes it, for example "PaDiM"."""
     trained: ClassVar[bool] = False
     """Whether `fit` trains a network, which takes minutes and not seconds."""
+    reads_images: ClassVar[bool] = False
+    """Whether it reads images and not features, see `mintad.baselines.images.ImageBaseline`."""
     returns_squared_error = False
     stages: tuple[int, ...] = ()
     """Channels of each backbone stage in the features, which a run tells every baseline; empty: they are one stage."""

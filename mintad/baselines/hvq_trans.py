@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -212,11 +212,3 @@ class HVQTrans(TrainedBaseline):
             if name not in self.classes:
                 raise DataError(f"{self.title} was not trained on category '{name}'." + nearest(name, self.classes))
         return torch.tensor([self.classes.index(name) for name in labels], device=feat_BLF.device)
-
-
-@baseline("hvq_trans_told")
-class HVQTransTold(HVQTrans):
-    """HVQ-Trans as published: told the class of every image, also at test. **It knows more than a unified method.**"""
-
-    title = "HVQ-Trans, told the class"
-    needs_labels: ClassVar[bool] = True

@@ -125,13 +125,17 @@ class TrainedBaseline(Baseline):
         """
         if len(rows) == 0:
             raise DataError(f"{self.title} needs at least one normal training image")
-        self.mean_F, self.std_F = channel_scale(features, rows)
+        self.learn_scale(features, rows)
         with seeded(self.seed, features.device):
             optimizer = self.prepare(features, rows)
             length = {"steps": self.steps, "images": self.images, "cosine": self.cosine}
             descend(self._loss_of, optimizer, features, rows, **length, title=self.title, show=self.show_progress)
         self.finish(features, rows)
         return self
+
+    def learn_scale(self, features: FeatureTable, rows: np.ndarray) -> None:
+        """Measure mean and deviation of every channel, for `standardise`."""
+        self.mean_F, self.std_F = channel_scale(features, rows)
 
     @abstractmethod
     def prepare(self, features: FeatureTable, rows: np.ndarray) -> torch.optim.Optimizer:
