@@ -103,9 +103,7 @@ class CutPaste(ImageBaseline):
     def finish(self, table: ImageTable, rows: np.ndarray) -> None:
         """Fit the Gaussian to the embeddings of the training images."""
         self.network.eval()
-        parts = [
-            self._maps(table.gather(rows[k : k + self.images])).mean((2, 3)) for k in range(0, len(rows), self.images)
-        ]
+        parts = [self._maps(images_bSS).mean((2, 3)) for images_bSS in self.batches(table, rows)]
         embedding_nF = torch.cat(parts).double().cpu().numpy()
         covariance_FF, self.shrinkage = ledoit_wolf(embedding_nF)
         self.mean_F = torch.from_numpy(embedding_nF.mean(0)).to(self.device)

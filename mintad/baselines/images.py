@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -94,14 +94,19 @@ class ImageBaseline(TrainedBaseline):
         self.device = table.device
 
     def new_backbone(self, reductions: Sequence[int]) -> Backbone:
-        """Build the run's backbone for images of the setting's size, on the images' device.
+        """Build the run's backbone for images of the setting's size, on the grid of the last of its stages.
 
         Raises:
             ConfigError, WeightsError: see `build_backbone`.
         """
-        size, grid = self.setting.image_size, -(-self.setting.image_size // reductions[0])
+        size, grid = self.setting.image_size, -(-self.setting.image_size // reductions[-1])
         options = {"image_size": size, "grid": grid, "reductions": reductions, "resize": "half_pixel"}
         return build_backbone(self.features.backbone, weights=self.features.weights, **options).to(self.device)
+
+    def batches(self, table: ImageTable, rows: np.ndarray) -> Iterator[Tensor]:
+        """Yield the images of `rows` in their order, as many at a time as in a step."""
+        for first in range(0, len(rows), self.images):
+            yield table.gather(rows[first : first + self.images])
 
 
 def normalised(images_B3SS: Tensor, backbone: Backbone) -> Tensor:
