@@ -50,6 +50,7 @@ MODULES = [
     "mintad.baselines.hvq_trans_told",
     "mintad.baselines.cutpaste",
     "mintad.baselines.students",
+    "mintad.baselines.draem",
 ]
 BASELINES: BaselineRegistry = BaselineRegistry("baseline", modules=MODULES)
 """Name -> class; each is built from a grid (H, W) and a seed."""
