@@ -51,6 +51,7 @@ MODULES = [
     "mintad.baselines.cutpaste",
     "mintad.baselines.students",
     "mintad.baselines.draem",
+    "mintad.baselines.mkd",
 ]
 BASELINES: BaselineRegistry = BaselineRegistry("baseline", modules=MODULES)
 """Name -> class; each is built from a grid (H, W) and a seed."""
