@@ -52,6 +52,7 @@ MODULES = [
     "mintad.baselines.students",
     "mintad.baselines.draem",
     "mintad.baselines.mkd",
+    "mintad.baselines.panda",
 ]
 BASELINES: BaselineRegistry = BaselineRegistry("baseline", modules=MODULES)
 """Name -> class; each is built from a grid (H, W) and a seed."""

@@ -25,7 +25,7 @@ ANOMALIB = {
 
 _NO_PACKAGE = "cannot be run here: no maintained package has it"
 _NOT_REBUILT = f"{_NO_PACKAGE}, and its own training on images is not rebuilt here"
-_IMPOSSIBLE = dict.fromkeys(("OmniAL", "FCDD", "PANDA"), _NOT_REBUILT) | {
+_IMPOSSIBLE = dict.fromkeys(("OmniAL", "FCDD"), _NOT_REBUILT) | {
     "FCDD+OE": f"{_NOT_REBUILT}; it also needs a set of outlier images",
 }
 
