@@ -53,6 +53,7 @@ MODULES = [
     "mintad.baselines.draem",
     "mintad.baselines.mkd",
     "mintad.baselines.panda",
+    "mintad.baselines.fcdd",
 ]
 BASELINES: BaselineRegistry = BaselineRegistry("baseline", modules=MODULES)
 """Name -> class; each is built from a grid (H, W) and a seed."""

@@ -25,9 +25,7 @@ ANOMALIB = {
 
 _NO_PACKAGE = "cannot be run here: no maintained package has it"
 _NOT_REBUILT = f"{_NO_PACKAGE}, and its own training on images is not rebuilt here"
-_IMPOSSIBLE = dict.fromkeys(("OmniAL", "FCDD"), _NOT_REBUILT) | {
-    "FCDD+OE": f"{_NOT_REBUILT}; it also needs a set of outlier images",
-}
+_IMPOSSIBLE = {"OmniAL": _NOT_REBUILT, "FCDD+OE": "cannot be run here: it needs a set of outlier images"}
 
 
 def data_title(name: str) -> str:
