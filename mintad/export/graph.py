@@ -157,10 +157,10 @@ class SearchedImages(NearestImages):
         return self._search(compared_BD)
 
     @staticmethod
-    def _distance(first_BD: Tensor, second_nD: Tensor) -> Tensor:
-        """Do what torch.cdist does for many images; ONNX has no such operation."""
-        squares_Bn = first_BD.square().sum(dim=1, keepdim=True) + second_nD.square().sum(dim=1)
-        return (squares_Bn - 2 * first_BD @ second_nD.T).clamp(min=0).sqrt() / first_BD.shape[1] ** 0.5
+    def _distance(first_BD: Tensor, second_nD: Tensor, square_n: Tensor) -> Tensor:
+        """Do the same for every image, also for one that is far from the normal ones."""
+        square_Bn = first_BD.square().sum(dim=1, keepdim=True) + square_n
+        return (square_Bn - 2 * first_BD @ second_nD.T).clamp(min=0).sqrt() / first_BD.shape[1] ** 0.5
 
 
 class TracedPrior(SharpPrior):
