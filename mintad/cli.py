@@ -191,15 +191,24 @@ def evaluate_command(
     run: RunArgument,
     baselines: BaselinesOption = "",
     root: Annotated[Path | None, typer.Option("--root", help="Where the data lie now, if they have moved.")] = None,
+    region: Annotated[
+        Path | None, typer.Option("--region", help="Image: white where to look from now on, black what to ignore.")
+    ] = None,
+    whole_image: Annotated[bool, typer.Option("--whole-image", help="Look everywhere again, without region.")] = False,
     device: DeviceOption = "auto",
     quiet: QuietOption = False,
 ) -> None:
-    """Evaluate a run's newest checkpoint again, with the baselines it was compared with, and rewrite its results."""
+    """Evaluate a run's newest checkpoint again, with the baselines it was compared with, and rewrite its results.
+
+    With --region, scores, thresholds and p-values are those of a part of the images, for a fixed camera. The run keeps
+    it: predict, watch and export then need no option.
+    """
     from mintad.runs.evaluate import evaluate_run
     from mintad.runs.summary import print_results
 
     names = split_names(baselines)
-    print_results(evaluate_run(run, baseline_names=names, root=root, device=device, progress=not quiet), console)
+    options = {"root": root, "region": region, "whole_image": whole_image, "device": device, "progress": not quiet}
+    print_results(evaluate_run(run, baseline_names=names, **options), console)
 
 
 app.command("predict")(predict_command)

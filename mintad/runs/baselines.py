@@ -94,7 +94,8 @@ def evaluate_baseline(
     if separate:
         setting = "separate" if labels is None else "separate_chosen"
         labels = category_keys(data.records).to_numpy()[data.test_rows] if labels is None else labels
-    return evaluate(fitted, features, data.records, own, method=name, setting=setting, labels=labels)
+    about = {"method": name, "setting": setting, "region": data.region}
+    return evaluate(fitted, features, data.records, own, labels=labels, **about)
 
 
 def fit_baseline(

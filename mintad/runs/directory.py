@@ -6,8 +6,8 @@ which were held out), ``seconds.json``, ``log.txt``, ``history.csv``, the newest
 After evaluation ``sharp_prior.safetensors`` where the configuration has one, ``products.safetensors`` (features of the
 products), ``photographs.json`` (sizes, formats and the like of the training images), ``scores.csv``, ``maps.npy``,
 ``threshold.json`` (thresholds of the classes, and the held-out scores behind them), ``made_defects.csv`` where a
-category has no anomalous test images (`mintad.runs.made`), ``digests.json`` of these, the page ``results.html``, and
-last ``results.csv``: every number of the model and of the baselines (`mintad.scoring.metrics.RESULT_COLUMNS`).
+category has no anomalous test images (`mintad.runs.made`), ``region.png`` where anomalies count in a part of the image
+alone (`mintad.runs.region`), ``digests.json`` of these, the page ``results.html``, and last ``results.csv``: every number of the model and of the baselines (`mintad.scoring.metrics.RESULT_COLUMNS`).
 
 A process that works in the directory holds the lock on the empty file ``.lock``. Separate models lie in
 ``categories/``, a run directory each; a sweep adds ``notebook.ipynb``, ``parameters.json`` and ``status.json``.
@@ -37,6 +37,7 @@ from mintad.runs.page import results_page
 from mintad.scoring.decisions import Decisions
 from mintad.scoring.known_products import KnownProducts
 from mintad.scoring.metrics import RESULT_COLUMNS
+from mintad.scoring.region_of_interest import share_of_cells
 from mintad.scoring.sharp_prior import SCORES
 from mintad.scoring.threshold import Threshold
 from mintad.training import Checkpoint, latest_checkpoint
@@ -44,10 +45,10 @@ from mintad.training import Checkpoint, latest_checkpoint
 RESULTS, PAGE = "results.csv", "results.html"
 SHARP_PRIOR, PRODUCTS = "sharp_prior.safetensors", "products.safetensors"
 RECORD_FILES = ("versions.json", "classes.json", "images.csv", "seconds.json", "log.txt", "history.csv")
-PHOTOGRAPHS, DIGESTS, MADE = "photographs.json", "digests.json", "made_defects.csv"
+PHOTOGRAPHS, DIGESTS, MADE, REGION = "photographs.json", "digests.json", "made_defects.csv", "region.png"
 RESULT_FILES = ("scores.csv", "maps.npy", "threshold.json", MADE, DIGESTS, PAGE, RESULTS)
 """In the order in which they are written: results.csv says that the run is finished."""
-_FITTED = (SHARP_PRIOR, PRODUCTS, PHOTOGRAPHS)
+_FITTED = (SHARP_PRIOR, PRODUCTS, PHOTOGRAPHS, REGION)
 OWN_FILES = (*RECORD_FILES, *_FITTED, *RESULT_FILES, "config.json")  # in the order in which they are removed
 OLD_RESULTS, OLD_BASELINES, OLD_PAGE = "metrics.json", "peers.csv", "report.html"  # of versions before 0.2
 CATEGORIES = "categories"  # folder of a separate training: a run directory per category
@@ -231,13 +232,14 @@ class Run:
         maps_nHW: np.ndarray,
         decisions: Decisions | None,
         made: pd.DataFrame | None = None,
+        region: np.ndarray | None = None,
     ) -> None:
         """Write all results of a run: scores, maps, thresholds, page, and last the table that makes it a finished run.
 
         Earlier results stay until the new ones lie beside them, complete, so that a crash costs no finished work.
         `results` has the columns `mintad.scoring.metrics.RESULT_COLUMNS`; `scores` are the test rows of the record
         table with pred_score, pred_class and the columns of `decisions` (without test images, those held out),
-        `maps_nHW` their anomaly maps, `made` what `mintad.runs.made` gives.
+        `maps_nHW` their anomaly maps, `made` what `mintad.runs.made` gives, `region` (S, S) where anomalies count.
         """
         config, separate = self.config(), "separate" in set(results["setting"])
         score = "" if config.scoring.score == "reconstruction" else f", {SCORES[config.scoring.score]},"
@@ -245,7 +247,7 @@ class Run:
         title += ", one model per category" if separate else ""
         page = results_page(
             scores=scores,
-            grid_maps=maps_nHW,
+            grid_maps=maps_nHW if region is None else maps_nHW * share_of_cells(region, maps_nHW.shape[1:]),
             results=results,
             history=self._history(),
             config=config.to_dict(),
@@ -265,8 +267,8 @@ class Run:
         if made is not None:
             contents[MADE] = made.to_csv(index=False).encode()
         digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-        if (self.path / PHOTOGRAPHS).exists():
-            digests[PHOTOGRAPHS] = digest(self.path / PHOTOGRAPHS)
+        beside = [name for name in (PHOTOGRAPHS, REGION) if (self.path / name).exists()]
+        digests |= {name: digest(self.path / name) for name in beside}
         digests |= {"scoring": _scoring_digest(config), "decided": decisions is not None}
         decided = json.dumps(None if decisions is None else decisions.to_json(), indent=1)  # has a digest inside
         contents |= {DIGESTS: json.dumps(digests, indent=1).encode(), "threshold.json": decided.encode()}
