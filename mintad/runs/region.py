@@ -11,7 +11,7 @@ from PIL import Image
 
 from mintad.disk import digest, write
 from mintad.errors import MintadError
-from mintad.runs.directory import DIGESTS, REGION, Run
+from mintad.runs.directory import REGION, Run
 from mintad.scoring.region_of_interest import at_size, read_region
 
 log = logging.getLogger(__name__)
@@ -24,10 +24,9 @@ def stored_region(run: Run) -> np.ndarray | None:
         MintadError: it is missing or another than when the results were written, or cannot be read.
     """
     file = run.path / REGION
-    if (run.path / DIGESTS).exists():
-        written = run.read("digests").get(REGION)
+    if digests := run.digests():
         there = digest(file) if file.is_file() else None
-        if there != written:
+        if there != digests.get(REGION):
             problem = "is not the region of interest that the results rest on"
             fix = f"mintad evaluate {run.path} --region FILE (or --whole-image) makes them anew"
             raise MintadError(problem, path=file, fix=fix)

@@ -2,7 +2,8 @@
 
 Outside the region an anomaly map is zero, whatever is measured or decided by it. Maps are nowhere negative, so the
 score of an image is then that of its region, and the held-out images that thresholds and p-values rest on must be
-scored under the same region. So a region belongs to a run: `mintad evaluate RUN --region FILE` stores it and calibrates.
+scored under the same region. So a region belongs to a run: `mintad evaluate RUN --region FILE` stores it and calibrates
+anew.
 """
 
 from __future__ import annotations
