@@ -32,15 +32,8 @@ if TYPE_CHECKING:
     from mintad.features.backbone import Backbone
 
 STALE_SECONDS = 24 * 3600  # age at which an unfinished file cannot belong to a running process any more
-_DAMAGE = (
-    MintadError,
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    RecursionError,
-)  # from reading a damaged file
+_DAMAGE = (MintadError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""From reading a damaged file."""
 _sound: dict[Path, tuple[int, ...]] = {}  # shards that this process has verified -> `_stamp`
 log = logging.getLogger(__name__)
 

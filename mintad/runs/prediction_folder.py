@@ -5,8 +5,8 @@ be read has an "error". ``predictions.csv`` is the same as a table, without regi
 says by "run" which model, settings and options it comes from, by "digest" which content it is about, and by "line" that
 it is as it was written. So the same command goes on after the last complete line, and lines of other calls are told
 apart and removed with their heatmaps. A spreadsheet takes a cell that begins with =, +, - or @ for a formula, so in the
-table a text that begins with one of `FORMULA` has an apostrophe before it; `read_table` takes it off. Those of `mintad watch` have a "state" (size and time of the file), see
-`mintad.runs.watch`.
+table a text that begins with one of `FORMULA` has an apostrophe before it; `read_table` takes it off. Lines of `mintad
+watch` have a "state" (size and time of the file), see `mintad.runs.watch`.
 """
 
 from __future__ import annotations
