@@ -440,3 +440,11 @@ def test_lost_digests_are_named_and_a_run_without_any_is_an_old_one(copied, capl
     caplog.clear()
     copied.scores()
     assert not caplog.records
+
+
+@pytest.mark.parametrize("content", [b"precious\n", b"", b"\xff\xfe", None])
+def test_a_damaged_list_of_training_images_is_named(copied, content):
+    file = copied.path / "images.csv"
+    file.unlink() if content is None else file.write_bytes(content)
+    with pytest.raises(MintadError, match=r"images\.csv.*train anew"):
+        copied.training_images()

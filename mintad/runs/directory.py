@@ -327,8 +327,17 @@ class Run:
             raise DataError(problem, path=self.path, fix="restore them, or train anew into another --out")
 
     def training_images(self) -> pd.DataFrame:
-        """Return the training and held-out images that were recorded, see `mintad.runs.prepare.image_list`."""
-        return pd.read_csv(self.path / "images.csv", keep_default_na=False, dtype=str)
+        """Return the training and held-out images that were recorded, see `mintad.runs.prepare.image_list`.
+
+        Raises:
+            MintadError: the file is missing or damaged.
+        """
+        file = self.path / "images.csv"
+        try:
+            return pd.read_csv(file, keep_default_na=False, dtype=str)[["image", "category", "role", "hash"]]
+        except (OSError, ValueError, KeyError) as error:
+            fix = "restore it from a copy, or train anew into another --out"
+            raise MintadError(f"is damaged: {' '.join(str(error).split())}", path=file, fix=fix) from error
 
     def seconds(self) -> dict[str, float]:
         """Return the seconds spent on features and training, and on the last evaluation and fit of each baseline."""
