@@ -97,7 +97,8 @@ def evaluate_baseline(
         setting = "separate" if labels is None else "separate_chosen"
     if labels is None and (separate or fitted.needs_labels):
         labels = category_keys(data.records).to_numpy()[data.test_rows]
-    return evaluate(fitted, features, data.records, own, method=name, setting=setting, labels=labels)
+    about = {"method": name, "setting": setting, "region": data.region}
+    return evaluate(fitted, features, data.records, own, labels=labels, **about)
 
 
 def fit_baseline(
