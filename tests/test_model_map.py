@@ -5,14 +5,12 @@ from __future__ import annotations
 import ast
 import json
 import re
-import shutil
 import xml.etree.ElementTree as ElementTree
 
-import nbformat
 import pytest
 from grade_builders import FOLDER
 
-from mintad.course import notebook, pages
+from mintad.course import notebook
 from mintad.course.exercises import source_of
 from mintad.errors import ConfigError
 from mintad.plots.model_map import BOXES, HEIGHT, PARTS, SYMBOLS, WIDTH, model_map
@@ -64,20 +62,6 @@ def test_every_equation_is_in_the_picture_and_written_out_once():
     assert re.findall(r"^\*\*Eq\. (\d),", page, re.MULTILINE) == list("123456789") and page.count("$$") == 18
     links = re.findall(r"\]\(([^)#]+)\)", page)
     assert links and all((FOLDER / link).exists() for link in links)
-
-
-def test_the_pages_have_the_symbols_with_links_that_stay_inside(tmp_path):
-    cells = [nbformat.v4.new_markdown_cell("# 06 · Tokens\n\n[the symbols](SYMBOLS.md)")]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "06_class_tokens.ipynb")
-    shutil.copy(FOLDER / "SYMBOLS.md", tmp_path)
-    pages.build(tmp_path, tmp_path / "site")
-    assert 'href="SYMBOLS.html"' in (tmp_path / "site/06_class_tokens.html").read_text(encoding="utf-8")
-    page = (tmp_path / "site/SYMBOLS.html").read_text(encoding="utf-8")
-    assert (
-        page.count('display="block"') == 9
-        and 'href="06_class_tokens.html"' in page
-        and "\\" not in re.sub(r"<script.*?</script>", "", page.partition("<body")[2], flags=re.DOTALL)
-    )
 
 
 def test_the_notebooks_show_the_map_with_parts_that_there_are():

@@ -1,0 +1,60 @@
+"""Addresses of pages: every file of the repository that a page links to gets one, so that no link leaves the site."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+from html import escape, unescape
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
+
+LINK = re.compile(r'<a\s[^>]*?href="([^"]*)"[^>]*>(.*?)</a>', re.DOTALL)
+TEXTS = {".md", ".py", ".csv", ".yaml", ".yml", ".toml", ".cff", ".txt", ".json"}
+"""Endings of files that become pages; nothing else of a repository is published."""
+
+
+class Links:
+    """The links between the pages of a repository's notebooks and documents.
+
+    Attributes:
+        wanted: documents that pages link to, in the order in which they are met.
+    """
+
+    def __init__(self, notebooks: Path, made: Collection[str]) -> None:
+        """Take the folder of the notebooks, one below the repository's, and the names of those that have a page."""
+        self.notebooks, self.root, self.made = notebooks.resolve(), notebooks.resolve().parent, set(made)
+        self.wanted: dict[Path, None] = {}
+
+    def address(self, file: Path) -> str | None:
+        """Return the name of a file's page, None where it gets none."""
+        if file.is_dir():
+            file /= "README.md"
+        if not file.is_file() or not file.is_relative_to(self.root):
+            return None
+        place = file.relative_to(self.root)
+        if any(part.startswith(".") for part in place.parts):
+            return None
+        if file.suffix == ".ipynb":
+            return f"{file.stem}.html" if file.parent == self.notebooks and file.name in self.made else None
+        if file.suffix not in TEXTS:
+            return None
+        self.wanted.setdefault(file)
+        parts = place.parts[1:] if file.parent == self.notebooks and file.name != "README.md" else place.parts
+        return "-".join(parts).removesuffix(".md") + ".html"
+
+    def inside(self, html: str, source: Path) -> str:
+        """Point the links in a page's HTML to pages of the site; a link to what has no page becomes plain text."""
+        return LINK.sub(self._replace(source.resolve().parent), html)
+
+    def _replace(self, folder: Path) -> Callable[[re.Match[str]], str]:
+        def replace(match: re.Match[str]) -> str:
+            link = urlsplit(unescape(match[1]))
+            if link.scheme or link.netloc or not link.path:
+                return match[0]
+            page = self.address((folder / unquote(link.path)).resolve())
+            if page is None:
+                return match[2]
+            target = quote(page) + (f"#{link.fragment}" if link.fragment else "")
+            return f'<a href="{escape(target)}">{match[2]}</a>'
+
+        return replace
