@@ -31,6 +31,15 @@ Does a panel *move*?
 [nothing](../missing.md), [hidden](../.secret.md), [outside](../../outside.md), [elsewhere](https://example.org/),
 $\\hat{x}^2$
 """
+SECOND = "# 02 · <i>slant</i>\n\nAnd `x < 1`?\n\n## Part\n\n## Part"
+README = """# Made up
+
+## B & *c*
+
+[first](notebooks/01_first.ipynb), [table](part/table.csv), [x](#made-up)
+
+![here](part/dot.png) ![gone](gone.png)
+"""
 
 
 def repository(folder: Path) -> Path:
@@ -41,18 +50,14 @@ def repository(folder: Path) -> Path:
     (root / "part").mkdir()
     (folder / "outside.md").write_text("# Outside")
     (root / ".secret.md").write_text("# Secret")
-    (root / "README.md").write_text(
-        "# Made up\n\n## B & *c*\n\n[first](notebooks/01_first.ipynb), [table](part/table.csv), [x](#made-up)"
-    )
+    (root / "README.md").write_text(README)
+    (root / "part/dot.png").write_bytes(b"dot")
     (root / "tool.py").write_text("import this  # <b>\n")
     (root / "part/README.md").write_text("# Part\n\n[back](../README.md#b--c)")
     (root / "part/table.csv").write_text("a,b\n1,2\n")
     (notebooks / "SYMBOLS.md").write_text("# Symbols\n\n$x$ in [01](01_first.ipynb)")
     markdown, code = nbformat.v4.new_markdown_cell, nbformat.v4.new_code_cell
-    first, second = (
-        [markdown(FIRST), *map(code, CELLS)],
-        [markdown("# 02 · <i>slant</i>\n\nAnd `x < 1`?\n\n## Part\n\n## Part")],
-    )
+    first, second = [markdown(FIRST), *map(code, CELLS)], [markdown(SECOND)]
     for name, cells in (("01_first", first), ("02_second", second)):
         nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=KERNEL), notebooks / f"{name}.ipynb")
     return notebooks

@@ -32,6 +32,12 @@ def test_only_the_named_parts_are_in_colour():
     assert model_map(["inr"]) == model_map(("inr",)) != model_map()
 
 
+def test_the_picture_of_the_readme_is_this_map():
+    written = (FOLDER / "model.svg").read_text(encoding="utf-8")
+    assert written == model_map(ground="#fff") + "\n", "write it again: model_map(ground='#fff')"
+    assert "notebooks/model.svg" in (FOLDER.parent / "README.md").read_text(encoding="utf-8")
+
+
 def test_an_unknown_part_is_refused_with_the_nearest():
     with pytest.raises(ConfigError, match="'encodr'.*'encoder'"):
         model_map(["encodr"])

@@ -14,6 +14,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 import torch
+import yaml
 from grade_builders import FOLDER
 from hypothesis import given
 from hypothesis import strategies as st
@@ -73,6 +74,13 @@ def test_a_link_to_what_is_not_published_is_plain_text(site):
     text = (site / "01_first.html").read_text()
     assert all(f" {word}" in text.replace("\n", " ") for word in ("nothing", "hidden", "outside"))
     assert not re.search("missing|secret|outside.html", " ".join(links))
+
+
+def test_a_page_holds_its_pictures(site):
+    assert [link for tag, link in Reader(site / "README.html").links if tag == "img"] == [
+        "data:image/png;base64,ZG90",
+        "data:,",
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -243,3 +251,16 @@ def test_a_panel_leaves_random_numbers_alone(monkeypatch):
 def test_a_panel_that_fails_names_the_setting():
     with pytest.raises(ValueError, match="at noise = 0.*ZeroDivisionError"):
         still_panel(lambda noise: 1 / noise, {"noise": [1, 0]})
+
+
+def test_the_workflow_publishes_what_make_makes():
+    """It runs only on GitHub; here we see that its parts fit together."""
+    workflow = yaml.safe_load((FOLDER.parent / ".github/workflows/pages.yml").read_text())
+    makefile = (FOLDER.parent / "Makefile").read_text()
+    steps = workflow["jobs"]["build"]["steps"]
+    for target in next(step["run"] for step in steps if "run" in step).split()[1:]:
+        assert re.search(f"^{target}: ", makefile, re.MULTILINE), target
+    assert f"notebooks pages notebooks {steps[-1]['with']['path']}\n" in makefile
+    used = [step["uses"] for job in workflow["jobs"].values() for step in job["steps"] if "uses" in step]
+    assert all(re.search(r"@v\d+$", action) for action in used) and used[-1].startswith("actions/deploy-pages@")
+    assert workflow["permissions"] == {"contents": "read", "pages": "write", "id-token": "write"}

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from html import escape, unescape
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
+IMAGE = re.compile(r'(<img\s[^>]*?src=")([^"]*)(")')
 LINK = re.compile(r'<a\s[^>]*?href="([^"]*)"[^>]*>(.*?)</a>', re.DOTALL)
+PICTURES = {".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg"}
+"""Endings of pictures that pages hold in themselves."""
 TEXTS = {".md", ".py", ".csv", ".yaml", ".yml", ".toml", ".cff", ".txt", ".json"}
 """Endings of files that become pages; nothing else of a repository is published."""
 
@@ -44,9 +48,12 @@ class Links:
 
     def inside(self, html: str, source: Path) -> str:
         """Point the links in a page's HTML to pages of the site; a link to what has no page becomes plain text."""
-        return LINK.sub(self._replace(source.resolve().parent), html)
+        folder = source.resolve().parent
+        return IMAGE.sub(
+            lambda match: match[1] + self._picture(folder, match[2]) + match[3], self._linked(folder, html)
+        )
 
-    def _replace(self, folder: Path) -> Callable[[re.Match[str]], str]:
+    def _linked(self, folder: Path, html: str) -> str:
         def replace(match: re.Match[str]) -> str:
             link = urlsplit(unescape(match[1]))
             if link.scheme or link.netloc or not link.path:
@@ -57,4 +64,13 @@ class Links:
             target = quote(page) + (f"#{link.fragment}" if link.fragment else "")
             return f'<a href="{escape(target)}">{match[2]}</a>'
 
-        return replace
+        return LINK.sub(replace, html)
+
+    def _picture(self, folder: Path, address: str) -> str:
+        """Return a picture of the repository as a data address; no page loads one from elsewhere."""
+        file = (folder / unquote(unescape(address))).resolve()
+        if address.startswith("data:"):
+            return address
+        if file.suffix not in PICTURES or not file.is_relative_to(self.root) or not file.is_file():
+            return "data:,"
+        return f"data:{PICTURES[file.suffix]};base64,{base64.b64encode(file.read_bytes()).decode()}"

@@ -17,7 +17,7 @@ from nbconvert.filters import ansi2html
 from nbconvert.filters.markdown_mistune import markdown2html_mistune
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
-from pygments.lexers import TextLexer, get_lexer_for_filename
+from pygments.lexers import PythonLexer, TextLexer, get_lexer_for_filename
 from pygments.util import ClassNotFound
 
 from mintad.course.site.formulas import formulas
@@ -101,7 +101,7 @@ def _cell(cell: nbformat.NotebookNode, source: Path, links: Links) -> dict:
     if cell.cell_type == "markdown":
         return {"kind": "text", "html": Markup(_prose(cell.source, source, links))}
     lines = len(cell.source.splitlines())
-    code = Markup(highlight(cell.source, get_lexer_for_filename("x.py"), HtmlFormatter()))
+    code = Markup(highlight(cell.source, PythonLexer(), HtmlFormatter()))
     outputs = [Markup(_output(output)) for output in cell.get("outputs", ())]
     return {"kind": "code", "code": code, "lines": lines, "open": lines <= LONGEST_SHOWN, "outputs": outputs}
 

@@ -16,7 +16,7 @@ import numpy as np
 import plotly.graph_objects as go
 import plotly.io as pio
 
-MOST_STATES = 60
+MOST_STATES = 220
 """Combinations of a panel's controls on a page; with more, the controls get fewer values."""
 SHARED = 200  # characters from which a part of a figure is stored once for all states of a panel
 META = "mintad_panel"  # key of an output's metadata

@@ -28,7 +28,7 @@ function fitted(layout, room) {
   let scale = 1, width;
   if (layout.width) {
     const most = Math.max(1, Math.min(1.7, 620 / inner));
-    scale = Math.max(0.75, Math.min(most, (room - sides) / (layout.width - sides)));
+    scale = Math.max(0.7, Math.min(most, (room - sides) / (layout.width - sides)));
     width = sides + (layout.width - sides) * scale;
   } else {
     const across = new Set(Object.keys(layout).filter(key => key.startsWith("xaxis"))
