@@ -17,7 +17,7 @@ import plotly.graph_objects as go
 import plotly.io as pio
 
 MOST_STATES = 220
-"""Combinations of a panel's controls on a page; with more, the controls get fewer values."""
+"""States of a panel on a page; with more, its controls get fewer values. The largest of the series has 216."""
 SHARED = 200  # characters from which a part of a figure is stored once for all states of a panel
 META = "mintad_panel"  # key of an output's metadata
 

@@ -18,13 +18,16 @@ function plainText(title) {  // plotly's titles are a kind of HTML; a document t
   return page.body.textContent.trim();
 }
 
-// Fit a layout to `room` pixels: the title becomes a caption that wraps, panels of a fixed size grow or shrink.
-function fitted(layout, room) {
+// Fit a layout to `room` pixels: the title becomes a caption that wraps, panels of a fixed size grow or shrink, and on
+// a telephone the legend, of so many `entries`, goes below.
+function fitted(layout, room, entries) {
   const title = layout.title?.text || "";
   const margin = {...SPACE, ...layout.template?.layout?.margin, ...layout.margin};
   const height = layout.height || 450, inner = height - margin.t - margin.b;
   if (title) margin.t = Math.max(8, margin.t - 38 - 20 * (title.split("<br").length - 1));
-  const sides = margin.l + margin.r;
+  const sides = margin.l + margin.r, narrow = room < 600, below = narrow && entries > 1 && !layout.width;
+  const legend = below ? {...layout.legend, orientation: "h", x: 0, xanchor: "left", y: -70 / inner, yanchor: "top"} : layout.legend;
+  if (below) margin.b = 80 + 20 * entries;
   let scale = 1, width;
   if (layout.width) {
     const most = Math.max(1, Math.min(1.7, 620 / inner));
@@ -33,9 +36,9 @@ function fitted(layout, room) {
   } else {
     const across = new Set(Object.keys(layout).filter(key => key.startsWith("xaxis"))
       .map(key => layout[key].domain?.[0] ?? 0)).size || 1;
-    width = Math.max(room, across > 1 ? 170 * across + sides : 320);
+    width = Math.max(room, across > 1 ? (narrow ? 190 : 110) * across + sides : 320);
   }
-  return {...layout, title: undefined, margin, width, height: inner * scale + margin.t + margin.b};
+  return {...layout, title: undefined, legend, margin, width, height: inner * scale + margin.t + margin.b};
 }
 
 function show(box, make) {
@@ -46,7 +49,8 @@ function show(box, make) {
     plot = box.appendChild(document.createElement("div"));
   }
   caption.textContent = plainText(layout.title?.text || "");
-  const fit = fitted(layout, box.clientWidth);
+  const entries = layout.showlegend === false ? 0 : figure.data.filter(trace => trace.name && trace.showlegend !== false).length;
+  const fit = fitted(layout, box.clientWidth, entries);
   drawn.set(box, make);
   if (figure.frames) return Plotly.newPlot(plot, {data: figure.data, layout: fit, frames: figure.frames, config: SETTINGS});
   return Plotly.react(plot, figure.data, fit, SETTINGS);
