@@ -24,7 +24,9 @@ from mintad import plots
 from mintad.course.site import build as building
 from mintad.course.site.build import build
 from mintad.course.site.formulas import formulas
+from mintad.course.site.links import Links
 from mintad.course.site.mode import RENDERER
+from mintad.course.site.page import Chapter, notebook_page
 from mintad.course.site.panels import MOST_STATES, still_panel, thinned
 from mintad.course.widgets import panel
 from mintad.errors import MintadError
@@ -144,6 +146,29 @@ def test_pages_of_other_notebooks_stay_when_one_is_made_again(tmp_path, monkeypa
     assert build(notebooks, tmp_path / "site", names=["02"]) == [tmp_path / "site/02_second.html"]
     assert (tmp_path / "site/01_first.html").read_text() == first
     assert all(f"{name}.html" in (tmp_path / "site/index.html").read_text() for name in ("01_first", "02_second"))
+
+
+def test_two_files_do_not_share_a_page(tmp_path, monkeypatch):
+    monkeypatch.setattr(building, "executed", lambda path, timeout: nbformat.read(path, as_version=4))
+    notebooks = repository(tmp_path)
+    (notebooks.parent / "part-README.md").write_text("# Another")
+    with (notebooks.parent / "README.md").open("a") as file:
+        file.write("[another](part-README.md)")
+    with pytest.raises(MintadError, match="part-README.md and .*part/README.md"):
+        build(notebooks, tmp_path / "site")
+
+
+def test_a_widget_of_someone_else_says_where_it_works():
+    view = {"application/vnd.jupyter.widget-view+json": {}, "text/plain": "VBox(children=())"}
+    cell = nbformat.v4.new_code_cell("box", outputs=[nbformat.v4.new_output("display_data", view)])
+    text = notebook_page(
+        nbformat.v4.new_notebook(cells=[cell]),
+        FOLDER / "x.ipynb",
+        Links(FOLDER, []),
+        [Chapter("x.html", "x", "", "")],
+        0,
+    )
+    assert "live notebook" in text and "VBox" not in text
 
 
 def test_a_failing_notebook_is_named(tmp_path):

@@ -9,11 +9,13 @@ from html import escape, unescape
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
+from mintad.errors import MintadError
+
 IMAGE = re.compile(r'(<img\s[^>]*?src=")([^"]*)(")')
 LINK = re.compile(r'<a\s[^>]*?href="([^"]*)"[^>]*>(.*?)</a>', re.DOTALL)
 PICTURES = {".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg"}
 """Endings of pictures that pages hold in themselves."""
-TEXTS = {".md", ".py", ".csv", ".yaml", ".yml", ".toml", ".cff", ".txt", ".json"}
+TEXTS = {".ipynb", ".md", ".py", ".csv", ".yaml", ".yml", ".toml", ".cff", ".txt", ".json"}
 """Endings of files that become pages; nothing else of a repository is published."""
 
 
@@ -28,9 +30,14 @@ class Links:
         """Take the folder of the notebooks, one below the repository's, and the names of those that have a page."""
         self.notebooks, self.root, self.made = notebooks.resolve(), notebooks.resolve().parent, set(made)
         self.wanted: dict[Path, None] = {}
+        self._files = {"index.html": self.root}  # address -> the file whose page it is
 
     def address(self, file: Path) -> str | None:
-        """Return the name of a file's page, None where it gets none."""
+        """Return the name of a file's page, None where it gets none.
+
+        Raises:
+            MintadError: another file has a page of this name.
+        """
         if file.is_dir():
             file /= "README.md"
         if not file.is_file() or not file.is_relative_to(self.root):
@@ -38,13 +45,17 @@ class Links:
         place = file.relative_to(self.root)
         if any(part.startswith(".") for part in place.parts):
             return None
-        if file.suffix == ".ipynb":
-            return f"{file.stem}.html" if file.parent == self.notebooks and file.name in self.made else None
+        if file.suffix == ".ipynb" and (file.parent != self.notebooks or file.name not in self.made):
+            return None
         if file.suffix not in TEXTS:
             return None
-        self.wanted.setdefault(file)
         parts = place.parts[1:] if file.parent == self.notebooks and file.name != "README.md" else place.parts
-        return "-".join(parts).removesuffix(".md") + ".html"
+        name = "-".join(parts).removesuffix(".md").removesuffix(".ipynb") + ".html"
+        if self._files.setdefault(name, file) != file:
+            raise MintadError(f"{file} and {self._files[name]} would be one page, {name}", fix="rename one of them")
+        if file.suffix != ".ipynb":
+            self.wanted.setdefault(file)
+        return name
 
     def inside(self, html: str, source: Path) -> str:
         """Point the links in a page's HTML to pages of the site; a link to what has no page becomes plain text."""

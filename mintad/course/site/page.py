@@ -25,6 +25,7 @@ from mintad.course.site.links import Links
 
 LONGEST_SHOWN = 15  # lines of a code cell that is open at first
 HEADING = re.compile(r"<h([1-6]) id=\"[^\"]*\">(.*?)<a class=\"anchor-link\".*?</a></h\1>", re.DOTALL)
+WIDGET = "application/vnd.jupyter.widget-view+json"
 PICTURES = ("image/svg+xml", "image/png", "image/jpeg")
 
 
@@ -113,6 +114,8 @@ def _output(output: nbformat.NotebookNode) -> str:
     data = output.get("data", {})
     if "text/html" in data:
         return data["text/html"]
+    if WIDGET in data:
+        return "<p><em>This works in the live notebook alone.</em></p>"
     for kind in PICTURES:
         if kind in data:
             inline = base64.b64encode(data[kind].encode()).decode() if kind == PICTURES[0] else data[kind].strip()
