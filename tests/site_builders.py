@@ -17,6 +17,7 @@ CELLS = (
     "notebook.setup()",
     DRAW + '\ndraw(8, "round", True)',
     'panel(draw, width=[8, 16, 32], shape=["round", "square"], filled=True)',
+    "from pathlib import Path\nprint(Path('x.png').resolve(), Path.cwd().parent)",
     "panel(lambda times: '</script>' * times, times=[1, 2])",
 )
 FIRST = """# 01 · First & foremost
@@ -37,6 +38,12 @@ README = """# Made up
 ## B & *c*
 
 [first](notebooks/01_first.ipynb), [table](part/table.csv), [x](#made-up)
+
+* a table in a list:
+
+  | a | b |
+  |---|---|
+  | 1 | [x](#made-up) |
 
 ![here](part/dot.png) ![gone](gone.png)
 """

@@ -137,6 +137,15 @@ def test_titles_and_outputs_are_shown_as_text(site):
     assert page.count("</script>") == page.count("<script"), "no text in a panel ends its script"
 
 
+def test_a_page_says_nothing_of_the_machine_that_made_it(site):
+    page = (site / "01_first.html").read_text()
+    assert "notebooks/x.png ." in page and str(site.parent) not in page
+
+
+def test_a_table_in_a_list_is_a_table(site):
+    assert re.search(r"<li>.*<table>.*</table>.*</li>", (site / "README.html").read_text(), re.DOTALL)
+
+
 def test_pages_of_other_notebooks_stay_when_one_is_made_again(tmp_path, monkeypatch):
     monkeypatch.setattr(building, "executed", lambda path, timeout: nbformat.read(path, as_version=4))
     notebooks = repository(tmp_path)

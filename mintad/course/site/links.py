@@ -64,6 +64,12 @@ class Links:
             lambda match: match[1] + self._picture(folder, match[2]) + match[3], self._linked(folder, html)
         )
 
+    def from_the_root(self, text: str) -> str:
+        """Name files from the repository's root on: a page says nothing of the machine that made it."""
+        if self.root == Path(self.root.anchor):
+            return text
+        return re.sub(rf"{re.escape(str(self.root))}(/|(?![\w.-]))", lambda match: "" if match[1] else ".", text)
+
     def _linked(self, folder: Path, html: str) -> str:
         def replace(match: re.Match[str]) -> str:
             link = urlsplit(unescape(match[1]))

@@ -13,8 +13,9 @@ from pathlib import Path
 import nbformat
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+from mistune.plugins.table import table_in_list
 from nbconvert.filters import ansi2html
-from nbconvert.filters.markdown_mistune import markdown2html_mistune
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer, TextLexer, get_lexer_for_filename
@@ -103,7 +104,7 @@ def _cell(cell: nbformat.NotebookNode, source: Path, links: Links) -> dict:
         return {"kind": "text", "html": Markup(_prose(cell.source, source, links))}
     lines = len(cell.source.splitlines())
     code = Markup(highlight(cell.source, PythonLexer(), HtmlFormatter()))
-    outputs = [Markup(_output(output)) for output in cell.get("outputs", ())]
+    outputs = [Markup(links.from_the_root(_output(output))) for output in cell.get("outputs", ())]
     return {"kind": "code", "code": code, "lines": lines, "open": lines <= LONGEST_SHOWN, "outputs": outputs}
 
 
@@ -134,13 +135,19 @@ def _prose(markdown: str, source: Path, links: Links) -> str:
         anchor = f'<a class="anchor" href="#{name}" aria-label="link to this section">#</a>'
         return f'<h{match[1]} id="{name}">{match[2]}{anchor}</h{match[1]}>'
 
-    html = HEADING.sub(heading, markdown2html_mistune(formulas(markdown)))
+    html = HEADING.sub(heading, _html(formulas(markdown)))
     html = html.replace("<table>", '<div class="scroll"><table>').replace("</table>", "</table></div>")
     return links.inside(html, source)
 
 
 def _prose_inline(markdown: str) -> str:
-    return re.sub(r"</?(p|a)\b[^>]*>", "", markdown2html_mistune(formulas(markdown)))
+    return re.sub(r"</?(p|a)\b[^>]*>", "", _html(formulas(markdown)))
+
+
+def _html(markdown: str) -> str:
+    converter = MarkdownWithMath(renderer=IPythonRenderer(escape=False))
+    table_in_list(converter)  # which nbconvert leaves out
+    return converter.render(markdown)
 
 
 def _slug(heading: str) -> str:
