@@ -29,7 +29,7 @@ train: setup  ## train what the notebooks share, so that they only load it (abou
 lab: setup  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
 
-pages: setup  ## execute the notebooks and write them as browsable pages into site/
+pages: setup  ## execute the notebooks and write them as a site into site/; open site/index.html
 	$(BIN)/mintad notebooks pages notebooks site
 
 bench: setup  ## seconds per training step against UniAD's recipe

@@ -36,6 +36,21 @@ def finished(products, cache, tmp_path_factory):
     return train_run(small(products), out, baseline_names=("padim",), progress=False)
 
 
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """The site of a made-up series; made once, because a kernel takes seconds to start."""
+    from site_builders import repository
+    from sweep_builders import quick_imports
+
+    from mintad.course.site.build import build  # here, because other tests need not wait for nbconvert
+
+    folder = tmp_path_factory.mktemp("site")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", quick_imports(folder / "quick"))
+        build(repository(folder), folder / "site")
+    return folder / "site"
+
+
 @pytest.fixture
 def copied(finished, tmp_path):
     """A copy of the finished run, to be changed."""

@@ -1,10 +1,9 @@
-"""Notebooks as a person sees them: a slider moved in JupyterLab, figures on a published page."""
+"""A notebook as a person sees it: a slider moved in JupyterLab. For the pages of the site see test_site_browser."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import re
 import subprocess
 import sys
 import time
@@ -14,8 +13,6 @@ import nbformat
 import pytest
 from browser import BROWSER, free_port, open_page
 from sweep_builders import quick_imports
-
-from mintad.course import pages
 
 CELLS = (
     "from mintad import plots\nfrom mintad.course import notebook\nnotebook.setup()",
@@ -78,20 +75,3 @@ def test_a_slider_moves_in_jupyterlab(lab, folder):
         assert page.ask(FIGURES) == 2, "the static figure stays above the panel's"
         page.picture(folder / "lab.png")
         assert (folder / "lab.png").stat().st_size > 10_000
-
-
-def test_a_page_shows_its_figures_without_network_and_kernel(folder):
-    file = pages.build(folder, folder / "site", names=["01"])[0]
-    text = file.read_text()
-    assert "plotly-graph-div" in text and 'src="plotly.min.js"' in text and "<math" in text
-    assert "02_second.html" in text and "Sliders work in the live notebook" in text
-    assert not re.findall(r'(?:src|href)="https?://', text)
-    assert (folder / "site/plotly.min.js").stat().st_size > 1e6
-    assert "01 · Panel" in (folder / "site/index.html").read_text()
-    if BROWSER is None:
-        return
-    with open_page(file.as_uri(), folder / "profile") as page:
-        page.wait_for(f"{FIGURES} === 1")
-        assert page.ask(TITLES) == "width 8"
-        outside = "performance.getEntriesByType('resource').filter(entry => entry.name.startsWith('http')).length"
-        assert page.ask(outside) == 0

@@ -5,14 +5,12 @@ from __future__ import annotations
 import ast
 import json
 import re
-import shutil
 import xml.etree.ElementTree as ElementTree
 
-import nbformat
 import pytest
 from grade_builders import FOLDER
 
-from mintad.course import notebook, pages
+from mintad.course import notebook
 from mintad.course.exercises import source_of
 from mintad.errors import ConfigError
 from mintad.plots.model_map import BOXES, HEIGHT, PARTS, SYMBOLS, WIDTH, model_map
@@ -32,6 +30,12 @@ def test_only_the_named_parts_are_in_colour():
     lit = {name for name, hue in boxes(model_map(["inr", "adapter"])).items() if hue != "currentColor"}
     assert lit == {"inr", "adapter", "clean_adapter"}, "both places of the adapter, and nothing else"
     assert model_map(["inr"]) == model_map(("inr",)) != model_map()
+
+
+def test_the_picture_of_the_readme_is_this_map():
+    written = (FOLDER / "model.svg").read_text(encoding="utf-8")
+    assert written == model_map(ground="#fff") + "\n", "write it again: model_map(ground='#fff')"
+    assert "notebooks/model.svg" in (FOLDER.parent / "README.md").read_text(encoding="utf-8")
 
 
 def test_an_unknown_part_is_refused_with_the_nearest():
@@ -64,20 +68,6 @@ def test_every_equation_is_in_the_picture_and_written_out_once():
     assert re.findall(r"^\*\*Eq\. (\d),", page, re.MULTILINE) == list("123456789") and page.count("$$") == 18
     links = re.findall(r"\]\(([^)#]+)\)", page)
     assert links and all((FOLDER / link).exists() for link in links)
-
-
-def test_the_pages_have_the_symbols_with_links_that_stay_inside(tmp_path):
-    cells = [nbformat.v4.new_markdown_cell("# 06 · Tokens\n\n[the symbols](SYMBOLS.md)")]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "06_class_tokens.ipynb")
-    shutil.copy(FOLDER / "SYMBOLS.md", tmp_path)
-    pages.build(tmp_path, tmp_path / "site")
-    assert 'href="SYMBOLS.html"' in (tmp_path / "site/06_class_tokens.html").read_text(encoding="utf-8")
-    page = (tmp_path / "site/SYMBOLS.html").read_text(encoding="utf-8")
-    assert (
-        page.count('display="block"') == 9
-        and 'href="06_class_tokens.html"' in page
-        and "\\" not in re.sub(r"<script.*?</script>", "", page.partition("<body")[2], flags=re.DOTALL)
-    )
 
 
 def test_the_notebooks_show_the_map_with_parts_that_there_are():

@@ -1,13 +1,11 @@
-"""The helpers of notebooks: parameters, shared models, panels, pages."""
+"""The helpers of notebooks: parameters, shared models, panels."""
 
 from __future__ import annotations
 
-import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import ipywidgets
-import nbformat
 import plotly.graph_objects as go
 import pytest
 import torch
@@ -16,7 +14,7 @@ from typer.testing import CliRunner
 from mintad import plots
 from mintad.cli import app
 from mintad.config import preset
-from mintad.course import notebook, pages, shared_models
+from mintad.course import notebook, shared_models
 from mintad.course.widgets import panel
 from mintad.errors import ConfigError, MintadError
 from mintad.lock import exclusive_lock
@@ -221,26 +219,6 @@ def test_panels_have_one_to_three_controls_with_values():
         panel(lambda **_: go.Figure(), a=[1], b=[1], c=[1], d=[1])
     with pytest.raises(ValueError, match="'a'"):
         panel(lambda a: go.Figure(), a=[])
-
-
-def test_formulas_become_mathml_and_code_stays():
-    text = pages.formulas("The loss $x^2$ and `a$b$`, costs 5$ and $$\\frac{a}{b}$$ end")
-    assert text.count("<math") == 2 and "`a$b$`" in text and "costs 5$ and" in text
-    assert re.search(r'display="block".*<mfrac>', text)
-
-
-def test_the_index_shows_a_title_as_text(tmp_path):
-    cells = [nbformat.v4.new_markdown_cell("# 02 · <img src=x onerror=alert(1)>")]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "02_second.ipynb")
-    pages.build(tmp_path, tmp_path / "site")
-    assert "<img" not in (tmp_path / "site/index.html").read_text()
-
-
-def test_a_failing_notebook_is_named(tmp_path):
-    broken = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell('raise ValueError("a broken cell")')])
-    nbformat.write(broken, tmp_path / "02_second.ipynb")
-    with pytest.raises(MintadError, match="02_second.ipynb.*"):
-        pages.build(tmp_path, tmp_path / "site", names=["02"])
 
 
 @pytest.mark.parametrize(

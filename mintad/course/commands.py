@@ -44,9 +44,9 @@ def notebooks_pages_command(
     names: Annotated[list[str] | None, typer.Argument(help="Beginnings of names, e.g. 07; default all.")] = None,
     timeout: Annotated[int, typer.Option(min=1, help="Seconds that one cell may take.")] = 1800,
 ) -> None:
-    """Execute the notebooks and write them as HTML pages that need no network."""
+    """Execute the notebooks and write them as a site of HTML pages that needs no network and no kernel."""
     try:
-        from mintad.course.pages import build
+        from mintad.course.site.build import build
     except ImportError as error:
         raise MintadError(f"pages need further packages ({error}): pip install 'mintad[pages]'") from error
 

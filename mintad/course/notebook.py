@@ -17,6 +17,8 @@ from plotly.io.base_renderers import MimetypeRenderer
 
 import mintad
 from mintad.course.bets import settle
+from mintad.course.site.mode import RENDERER
+from mintad.course.site.panels import figure_html
 from mintad.course.status import status
 from mintad.errors import ConfigError, nearest
 from mintad.plots import model_map as picture
@@ -24,8 +26,6 @@ from mintad.plots import template
 from mintad.training.device import pick_device
 
 __all__ = ["RENDERER", "refuse_unknown_parameters", "settle", "setup", "status"]
-RENDERER = "MINTAD_RENDERER"
-"""Environment variable: plotly's renderer; 'pages' writes figures as HTML for `mintad.course.pages`."""
 INJECTED = "# Parameters"  # papermill's mark of the cell it injects after the one tagged `parameters`
 
 
@@ -60,11 +60,10 @@ def model_map(*lit: str) -> HTML:
 
 
 class _PageRenderer(MimetypeRenderer):
-    """A renderer of figures as HTML without scripts: the page loads plotly once, see `mintad.course.pages`."""
+    """A renderer of figures as data of a page, which the site's script draws, see `mintad.course.site`."""
 
     def to_mimebundle(self, figure: dict) -> dict[str, str]:
-        without = dict.fromkeys(("full_html", "include_plotlyjs", "include_mathjax", "auto_play", "validate"), False)
-        return {"text/html": pio.to_html(figure, **without)}
+        return {"text/html": figure_html(figure)}
 
 
 def refuse_unknown_parameters(cells: Sequence[str]) -> None:

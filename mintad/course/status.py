@@ -11,6 +11,7 @@ from pathlib import Path
 from platformdirs import user_data_dir
 
 from mintad.course.points import load_points
+from mintad.course.site.mode import for_pages
 from mintad.disk import open_file, write
 from mintad.errors import ConfigError, MintadError, nearest
 from mintad.lock import exclusive_lock
@@ -37,7 +38,7 @@ def record(check: str, state: str) -> None:
         check: module and name of its check, for example "features.fuse".
         state: `TRIED` or `SOLVED`; solved stays solved.
     """
-    if not _in_kernel() or _published():
+    if not _in_kernel() or for_pages():
         return
     if _now.get(check) != SOLVED:
         _now[check] = state
@@ -89,7 +90,7 @@ def _counted(name: str, solved: list[bool]) -> str:
 def _forget(checks: list[str]) -> None:
     for check in checks:
         _now.pop(check, None)
-    if not _published():
+    if not for_pages():
         _try_to_change(dict.fromkeys(checks, OPEN))
 
 
@@ -126,7 +127,7 @@ def _change(states: dict[str, str]) -> None:
 
 def _kept() -> dict[str, str]:
     """Return check -> state from the file; one that is missing or damaged holds nothing."""
-    if _published():
+    if for_pages():
         return {}
     try:
         return _read(_path())
@@ -143,11 +144,6 @@ def _read(path: Path) -> dict[str, str]:
     if not isinstance(values, dict) or any(state not in (TRIED, SOLVED) for state in values.values()):
         raise ValueError("not a table of exercises")
     return values
-
-
-def _published() -> bool:
-    """Return whether this run makes the published pages, which show no reader's progress."""
-    return os.environ.get("MINTAD_RENDERER") == "pages"
 
 
 def _path() -> Path:

@@ -77,11 +77,12 @@ NOTES = (
 INDEX = re.compile(r"(?P<letter>[^\W\d_])_(?P<index>[A-Za-z]+)")  # L_CE: a letter with an index
 
 
-def model_map(lit: Iterable[str] = ()) -> str:
+def model_map(lit: Iterable[str] = (), *, ground: str | None = None) -> str:
     """Return a picture of MINT-AD as SVG text, 900 units wide, for light and dark pages.
 
     Args:
         lit: names of `PARTS` to show in colour, the others stay pale; all are in colour if none is named.
+        ground: colour behind the picture, for a file that a dark page shows as an image; None for no ground.
 
     Raises:
         ConfigError: there is no such part.
@@ -95,11 +96,13 @@ def model_map(lit: Iterable[str] = ()) -> str:
     lines = "".join(f'<path d="{part}" marker-end="url(#mintad-arrow)"/>' for d in LINES for part in _strokes(d))
     symbols = "".join(_symbol(*each) for each in SYMBOLS)
     notes = "".join(f'<text x="{x}" y="{y}" opacity="0.85">{_typeset(text)}</text>' for x, y, text in NOTES)
+    behind = f'<path d="M0 0H{WIDTH}V{HEIGHT}H0z" fill="{ground}"/>' if ground else ""
     told = ", ".join(name.replace("_", " ") for name in lit) or "all"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" role="img" '
         'style="max-width:100%;height:auto;color:inherit" font-family="system-ui,sans-serif" font-size="14">'
         f"<title>MINT-AD; in colour: {told}</title>"
+        f"{behind}"
         '<defs><marker id="mintad-arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
         'orient="auto"><path d="M0 0L8 4L0 8z" fill="currentColor"/></marker></defs>'
         f'<g fill="none" stroke="currentColor" opacity="0.6">{lines}</g>'

@@ -1,0 +1,139 @@
+// Draws the figures of a page and its panels, whose states were computed when the page was made. No network.
+"use strict";
+
+const SETTINGS = {displayModeBar: false, responsive: false};
+const SPACE = {l: 80, r: 80, t: 100, b: 80};  // plotly's margins where a figure names none
+const drawn = new Map();  // element of a figure -> the figure, to draw it again when the page's width changes
+
+// The figure or state with its parts put back in their places; always a fresh copy, because plotly writes into it.
+function whole(value, parts) {
+  if (Array.isArray(value)) return value.map(item => whole(item, parts));
+  if (value === null || typeof value !== "object") return value;
+  if ("$part" in value) return whole(parts[value.$part], parts);
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, whole(item, parts)]));
+}
+
+function plainText(title) {  // plotly's titles are a kind of HTML; a document that is not shown runs nothing
+  const page = new DOMParser().parseFromString(title.replace(/<br ?\/?>/g, " "), "text/html");
+  return page.body.textContent.trim();
+}
+
+// Fit a layout to `room` pixels: the title becomes a caption that wraps, panels of a fixed size grow or shrink, and on
+// a telephone the legend, of so many `entries`, goes below.
+function fitted(layout, room, entries) {
+  const title = layout.title?.text || "";
+  const margin = {...SPACE, ...layout.template?.layout?.margin, ...layout.margin};
+  const height = layout.height || 450, inner = height - margin.t - margin.b;
+  if (title) margin.t = Math.max(8, margin.t - 38 - 20 * (title.split("<br").length - 1));
+  const sides = margin.l + margin.r, narrow = room < 600, below = narrow && entries > 1 && !layout.width;
+  const legend = below ? {...layout.legend, orientation: "h", x: 0, xanchor: "left", y: -70 / inner, yanchor: "top"} : layout.legend;
+  if (below) margin.b = 80 + 20 * entries;
+  let scale = 1, width;
+  if (layout.width) {
+    const most = Math.max(1, Math.min(1.7, 620 / inner));
+    scale = Math.max(0.7, Math.min(most, (room - sides) / (layout.width - sides)));
+    width = sides + (layout.width - sides) * scale;
+  } else {
+    const across = new Set(Object.keys(layout).filter(key => key.startsWith("xaxis"))
+      .map(key => layout[key].domain?.[0] ?? 0)).size || 1;
+    width = Math.max(room, across > 1 ? (narrow ? 190 : 110) * across + sides : 320);
+  }
+  return {...layout, title: undefined, legend, margin, width, height: inner * scale + margin.t + margin.b};
+}
+
+function show(box, make) {
+  const figure = make(), layout = figure.layout || {};
+  let [caption, plot] = box.querySelectorAll(":scope > figcaption, :scope > div");
+  if (!plot) {
+    caption = box.appendChild(document.createElement("figcaption"));
+    plot = box.appendChild(document.createElement("div"));
+  }
+  caption.textContent = plainText(layout.title?.text || "");
+  const entries = layout.showlegend === false ? 0 : figure.data.filter(trace => trace.name && trace.showlegend !== false).length;
+  const fit = fitted(layout, box.clientWidth, entries);
+  drawn.set(box, make);
+  if (figure.frames) return Plotly.newPlot(plot, {data: figure.data, layout: fit, frames: figure.frames, config: SETTINGS});
+  return Plotly.react(plot, figure.data, fit, SETTINGS);
+}
+
+function control(described, moved) {
+  const label = document.createElement("label"), name = document.createElement("span");
+  name.textContent = described.name;
+  const input = document.createElement(described.kind === "menu" ? "select" : "input"), chosen = document.createElement("output");
+  if (described.kind === "menu") described.values.forEach(value => input.add(new Option(value)));
+  if (described.kind === "check") input.type = "checkbox";
+  if (described.kind === "slider") Object.assign(input, {type: "range", min: 0, max: described.values.length - 1, step: 1});
+  const property = {menu: "selectedIndex", check: "checked", slider: "value"}[described.kind];
+  const tell = () => { if (described.kind === "slider") chosen.textContent = described.values[input.value]; };
+  input.addEventListener("input", () => { tell(); moved(); });
+  label.append(name, input, chosen);
+  return {
+    label,
+    get: () => Number(input[property]),
+    set: place => { input[property] = described.kind === "check" ? Boolean(place) : place; tell(); },
+  };
+}
+
+function panel(box, number) {
+  const {controls, states, parts, combinations} = JSON.parse(box.firstElementChild.textContent);
+  const row = box.appendChild(document.createElement("div")), output = box.appendChild(document.createElement("figure"));
+  row.className = "controls";
+  box.id = `panel-${number}`;
+  const state = () => inputs.reduce((place, input, n) => place * controls[n].values.length + input.get(), 0);
+  const draw = () => {
+    const {figure, html, text} = states[state()];
+    if (figure) return show(output, () => whole(figure, parts));
+    drawn.delete(output);
+    if (html !== undefined) output.innerHTML = whole(html, parts);
+    else output.replaceChildren(Object.assign(document.createElement("pre"), {textContent: whole(text, parts)}));
+  };
+  const inputs = controls.map(described => control(described, () => {
+    draw();
+    try { history.replaceState(null, "", `?panel=${number}&state=${state()}`); } catch { /* some browsers refuse it for files */ }
+  }));
+  const place = index => controls.reduceRight((rest, described, n) => {
+    inputs[n].set(rest % described.values.length);
+    return Math.floor(rest / described.values.length);
+  }, index);
+  place(controls.reduce((index, described) => index * described.values.length + described.start, 0));
+  row.append(...inputs.map(input => input.label));
+  if (states.length < combinations) {
+    const note = `${states.length} of ${combinations} settings; the live notebook has all.`;
+    box.append(Object.assign(document.createElement("small"), {textContent: note}));
+  }
+  const asked = new URLSearchParams(location.search);
+  if (Number(asked.get("panel") ?? -1) === number && states[asked.get("state")]) {
+    place(Number(asked.get("state")));
+    box.scrollIntoView();
+  }
+  return draw;
+}
+
+document.addEventListener("DOMContentLoaded", () => {
+  const later = new Map();  // element -> how to draw it, as soon as it is near the window
+  document.querySelectorAll("figure.plot").forEach(box => {
+    const figure = JSON.parse(box.firstElementChild.textContent);
+    box.style.minHeight = `${figure.layout?.height || 450}px`;
+    later.set(box, () => { box.style.minHeight = ""; return show(box, () => whole(figure, [])); });
+  });
+  document.querySelectorAll("section.panel").forEach((box, number) => later.set(box, panel(box, number)));
+  const near = new IntersectionObserver(entries => entries.filter(entry => entry.isIntersecting).forEach(entry => {
+    near.unobserve(entry.target);
+    later.get(entry.target)();
+  }), {rootMargin: "800px"});
+  later.forEach((_, box) => near.observe(box));
+  addEventListener("beforeprint", () => later.forEach(draw => draw()));
+
+  let width = innerWidth, timer;
+  addEventListener("resize", () => {
+    clearTimeout(timer);
+    if (innerWidth !== width) timer = setTimeout(() => { width = innerWidth; drawn.forEach((make, box) => show(box, make)); }, 150);
+  });
+  const wide = matchMedia("(min-width: 1000px)").matches, contents = document.querySelector("details.toc");
+  if (contents) contents.open = wide;
+  document.querySelector("button.fold")?.addEventListener("click", event => {
+    const blocks = [...document.querySelectorAll("details.code")], open = !blocks.some(block => block.open);
+    blocks.forEach(block => { block.open = open; });
+    event.target.textContent = open ? "Hide all code" : "Show all code";
+  });
+});

@@ -1,0 +1,58 @@
+"""Pages of the site in a browser, from a disk and from a server: figures, panels that move, narrow windows."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from browser import BROWSER, open_page
+
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome is installed")
+CAPTIONS = "[...document.querySelectorAll('figcaption')].map(title => title.textContent.split(' &')[0]).join('|')"
+BARS = "[...document.querySelectorAll('#panel-0 .ytick')].map(tick => tick.textContent).join()"
+DRAWN = "document.querySelectorAll('.js-plotly-plot').length === 2"
+MENU = "document.querySelector('#panel-0 select')"
+LOADED = "performance.getEntriesByType('resource').map(entry => new URL(entry.name)).filter(url => url.host)"
+
+
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory):
+    """A tab for all tests; a browser takes seconds to start."""
+    with open_page("about:blank", tmp_path_factory.mktemp("browser") / "profile") as page:
+        yield page
+
+
+def test_a_slider_moves_on_a_page_from_a_disk(tab, site):
+    tab.call("Page.navigate", url=(site / "01_first.html").as_uri())
+    tab.wait_for(DRAWN)
+    assert tab.ask(CAPTIONS) == "width 8, round, full|width 8, round, full"
+    tab.ask("document.querySelector('#panel-0 input[type=range]').focus()")
+    tab.press("ArrowRight", 39)
+    assert tab.ask(CAPTIONS).endswith("width 16, round, full")
+    assert tab.ask("document.querySelector('#panel-0 output').textContent") == "16"
+    tab.wait_for(f"{BARS}.includes('16')", 20)
+    tab.ask(f"{MENU}.selectedIndex = 1; {MENU}.dispatchEvent(new Event('input'))")
+    tab.ask("document.querySelector('#panel-0 input[type=checkbox]').click()")
+    assert tab.ask(CAPTIONS) == "width 8, round, full|width 16, square, empty"
+    assert tab.ask("document.querySelector('#panel-1 pre').textContent") == "</script>"
+    assert not tab.ask("document.querySelector('.modebar-btn')"), "no toolbar over the figure"
+    assert tab.ask(f"{LOADED}.length") == 0, "no network"
+
+
+def test_a_state_has_an_address_on_a_server_and_a_telephone_shows_it(tab, site):
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=site)
+    tab.call("Emulation.setDeviceMetricsOverride", width=390, height=900, deviceScaleFactor=1, mobile=True)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/01_first.html?panel=0&state=10"
+        tab.call("Page.navigate", url=address)
+        tab.wait_for(f"location.protocol === 'http:' && {DRAWN}")
+        assert tab.ask(CAPTIONS) == "width 8, round, full|width 32, square, empty"
+        tab.ask("document.querySelector('#panel-0 input[type=checkbox]').click()")
+        assert tab.ask("location.search") == "?panel=0&state=11"
+        assert tab.ask("document.documentElement.scrollWidth <= 390"), "only boxes scroll sideways"
+        assert not tab.ask("document.querySelector('details.toc').open")
+        assert tab.ask(f"{LOADED}.filter(url => url.host !== location.host).length") == 0
+        server.shutdown()
