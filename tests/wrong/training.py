@@ -1,6 +1,9 @@
 """Notebook 10."""
 
+from functools import partial
+
 import numpy as np
+import torch
 
 
 def wrong_pairs_of_own_kind(scores, labels):
@@ -77,4 +80,99 @@ WRONG["training.nearest_mean"] += [
     nearest_mean_city_block,
     nearest_mean_scaled_by_the_test,
     nearest_mean_scaled_by_the_variance,
+]
+
+
+def _whole_model(feat, noise, net, fn, *, jitter=True, once=False, residual=False, own=True, detached=False):
+    """MINT-AD with one mistake."""
+    adapted = net.adapter(feat)
+    token, logits = fn.prompt_mapper(adapted, net.class_encoder, net.channel_encoder, net.head)
+    source = token if own else logits.softmax(-1)[:, :1].expand_as(token)
+    source = source.detach() if detached else source
+    query = net.query_output(torch.stack([fn.modulated(net.z, t, net.sines, net.modulators) for t in source]))
+    tokens = net.adapter(fn.feature_jitter(feat, noise, net.alpha) if jitter else feat)
+    for layer in net.encoder:
+        tokens = layer(tokens)
+    previous = tokens
+    for n, layer in enumerate(net.decoder):
+        previous = fn.decoder_layer(query if not (once and n) else previous, tokens, previous, layer)
+    reconstruction = net.output(net.decoder_norm(previous))
+    return reconstruction + feat * residual, adapted, logits, *net.distribution_decoder(query)
+
+
+def whole_model_without_functions(feat, noise, net, fn):
+    """Right with the functions of the notebooks, which the check does not give."""
+    adapted = net.adapter(feat)
+    token = net.channel_encoder(net.class_encoder(adapted.mT).softmax(-1).flatten(1)).softmax(-1)
+    h, alpha = net.z.expand(len(feat), -1, -1), torch.cat([net.z.expand(len(feat), -1, -1),
+                                                           token[:, None].expand(-1, len(net.z), -1)], -1)  # fmt: skip
+    for sine, modulator in zip(net.sines, net.modulators, strict=True):
+        alpha = modulator(alpha).relu()
+        h = alpha * torch.sin(sine(h))
+    query = net.query_output(h)
+    std = feat.norm(dim=-1, keepdim=True) * net.alpha / feat.shape[-1]
+    tokens = net.adapter(feat + noise * std)
+    for layer in net.encoder:
+        tokens = layer(tokens)
+    previous = tokens
+    for layer in net.decoder:
+        x = layer.norm1(query + layer.memory_attention(query, tokens, tokens))
+        x = layer.norm2(x + layer.previous_attention(x, previous, previous))
+        previous = layer.norm3(x + layer.ffn(x))
+    return net.output(net.decoder_norm(previous)), adapted, net.head(token), *net.distribution_decoder(query)
+
+
+def whole_model_turned_decoder(feat, noise, net, fn):
+    """The memory asks, and the query is looked at."""
+    return _whole_model(feat, noise, net, Swapped(fn))
+
+
+class Swapped:
+    def __init__(self, fn):
+        self.fn = fn
+
+    def __getattr__(self, name):
+        function = getattr(self.fn, name)
+        return (lambda q, m, p, layer: function(m, q, p, layer)) if name == "decoder_layer" else function
+
+
+WRONG["training.whole_model"] = [
+    partial(_whole_model, jitter=False),
+    partial(_whole_model, once=True),
+    partial(_whole_model, residual=True),
+    partial(_whole_model, own=False),
+    partial(_whole_model, detached=True),
+    lambda *a: _whole_model(*a)[:3],
+    lambda *a: _whole_model(*a)[::-1],
+    lambda feat, noise, net, fn: _whole_model(feat[:1], noise[:1], net, fn),
+    whole_model_without_functions,
+    whole_model_turned_decoder,
+]
+
+
+def _whole_loss(labels, target, reconstruction, adapted, logits, mean, log_variance, fn, **wrong):
+    """Eq. 6 with one mistake."""
+    options = {"how": "token", "prior": "element", "weights": (1.0, 1.0, 0.1), "classes": True} | wrong
+    how, prior, weights, classes = options.values()
+    parts = fn.reduce((reconstruction - target) ** 2, how), fn.cross_entropy(logits, labels)
+    third = fn.reduce(fn.gaussian_nll(adapted, mean, log_variance), prior)
+    factor = logits.shape[1] if classes else len(labels)
+    return weights[0] * parts[0] + weights[1] * factor * parts[1] + weights[2] * third
+
+
+WRONG["training.whole_loss"] = [
+    partial(_whole_loss, how="element"),
+    partial(_whole_loss, prior="token"),
+    partial(_whole_loss, classes=False),
+    partial(_whole_loss, weights=(1.0, 1.0, 1.0)),
+    partial(_whole_loss, weights=(1.0, 0.1, 0.1)),
+    partial(_whole_loss, weights=(1.0, 1.0, -0.1)),
+    lambda *a: _whole_loss(*a).item(),
+    lambda *a: _whole_loss(*a).detach(),
+    lambda labels, target, rec, adapted, logits, mean, s, fn: _whole_loss(
+        labels, target, rec, mean, logits, adapted, s, fn
+    ),
+    lambda labels, target, rec, adapted, logits, mean, s, fn: (
+        (rec - target).square().sum(-1).mean() + torch.nn.functional.cross_entropy(logits, labels)
+    ),
 ]
