@@ -7,6 +7,9 @@ import torch
 from scipy.spatial.distance import cdist
 from scipy.stats import sem
 
+from mintad.model.mint_ad import MintAD
+from mintad.model.reconstruction import ReconstructionModel
+
 
 def epochs_by_batches(steps, batch_size, images):
     return steps / max(1, images // batch_size)
@@ -108,3 +111,32 @@ def whole_loss_by_weights(labels, target, reconstruction, adapted, logits, mean,
 
 RIGHT["training.whole_model"] = [whole_model_by_vmap, whole_model_image_by_image]
 RIGHT["training.whole_loss"] = [whole_loss_in_one_line, whole_loss_by_weights]
+
+
+class QueryFromLogits(MintAD):
+    """MINT-AD whose class token is what the head says."""
+
+    def prompt(self, adapted_BLC, labels_B):
+        _, logits = super().prompt(adapted_BLC, labels_B)
+        token = torch.softmax(logits, -1)
+        return torch.nn.functional.pad(token, (0, self.config.prompt_mapper.token_width - token.shape[1])), logits
+
+
+class GatedClass(ReconstructionModel):
+    """A query shared by all classes, and a gate for each, which must be given."""
+
+    needs_labels = True
+
+    def __init__(self, config, channels, grid, classes):
+        super().__init__(config, channels, grid)
+        self.query = torch.nn.Parameter(torch.randn(self.tokens, config.width))
+        self.gate = torch.nn.Embedding(classes, config.width)
+
+    def forward(self, feat_BLF, noise=None, labels_B=None):
+        output = self.embed(feat_BLF)
+        query = self.query * self.gate(self.require_labels(labels_B))[:, None]
+        output.reconstruction = self.reconstruct(output, [query] * self.config.decoder_layers, noise)
+        return output
+
+
+RIGHT["training.own_variant"] = [QueryFromLogits, GatedClass]

@@ -5,6 +5,8 @@ from functools import partial
 import numpy as np
 import torch
 
+from mintad.model.reconstruction import ReconstructionModel
+
 
 def wrong_pairs_of_own_kind(scores, labels):
     shares = np.empty(len(scores))
@@ -175,4 +177,84 @@ WRONG["training.whole_loss"] = [
     lambda labels, target, rec, adapted, logits, mean, s, fn: (
         (rec - target).square().sum(-1).mean() + torch.nn.functional.cross_entropy(logits, labels)
     ),
+]
+
+
+class Wrong(ReconstructionModel):
+    """A model with a learned query, and one mistake in a subclass."""
+
+    def __init__(self, config, channels, grid, classes):
+        super().__init__(config, channels, grid)
+        self.query = torch.nn.Parameter(torch.randn(self.tokens, config.width))
+
+    def forward(self, feat_BLF, noise=None, labels_B=None):
+        output = self.embed(feat_BLF)
+        queries = [self.asking(output, labels_B)] * self.config.decoder_layers
+        output.reconstruction = self.reconstruct(output, queries, self.noise(noise))
+        return output
+
+    def asking(self, output, labels_B):
+        return self.query + 0.1 * output.adapted.mean(1, keepdim=True)
+
+    def noise(self, noise):
+        return noise
+
+
+class Unjittered(Wrong):
+    def noise(self, noise):
+        return None if noise is None else torch.zeros_like(noise)
+
+
+class LooksAtTheBatch(Wrong):
+    def asking(self, output, labels_B):
+        return self.query + output.adapted.mean((0, 1))
+
+
+class UsesLabelsInSecret(Wrong):
+    def asking(self, output, labels_B):
+        return self.query * (1 + labels_B[:, None, None])
+
+
+class Random(Wrong):
+    def asking(self, output, labels_B):
+        return self.query + torch.randn_like(self.query)
+
+
+class Copies(Wrong):
+    def forward(self, feat_BLF, noise=None, labels_B=None):
+        output = super().forward(feat_BLF, noise, labels_B)
+        output.reconstruction = output.target + 1e-4 * output.reconstruction
+        return output
+
+
+class ReturnsATensor(Wrong):
+    def forward(self, feat_BLF, noise=None, labels_B=None):
+        return super().forward(feat_BLF, noise, labels_B).reconstruction
+
+
+class OneForAll(Wrong):
+    def forward(self, feat_BLF, noise=None, labels_B=None):
+        output = super().forward(feat_BLF, noise, labels_B)
+        output.reconstruction = output.reconstruction[:1].expand_as(output.target)
+        return output
+
+
+class Detached(Wrong):
+    def forward(self, feat_BLF, noise=None, labels_B=None):
+        output = super().forward(feat_BLF, noise, labels_B)
+        output.reconstruction = output.reconstruction.detach()
+        return output
+
+
+WRONG["training.own_variant"] = [
+    Unjittered,
+    LooksAtTheBatch,
+    UsesLabelsInSecret,
+    Random,
+    Copies,
+    ReturnsATensor,
+    OneForAll,
+    Detached,
+    torch.nn.Linear,
+    lambda *_: None,
 ]

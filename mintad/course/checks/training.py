@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mintad.course.checks import whole
 from mintad.course.checks.exercise import exercise
-from mintad.course.checks.grading import Call, differs, is_tensor, randn, require, same, two_numbers
+from mintad.course.checks.grading import Call, call, differs, is_tensor, randn, require, same, two_numbers
+from mintad.course.lab import own_variant
 from mintad.course.lab.assembly import Functions, Net, small_net
 from mintad.course.stand_ins import STAND_INS
+from mintad.model.reconstruction import Output, ReconstructionModel
+from mintad.model.variants import VARIANTS
 
 Array = np.ndarray
 
@@ -224,3 +228,56 @@ def check_whole_loss(call: Call, rng: np.random.Generator) -> None:
     expected = reference_whole_loss(labels, target, *outputs, STAND_INS)
     hint = "the sum of fn.reduce(squared error), N fn.cross_entropy and 0.1 fn.reduce(fn.gaussian_nll) is {:.4f} here"
     same(result, expected.item(), hint.replace("{:.4f}", f"{expected.item():.4f}, not {{:.4f}}"))
+
+
+class reference_own_variant(ReconstructionModel):  # noqa: N801 - named like the exercise
+    """The learned query of every layer is shifted by the image's mean token."""
+
+    def __init__(self, config, channels, grid, classes) -> None:
+        super().__init__(config, channels, grid)
+        self.queries = nn.ParameterList(torch.randn(self.tokens, config.width) for _ in range(config.decoder_layers))
+        self.shift = nn.Linear(config.width, config.width)
+
+    def forward(self, feat_BLF: Tensor, noise: Tensor | None = None, labels_B: Tensor | None = None) -> Output:
+        """Reconstruct features (B, L, F); `noise` as in `FeatureJitter`, `labels_B` is not used."""
+        output = self.embed(feat_BLF)
+        shift_B1D = self.shift(output.adapted.mean(dim=1, keepdim=True))
+        output.reconstruction = self.reconstruct(output, [query + shift_B1D for query in self.queries], noise)
+        return output
+
+
+@exercise(reference_own_variant, "a model of its own; it is jittered, trains, and looks at each image alone")
+def check_own_variant(build: Call, rng: np.random.Generator) -> None:
+    """Check a class of models: made with (config, channels, grid, classes), forward(feat, noise, labels) -> Output."""
+    seed = int(rng.integers(2**31))
+
+    def made(kind: Callable[..., nn.Module]) -> nn.Module:
+        torch.manual_seed(seed)
+        return kind(own_variant.SMALL, 7, (2, 3), 3)
+
+    model = made(build)
+    hint = "it must be a class derived from ReconstructionModel, or from a variant such as UniAD or MintAD"
+    require(isinstance(model, ReconstructionModel), hint)
+    feat, noise = randn((3, 6, 7), (3, 6, 7), seed=seed)
+    labels = torch.tensor([0, 2, 1])
+
+    def reconstructed(*inputs: Tensor | None) -> Tensor:
+        output = call(model, *inputs, takes="feat_BLF, noise, labels_B")
+        require(isinstance(output, Output), "forward must return the output that self.embed(feat_BLF) gave you")
+        is_tensor(output.reconstruction, (3, 6, 7), "set output.reconstruction, (B, L, F): self.reconstruct gives it")
+        return output.reconstruction.detach()
+
+    model.train()
+    jittered = reconstructed(feat, noise, labels)
+    differs(jittered, reconstructed(feat, -noise, labels), "the noise changes nothing: give it to self.reconstruct")
+    model.eval()
+    clean = reconstructed(feat, None, labels)
+    whole.require_sound(lambda feat, labels: reconstructed(feat, None, labels), feat, labels, model.needs_labels)
+    for name, kind in VARIANTS.items():
+        if isinstance(model, kind) and type(model) is not kind and kind.__module__.startswith("mintad.model."):
+            same_values = torch.allclose(made(kind).eval()(feat, labels_B=labels).reconstruction, clean, atol=1e-6)
+            require(not same_values, f"it does what {name} does: change something")
+    losses = whole.few_steps(model, feat, labels)
+    require(losses[-1] < losses[0], f"training does not help: the error goes from {losses[0]:.3f} to {losses[-1]:.3f}")
+    unused = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    require(not unused, f"nothing is learned in {', '.join(unused[:3])}: the result does not depend on it")

@@ -1,13 +1,18 @@
-"""What the checks of a whole model compare with: MINT-AD and its loss from functions, right and with mistakes."""
+"""What the checks of whole models need: MINT-AD from functions, right and with mistakes; what any variant must do."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from mintad.config import TrainConfig
+from mintad.course.checks.grading import differs, require, same
 from mintad.course.lab.assembly import Functions, Net
+from mintad.model.losses import compute_losses
+from mintad.model.reconstruction import ReconstructionModel
 
 
 def forward(feat: Tensor, noise: Tensor, net: Net, fn: Functions, **how: Any) -> tuple[Tensor, ...]:
@@ -53,3 +58,34 @@ def loss(
     likelihood = fn.gaussian_nll(adapted, mean, log_variance)
     prior = fn.reduce(-likelihood if how.get("sign") else likelihood, how.get("prior", "element"))
     return mse + how.get("lambda_a", 1.0) * ce + how.get("lambda_b", 0.1) * prior
+
+
+def require_sound(
+    reconstruct: Callable[[Tensor, Tensor], Tensor], feat: Tensor, labels: Tensor, needs_labels: bool
+) -> None:
+    """Require of a model in evaluation mode that it looks at each image, at its label only if it says so, and no other.
+
+    `reconstruct` takes features (B, L, F) and labels (B,) of at least two images, and returns reconstructions.
+    """
+    clean, order = reconstruct(feat, labels), torch.arange(len(feat)).roll(1)
+    order[-1] = order[0]
+    require(bool(clean.isfinite().all()), "it returns values that are not finite")
+    hint = "an image's reconstruction must be the same every time, whatever else is in its batch"
+    same(reconstruct(feat[order], labels[order]), clean[order], hint, tolerance=1e-4)
+    differs(clean[:1], clean[1:2], "all images have the same reconstruction, whatever their features")
+    differs(clean, feat, "it returns its input, so no defect would ever show", tolerance=1e-2)
+    if not needs_labels:
+        hint = "the class changes the reconstruction: say so by needs_labels = True in the class"
+        same(reconstruct(feat, labels.roll(1)), clean, hint, tolerance=1e-4)
+
+
+def few_steps(model: ReconstructionModel, feat: Tensor, labels: Tensor, steps: int = 20) -> list[float]:
+    """Train a model on a batch, and return the squared error of every step; the last gradients stay."""
+    optimizer, errors = torch.optim.AdamW(model.train().parameters(), lr=1e-2), []
+    for _ in range(steps):
+        losses = compute_losses(model(feat, torch.zeros_like(feat), labels), labels, TrainConfig())
+        optimizer.zero_grad()
+        losses.total.backward()
+        optimizer.step()
+        errors.append(losses.mse.item())
+    return errors
