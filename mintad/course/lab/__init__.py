@@ -17,6 +17,9 @@
 | `one_run` | 10 | a run's results beside the paper's |
 | `cases` | 10 | which test images to look at |
 | `padim_settings` | 10 | PaDiM in Table 1's settings |
+| `assembly` | 07, 10 | a whole MINT-AD put together from functions |
+| `by_hand` | 10 | such a model beside the package's, and its training |
+| `own_variant` | 10 | a variant of the reader's own, trained as the others |
 | `own_data` | 11 | from a folder of images to a detector |
 | `study` | 12 | runs to compare, intervals over images and seeds |
 | `claims` | 14 | the paper's claims, and our tests of them |
