@@ -131,9 +131,6 @@ def reference_simplenet_loss(
         "this is half of the loss: add the two means, do not average them": lambda x, e, s, d, m: (
             reference_simplenet_loss(x, e, s, d, m) / 2
         ),
-        "cut off each term by itself, not their sum": lambda x, e, s, d, m: F.relu(
-            (m - d(x)) + (m + d(x + s * e))
-        ).mean(),
         "this squares the terms; SimpleNet's loss is linear": lambda x, e, s, d, m: (
             F.relu(m - d(x)).square().mean() + F.relu(m + d(x + s * e)).square().mean()
         ),
