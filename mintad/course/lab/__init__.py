@@ -18,4 +18,7 @@
 | `padim_settings` | 10 | PaDiM in Table 1's settings |
 | `own_data` | 11 | from a folder of images to a detector |
 | `study` | 12 | runs to compare, intervals over images and seeds |
+| `idea_planes` | 13 | what each family of methods calls normal, in the plane |
+| `same_image` | 13 | many methods' maps of one image |
+| `separate_unified` | 13 | one model a class against one for all, the paper's numbers and ours |
 """
