@@ -22,6 +22,9 @@
 | `own_variant` | 10 | a variant of the reader's own, trained as the others |
 | `own_data` | 11 | from a folder of images to a detector |
 | `study` | 12 | runs to compare, intervals over images and seeds |
+| `idea_planes` | 13 | what each family of methods calls normal, in the plane |
+| `same_image` | 13 | many methods' maps of one image |
+| `separate_unified` | 13 | one model a class against one for all, the paper's numbers and ours |
 | `claims` | 14 | the paper's claims, and our tests of them |
 | `verdict` | 14 | what the shipped results say about each |
 """
