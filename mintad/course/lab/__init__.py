@@ -6,7 +6,7 @@
 | `solar_cells` | 00, 09, 11 | a detector on real photographs, in seconds |
 | `identity_shortcut` | 04 | how much of a defect a reconstruction repeats |
 | `bare_attention` | 04 | the smallest network with attention |
-| `shipped` | 04, 05, 12 | measured results that come with the repository |
+| `shipped` | 04, 05, 10, 12 | measured results that come with the repository |
 | `transplants` | 04, 05 | normal tokens of one category in an image of another |
 | `assumed_class` | 05 | a model given a class, right or wrong |
 | `tokens` | 06 | what class tokens hold |
