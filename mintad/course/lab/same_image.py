@@ -34,7 +34,7 @@ BRIEFLY: dict[str, dict[str, Any]] = {
     "simplenet": {"steps": 200},
     "utrad": {"steps": 40},
 }
-STEPS = 60
+STEPS = 90
 """Steps of the two models, and of baselines that train and are not in `BRIEFLY`."""
 
 
