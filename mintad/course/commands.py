@@ -165,7 +165,4 @@ def course_board_command(
     from mintad.course.board import read_board, standings
 
     table = standings(read_board(folder or "")).round(3)
-    shown = Table(*table.columns)
-    for row in table.itertuples(index=False):
-        shown.add_row(*(Text("" if value != value else str(value)) for value in row))  # NaN: there is none
-    console.print(shown)
+    console.print(table.to_string(index=False, na_rep=""), soft_wrap=True, markup=False, highlight=False)
