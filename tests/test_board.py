@@ -151,6 +151,12 @@ def test_the_name_is_the_files(tmp_path):
     assert set(board.read_board(tmp_path)["student"]) == {"eve"}
 
 
+def test_a_digest_that_looks_like_a_number_stays_a_text(tmp_path):
+    posted({"recipe": "00123456", "images": "1234e567"}).to_csv(tmp_path / "ann.csv", index=False)
+    (row,) = board.read_board(tmp_path)[["recipe", "images"]].to_numpy().tolist()
+    assert row == ["00123456", "1234e567"]
+
+
 def test_an_empty_board_says_how_to_post(tmp_path):
     with pytest.raises(DataError, match="nobody has posted"):
         board.read_board(tmp_path)

@@ -150,7 +150,8 @@ def _read(file: Path) -> pd.DataFrame:
     fix = "remove the file, or the lines that are no runs"
     try:
         with open_file(file) as opened:
-            table = pd.read_csv(io.BytesIO(opened.read()), dtype={"student": str, "variant": str, "recipe": str})
+            texts = {name: str for name, kind in COLUMNS.items() if kind is str}  # a digest may look like a number
+            table = pd.read_csv(io.BytesIO(opened.read()), dtype=texts)
         table = table[list(COLUMNS)].astype(COLUMNS)
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise DataError(f"this is no file of the board ({error})", path=file, fix=fix) from error
