@@ -32,7 +32,7 @@ Does a panel *move*?
 [nothing](../missing.md), [hidden](../.secret.md), [outside](../../outside.md), [elsewhere](https://example.org/),
 $\\hat{x}^2$
 """
-SECOND = "# 02 · <i>slant</i>\n\nAnd `x < 1`?\n\n## Part\n\n## Part"
+SECOND = "# 02 · <i>slant</i>\n\nAnd `x < 1`?\n\n## Part"
 README = """# Made up
 
 ## B & *c*
@@ -64,7 +64,7 @@ def repository(folder: Path) -> Path:
     (root / "part/table.csv").write_text("a,b\n1,2\n")
     (notebooks / "SYMBOLS.md").write_text("# Symbols\n\n$x$ in [01](01_first.ipynb)")
     markdown, code = nbformat.v4.new_markdown_cell, nbformat.v4.new_code_cell
-    first, second = [markdown(FIRST), *map(code, CELLS)], [markdown(SECOND)]
+    first, second = [markdown(FIRST), *map(code, CELLS)], [markdown(SECOND), markdown("## Part")]
     for name, cells in (("01_first", first), ("02_second", second)):
         nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=KERNEL), notebooks / f"{name}.ipynb")
     return notebooks
