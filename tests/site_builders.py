@@ -18,7 +18,7 @@ CELLS = (
     DRAW + '\ndraw(8, "round", True)',
     'panel(draw, width=[8, 16, 32], shape=["round", "square"], filled=True)',
     "from pathlib import Path\nprint(Path('x.png').resolve(), Path.cwd().parent)",
-    "panel(lambda times: '</script>' * times, times=[1, 2])",
+    "panel(lambda times: draw(times, 'round', True) if times == 2 else '</script>' * times, times=[1, 2, 3])",
 )
 FIRST = """# 01 · First & foremost
 

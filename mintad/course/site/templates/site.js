@@ -82,7 +82,10 @@ function panel(box, number) {
   const state = () => inputs.reduce((place, input, n) => place * controls[n].values.length + input.get(), 0);
   const draw = () => {
     const {figure, html, text} = states[state()];
-    if (figure) return show(output, () => whole(figure, parts));
+    if (figure) {
+      if (!output.querySelector(":scope > .js-plotly-plot")) output.replaceChildren();  // text of another state
+      return show(output, () => whole(figure, parts));
+    }
     drawn.delete(output);
     if (html !== undefined) output.innerHTML = whole(html, parts);
     else output.replaceChildren(Object.assign(document.createElement("pre"), {textContent: whole(text, parts)}));
