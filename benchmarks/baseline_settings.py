@@ -32,7 +32,7 @@ def main() -> None:
     """Fit the baseline with every setting, and write the CSV after each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("csv", type=Path)
-    parser.add_argument("baseline", choices=sorted(BASELINES))
+    parser.add_argument("baseline", choices=sorted(BASELINES.on_features()))
     parser.add_argument("settings", nargs="+", type=json.loads)
     parser.add_argument("--preset")
     parser.add_argument("--data", default="mini")

@@ -23,6 +23,7 @@ from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
 from mintad.config import Config, describe_keys, load_config, preset
+from mintad.config.tiles import tiled
 from mintad.course.commands import course_app, notebooks_app
 from mintad.errors import ConfigError, MintadError, message, nearest
 from mintad.runs.commands import DeviceOption, QuietOption, RunArgument, predict_command, watch_command
@@ -109,14 +110,17 @@ def resolve_config(
     categories: str | None = None,
     normal: str | None = None,
     abnormal: str | None = None,
+    tiles: int = 1,
 ) -> Config:
     """Return the configuration that the options describe: preset or file, then --data and its like, then --set.
+
+    For `tiles` see `mintad.config.tiles.tiled`.
 
     Where a root is given without the name of a data set, the name is that which the root looks like.
     """
     if preset_name and file:
         raise ConfigError("give --preset or --config, not both; the file may name its base with 'preset: paper'")
-    base = load_config(file) if file else preset(preset_name or "fast")
+    base = tiled(load_config(file) if file else preset(preset_name or "fast"), tiles)
     folders = own_folders(normal, abnormal)
     named = (
         data
@@ -168,6 +172,9 @@ def train_command(
     categories: CategoriesOption = None,
     normal: NormalOption = None,
     abnormal: AbnormalOption = None,
+    tiles: Annotated[
+        int, typer.Option("--tiles", min=1, help="For small defects: see images N times as large, as N x N tiles.")
+    ] = 1,
     settings: SetOption = None,
     baselines: BaselinesOption = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start afresh where --out holds a run.")] = False,
@@ -177,7 +184,7 @@ def train_command(
 
     The same command again resumes an interrupted run; on a finished one it evaluates the baselines that are new.
     """
-    resolved = resolve_config(preset_name, config, settings, data, root, categories, normal, abnormal)
+    resolved = resolve_config(preset_name, config, settings, data, root, categories, normal, abnormal, tiles)
     from mintad.runs.summary import print_results
     from mintad.runs.train import train_run
 
@@ -191,15 +198,24 @@ def evaluate_command(
     run: RunArgument,
     baselines: BaselinesOption = "",
     root: Annotated[Path | None, typer.Option("--root", help="Where the data lie now, if they have moved.")] = None,
+    region: Annotated[
+        Path | None, typer.Option("--region", help="Image: white where to look from now on, black what to ignore.")
+    ] = None,
+    whole_image: Annotated[bool, typer.Option("--whole-image", help="Look everywhere again, without region.")] = False,
     device: DeviceOption = "auto",
     quiet: QuietOption = False,
 ) -> None:
-    """Evaluate a run's newest checkpoint again, with the baselines it was compared with, and rewrite its results."""
+    """Evaluate a run's newest checkpoint again, with the baselines it was compared with, and rewrite its results.
+
+    With --region, scores, thresholds and p-values are those of a part of the images, for a fixed camera. The run keeps
+    it: predict, watch and export then need no option.
+    """
     from mintad.runs.evaluate import evaluate_run
     from mintad.runs.summary import print_results
 
     names = split_names(baselines)
-    print_results(evaluate_run(run, baseline_names=names, root=root, device=device, progress=not quiet), console)
+    options = {"root": root, "region": region, "whole_image": whole_image, "device": device, "progress": not quiet}
+    print_results(evaluate_run(run, baseline_names=names, **options), console)
 
 
 app.command("predict")(predict_command)

@@ -12,7 +12,7 @@ import shutil
 import stat
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -54,12 +54,14 @@ def open_file(path: str | Path) -> BinaryIO:
 
 
 def digest(path: str | Path, *about: str) -> str:
-    """Hash texts and then a file's bytes: SHA-256, hexadecimal; an OSError where the file cannot be read.
+    """Hash texts and then a file's bytes: SHA-256, hexadecimal; an OSError where the file cannot be read, or is none.
 
     SHA-256 because the processors that we use compute it themselves, 1 GiB/s and more; an image's own file, which is
     hashed for the cache, is larger than its features.
     """
     state = hashlib.sha256("".join(f"{len(text)}:{text}" for text in about).encode())
+    if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would block
+        raise OSError(errno.EINVAL, "not a file", str(path))
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
             state.update(block)
@@ -100,10 +102,30 @@ def write(path: Path, content: str | bytes) -> None:
 
 
 def refuse_link(path: Path) -> None:
-    """Refuse a link where something is to be written or emptied, which would change what lies elsewhere."""
+    """Refuse a link where something is to be written or emptied, which would change what lies elsewhere.
+
+    A pipe or a device is refused, too.
+    """
     if path.is_symlink():
         problem, fix = "is a link, through which nothing is written", "remove it; its whole folder may be a link"
         raise MintadError(problem, path=path, fix=fix)
+    refuse_special(path)
+
+
+def refuse_special(*paths: Path) -> None:
+    """Refuse pipes, devices and sockets, from which a program would read for ever; a MintadError names the first."""
+    for path in paths:
+        with suppress(OSError):  # nothing is there, or a link to nothing
+            kind = stat.S_IFMT(os.stat(path).st_mode)
+            if kind not in (stat.S_IFREG, stat.S_IFDIR):
+                raise MintadError(f"is {_KINDS.get(kind, 'something else')}, not a file", path=path, fix="remove it")
+
+
+def own_file(path: Path) -> None:
+    """Prepare a file to be appended to: what has other names, too (hard links), is replaced by a copy."""
+    refuse_link(path)
+    if path.is_file() and path.stat().st_nlink > 1:
+        write(path, path.read_bytes())
 
 
 def remove(path: Path) -> None:

@@ -197,7 +197,7 @@ def test_planted_anomalies_are_found_where_they_are(baseline):
         assert max(abs(row - position // GRID[1]), abs(column - position % GRID[1])) <= 1
 
 
-@pytest.mark.parametrize("name", BASELINES.names())
+@pytest.mark.parametrize("name", BASELINES.on_features())
 def test_baselines_are_deterministic_and_seeded(name):
     train, test = normal_images(20), normal_images(2, seed=1)
 
@@ -209,7 +209,7 @@ def test_baselines_are_deterministic_and_seeded(name):
     assert not torch.equal(map_of(0), map_of(1))
 
 
-@pytest.mark.parametrize("name", BASELINES.names())
+@pytest.mark.parametrize("name", BASELINES.on_features())
 def test_baselines_use_the_given_rows_only_and_any_batch(name):
     images = torch.cat([normal_images(20), normal_images(5, offset=50.0)])
     table = FeatureTable.from_tensor(images.half())

@@ -41,6 +41,9 @@ def pair(request, released):
     return request.param, nbformat.read(student, as_version=4)
 
 
+CLASSES = ("new_model", "own_variant")
+
+
 def marked(notebook, kind):
     return [cell for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get(kind)]
 
@@ -138,7 +141,7 @@ def test_each_exercise_is_an_open_cell_and_a_locked_check_without_the_reference(
     exercises = exercises_of(json.loads(original.read_text(encoding="utf-8")))
     points = load_points().notebooks.get(original.stem, {})
     assert [cell.source for cell in marked(student, "solution")] == [
-        f"{e.name} = None  # replace by your {'class' if e.name == 'new_model' else 'function'}" for e in exercises
+        f"{e.name} = None  # replace by your {'class' if e.name in CLASSES else 'function'}" for e in exercises
     ]
     for exercise, cell in zip(exercises, marked(student, "grade"), strict=True):
         (called,) = check_calls(cell.source)

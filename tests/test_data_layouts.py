@@ -228,6 +228,27 @@ def test_pictures_beside_train_and_test_are_not_lost_in_silence(tmp_path: Path):
     assert caught.value.path == str(tmp_path / "nut/bad")
 
 
+def test_folders_of_pictures_and_nothing_else_are_products_and_it_is_said(tmp_path: Path):
+    root = tmp_path / "parts"
+    pictures(root / "nut", 4)
+    pictures(root / "bolt", 3)
+    table = load("folder", root)
+    assert counts(table) == {("nut", "train", "good"): 4, ("bolt", "train", "good"): 3}
+    assert any("bolt, nut are taken for 2 products" in line for line in table.attrs[REMARKS])
+
+
+@pytest.mark.parametrize("other", ["bad/0.png", "masks/0.png", "more.png", "nut/deeper/0.png", "test/0.png", "none/"])
+def test_folders_of_pictures_are_no_products_where_the_root_holds_anything_else(tmp_path: Path, other: str):
+    pictures(tmp_path / "nut", 4)
+    pictures(tmp_path / "bolt", 3)
+    if other.endswith("/"):
+        (tmp_path / other).mkdir()
+    else:
+        save(tmp_path / other, picture(1))
+    with pytest.raises(DataError):
+        load("folder", tmp_path)
+
+
 def test_a_folder_of_pictures_and_nothing_else(tmp_path: Path):
     pictures(tmp_path / "nut", 4)
     with pytest.raises(DataError, match="--normal ."):

@@ -5,7 +5,8 @@ import os
 
 import pytest
 
-from mintad.disk import UNFINISHED, digest, published, write
+from mintad.disk import UNFINISHED, digest, own_file, published, refuse_link, refuse_special, write
+from mintad.errors import MintadError
 
 
 def test_a_link_is_replaced_and_never_followed(tmp_path):
@@ -58,3 +59,21 @@ def test_a_digest_tells_content_and_texts_apart(tmp_path):
     digests = [digest(file), digest(file, "a", "bc"), digest(file, "ab", "c"), digest(file, "abc")]
     file.write_bytes(b"contenu")
     assert len({*digests, digest(file)}) == 5
+
+
+def test_what_is_appended_to_has_one_name(tmp_path, make_pipe):
+    outside, own = tmp_path / "outside", tmp_path / "own"
+    outside.write_text("precious")
+    os.link(outside, own)
+    own_file(own)
+    with open(own, "a") as file:
+        file.write("!")
+    assert (own.read_text(), outside.read_text()) == ("precious!", "precious")
+    own.unlink()
+    make_pipe(own)
+    for refused in (own_file, refuse_special, refuse_link):
+        with pytest.raises(MintadError, match="named pipe"):
+            refused(own)
+    with pytest.raises(OSError, match="not a file"):
+        digest(own)
+    refuse_special(outside, tmp_path, tmp_path / "nowhere")

@@ -52,6 +52,22 @@ def test_large_means_hide_no_copy(mean, std):
     assert (nearest - normal).square().mean(dim=(1, 2)).min() > 0.1
 
 
+@pytest.mark.parametrize("far", [1.0, 100.0, 1e4])
+def test_the_neighbours_are_those_of_a_naive_loop_on_hostile_numbers(far):
+    """A few images are far away and close together: |x|^2 - 2 x.y + |y|^2 takes others for copies, in a wrong order."""
+    generator = torch.Generator().manual_seed(4)
+    normal = torch.randn(1000, 49, 8, generator=generator)
+    group = far * torch.randn(1, 49, 8, generator=generator) + 0.001 * far * torch.randn(6, 49, 8, generator=generator)
+    normal[::200] = group[:5]
+    normal[1] = normal[0]
+    normal += 100
+    nearest = NearestImages(normal, (7, 7), 3)
+    for batch in (normal[:1], group[5:] + 100, torch.cat([normal[190:210], normal[800:801], group + 100])):
+        for image_LF, mean_LF in zip(batch.double(), nearest(batch), strict=True):
+            expected = naive_mean(normal.double().numpy(), image_LF.numpy(), 3)
+            np.testing.assert_allclose(mean_LF.numpy(), expected, rtol=1e-6, atol=1e-3)
+
+
 def test_copies_do_not_count_and_a_lonely_image_has_its_own_mean():
     normal = images(6)
     twins = torch.cat([normal, normal[:1], normal[:1] * 1.0001])

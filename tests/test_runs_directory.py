@@ -425,3 +425,26 @@ def test_json_files_are_valid(finished):
 
     for name in JSON_FILES:
         json.loads((finished.path / f"{name}.json").read_text(), parse_constant=refuse)
+
+
+def test_lost_digests_are_named_and_a_run_without_any_is_an_old_one(copied, caplog):
+    file = copied.path / "digests.json"
+    file.unlink()
+    copied.scores(), copied.results()
+    assert [str(file) in record.getMessage() for record in caplog.records] == [True]  # once
+    caplog.clear()
+    evaluate_run(copied.path, device="cpu", progress=False)
+    assert file.exists()
+    file.unlink()
+    (copied.path / "photographs.json").unlink()  # as in a run of an older version
+    caplog.clear()
+    copied.scores()
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("content", [b"precious\n", b"", b"\xff\xfe", None])
+def test_a_damaged_list_of_training_images_is_named(copied, content):
+    file = copied.path / "images.csv"
+    file.unlink() if content is None else file.write_bytes(content)
+    with pytest.raises(MintadError, match=r"images\.csv.*train anew"):
+        copied.training_images()

@@ -1,5 +1,7 @@
 """Scores of new files by a finished run."""
 
+import csv
+import io
 import json
 import os
 import shutil
@@ -22,7 +24,7 @@ from mintad.runs.heatmaps import regions
 from mintad.runs.new_images import find_images
 from mintad.runs.predict import COLUMNS, Predictor
 from mintad.runs.predict_files import predict_files
-from mintad.runs.prediction_folder import PredictionFolder
+from mintad.runs.prediction_folder import PredictionFolder, read_table
 from mintad.runs.train import train_run
 from mintad.scoring.maps import interpolation_matrix
 
@@ -281,6 +283,20 @@ def test_two_processes_do_not_write_into_one_folder(finished, products, tmp_path
     with PredictionFolder(tmp_path / "out", "run", COLUMNS):
         with pytest.raises(MintadError, match="another process"):
             predict_files(finished.path, [products / "mesh/test/good"], tmp_path / "out", progress=False)
+
+
+@pytest.mark.parametrize("name", ["=1+2", "+1", "-cmd|x", "@SUM(A1)", "'=1", "''", "plain"])
+def test_no_cell_is_a_formula_and_our_reader_gives_the_name_back(finished, products, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(products / "mesh/test/good/000.png", f"{name}.png")
+    table, _ = predict_files(finished.path, [f"{name}.png"], "out", progress=False)
+    (raw,) = csv.DictReader(io.StringIO((tmp_path / "out/predictions.csv").read_text()))
+    assert not [cell for cell in (raw["image"], raw["heatmap"]) if cell.startswith(tuple("=+-@"))]
+    again = read_table("out/predictions.csv")
+    pd.testing.assert_frame_equal(again, table, check_exact=True, check_dtype=False)
+    assert again["image"][0] == f"{name}.png" and (tmp_path / "out" / again["heatmap"][0]).exists()
+    with pytest.raises(DataError, match="no table of predictions"):
+        read_table(finished.path / "results.csv")
 
 
 @pytest.mark.parametrize("name", ["a,b;c", "q\"u'o", "two\nlines", "[red]", "ä" * 60])

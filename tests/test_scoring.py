@@ -59,7 +59,7 @@ def test_root_is_taken_of_squared_errors_and_not_of_the_baselines_distances():
     np.testing.assert_allclose(
         grid_maps(model, features, rows, root), np.sqrt(grid_maps(model, features, rows, squared)), rtol=1e-6
     )
-    for name in BASELINES:
+    for name in BASELINES.on_features():
         fitted = quick(name, (2, 2)).fit(features, rows[:4])
         np.testing.assert_array_equal(
             grid_maps(fitted, features, rows, root), grid_maps(fitted, features, rows, squared)

@@ -83,7 +83,8 @@ def test_images_take_turns_and_a_batch_is_never_larger_than_the_data():
     table, seen = table_of(torch.arange(5.0)[:, None, None].expand(5, 2, 3)), []
     weight = torch.nn.Parameter(torch.ones(3))
 
-    def loss(feat_BLF):
+    def loss(feat_BLF, rows):
+        assert feat_BLF[:, 0, 0].tolist() == rows.tolist()
         seen.append(feat_BLF[:, 0, 0].int().tolist())
         return (feat_BLF * weight).mean()
 
@@ -101,7 +102,7 @@ def test_the_error_of_a_loss_that_is_not_finite_names_method_and_step():
     losses = iter([weight.sum(), weight.sum() / 0])
     arguments = (torch.optim.SGD([weight], lr=0.0), table_of(normal_images(4)), np.arange(4))
     with pytest.raises(TrainingError, match="SimpleNet: the loss is inf at step 2 of 3.*learning rate"):
-        descend(lambda feat_BLF: next(losses), *arguments, steps=3, images=2, title="SimpleNet")
+        descend(lambda feat_BLF, rows: next(losses), *arguments, steps=3, images=2, title="SimpleNet")
 
 
 def test_the_scale_of_channels_comes_from_any_number_of_chunks(monkeypatch):

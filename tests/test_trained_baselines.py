@@ -15,7 +15,7 @@ from mintad.features.table import FeatureTable
 from mintad.runs.baselines import evaluate_baseline, fit_baseline
 from mintad.runs.prepare import prepare_data
 
-TRAINED = BASELINES.trained()
+TRAINED = [name for name in BASELINES.trained() if name in BASELINES.on_features()]
 CATEGORIES = ["folder/capsule", "folder/mesh"]
 
 

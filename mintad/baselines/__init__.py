@@ -1,4 +1,4 @@
-"""Baselines that MINT-AD is compared with, on features of the very same backbone.
+"""Baselines that MINT-AD is compared with, on features of the very same backbone or on the images themselves.
 
 A baseline is one module here, with `@baseline("name")` on its class, and its line in `BASELINES` below. Fitted on all
 training rows it is *unified*, one model for all categories, like MINT-AD; `PerCategory` fits one per category.
@@ -32,6 +32,10 @@ class BaselineRegistry(Registry):
         """List the baselines that train a network, which takes minutes and not seconds."""
         return [name for name, cls in self.items() if getattr(cls, "trained", False)]
 
+    def on_features(self) -> list[str]:
+        """List the baselines that read features, and not images."""
+        return [name for name, cls in self.items() if not getattr(cls, "reads_images", False)]
+
 
 MODULES = [
     "mintad.baselines.padim",
@@ -42,6 +46,14 @@ MODULES = [
     "mintad.baselines.cfa",
     "mintad.baselines.cflow",
     "mintad.baselines.utrad",
+    "mintad.baselines.hvq_trans",
+    "mintad.baselines.hvq_trans_told",
+    "mintad.baselines.cutpaste",
+    "mintad.baselines.students",
+    "mintad.baselines.draem",
+    "mintad.baselines.mkd",
+    "mintad.baselines.panda",
+    "mintad.baselines.fcdd",
 ]
 BASELINES: BaselineRegistry = BaselineRegistry("baseline", modules=MODULES)
 """Name -> class; each is built from a grid (H, W) and a seed."""

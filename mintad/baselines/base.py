@@ -31,9 +31,15 @@ class Baseline(ABC):
     """Name as the literature writes it, for example "PaDiM"."""
     trained: ClassVar[bool] = False
     """Whether `fit` trains a network, which takes minutes and not seconds."""
+    reads_images: ClassVar[bool] = False
+    """Whether it reads images and not features, see `mintad.baselines.images.ImageBaseline`."""
     returns_squared_error = False
     stages: tuple[int, ...] = ()
     """Channels of each backbone stage in the features, which a run tells every baseline; empty: they are one stage."""
+    categories: np.ndarray | None = None
+    """Category of every row of the feature table, which a run tells every baseline; None: there is one."""
+    needs_labels: ClassVar[bool] = False
+    """Whether a unified one is given the category of every test image, and so knows more than the others."""
     show_progress: bool = False
     """Whether `fit` may show a progress bar, which a run decides."""
 

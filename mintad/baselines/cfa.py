@@ -139,7 +139,7 @@ class CFA(TrainedBaseline):
         chosen = torch.randperm(len(centres_MF))[: max(1, len(centres_MF) // self.compression)]
         return lloyd(centres_MF, centres_MF[chosen.to(centres_MF.device)], iterations=100)
 
-    def loss(self, feat_BLF: Tensor) -> Tensor:
+    def loss(self, feat_BLF: Tensor, labels: Any = None) -> Tensor:
         """Return the loss of a batch of features."""
         near, far = self._neighbours()
         squared_NM = squared_distances(self._describe(feat_BLF), self.memory_MF)

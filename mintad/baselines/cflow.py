@@ -191,7 +191,7 @@ class CFLOW(TrainedBaseline):
         highest = [self.log_likelihoods(features.gather(reference[n : n + 1])).amax(1) for n in range(len(reference))]
         self.highest_S = torch.stack(highest).amax(0)
 
-    def loss(self, feat_BLF: Tensor) -> Tensor:
+    def loss(self, feat_BLF: Tensor, labels: Any = None) -> Tensor:
         """Return the loss of a batch of features."""
         return -F.logsigmoid(self.log_likelihoods(feat_BLF)).mean(1).sum()
 

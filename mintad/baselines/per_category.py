@@ -44,13 +44,17 @@ class PerCategory(Baseline):
         Raises:
             DataError: a category without training rows, or no labels.
         """
-        return self._by_category(labels, lambda fitted, rows: fitted.anomaly_map(feat_BLF[rows]))
+        return self._by_category(labels, lambda fitted, rows, names: fitted.anomaly_map(feat_BLF[rows], names))
 
     def image_score(self, feat_BLF: Tensor, map_BHW: Tensor, labels: Any = None) -> Tensor | None:
         """Return the baselines' own image scores (B,), if they have any; see `anomaly_map`."""
-        return self._by_category(labels, lambda fitted, rows: fitted.image_score(feat_BLF[rows], map_BHW[rows]))
+        return self._by_category(
+            labels, lambda fitted, rows, names: fitted.image_score(feat_BLF[rows], map_BHW[rows], names)
+        )
 
-    def _by_category(self, labels: Any, compute: Callable[[Baseline, np.ndarray], Tensor | None]) -> Tensor | None:
+    def _by_category(
+        self, labels: Any, compute: Callable[[Baseline, np.ndarray, np.ndarray], Tensor | None]
+    ) -> Tensor | None:
         """Compute something for the images of each category with its baseline, and bring it into their order."""
         if labels is None:
             raise DataError("one baseline per category needs the category of every image; give `labels`")
@@ -59,5 +63,5 @@ class PerCategory(Baseline):
             if name not in self.fitted:
                 raise DataError(f"no baseline was fitted for category '{name}'." + nearest(name, self.fitted))
             order.append(np.flatnonzero(names == name))
-            parts.append(compute(self.fitted[name], order[-1]))
+            parts.append(compute(self.fitted[name], order[-1], names[order[-1]]))
         return None if any(part is None for part in parts) else torch.cat(parts)[np.argsort(np.concatenate(order))]

@@ -119,7 +119,7 @@ class SimpleNet(TrainedBaseline):
         """Let the norm keep its statistics from now on."""
         self.network.eval()
 
-    def loss(self, feat_BLF: Tensor) -> Tensor:
+    def loss(self, feat_BLF: Tensor, labels: Any = None) -> Tensor:
         """Return the loss of a batch: normal and noisy tokens go through D together, as one batch of its norm."""
         adapted_NF = self.network.adaptor(self.standardise(feat_BLF).flatten(0, 1))
         noisy_NF = adapted_NF + self.noise * torch.randn_like(adapted_NF)

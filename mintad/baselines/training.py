@@ -7,7 +7,7 @@ import logging
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -20,8 +20,8 @@ from mintad.progress import progress_bar
 
 log = logging.getLogger(__name__)
 CHUNK = 64
-Loss = Callable[[Tensor], Tensor]
-"""The loss, a scalar, of a batch of features (B, L, F)."""
+Loss = Callable[[Tensor, np.ndarray], Tensor]
+"""The loss, a scalar, of a batch of features (B, L, F) and their rows (B,) of the table."""
 
 
 @contextlib.contextmanager
@@ -50,7 +50,7 @@ def descend(
     Only a batch is in memory at a time, besides what the feature table keeps.
 
     Args:
-        loss: of a batch of features (B, L, F).
+        loss: of a batch of features (B, L, F) and their rows.
         optimizer: of the network's weights; gradients are not clipped.
         features, rows: the training images.
         steps, images: how many steps, and images of a step (fewer where there are not so many).
@@ -68,7 +68,8 @@ def descend(
             if len(order) < images:
                 order = torch.randperm(len(rows))
             batch, order = order[:images], order[images:]
-            value = loss(features.gather(rows[batch.numpy()]))
+            chosen = rows[batch.numpy()]
+            value = loss(features.gather(chosen), chosen)
             if not math.isfinite(number := value.item()):
                 fix = "look for values that are not finite in the features, or lower its learning rate"
                 raise TrainingError(f"{title}: the loss is {number} at step {step} of {steps}", fix=fix)
@@ -124,21 +125,31 @@ class TrainedBaseline(Baseline):
         """
         if len(rows) == 0:
             raise DataError(f"{self.title} needs at least one normal training image")
-        self.mean_F, self.std_F = channel_scale(features, rows)
+        self.learn_scale(features, rows)
         with seeded(self.seed, features.device):
             optimizer = self.prepare(features, rows)
             length = {"steps": self.steps, "images": self.images, "cosine": self.cosine}
-            descend(self.loss, optimizer, features, rows, **length, title=self.title, show=self.show_progress)
+            descend(self._loss_of, optimizer, features, rows, **length, title=self.title, show=self.show_progress)
         self.finish(features, rows)
         return self
+
+    def learn_scale(self, features: FeatureTable, rows: np.ndarray) -> None:
+        """Measure mean and deviation of every channel, for `standardise`."""
+        self.mean_F, self.std_F = channel_scale(features, rows)
 
     @abstractmethod
     def prepare(self, features: FeatureTable, rows: np.ndarray) -> torch.optim.Optimizer:
         """Build the network on the features' device, and return its optimizer."""
 
     @abstractmethod
-    def loss(self, feat_BLF: Tensor) -> Tensor:
-        """Return the loss, a scalar, of a batch of features (B, L, F) as they are in the table."""
+    def loss(self, feat_BLF: Tensor, labels: Any = None) -> Tensor:
+        """Return the loss, a scalar, of a batch of features (B, L, F) as they are in the table.
+
+        `labels` are the images' categories; None where there is one.
+        """
+
+    def _loss_of(self, feat_BLF: Tensor, rows: np.ndarray) -> Tensor:
+        return self.loss(feat_BLF, None if self.categories is None else self.categories[rows])
 
     def finish(self, features: FeatureTable, rows: np.ndarray) -> None:  # noqa: B027 - most have nothing to do
         """Do what follows the training."""

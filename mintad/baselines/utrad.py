@@ -181,7 +181,7 @@ class UTRAD(TrainedBaseline):
         """Switch the dropout off."""
         self.network.eval()
 
-    def loss(self, feat_BLF: Tensor) -> Tensor:
+    def loss(self, feat_BLF: Tensor, labels: Any = None) -> Tensor:
         """Return the loss of a batch: that of the reconstruction, and that of the predicted error."""
         difference_BLF, usual_BL = self._compare(feat_BLF)
         return difference_BLF.square().mean() + F.mse_loss(usual_BL, difference_BLF.norm(dim=-1).detach())

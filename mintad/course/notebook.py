@@ -6,7 +6,8 @@ import ast
 import itertools
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import plotly.io as pio
@@ -17,15 +18,16 @@ from plotly.io.base_renderers import MimetypeRenderer
 
 import mintad
 from mintad.course.bets import settle
+from mintad.course.checks.exercise import passed
 from mintad.course.site.mode import RENDERER
 from mintad.course.site.panels import figure_html
-from mintad.course.status import status
+from mintad.course.status import MARKS, OPEN, SOLVED, TRIED, status
 from mintad.errors import ConfigError, nearest
 from mintad.plots import model_map as picture
 from mintad.plots import template
 from mintad.training.device import pick_device
 
-__all__ = ["RENDERER", "refuse_unknown_parameters", "settle", "setup", "status"]
+__all__ = ["RENDERER", "mine_or_reference", "refuse_unknown_parameters", "settle", "setup", "status"]
 INJECTED = "# Parameters"  # papermill's mark of the cell it injects after the one tagged `parameters`
 
 
@@ -52,6 +54,19 @@ def setup(*, seed: int = 0, device: str = "auto") -> torch.device:
     machine = torch.cuda.get_device_name(torch_device) if on_gpu else f"{torch.get_num_threads()} threads"
     print(f"mintad {mintad.__version__} · torch {torch.__version__} · {torch_device.type} ({machine}) · seed {seed}")
     return torch_device
+
+
+def mine_or_reference(mine: Callable[..., Any] | None, reference: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the student's function if it has passed its check in this kernel, else the reference; print which."""
+    name = reference.__name__.removeprefix("reference_")
+    if mine is None:
+        print(f"{MARKS[OPEN]} {name}: the reference, because the exercise is open")
+        return reference
+    if not passed(mine, reference):
+        print(f"{MARKS[TRIED]} {name}: the reference, because yours has not passed its check")
+        return reference
+    print(f"{MARKS[SOLVED]} {name}: yours")
+    return mine
 
 
 def model_map(*lit: str) -> HTML:

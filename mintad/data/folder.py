@@ -1,9 +1,9 @@
 """Your own images, however they lie: in MVTec layout, in folders of good and bad ones, or listed in a file.
 
 Every product may lie in its own way: train/ and test/ as in `mintad.data.tree`, or good/ and bad/ as in
-`mintad.data.labelled`. A root that holds these itself is one product, with the name of the root. A file with a column
-``image`` (`mintad.data.list_file`), as the root or in it, is read instead of folders; if both could be meant, it is an
-error.
+`mintad.data.labelled`; folders of images and nothing else are products of normal ones (`mintad.data.products`). A root
+that holds these itself is one product, with the name of the root. A file with a column ``image``
+(`mintad.data.list_file`), as the root or in it, is read instead of folders; if both could be meant, it is an error.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mintad.data.list_file import find_lists, scan_list
 from mintad.data.listing import absolute, list_folder
 from mintad.data.mask_names import MASK_FOLDERS
 from mintad.data.problems import Problem, error, has_errors, summaries
-from mintad.data.products import one_product, products_below_labels
+from mintad.data.products import one_product, products_below_labels, products_of_images
 from mintad.data.records import REMARKS
 from mintad.data.registry import DATASETS
 from mintad.data.split import assign_split
@@ -127,7 +127,8 @@ def _scan_root(root: Path, words: Words, dataset: str) -> Scan:
         if doubts := _doubts(root, lists, inside.folders, words):
             return [], doubts
         return scan_list(lists[0], words, dataset=dataset)
-    if products := products_below_labels(inside, words, problems):
+    products = products_below_labels(inside, words, problems) or products_of_images(inside, words, problems)
+    if products:
         rows = []
         for name, folders in products.items():
             rows += scan_folders(*folders, category=name, dataset=dataset, problems=problems)[0]

@@ -148,13 +148,16 @@ def require_mask_size(path: str | Path, size: tuple[int, int] | None) -> tuple[i
     return own
 
 
-def resize_mask(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Resize a boolean mask (H, W) to `shape` (h, w) by nearest neighbour, pixel centres aligned. Small ones may go."""
+def resize_mask(mask: np.ndarray, shape: tuple[int, int], strip: slice = slice(None)) -> np.ndarray:
+    """Resize a boolean mask (H, W) to `shape` (h, w) by nearest neighbour, pixel centres aligned. Small ones may go.
+
+    Of a large result, `strip` are the rows that are wanted.
+    """
     rows, columns = (
         np.minimum(((np.arange(new) + 0.5) * old / new).astype(np.intp), old - 1)
         for new, old in zip(shape, mask.shape, strict=True)
     )
-    return mask[np.ix_(rows, columns)]
+    return mask[np.ix_(rows[strip], columns)]
 
 
 def to_rgb(image: Image.Image, path: str | Path) -> Image.Image:

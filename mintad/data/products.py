@@ -1,8 +1,10 @@
-"""Products whose folders lie below those that say normal or anomalous: OK/PRODUCT and NG/PRODUCT.
+"""Products whose folders do not say normal or anomalous inside: OK/PRODUCT and NG/PRODUCT, or PRODUCT/* alone.
 
 OK/PRODUCT/*              normal images
 NG/PRODUCT/*              anomalous images
 masks/PRODUCT/*           masks of them
+
+PRODUCT/*                 normal images, where every folder of the root holds images and nothing else
 """
 
 from __future__ import annotations
@@ -53,6 +55,23 @@ def products_below_labels(root: Listing, words: Words, problems: list[Problem]) 
                 products[product][2].append(Path(below[name].path(product)))
     _report_rest(root, below, {*normal, *abnormal}, set(masks), set(products), problems)
     return products
+
+
+def products_of_images(root: Listing, words: Words, problems: list[Problem]) -> dict[str, Product]:
+    """Find products whose folders hold normal images and no folders, {} if the root has anything else; with a warning.
+
+    It needs two folders, none of which is called train or test, normal, anomalous or masks.
+    """
+    inside = [list_folder(root.path(name)) for name in root.folders]
+    said = {"train", "test", *MASK_FOLDERS}
+    if root.images or len(inside) < 2 or any(folder.folders or not folder.images for folder in inside):
+        return {}
+    if any(words.is_normal(name) or words.is_abnormal(name) or name.lower() in said for name in root.folders):
+        return {}
+    problem = f"{', '.join(root.folders)} are taken for {len(inside)} products, all their images for normal ones"
+    fix = f"nothing, if they are; anomalous images belong into bad/, beside good/: {root.folders[0]}/bad"
+    problems.append(Problem("warning", root.folder, problem, fix))
+    return {name: ([Path(root.path(name))], [], []) for name in root.folders}
 
 
 def one_product(root: Listing, words: Words) -> list[Problem]:

@@ -16,7 +16,6 @@ from mintad.export.graph import INPUT, LABEL
 from mintad.features.backbone import read_pixels
 from mintad.progress import track
 from mintad.runs.predict import BATCH_SIZE, Predictor
-from mintad.scoring.maps import upsample
 
 TOLERANCE = 1e-4
 """Largest difference that is accepted: of a map in shares of its largest value, of a score in shares of itself."""
@@ -86,11 +85,11 @@ def compare(
 def _compare_batch(
     agreement: Agreement, session: Any, predictor: Predictor, images: Sequence[str | Path], labels: np.ndarray | None
 ) -> None:
-    size, scoring = predictor.config.features.image_size, predictor.config.scoring
+    size = predictor.config.features.image_size
     pixels_BHW3 = np.stack([read_pixels(image, size) for image in images])
     began = time.perf_counter()
     scores, maps_BHW, names = predictor([Image.fromarray(pixels) for pixels in pixels_BHW3], labels)
-    maps_BSS = upsample(maps_BHW, size, blur=scoring.blur, align_corners=scoring.align_corners)
+    maps_BSS = predictor.full_maps(maps_BHW)
     agreement.torch_seconds += time.perf_counter() - began
     began = time.perf_counter()
     given = _run(session, pixels_BHW3, labels)

@@ -17,6 +17,7 @@ from mintad.model.reconstruction import ReconstructionModel
 from mintad.scoring.conformal import fewest
 from mintad.scoring.decisions import Decisions
 from mintad.scoring.maps import interpolation_matrix
+from mintad.scoring.region_of_interest import share_of_cells
 from mintad.scoring.sharp_prior import SMALL_WEIGHT, SharpPrior, SharpPriorDetector, of_channels
 
 INPUT, LABEL = "image", "label"
@@ -35,6 +36,7 @@ class DetectorGraph(nn.Module):
         model: the same as `detector`, or what that uses.
         scoring: how maps are scored.
         decisions: how scores are judged; None where no normal images were held out.
+        region: region of interest (S, S), see `mintad.scoring.region_of_interest`; None for the whole image.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class DetectorGraph(nn.Module):
         detector: ReconstructionModel | SharpPriorDetector,
         scoring: ScoringConfig,
         decisions: Decisions | None,
+        region: np.ndarray | None = None,
     ) -> None:
         super().__init__()
         self.backbone, self.model, self.scoring = backbone, model, scoring
@@ -59,6 +62,10 @@ class DetectorGraph(nn.Module):
         for name, cells in zip(("rows_SH", "columns_SW"), grid, strict=True):
             matrix = interpolation_matrix(backbone.image_size, cells, scoring.blur, scoring.align_corners)
             self.register_buffer(name, torch.from_numpy(matrix))
+        self.region = region is not None
+        if region is not None:
+            self.register_buffer("region_SS", torch.from_numpy(region).float())
+            self.register_buffer("share_HW", torch.from_numpy(share_of_cells(region, grid)))
         self.eval()
 
     @property
@@ -91,6 +98,8 @@ class DetectorGraph(nn.Module):
         if self.scoring.distance == "root":
             map_BHW = map_BHW.clamp(min=0).sqrt()
         map_BSS = self.rows_SH @ map_BHW @ self.columns_SW.T
+        if self.region:
+            map_BSS, map_BHW = map_BSS * self.region_SS, map_BHW * self.share_HW
         score_B, class_B = self._score(map_BHW, map_BSS), label
         if self._predicts:
             class_B = output.class_logits.argmax(dim=-1)
@@ -157,10 +166,10 @@ class SearchedImages(NearestImages):
         return self._search(compared_BD)
 
     @staticmethod
-    def _distance(first_BD: Tensor, second_nD: Tensor) -> Tensor:
-        """Do what torch.cdist does for many images; ONNX has no such operation."""
-        squares_Bn = first_BD.square().sum(dim=1, keepdim=True) + second_nD.square().sum(dim=1)
-        return (squares_Bn - 2 * first_BD @ second_nD.T).clamp(min=0).sqrt() / first_BD.shape[1] ** 0.5
+    def _distance(first_BD: Tensor, second_nD: Tensor, square_n: Tensor) -> Tensor:
+        """Do the same for every image, also for one that is far from the normal ones."""
+        square_Bn = first_BD.square().sum(dim=1, keepdim=True) + square_n
+        return (square_Bn - 2 * first_BD @ second_nD.T).clamp(min=0).sqrt() / first_BD.shape[1] ** 0.5
 
 
 class TracedPrior(SharpPrior):

@@ -45,7 +45,9 @@ def export_run(run_path: str | Path, path: str | Path, *, limit: int | None = No
         raise MintadError("the run has no test images to compare the exported model with", path=run.path)
     rows = np.unique(np.linspace(0, len(scores) - 1, min(limit or len(scores), len(scores))).astype(int))
     given = Predictor(run.path, device="cpu", any_category=True)
-    graph = DetectorGraph(given.backbone, given.model, given.detector, given.config.scoring, given.decisions)
+    graph = DetectorGraph(
+        given.backbone, given.model, given.detector, given.config.scoring, given.decisions, given.region
+    )
     about, labels = describe(graph) | _about_run(run, given), None
     if given.model.needs_labels:
         labels = np.array([classes.index(name) for name in scores["prompt_class"].iloc[rows]])

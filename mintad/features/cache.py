@@ -25,14 +25,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from platformdirs import user_cache_dir
 
-from mintad.disk import UNFINISHED, digest, open_file, published, write
+from mintad.disk import UNFINISHED, digest, open_file, published, refuse_special, write
 from mintad.errors import ConfigError, DataError, MintadError, nearest
 
 if TYPE_CHECKING:
     from mintad.features.backbone import Backbone
 
 STALE_SECONDS = 24 * 3600  # age at which an unfinished file cannot belong to a running process any more
-_DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)  # from reading a damaged file
+_DAMAGE = (MintadError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""From reading a damaged file."""
 _sound: dict[Path, tuple[int, ...]] = {}  # shards that this process has verified -> `_stamp`
 log = logging.getLogger(__name__)
 
@@ -193,6 +194,7 @@ def _read_index(index: Path) -> dict[str, Any]:
 
     The keys are compared so that damage to one does not make an index look like that of an older version.
     """
+    refuse_special(index)
     content = json.loads(index.read_text(encoding="utf-8"))
     if content.keys() - {"digest"} != {"images", "bytes"} or not all(
         isinstance(name, str) for name in content["images"]
@@ -250,6 +252,7 @@ def _look_at(marker: Path) -> CacheInfo:
                 images.update(_read_index(path)["images"])
     description: dict[str, object] = {}
     with suppress(*_DAMAGE):
+        refuse_special(marker)
         description = dict(json.loads(marker.read_text(encoding="utf-8")))
     return CacheInfo(folder.name, folder, len(images), nbytes, datetime.fromtimestamp(modified), description)
 

@@ -24,6 +24,9 @@ PROJECTED = 512
 """Numbers by which copies are found: a random projection keeps distances to a few percent (Johnson, Lindenstrauss)."""
 COPY = 0.01
 """Images that differ by less than this share of the channels' deviations are copies; float16 changes less."""
+FAR = 25.0
+"""Mean square, in units of the channels' deviations, above which an image is compared by differences: there |x|^2 -
+2 x.y + |y|^2 loses the digits that tell copies from others. Photographs that are like the normal ones have about 1."""
 
 
 class NearestImages(nn.Module):
@@ -58,7 +61,7 @@ class NearestImages(nn.Module):
         A training shows the normal images again and again, so what is found for them is kept. To recognise them takes a
         small part of the time of a search.
         """
-        distance_Bn = self._distance(compared_BD @ self._projection_DP, self._projected_images)
+        distance_Bn = self._distance(compared_BD @ self._projection_DP, *self._projected_images)
         distance_B, copy_B = distance_Bn.min(dim=1)
         known_B = distance_B < COPY
         if known_B.all():
@@ -67,15 +70,25 @@ class NearestImages(nn.Module):
         return self._search(compared_BD)
 
     def _search(self, compared_BD: Tensor) -> tuple[Tensor, Tensor]:
-        distance_Bn = self._distance(compared_BD, self._compared_images)
+        distance_Bn = self._distance(compared_BD, *self._compared_images)
         distance_Bn[distance_Bn < COPY] = torch.inf
         near = distance_Bn.topk(min(self.neighbours, len(self.images_nLF)), largest=False)
         return near.indices, near.values.isfinite()
 
     @staticmethod
-    def _distance(first_BD: Tensor, second_nD: Tensor) -> Tensor:
-        """Return distances (B, n) per channel, in units of the channels' deviations."""
-        return torch.cdist(first_BD, second_nD) / first_BD.shape[1] ** 0.5
+    def _distance(first_BD: Tensor, second_nD: Tensor, square_n: Tensor) -> Tensor:
+        """Return distances (B, n) per channel, in units of the channels' deviations.
+
+        `square_n` are the squared norms of the second. torch.cdist would compute them, and copy the second, each time.
+        """
+        square_B = first_BD.square().sum(dim=1)
+        distance_Bn = torch.addmm(square_n, first_BD, second_nD.T, alpha=-2).add_(square_B[:, None])
+        distance_Bn = distance_Bn.clamp_(min=0).sqrt_()
+        far_B = square_B > FAR * first_BD.shape[1]
+        if far_B.any():
+            differences = "donot_use_mm_for_euclid_dist"
+            distance_Bn[far_B] = torch.cdist(first_BD[far_B], second_nD, compute_mode=differences)
+        return distance_Bn / first_BD.shape[1] ** 0.5
 
     def replace(self, images_nLF: Tensor) -> None:
         """Take other normal images."""
@@ -95,23 +108,24 @@ class NearestImages(nn.Module):
         return mean_F, deviation_F.clamp(min=1e-6)
 
     @functools.cached_property
-    def _compared_images(self) -> Tensor:
-        return self._compared(self.images_nLF.float())
+    def _compared_images(self) -> tuple[Tensor, Tensor]:
+        """What the images are compared by (n, D), and its squared norms (n,)."""
+        return with_squares(self._compared(self.images_nLF.float()))
 
     @functools.cached_property
     def _projection_DP(self) -> Tensor:
         generator = torch.Generator().manual_seed(0)  # the same for all images and runs
-        matrix_DP = torch.randn(self._compared_images.shape[1], PROJECTED, generator=generator)
+        matrix_DP = torch.randn(self._compared_images[0].shape[1], PROJECTED, generator=generator)
         return (matrix_DP / len(matrix_DP) ** 0.5).to(self.images_nLF.device)
 
     @functools.cached_property
-    def _projected_images(self) -> Tensor:
-        return self._compared_images @ self._projection_DP
+    def _projected_images(self) -> tuple[Tensor, Tensor]:
+        return with_squares(self._compared_images[0] @ self._projection_DP)
 
     @functools.cached_property
     def _of_the_images(self) -> tuple[Tensor, Tensor]:
         """The neighbours (n, K) of the normal images themselves, as `_neighbours` gives them."""
-        indices, others = zip(*map(self._search, self._compared_images.split(256)), strict=True)
+        indices, others = zip(*map(self._search, self._compared_images[0].split(256)), strict=True)
         return torch.cat(indices), torch.cat(others)
 
     def _forget(self) -> None:
@@ -168,6 +182,11 @@ class Recentre(nn.Module):
     def forward(self, feat_BLF: Tensor) -> Tensor:
         """Return recentred features, same shape."""
         return (feat_BLF - self.nearest(feat_BLF)) / self.scale_F if self.active else feat_BLF
+
+
+def with_squares(values_nD: Tensor) -> tuple[Tensor, Tensor]:
+    """Return values (n, D) and their squared norms (n,)."""
+    return values_nD, values_nD.square().sum(dim=1)
 
 
 def compact(parts: Sequence[Tensor]) -> Tensor:

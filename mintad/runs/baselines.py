@@ -1,4 +1,4 @@
-"""The baselines beside a run: fitted to the normal images that it trains on, with the features their authors use."""
+"""The baselines beside a run: fitted to the normal images that it trains on, with what their authors let them see."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 
 from mintad.baselines import BASELINES
 from mintad.baselines.base import Baseline
+from mintad.baselines.images import ImageTable
 from mintad.baselines.per_category import PerCategory
 from mintad.config import Config
 from mintad.data.records import category_keys
@@ -76,12 +77,13 @@ def evaluate_baseline(
 ) -> Evaluation:
     """Fit a baseline to the training rows of `data` and evaluate it on the test rows.
 
-    Its features come from the cache where they are not those of `data`. Its random choices follow `train.seed`, under
-    which its results are listed.
+    Its features come from the cache where they are not those of `data`; a baseline on images decodes them. Its random
+    choices follow `train.seed`, under which its results are listed.
 
     Args:
         separate: one model per category, see `PerCategory`.
-        labels: "dataset/category" that a classifier gives each test row, to choose its model; None for the true one.
+        labels: "dataset/category" that a classifier gives each test row, to choose its model; None for the true one,
+            which a unified baseline that `needs_labels` is given, too.
         options: of the baseline's class.
 
     Returns:
@@ -93,8 +95,10 @@ def evaluate_baseline(
     setting = "unified"
     if separate:
         setting = "separate" if labels is None else "separate_chosen"
-        labels = category_keys(data.records).to_numpy()[data.test_rows] if labels is None else labels
-    return evaluate(fitted, features, data.records, own, method=name, setting=setting, labels=labels)
+    if labels is None and (separate or fitted.needs_labels):
+        labels = category_keys(data.records).to_numpy()[data.test_rows]
+    about = {"method": name, "setting": setting, "region": data.region}
+    return evaluate(fitted, features, data.records, own, labels=labels, **about)
 
 
 def fit_baseline(
@@ -106,24 +110,32 @@ def fit_baseline(
     options: Mapping[str, Any] = {},
     device: torch.device | str = "cpu",
     progress: bool = False,
-) -> tuple[Baseline, FeatureTable, Config]:
+) -> tuple[Baseline, FeatureTable | ImageTable, Config]:
     """Fit a baseline to the training rows of `data`, see `evaluate_baseline` for the arguments.
 
     Returns:
-        The baseline, the features that it was fitted to and reads, and the configuration with which it is scored.
+        The baseline, the features or images that it was fitted to and reads, and the configuration with which it is
+        scored.
     """
-    own = published(name, config)
-    backbone, features = data.backbone, data.features
-    if own.features != config.features:
-        backbone, features = extract_features(own.features, data.records, device=device, progress=progress)
-
-    if torch.device(device).type == "cuda" and features.nbytes < GPU_MEMORY_SHARE * torch.cuda.mem_get_info(device)[0]:
-        features = features.to(device)
+    own, categories = published(name, config), category_keys(data.records).to_numpy()
+    options = {"seed": config.train.seed, **options}
+    if BASELINES[name].reads_images:
+        given, stages = config.features, ()
+        size = BASELINES[name](given, **options).setting.image_size
+        features = ImageTable(data.records["image"], size, device)
+    else:
+        backbone, features = data.backbone, data.features
+        if own.features != config.features:
+            backbone, features = extract_features(own.features, data.records, device=device, progress=progress)
+        given, stages = backbone.grid, backbone.stage_channels
+        if torch.device(device).type == "cuda":
+            if features.nbytes < GPU_MEMORY_SHARE * torch.cuda.mem_get_info(device)[0]:
+                features = features.to(device)
 
     def new() -> Baseline:
-        fresh = BASELINES[name](backbone.grid, seed=config.train.seed, **options)
-        fresh.stages, fresh.show_progress = backbone.stage_channels, progress
+        fresh = BASELINES[name](given, **options)
+        fresh.stages, fresh.show_progress, fresh.categories = stages, progress, categories
         return fresh
 
-    baseline = PerCategory(new, category_keys(data.records).to_numpy()) if separate else new()
+    baseline = PerCategory(new, categories) if separate else new()
     return baseline.fit(features, data.train_rows), features, own

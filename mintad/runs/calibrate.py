@@ -25,7 +25,7 @@ def calibrate(
     rows = data.holdout_rows
     labels, names = data.labels_for(model, rows), judged_classes(model, data, rows)
     maps_nHW = grid_maps(detector, data.features, rows, config.scoring, labels=labels)
-    scores_n = image_scores(maps_nHW, config.features.image_size, config.scoring)
+    scores_n = image_scores(maps_nHW, config.features.image_size, config.scoring, data.region)
     distances_n = products.distance(pooled(data.features, rows))
     return Decisions(
         Calibration(scores_n, names),

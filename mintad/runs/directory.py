@@ -6,8 +6,9 @@ which were held out), ``seconds.json``, ``log.txt``, ``history.csv``, the newest
 After evaluation ``sharp_prior.safetensors`` where the configuration has one, ``products.safetensors`` (features of the
 products), ``photographs.json`` (sizes, formats and the like of the training images), ``scores.csv``, ``maps.npy``,
 ``threshold.json`` (thresholds of the classes, and the held-out scores behind them), ``made_defects.csv`` where a
-category has no anomalous test images (`mintad.runs.made`), ``digests.json`` of these, the page ``results.html``, and
-last ``results.csv``: every number of the model and of the baselines (`mintad.scoring.metrics.RESULT_COLUMNS`).
+category has no anomalous test images (`mintad.runs.made`), ``region.png`` where anomalies count in a part of the image
+alone (`mintad.runs.region`), ``digests.json`` of these, the page ``results.html``, and last ``results.csv``: every
+number of the model and of the baselines (`mintad.scoring.metrics.RESULT_COLUMNS`).
 
 A process that works in the directory holds the lock on the empty file ``.lock``. Separate models lie in
 ``categories/``, a run directory each; a sweep adds ``notebook.ipynb``, ``parameters.json`` and ``status.json``.
@@ -19,6 +20,7 @@ import contextlib
 import hashlib
 import io
 import json
+import logging
 import math
 import time
 from collections.abc import Iterator
@@ -30,13 +32,14 @@ import numpy as np
 import pandas as pd
 
 from mintad.config import Config
-from mintad.disk import digest, published, write
+from mintad.disk import digest, published, refuse_special, write
 from mintad.errors import ConfigError, DataError, MintadError, TrainingError
 from mintad.lock import exclusive_lock
 from mintad.runs.page import results_page
 from mintad.scoring.decisions import Decisions
 from mintad.scoring.known_products import KnownProducts
 from mintad.scoring.metrics import RESULT_COLUMNS
+from mintad.scoring.region_of_interest import share_of_cells
 from mintad.scoring.sharp_prior import SCORES
 from mintad.scoring.threshold import Threshold
 from mintad.training import Checkpoint, latest_checkpoint
@@ -44,14 +47,16 @@ from mintad.training import Checkpoint, latest_checkpoint
 RESULTS, PAGE = "results.csv", "results.html"
 SHARP_PRIOR, PRODUCTS = "sharp_prior.safetensors", "products.safetensors"
 RECORD_FILES = ("versions.json", "classes.json", "images.csv", "seconds.json", "log.txt", "history.csv")
-PHOTOGRAPHS, DIGESTS, MADE = "photographs.json", "digests.json", "made_defects.csv"
+PHOTOGRAPHS, DIGESTS, MADE, REGION = "photographs.json", "digests.json", "made_defects.csv", "region.png"
 RESULT_FILES = ("scores.csv", "maps.npy", "threshold.json", MADE, DIGESTS, PAGE, RESULTS)
 """In the order in which they are written: results.csv says that the run is finished."""
-_FITTED = (SHARP_PRIOR, PRODUCTS, PHOTOGRAPHS)
+_FITTED = (SHARP_PRIOR, PRODUCTS, PHOTOGRAPHS, REGION)
 OWN_FILES = (*RECORD_FILES, *_FITTED, *RESULT_FILES, "config.json")  # in the order in which they are removed
 OLD_RESULTS, OLD_BASELINES, OLD_PAGE = "metrics.json", "peers.csv", "report.html"  # of versions before 0.2
 CATEGORIES = "categories"  # folder of a separate training: a run directory per category
 LOCK = ".lock"
+log = logging.getLogger(__name__)
+_missed: set[Path] = set()  # of which this process has said that they are missing
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,7 @@ class Run:
 
     def require_scoring(self) -> None:
         """Raise MintadError if the configuration scores otherwise than when the results were written."""
-        written = self.read("digests").get("scoring") if (self.path / DIGESTS).exists() else None
+        written = self.digests().get("scoring")
         if written not in (None, _scoring_digest(self.config())):
             problem, fix = (
                 "scoring is not what the results were made with",
@@ -89,11 +94,24 @@ class Run:
             )
             raise MintadError(problem, path=self.path / "config.json", fix=fix)
 
+    def digests(self) -> dict[str, Any]:
+        """Return what ``digests.json`` holds of the result files; nothing of a run older than 0.3, which has none.
+
+        Where a run that is not older has lost the file, which would let damage pass, a warning names it.
+        """
+        file = self.path / DIGESTS
+        if file.exists():
+            return self.read(Path(DIGESTS).stem)
+        if self.finished and (self.path / PHOTOGRAPHS).exists() and file not in _missed:  # which came after it
+            _missed.add(file)
+            text = "%s is missing, so that damage of the results is not noticed; mintad evaluate %s writes it anew"
+            log.warning(text, file, self.path)
+        return {}
+
     def _sound(self, name: str) -> Path:
         """Return the path of a result file that is as it was written; runs of older versions have no digests."""
-        file = self.path / name
-        written = self.read("digests").get(name) if (self.path / DIGESTS).exists() else None
-        if (self.path / DIGESTS).exists() and (not file.is_file() or digest(file) != written):
+        file, digests = self.path / name, self.digests()
+        if digests and (not file.is_file() or digest(file) != digests.get(name)):
             fix = f"mintad evaluate {self.path} writes it anew"
             raise MintadError("is damaged: it is not what was written", path=file, fix=fix)
         return file
@@ -107,7 +125,11 @@ class Run:
         write(self.path / f"{name}.csv", table.to_csv(index=False))
 
     def config(self) -> Config:
-        """Return the configuration that the run was started with; raise ConfigError where it is none."""
+        """Return the configuration that the run was started with; raise ConfigError where it is none.
+
+        Every command asks for it first, so a pipe or a device in the directory is refused here.
+        """
+        refuse_special(*self.path.glob("*"), *self.path.glob("checkpoints/*/*"))
         try:
             return Config.from_dict(self.read("config"))
         except ConfigError as error:
@@ -192,7 +214,7 @@ class Run:
             MintadError: ``threshold.json`` is missing, damaged, or of an older version.
         """
         content = self.read("threshold")
-        if content is None and (self.path / DIGESTS).exists() and self.read("digests").get("decided"):
+        if content is None and self.digests().get("decided"):
             fix = f"mintad evaluate {self.path} fits it anew"
             raise MintadError("the thresholds are gone", path=self.path / "threshold.json", fix=fix)
         try:
@@ -216,8 +238,7 @@ class Run:
 
     def photographs(self) -> dict[str, Any]:
         """Return what the training images are like, see `mintad.data.photographs`; empty in an older run."""
-        older = not (self.path / DIGESTS).exists() or PHOTOGRAPHS not in self.read("digests")
-        return {} if older else self.read(Path(self._sound(PHOTOGRAPHS)).stem)
+        return {} if PHOTOGRAPHS not in self.digests() else self.read(Path(self._sound(PHOTOGRAPHS)).stem)
 
     def discard_results(self) -> None:
         """Remove the results, so that a crash from here on leaves an unfinished run and no mixture of old and new."""
@@ -231,21 +252,23 @@ class Run:
         maps_nHW: np.ndarray,
         decisions: Decisions | None,
         made: pd.DataFrame | None = None,
+        region: np.ndarray | None = None,
     ) -> None:
         """Write all results of a run: scores, maps, thresholds, page, and last the table that makes it a finished run.
 
         Earlier results stay until the new ones lie beside them, complete, so that a crash costs no finished work.
         `results` has the columns `mintad.scoring.metrics.RESULT_COLUMNS`; `scores` are the test rows of the record
         table with pred_score, pred_class and the columns of `decisions` (without test images, those held out),
-        `maps_nHW` their anomaly maps, `made` what `mintad.runs.made` gives.
+        `maps_nHW` their anomaly maps, `made` what `mintad.runs.made` gives, `region` (S, S) where anomalies count.
         """
+        shown_nHW = maps_nHW if region is None else maps_nHW * share_of_cells(region, maps_nHW.shape[1:])
         config, separate = self.config(), "separate" in set(results["setting"])
         score = "" if config.scoring.score == "reconstruction" else f", {SCORES[config.scoring.score]},"
         title = f"{config.model.variant}{score} on {config.data.name}"
         title += ", one model per category" if separate else ""
         page = results_page(
             scores=scores,
-            grid_maps=maps_nHW,
+            grid_maps=shown_nHW,
             results=results,
             history=self._history(),
             config=config.to_dict(),
@@ -265,8 +288,8 @@ class Run:
         if made is not None:
             contents[MADE] = made.to_csv(index=False).encode()
         digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-        if (self.path / PHOTOGRAPHS).exists():
-            digests[PHOTOGRAPHS] = digest(self.path / PHOTOGRAPHS)
+        beside = [name for name in (PHOTOGRAPHS, REGION) if (self.path / name).exists()]
+        digests |= {name: digest(self.path / name) for name in beside}
         digests |= {"scoring": _scoring_digest(config), "decided": decisions is not None}
         decided = json.dumps(None if decisions is None else decisions.to_json(), indent=1)  # has a digest inside
         contents |= {DIGESTS: json.dumps(digests, indent=1).encode(), "threshold.json": decided.encode()}
@@ -304,8 +327,17 @@ class Run:
             raise DataError(problem, path=self.path, fix="restore them, or train anew into another --out")
 
     def training_images(self) -> pd.DataFrame:
-        """Return the training and held-out images that were recorded, see `mintad.runs.prepare.image_list`."""
-        return pd.read_csv(self.path / "images.csv", keep_default_na=False, dtype=str)
+        """Return the training and held-out images that were recorded, see `mintad.runs.prepare.image_list`.
+
+        Raises:
+            MintadError: the file is missing or damaged.
+        """
+        file = self.path / "images.csv"
+        try:
+            return pd.read_csv(file, keep_default_na=False, dtype=str)[["image", "category", "role", "hash"]]
+        except (OSError, ValueError, KeyError) as error:
+            fix = "restore it from a copy, or train anew into another --out"
+            raise MintadError(f"is damaged: {' '.join(str(error).split())}", path=file, fix=fix) from error
 
     def seconds(self) -> dict[str, float]:
         """Return the seconds spent on features and training, and on the last evaluation and fit of each baseline."""

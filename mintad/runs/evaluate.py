@@ -14,23 +14,20 @@ import torch
 
 from mintad.config import Config
 from mintad.data.photographs import describe
-from mintad.errors import MintadError, TrainingError
+from mintad.disk import remove
+from mintad.errors import ConfigError, MintadError, TrainingError
 from mintad.features.table import FeatureTable
 from mintad.model import ReconstructionModel
 from mintad.model.nearest_images import compact
 from mintad.runs.baselines import evaluate_baseline, require_baselines, require_comparable
 from mintad.runs.calibrate import calibrate, decide
 from mintad.runs.changes import row_hashes, with_hashes
-from mintad.runs.directory import PRODUCTS, SHARP_PRIOR, Run
+from mintad.runs.directory import PRODUCTS, REGION, SHARP_PRIOR, Run
 from mintad.runs.load import trained_model
 from mintad.runs.made import rows_without_defects, score_made_defects
 from mintad.runs.opening import log_to, versions
-from mintad.runs.prepare import (
-    PreparedData,
-    image_list,
-    prepare_data,
-    resolve_paths,
-)
+from mintad.runs.prepare import PreparedData, image_list, prepare_data, resolve_paths
+from mintad.runs.region import store_region, stored_region
 from mintad.scoring.evaluate import evaluate, predict_classes
 from mintad.scoring.known_products import KnownProducts
 from mintad.scoring.maps import grid_maps
@@ -49,12 +46,13 @@ def add_baselines(
     if not names:
         return
     config = run.config()
-    data = prepare_data(config, records, device=device, progress=progress)
+    region = stored_region(run)
+    data = dataclasses.replace(prepare_data(config, records, device=device, progress=progress), region=region)
     run.record_training_images(image_list(data, config))
     tables = baseline_results(run, names, data, config, device, progress=progress)
     results = pd.concat([run.results(), *tables], ignore_index=True)
     maps_nHW = run.maps()
-    run.save_results(results, run.scores(), maps_nHW, run.decisions(), run.made_defects())
+    run.save_results(results, run.scores(), maps_nHW, run.decisions(), run.made_defects(), region)
 
 
 def evaluate_run(
@@ -62,6 +60,8 @@ def evaluate_run(
     *,
     baseline_names: Sequence[str] = (),
     root: str | Path | None = None,
+    region: str | Path | None = None,
+    whole_image: bool = False,
     device: str = "auto",
     progress: bool = True,
 ) -> Run:
@@ -71,12 +71,18 @@ def evaluate_run(
     that the run was compared with before. Where the data have moved, `root` is their new folder, which the run then
     remembers; the training images must be the same.
 
+    With a `region` of interest, an image file, anomalies count in this part of the images alone from now on, in scores,
+    thresholds, metrics and new predictions; `whole_image` ends that. Labels stay: an image whose only defect lies
+    outside counts as anomalous.
+
     Raises:
         MintadError: not a run directory, the training is not finished, a baseline of the run is not registered any
             more, or the training images have changed since.
     """
     run = Run(Path(path))
     config, torch_device, checkpoint = run.config(), pick_device(device), run.checkpoint()
+    if region is not None and whole_image:
+        raise ConfigError("a region of interest and the whole image are asked for", fix="leave out one")
     config = config if root is None else resolve_paths(config.override(**{"data.root": str(root)}))
     if checkpoint.step < checkpoint.state()["steps"]:
         problem = f"{checkpoint.step} of {checkpoint.state()['steps']} steps are trained"
@@ -89,7 +95,10 @@ def evaluate_run(
         run.record_training_images(image_list(data, config))
         if root is not None:
             run.write("config", config.to_dict())
-        data = dataclasses.replace(data, classes=run.read("classes"))
+        if whole_image:
+            remove(run.path / REGION)
+        chosen = None if whole_image else stored_region(run) if region is None else store_region(run, region)
+        data = dataclasses.replace(data, classes=run.read("classes"), region=chosen)
         model = trained_model(run, data.backbone, torch_device)
         evaluate_and_save(run, model, data, config, baseline_names=names, progress=progress)
     return run
@@ -124,7 +133,13 @@ def evaluate_and_save(
         detectors, inputs = run_detectors(run, model, data, config), (data.features, data.records, config)
         evaluations = {
             score: evaluate(
-                detector, *inputs, method=score_method(variant, score), labels=labels, pred_class=classes, rows=rows
+                detector,
+                *inputs,
+                method=score_method(variant, score),
+                labels=labels,
+                pred_class=classes,
+                rows=rows,
+                region=data.region,
             )
             for score, detector in detectors.items()
         }
@@ -140,7 +155,7 @@ def evaluate_and_save(
     tables += baseline_results(run, baseline_names, data, config, model.output.weight.device, progress=progress)
     results = pd.concat(tables, ignore_index=True)
     scores = with_hashes(decisive.scores, row_hashes(data.features.hashes, data.scored_rows))
-    run.save_results(results, scores, decisive.grid_maps, decisions, made)
+    run.save_results(results, scores, decisive.grid_maps, decisions, made, data.region)
     auroc = value_of(results, "image_auroc")
     log.info(
         "image AUROC, mean over categories: %s", "no category has both kinds of images" if auroc is None else auroc

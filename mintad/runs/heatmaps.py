@@ -14,11 +14,13 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from mintad.data.images import one_large_at_a_time, read_image
+from mintad.data.images import one_large_at_a_time, read_image, resize_mask
 from mintad.disk import published
 from mintad.plots import overlay
+from mintad.scoring.region_of_interest import border
 
 STRIP = 1 << 20  # pixels that are computed at a time
+BORDER = (0, 200, 255)  # red, green, blue of the line around a region of interest
 MOST_REGIONS = 20  # of an image that are kept, those with the highest scores
 
 
@@ -79,14 +81,27 @@ def _between(values: np.ndarray, before: np.ndarray, share: np.ndarray) -> np.nd
     return values[before] * (1 - share[:, None]) + values[after] * share[:, None]
 
 
-def write_overlay(file: Path, photograph: str | Path, map_SS: np.ndarray, value_range: tuple[float, float]) -> None:
-    """Write a photograph in grey with its map over it, as PNG in its own size; for errors see `read_image`."""
+def write_overlay(
+    file: Path,
+    photograph: str | Path,
+    map_SS: np.ndarray,
+    value_range: tuple[float, float],
+    region_SS: np.ndarray | None = None,
+) -> None:
+    """Write a photograph in grey with its map over it, as PNG in its own size; for errors see `read_image`.
+
+    The border of a region of interest is a line of `BORDER`'s colour.
+    """
+    line_SS = None if region_SS is None else border(region_SS)
     with one_large_at_a_time(photograph):
         picture = read_image(photograph)
         for top, strip in strips(map_SS, picture.size):
             box = (0, top, picture.width, top + len(strip))
             pixels = np.asarray(picture.crop(box), dtype=np.float32)
-            picture.paste(Image.fromarray(overlay(pixels, strip, value_range)), box)
+            drawn = overlay(pixels, strip, value_range)
+            if line_SS is not None:
+                drawn[resize_mask(line_SS, picture.size[::-1], slice(top, top + len(strip)))] = BORDER
+            picture.paste(Image.fromarray(drawn), box)
         with published(file, durable=False) as opened:
             picture.save(opened, "PNG", compress_level=3)
 

@@ -43,7 +43,8 @@ def score_made_defects(
     inputs["made_score", "made_anomalous"] = features_of(images, data), np.arange(len(rows))
     labels, told = data.labels_for(model, rows), list(records["prompt_class"])
     for (score, anomalous), (features, numbers) in inputs.items():
-        scores = maps_and_scores(detector, features, numbers, size, config.scoring, labels=labels)[1]
+        settings = {"labels": labels, "region": data.region}
+        scores = maps_and_scores(detector, features, numbers, size, config.scoring, **settings)[1]
         names = told if model.needs_labels else predict_classes(model, features, numbers, data.classes)
         table[score] = scores
         table[anomalous] = decisions.flags(scores, names) if decisions else ""

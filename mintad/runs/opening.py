@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from mintad.config import Config
-from mintad.disk import UNFINISHED, refuse_link, remove
+from mintad.disk import UNFINISHED, own_file, remove
 from mintad.errors import ConfigError, DataError, MintadError, TrainingError, WeightsError
 from mintad.runs.directory import LOCK, OWN_FILES, Run
 from mintad.runs.files import EXECUTED, PARAMETERS, STATUS
@@ -98,7 +98,7 @@ def _refuse_foreign(run: Run, overwrite: bool) -> None:
 @contextlib.contextmanager
 def log_to(run: Run) -> Iterator[None]:
     """Copy the package's log to ``log.txt`` while the block runs; an error is logged there and raised."""
-    refuse_link(run.path / "log.txt")
+    own_file(run.path / "log.txt")
     handler = logging.FileHandler(run.path / "log.txt", encoding="utf-8")
     handler.handleError = lambda record: None  # a disk that is full is reported by what must be written
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -25,11 +26,13 @@ from mintad.runs.heatmaps import Region, regions
 from mintad.runs.load import trained_detector, trained_model
 from mintad.runs.prediction_folder import Row
 from mintad.runs.prepare import configured_backbone
+from mintad.runs.region import stored_region
 from mintad.scoring.decisions import COLUMNS as DECIDED
 from mintad.scoring.decisions import Decisions
 from mintad.scoring.evaluate import predict_classes
 from mintad.scoring.known_products import pooled
-from mintad.scoring.maps import grid_maps, image_scores, upsample
+from mintad.scoring.maps import full_maps, grid_maps, image_scores
+from mintad.scoring.region_of_interest import share_of_cells
 from mintad.training.device import pick_device
 
 BATCH_SIZE = 16
@@ -115,6 +118,8 @@ class Predictor:
         self.classes, fitted = run.read("classes"), run.decisions()
         self.products = fitted and run.known_products(fitted)
         self.photographs = run.photographs()
+        self.region = stored_region(run)
+        """(S, S) bool, where anomalies count; None: everywhere."""
         without = Decisions(None, None, tuple(self.classes), self.config.scoring.threshold_quantile)
         rules = (fitted or without).adjusted(quantile=quantile, threshold=threshold)
         self.decisions = None if rules.calibration is None and rules.fixed is None else rules
@@ -130,7 +135,10 @@ class Predictor:
         told = self.model.needs_labels and not any_category
         self.label = class_index(self.classes, category) if told else None
         self.expected = None if expect is None else self._expected(expect)
-        low, high = np.percentile(run.maps(), (1, 99.9))
+        maps_nHW = run.maps()
+        if self.region is not None:
+            maps_nHW = maps_nHW[:, share_of_cells(self.region, maps_nHW.shape[1:]) > 0]
+        low, high = np.percentile(maps_nHW, (1, 99.9))
         self.map_range = (float(low), float(high))  # of the heatmaps' colours, from the run's own test maps
 
     def __call__(
@@ -159,7 +167,11 @@ class Predictor:
             labels = np.full(len(features), self.label)
         maps_BHW = grid_maps(self.detector, features, rows, scoring, labels=labels)
         names = predict_classes(self.model, features, rows, self.classes)
-        return image_scores(maps_BHW, self.config.features.image_size, scoring), maps_BHW, names
+        return image_scores(maps_BHW, self.config.features.image_size, scoring, self.region), maps_BHW, names
+
+    def full_maps(self, maps_BHW: np.ndarray) -> np.ndarray:
+        """Return grid maps in the size in which they are scored (B, S, S), zero outside the region of interest."""
+        return full_maps(maps_BHW, self.config.features.image_size, self.config.scoring, self.region)
 
     def decide(self, features: FeatureTable, scores_B: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
         """Return what is decided about images: judged_class, threshold, the columns of `Decisions.of`, wrong_product.
@@ -190,7 +202,7 @@ class Predictor:
             yield from self._judge_batch(files[start : start + BATCH_SIZE])
 
     def _judge_batch(self, files: Sequence[str | Path]) -> list[Prediction | DataError]:
-        size, scoring, found, readable = self.config.features.image_size, self.config.scoring, {}, {}
+        size, found, readable = self.config.features.image_size, {}, {}
         for number, file in enumerate(files):
             began = time.perf_counter()
             try:
@@ -204,7 +216,7 @@ class Predictor:
             features = self.features([Image.fromarray(pixels) for pixels, *_ in readable.values()])
             scores, maps_BHW, names = self.score(features)
             table = self.decide(features, scores, names).assign(pred_score=scores.astype(float), pred_class=names)
-            maps_BSS = upsample(maps_BHW, size, blur=scoring.blur, align_corners=scoring.align_corners)
+            maps_BSS = self.full_maps(maps_BHW)
             share = (time.perf_counter() - began) / len(readable)
             for number, row, map_SS in zip(readable, table.to_dict("records"), maps_BSS, strict=True):
                 _, about, spent = readable[number]
@@ -222,6 +234,7 @@ class Predictor:
         rules = self.decisions
         decided = rules and (rules.quantile, rules.fixed, rules.calibration and rules.to_json()["digest"])
         told = {"label": self.label, "expected": self.expected}
+        told |= {} if self.region is None else {"region": hashlib.sha256(np.packbits(self.region)).hexdigest()}
         return settings | {"weights": self.weights, "decisions": decided, **told}
 
     def columns(self) -> tuple[str, ...]:

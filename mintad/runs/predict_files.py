@@ -99,7 +99,7 @@ def predict_rows(
             name = f"{file.stem[:LONGEST_STEM]}_{identity({'file': str(file), 'digest': found.digest})}"
             if overlays:
                 row["heatmap"] = f"{name}.png"
-                write_overlay(out / row["heatmap"], file, found.map_SS, predictor.map_range)
+                write_overlay(out / row["heatmap"], file, found.map_SS, predictor.map_range, predictor.region)
             if maps:
                 row["map"] = f"{name}.npy"
                 write_map(out / row["map"], found.map_SS, found.size)

@@ -4,8 +4,9 @@
 be read has an "error". ``predictions.csv`` is the same as a table, without regions and unreadable images. Each line
 says by "run" which model, settings and options it comes from, by "digest" which content it is about, and by "line" that
 it is as it was written. So the same command goes on after the last complete line, and lines of other calls are told
-apart and removed with their heatmaps. Those of `mintad watch` have a "state" (size and time of the file), see
-`mintad.runs.watch`.
+apart and removed with their heatmaps. A spreadsheet takes a cell that begins with =, +, - or @ for a formula, so in the
+table a text that begins with one of `FORMULA` has an apostrophe before it; `read_table` takes it off. Lines of `mintad
+watch` have a "state" (size and time of the file), see `mintad.runs.watch`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
+import pandas as pd
+
 from mintad.disk import UNFINISHED, sync, write
 from mintad.errors import DataError, MintadError
 from mintad.features.cache import hash_file
@@ -28,6 +31,8 @@ from mintad.lock import exclusive_lock
 TABLE, LINES, WARNINGS, LOCK = "predictions.csv", "predictions.jsonl", "warnings.txt", ".lock"
 FILES = {"heatmap": ".png", "map": ".npy"}
 """Columns that name a file in the folder -> the end of its name."""
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
+"""How a text begins that gets an apostrophe; the apostrophe itself, so that reading is unambiguous."""
 Row = dict[str, Any]
 
 
@@ -162,5 +167,26 @@ def _line(row: Row) -> bytes:
 
 def _csv(rows: Sequence[Row], columns: Sequence[str]) -> bytes:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([row.get(name, "") for name in columns] for row in rows)
+    csv.writer(text, lineterminator="\n").writerows([_harmless(row.get(name, "")) for name in columns] for row in rows)
     return text.getvalue().encode("utf-8", "surrogateescape")
+
+
+def _harmless(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+
+def read_table(file: str | Path) -> pd.DataFrame:
+    """Read a ``predictions.csv``: columns as `Predictor.columns`, texts as they were before `FORMULA`'s apostrophes.
+
+    Raises:
+        DataError: there is no such file, or it is none of predictions.
+    """
+    try:
+        texts = {"image": str, "pred_class": str, "heatmap": str}
+        table = pd.read_csv(file, encoding_errors="surrogateescape", keep_default_na=False, dtype=texts)
+        return table.assign(**{name: table[name].map(lambda text: text.removeprefix("'")) for name in texts})
+    except FileNotFoundError:
+        raise DataError("no such file", path=file, fix="name the predictions.csv of mintad predict or watch") from None
+    except (KeyError, ValueError) as error:
+        problem = f"is no table of predictions ({' '.join(str(error).split())})"
+        raise DataError(problem, path=file, fix="the predictions.jsonl beside it has the same") from error

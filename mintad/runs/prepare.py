@@ -38,6 +38,7 @@ class PreparedData:
     train_rows: np.ndarray
     holdout_rows: np.ndarray  # normal training images kept back for the threshold
     classes: list[str]  # class names that the head learns, sorted
+    region: np.ndarray | None = None  # (S, S) bool, where anomalies count; None: everywhere
 
     @property
     def test_rows(self) -> np.ndarray:

@@ -15,7 +15,7 @@ from mintad.data.images import read_mask_of, resize_mask
 from mintad.data.records import category_keys, tested_rows
 from mintad.features.table import FeatureTable
 from mintad.model.reconstruction import ReconstructionModel
-from mintad.scoring.maps import Detector, maps_and_scores, upsample
+from mintad.scoring.maps import Detector, full_maps, maps_and_scores
 from mintad.scoring.metrics import RESULT_COLUMNS, measure
 
 
@@ -42,6 +42,7 @@ def evaluate(
     labels: Sequence[Any] | None = None,
     pred_class: Sequence[str] | None = None,
     rows: np.ndarray | None = None,
+    region: np.ndarray | None = None,
 ) -> Evaluation:
     """Score the test rows of `records`; pixels are compared at the input's resolution where a category has masks.
 
@@ -51,42 +52,52 @@ def evaluate(
         labels: class index or name of each test row, for a detector that must be given the class.
         pred_class: class that was predicted for each test row.
         rows: rows to score instead of the test rows, where there are none; only test images are measured.
+        region: region of interest (S, S); what lies outside counts as normal, with an anomaly map of zero.
     """
     rows = tested_rows(records) if rows is None else rows
     maps_nHW, scores_n = maps_and_scores(
-        detector, features, rows, config.features.image_size, config.scoring, labels=labels
+        detector, features, rows, config.features.image_size, config.scoring, labels=labels, region=region
     )
     scores = records.iloc[rows].reset_index(drop=True)
     scores["pred_score"] = scores_n
     scores["pred_class"] = "" if pred_class is None else list(pred_class)
-    return Evaluation(scores, maps_nHW, results_of(scores, maps_nHW, config, method=method, setting=setting))
+    results = results_of(scores, maps_nHW, config, method=method, setting=setting, region=region)
+    return Evaluation(scores, maps_nHW, results)
 
 
 def results_of(
-    scores: pd.DataFrame, maps_nHW: np.ndarray, config: Config, *, method: str, setting: str = "unified"
+    scores: pd.DataFrame,
+    maps_nHW: np.ndarray,
+    config: Config,
+    *,
+    method: str,
+    setting: str = "unified",
+    region: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """Measure scored test rows; see `evaluate` for the arguments. Returns columns `RESULT_COLUMNS`."""
     if not (scores["split"] == "test").any():  # held-out images, of which nothing can be measured
         return pd.DataFrame(columns=list(RESULT_COLUMNS)).astype({"seed": int, "value": float})
-    table = measure(scores, pixels(scores, maps_nHW, config))
+    table = measure(scores, pixels(scores, maps_nHW, config, region))
     return table.assign(method=method, setting=setting, seed=config.train.seed)[list(RESULT_COLUMNS)]
 
 
-def pixels(scores: pd.DataFrame, maps_nHW: np.ndarray, config: Config) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+def pixels(
+    scores: pd.DataFrame, maps_nHW: np.ndarray, config: Config, region: np.ndarray | None = None
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Yield category, full-size map and mask of every test image in categories with masks, one image at a time.
 
     An anomalous image without a mask is left out. The ground truth is resized by nearest neighbour, the map by
-    `upsample`; labels of images never come from here. A mask of another size than its image is a DataError.
+    `full_maps`; labels of images never come from here. A mask of another size than its image is a DataError.
     """
-    scoring, size = config.scoring, (config.features.image_size,) * 2
+    size = (config.features.image_size,) * 2
     keys = category_keys(scores)
     masked = set(keys[scores["masks"].map(len) > 0])
     columns = (keys, scores["image"], scores["masks"], scores["label"])
     for n, (key, image, masks, anomalous) in enumerate(zip(*columns, strict=True)):
         if key in masked and (masks or not anomalous):
             mask = resize_mask(read_mask_of(image, masks), size) if masks else np.zeros(size, dtype=bool)
-            full_map = upsample(maps_nHW[n : n + 1], size[0], blur=scoring.blur, align_corners=scoring.align_corners)[0]
-            yield key, full_map, mask
+            full_map = full_maps(maps_nHW[n : n + 1], size[0], config.scoring, region)[0]
+            yield key, full_map, mask if region is None else mask & region
 
 
 @torch.no_grad()

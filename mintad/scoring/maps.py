@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mintad.config import ScoringConfig
 from mintad.features.table import FeatureTable
+from mintad.scoring.region_of_interest import share_of_cells
 
 
 class Detector(Protocol):
@@ -61,14 +62,23 @@ def maps_and_scores(
     config: ScoringConfig,
     *,
     labels: Sequence[Any] | None = None,
+    region: np.ndarray | None = None,
     batch_size: int = 64,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Compute the maps as `grid_maps` does, and image scores (n,): the detector's own, else those of the maps."""
+    """Compute the maps as `grid_maps` does, and image scores (n,): the detector's own, else those of the maps.
+
+    With a region of interest (S, S) all scores are of the maps, because a detector's own are of the whole image.
+    """
     maps, scores = [], []
     for feat_BLF, map_BHW, labels_B in _detect(detector, features, rows, labels, batch_size):
         maps.append(as_distance(map_BHW, config, squared=detector.returns_squared_error))
-        own = detector.image_score(feat_BLF, map_BHW, labels_B) if hasattr(detector, "image_score") else None
-        scores.append(image_scores(maps[-1], image_size, config) if own is None else own.float().cpu().numpy())
+        own = None
+        if region is None and hasattr(detector, "image_score"):
+            own = detector.image_score(feat_BLF, map_BHW, labels_B)
+        if own is None:
+            scores.append(image_scores(maps[-1], image_size, config, region))
+        else:
+            scores.append(own.float().cpu().numpy())
     return np.concatenate(maps), np.concatenate(scores)
 
 
@@ -112,13 +122,26 @@ def interpolation_matrix(size: int, cells: int, blur: float = 0.0, align_corners
     return (ndimage.gaussian_filter1d(unit_Hs, blur, axis=1) if blur else unit_Hs).T.copy()
 
 
-def image_scores(map_BHW: np.ndarray, image_size: int, config: ScoringConfig) -> np.ndarray:
+def full_maps(
+    map_BHW: np.ndarray, image_size: int, config: ScoringConfig, region: np.ndarray | None = None
+) -> np.ndarray:
+    """Return grid maps in the size in which they are scored (B, S, S), zero outside a region of interest (S, S)."""
+    map_BSS = upsample(map_BHW, image_size, blur=config.blur, align_corners=config.align_corners)
+    return map_BSS if region is None else map_BSS * region
+
+
+def image_scores(
+    map_BHW: np.ndarray, image_size: int, config: ScoringConfig, region: np.ndarray | None = None
+) -> np.ndarray:
     """Return image scores (B,) of grid maps.
 
     'max' is the maximum of the interpolated map (§3.6), 'pooled_max' UniAD's maximum after average pooling with a
     window of `config.pool` pixels (stride 1), 'mean' the grid map's mean (UniAD on CIFAR-10), 'top_mean' the mean of
-    its highest tokens, a share of `config.top_share` of them.
+    its highest tokens, a share of `config.top_share` of them. Outside a region of interest (S, S) maps count as zero,
+    and tokens by the share of them that lies in it.
     """
+    if region is not None and config.image_score in ("mean", "top_mean"):
+        map_BHW = map_BHW * share_of_cells(region, map_BHW.shape[1:])
     if config.image_score == "mean":
         return map_BHW.mean(axis=(1, 2))
     if config.image_score == "top_mean":
@@ -127,8 +150,7 @@ def image_scores(map_BHW: np.ndarray, image_size: int, config: ScoringConfig) ->
     scores = []
     for start in range(0, len(map_BHW), 64):
         batch_BHW = map_BHW[start : start + 64]
-        full_BHW = upsample(batch_BHW, image_size, blur=config.blur, align_corners=config.align_corners)
-        pixels_BHW = torch.from_numpy(full_BHW)
+        pixels_BHW = torch.from_numpy(full_maps(batch_BHW, image_size, config, region))
         if config.image_score == "pooled_max":
             pixels_BHW = F.avg_pool2d(pixels_BHW[:, None], min(config.pool, image_size), stride=1)[:, 0]
         scores.append(pixels_BHW.flatten(1).amax(dim=1).numpy())

@@ -24,6 +24,7 @@ UNUSABLE = RuntimeError, TypeError, ValueError, AttributeError, LookupError, Ari
 """What a check may raise where the result is nothing that it expects."""
 DRAWN = 3
 """Cases that a check draws."""
+_passed: dict[str, Callable[..., Any]] = {}  # check -> the function that passed it last, in this kernel
 
 
 def exercise(
@@ -47,8 +48,7 @@ def exercise(
         trains: whether a network is trained through the function, so that its gradients must be right, too.
     """
     takes = ", ".join(inspect.signature(reference).parameters)
-    name = reference.__name__.removeprefix("reference_")
-    key = f"{reference.__module__.rpartition('.')[2]}.{name}"
+    name, key = reference.__name__.removeprefix("reference_"), _key(reference)
     made = isinstance(reference, type)  # a class: its methods are called later than the class
 
     def decorate(test: Callable[..., None]) -> Callable[..., None]:
@@ -77,6 +77,8 @@ def exercise(
                     if own and keep:
                         record(key, TRIED)
                     raise failed from None
+            if own:
+                _passed[key] = fn
             if own and keep:
                 record(key, SOLVED)
             print(f"✓ {name}: {summary}" if own else f"○ not solved yet; the reference passes: {name}: {summary}")
@@ -86,6 +88,16 @@ def exercise(
         return check
 
     return decorate
+
+
+def passed(fn: Callable[..., Any], reference: Callable[..., Any]) -> bool:
+    """Return whether this very function has passed the check of an exercise, in this process."""
+    return _passed.get(_key(reference)) is fn
+
+
+def _key(reference: Callable[..., Any]) -> str:
+    """Return the name of a reference's check, for example "features.fuse"."""
+    return f"{reference.__module__.rpartition('.')[2]}.{reference.__name__.removeprefix('reference_')}"
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""What the sandbox makes of open exercises, where a function returns a shape or a network and no numbers."""
+"""What the sandbox makes of open exercises, where a function returns a shape, a network or a model, and no numbers."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import stack_module_state
+from torch.func import functional_call, stack_module_state
 
+from mintad.course.lab.own_variant import SMALL
+from mintad.model.reconstruction import Output, ReconstructionModel
 from toy import Region, Settings
 from toy.stacking import reconstructions, run_stacked, runs_on_stacks
 
@@ -39,6 +41,38 @@ def outputs(
     module = _made(build, classes, 0)
     named = dict(zip(dict(module.named_parameters()), weights, strict=True))
     return reconstructions(run_stacked(module, direct, named, points, label))
+
+
+def variant_weights(kind: Callable[..., Any], channels: int, grid: tuple[int, int], classes: int) -> dict[str, Any]:
+    """Return the weights of a model of one's own, and whether it must be given the class."""
+    model = _variant(kind, channels, grid, classes)
+    if not isinstance(model, ReconstructionModel):
+        return {"problem": "it must be a class derived from ReconstructionModel"}
+    return {"weights": [p.detach() for p in model.parameters()], "needs_labels": bool(model.needs_labels)}
+
+
+def variant_outputs(
+    kind: Callable[..., Any],
+    channels: int,
+    grid: tuple[int, int],
+    classes: int,
+    training: bool,
+    feat: Tensor,
+    noise: Tensor,
+    labels: Tensor,
+    *weights: Tensor,
+) -> Any:
+    """Return what a model with these weights makes of features (B, L, F): the reconstruction, if it is one."""
+    model = _variant(kind, channels, grid, classes).train(training)
+    named = dict(zip(dict(model.named_parameters()), weights, strict=True))
+    output = functional_call(model, named, (feat, noise if training else None, labels))
+    return output.reconstruction if isinstance(output, Output) else None
+
+
+def _variant(kind: Callable[..., Any], channels: int, grid: tuple[int, int], classes: int) -> Any:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return kind(SMALL, channels, tuple(grid), classes)
 
 
 def _made(build: Callable[..., Any], classes: int, seed: int) -> Any:

@@ -1,0 +1,115 @@
+"""Baselines that learn from the images themselves: decoded when they are needed, at a size of the method's own."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mintad.baselines.training import TrainedBaseline
+from mintad.config import FeatureConfig
+from mintad.errors import ConfigError, nearest
+from mintad.features.backbone import Backbone, build_backbone, read_pixels
+
+
+class ImageTable:
+    """Images of a record table, row for row, in the place of its `FeatureTable`.
+
+    Nothing is kept: memory holds the images that were asked for. Any stored size is brought to `size`.
+
+    Args:
+        paths: image files.
+        size: side S in pixels.
+        device: on which `gather` puts its result.
+    """
+
+    def __init__(self, paths: Sequence[str], size: int, device: torch.device | str = "cpu") -> None:
+        self.paths, self.size, self.device = np.asarray(paths, dtype=object), size, torch.device(device)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def gather(self, indices: np.ndarray | Sequence[int]) -> Tensor:
+        """Decode the images (B, 3, S, S), float32 from 0 to 1, of row numbers.
+
+        Raises:
+            DataError: see `mintad.features.backbone.read_pixels`.
+        """
+        paths = self.paths[np.asarray(indices, dtype=np.int64)]
+        pixels_BSS3 = np.stack([read_pixels(path, self.size) for path in paths])
+        return torch.from_numpy(pixels_BSS3).to(self.device).permute(0, 3, 1, 2).float().div_(255).contiguous()
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """How large and how long a training on images is."""
+
+    image_size: int
+    """Side S of the images, pixels."""
+    width: int
+    """Channels of what the method adds to the backbone; each method says of what."""
+    steps: int
+    images: int
+    """Images in a step, before the method adds changed ones."""
+    rate: float
+    """Learning rate."""
+
+
+class ImageBaseline(TrainedBaseline):
+    """A baseline that reads images (B, 3, S, S) where the others read features, with values from 0 to 1.
+
+    `fit`, `anomaly_map` and `image_score` are given images; the maps may have any resolution. A subclass has its
+    `settings`, and builds its networks in `prepare`.
+
+    Args:
+        features: the run's, of which the backbone and its weights count; the images' size is the setting's.
+        setting: 'lesson', minutes on two cores, or 'paper', the published size and length, for a GPU.
+        seed: of initial weights, batches and augmentations.
+        changes: fields of `Setting` that differ.
+
+    Raises:
+        ConfigError: an unknown setting or field.
+    """
+
+    reads_images = True
+    settings: ClassVar[dict[str, Setting]]
+
+    def __init__(self, features: FeatureConfig, *, setting: str = "lesson", seed: int = 0, **changes: Any) -> None:
+        if setting not in self.settings:
+            raise ConfigError(f"{self.title} has no setting '{setting}'." + nearest(setting, self.settings))
+        fields = [field.name for field in dataclasses.fields(Setting)]
+        for name in changes.keys() - set(fields):
+            raise ConfigError(f"{self.title} has no option '{name}'." + nearest(name, fields))
+        self.setting = dataclasses.replace(self.settings[setting], **changes)
+        side = self.setting.image_size
+        super().__init__((side, side), steps=self.setting.steps, images=self.setting.images, seed=seed)
+        self.features = features
+
+    def learn_scale(self, table: ImageTable, rows: np.ndarray) -> None:
+        """Note the device; images need no scale."""
+        self.device = table.device
+
+    def new_backbone(self, reductions: Sequence[int]) -> Backbone:
+        """Build the run's backbone for images of the setting's size, on the grid of the last of its stages.
+
+        Raises:
+            ConfigError, WeightsError: see `build_backbone`.
+        """
+        size, grid = self.setting.image_size, -(-self.setting.image_size // reductions[-1])
+        options = {"image_size": size, "grid": grid, "reductions": reductions, "resize": "half_pixel"}
+        return build_backbone(self.features.backbone, weights=self.features.weights, **options).to(self.device)
+
+    def batches(self, table: ImageTable, rows: np.ndarray) -> Iterator[Tensor]:
+        """Yield the images of `rows` in their order, as many at a time as in a step."""
+        for first in range(0, len(rows), self.images):
+            yield table.gather(rows[first : first + self.images])
+
+
+def normalised(images_B3SS: Tensor, backbone: Backbone) -> Tensor:
+    """Return images from 0 to 1 as a backbone's network was trained on them."""
+    mean_311, std_311 = (value.to(images_B3SS.device) for value in backbone.mean_and_std())
+    return (images_B3SS - mean_311) / std_311

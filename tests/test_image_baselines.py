@@ -1,0 +1,144 @@
+"""What all baselines on images have in common: decoding, settings, runs, one model per category, determinism."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from baseline_builders import (
+    QUICK_SETTING,
+    RANDOM_WEIGHTS,
+    MemoryImages,
+    fitted_on_images,
+    quick_on_images,
+    stripes,
+)
+from PIL import Image
+from synthetic import small
+
+from mintad.baselines import BASELINES
+from mintad.baselines.images import ImageTable, normalised
+from mintad.baselines.per_category import PerCategory
+from mintad.errors import ConfigError, DataError, TrainingError
+from mintad.features.backbone import build_backbone
+from mintad.runs.baselines import evaluate_baseline
+from mintad.runs.evaluate import evaluate_run
+from mintad.runs.prepare import prepare_data
+
+NAMES = [name for name in BASELINES if name not in BASELINES.on_features()]
+CATEGORIES = {"folder/capsule", "folder/mesh"}
+
+
+@pytest.fixture(scope="module")
+def data(products, cache):
+    return prepare_data(small(products), progress=False)
+
+
+def test_images_of_any_size_and_kind_are_decoded_when_asked_for_and_none_is_kept(tmp_path):
+    rng = np.random.default_rng(0)
+    paths = []
+    for n, (width, height, mode) in enumerate([(32, 32, "RGB"), (90, 41, "L"), (8, 120, "RGB")]):
+        shape = (height, width, 3)[: len(mode) if mode == "RGB" else 2]
+        Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(tmp_path / f"{n}.png")
+        paths.append(str(tmp_path / f"{n}.png"))
+    table = ImageTable(paths, 32)
+    images = table.gather([2, 0, 0])
+    assert images.shape == (3, 3, 32, 32) and images.dtype == torch.float32 and len(table) == 3
+    assert torch.equal(images[1], images[2]) and 0 <= images.min() and images.max() <= 1
+    exact = np.asarray(Image.open(paths[0])).transpose(2, 0, 1) / 255
+    np.testing.assert_allclose(images[1], exact, rtol=1e-6)
+    (tmp_path / "1.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match="1.png"):
+        table.gather([1])
+
+
+def test_they_are_normalised_as_the_backbone_does():
+    backbone = build_backbone("resnet18", image_size=32, weights="random", reductions=(8,), grid=4)
+    picture = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
+    images = torch.from_numpy(picture).permute(0, 3, 1, 2) / 255
+    torch.testing.assert_close(normalised(images, backbone), backbone.normalise(picture))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_run_evaluates_it_unified_and_one_per_category(name, data, products):
+    for separate in (False, True):
+        evaluation = evaluate_baseline(name, data, small(products), separate=separate, options=QUICK_SETTING)
+        results = evaluation.results
+        values = results[results["metric"] == "image_auroc"].set_index("category")["value"]
+        assert set(results["setting"]) == {"separate" if separate else "unified"}
+        assert set(values.index) > CATEGORIES and values.between(0, 1).all()
+        assert (results["metric"] == "pixel_ap").any() and len(evaluation.scores) == len(data.test_rows)
+
+
+def test_a_run_in_a_folder_is_compared_with_one(copied, monkeypatch):
+    cls = BASELINES["cutpaste"]
+    monkeypatch.setattr(cls, "settings", {"lesson": dataclasses.replace(cls.settings["lesson"], **QUICK_SETTING)})
+    run = evaluate_run(copied.path, baseline_names=["cutpaste"], device="cpu", progress=False)
+    assert run.baselines() == ["padim", "cutpaste"] and run.seconds()["cutpaste"] > 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_deterministic_and_seeded_and_leaves_the_global_generator_alone(name):
+    images = stripes(6)
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    maps = [fitted_on_images(quick_on_images(name, seed=seed), images).anomaly_map(images) for seed in (0, 0, 1)]
+    assert torch.equal(torch.rand(3), expected)
+    assert torch.equal(maps[0], maps[1]) and not torch.equal(maps[0], maps[2])
+    assert torch.isfinite(maps[0]).all() and maps[0].dtype == torch.float32 and not maps[0].requires_grad
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_uses_the_given_rows_only_and_any_batch(name):
+    images = torch.cat([stripes(6), torch.ones(2, 3, 32, 32)])
+    table = MemoryImages(images)
+    baseline = quick_on_images(name).fit(table, np.arange(6))
+    again = fitted_on_images(quick_on_images(name), images[:6])
+    whole = baseline.anomaly_map(images)
+    torch.testing.assert_close(whole, again.anomaly_map(images))
+    one_by_one = torch.cat([baseline.anomaly_map(image[None]) for image in images])
+    torch.testing.assert_close(whole, one_by_one, rtol=1e-3, atol=1e-3 * whole.abs().max().item())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_memory_is_bounded_by_the_images_of_a_step(name, monkeypatch):
+    images, sizes = stripes(7), []
+    gather = MemoryImages.gather
+    monkeypatch.setattr(MemoryImages, "gather", lambda self, rows: sizes.append(len(rows)) or gather(self, rows))
+    fitted_on_images(quick_on_images(name, images=2), images)
+    assert max(sizes) <= 2
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_category_has_a_model_of_its_own(name):
+    table, rows = MemoryImages(torch.cat([stripes(4), 1 - stripes(4, seed=1)])), np.arange(8)
+    categories = np.array(["nut"] * 4 + ["bolt"] * 4)
+    separate = PerCategory(lambda: quick_on_images(name), categories).fit(table, rows)
+    mixed = np.array([5, 1])
+    maps = separate.anomaly_map(table.gather(mixed), categories[mixed])
+    nut = quick_on_images(name).fit(table, rows[:4])
+    torch.testing.assert_close(maps[1:], nut.anomaly_map(table.gather([1])), rtol=1e-3, atol=1e-2)
+    with pytest.raises(DataError, match="Did you mean 'bolt'"):
+        separate.anomaly_map(table.gather([0]), ["bold"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_errors_name_the_method_and_what_is_wrong(name):
+    title = BASELINES[name].title
+    images = stripes(4)
+    with pytest.raises(DataError, match=f"{title} needs at least one"):
+        quick_on_images(name).fit(MemoryImages(images), np.arange(0))
+    with pytest.raises(ConfigError, match=f"{title} has no setting 'papers'. Did you mean 'paper'"):
+        BASELINES[name](RANDOM_WEIGHTS, setting="papers")
+    with pytest.raises(ConfigError, match=f"{title} has no option 'step'. Did you mean 'steps'"):
+        BASELINES[name](RANDOM_WEIGHTS, step=1)
+    images[1] = torch.nan
+    with pytest.raises(TrainingError, match=f"{title}: the loss is nan"):
+        fitted_on_images(quick_on_images(name, steps=9), images)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_has_a_lesson_and_the_papers_size(name):
+    lesson, paper = (BASELINES[name](RANDOM_WEIGHTS, setting=setting).setting for setting in ("lesson", "paper"))
+    assert lesson.image_size < paper.image_size and lesson.steps < paper.steps and lesson.width <= paper.width

@@ -1,0 +1,151 @@
+"""A region of interest: what lies outside counts nowhere, and everything that decides rests on the same region."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+from mintad.config import ScoringConfig
+from mintad.errors import ConfigError, DataError, MintadError
+from mintad.export.graph import DetectorGraph
+from mintad.features.backbone import read_pixels
+from mintad.runs.evaluate import evaluate_run
+from mintad.runs.predict import Predictor
+from mintad.runs.predict_files import predict_files
+from mintad.scoring.maps import full_maps, image_scores
+from mintad.scoring.region_of_interest import at_size, border, read_region
+
+pytestmark = pytest.mark.usefixtures("cache")
+
+
+def picture(path, array):
+    Image.fromarray(np.asarray(array, dtype=np.uint8)).save(path)
+    return path
+
+
+def half(path, size=(90, 40)):
+    """The left half is looked at."""
+    values = np.zeros(size[::-1], dtype=np.uint8)
+    values[:, : size[0] // 2] = 255
+    return picture(path, values)
+
+
+@pytest.mark.parametrize("score", ["max", "pooled_max", "mean", "top_mean"])
+def test_what_lies_outside_changes_no_score(score):
+    config, rng = ScoringConfig(image_score=score, blur=2.0), np.random.default_rng(0)
+    maps, region = rng.random((3, 8, 8), dtype=np.float32), np.zeros((64, 64), dtype=bool)
+    region[10:40, 8:24] = True
+    spoiled = maps.copy()
+    spoiled[:, :, 6:] += 100  # far enough for blur and interpolation
+    inside = image_scores(maps, 64, config, region)
+    np.testing.assert_allclose(image_scores(spoiled, 64, config, region), inside, rtol=1e-5)
+    assert (image_scores(spoiled, 64, config) > 2 * image_scores(maps, 64, config)).all()
+    spoiled = maps.copy()
+    spoiled[:, 2:4, 1:3] += 100
+    assert (image_scores(spoiled, 64, config, region) > inside).all()
+    assert not full_maps(maps, 64, config, region)[:, ~region].any()
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        (np.zeros((8, 8)), "empty"),
+        (np.full((8, 8), 255), "nothing of it is black"),
+        (np.arange(64).reshape(8, 8), "64 grey values"),
+        (np.where(np.eye(8), 9, 200), "nothing of it is black"),
+    ],
+)
+def test_what_is_no_region_is_refused(tmp_path, values, problem):
+    with pytest.raises(DataError, match=problem):
+        read_region(picture(tmp_path / "region.png", values))
+
+
+def test_files_that_are_no_images_are_refused_and_small_regions_do_not_vanish_in_silence(tmp_path):
+    (tmp_path / "region.png").write_text("x")
+    with pytest.raises(DataError, match="cannot be read as an image"):
+        read_region(tmp_path / "region.png")
+    thin = np.zeros((100, 100))
+    thin[0, 0] = 1
+    with pytest.raises(DataError, match="too small"):
+        at_size(read_region(picture(tmp_path / "thin.png", thin)), 10, tmp_path / "thin.png")
+
+
+def test_the_border_lies_inside_and_not_along_the_picture():
+    region = np.zeros((9, 9), dtype=bool)
+    region[:5, :5] = True
+    expected = np.zeros((9, 9), dtype=bool)
+    expected[4, :5] = expected[:5, 4] = True
+    assert (border(region) == expected).all()
+
+
+def test_a_run_keeps_its_region_and_decides_by_it_everywhere(copied, products, tmp_path):
+    before = copied.scores()
+    file = half(tmp_path / "half.png")
+    evaluate_run(copied.path, region=file, device="cpu", progress=False)
+    file.unlink()
+    predictor = Predictor(copied.path, device="cpu")
+    scores = copied.scores()
+    assert (scores["pred_score"] <= before["pred_score"] + 1e-6).all() and not scores["pred_score"].equals(
+        before["pred_score"]
+    )
+    held = copied.training_images().query("role == 'holdout'")["image"]
+    found = [predictor.judge(products / image) for image in held]
+    calibrated = sorted(predictor.decisions.calibration.scores_n)
+    np.testing.assert_allclose(sorted(one.pred_score for one in found), calibrated, rtol=5e-3)  # a cache in float16
+
+    pixels = np.stack([read_pixels(products / image, 64) for image in held])
+    graph = DetectorGraph(
+        *(predictor.backbone, predictor.model, predictor.detector, predictor.config.scoring),
+        *(predictor.decisions, predictor.region),
+    )
+    with torch.no_grad():
+        maps, exported, *_ = graph(torch.from_numpy(pixels).permute(0, 3, 1, 2).float())
+    np.testing.assert_allclose(exported.numpy(), [one.pred_score for one in found], rtol=1e-3)
+    np.testing.assert_allclose(maps.numpy(), [one.map_SS for one in found], rtol=1e-3, atol=1e-4)
+
+    photo = Image.open(products / "mesh/test/good/000.png").convert("RGB").resize((200, 100))
+    photo.save(tmp_path / "sound.png")
+    ImageDraw.Draw(photo).rectangle((150, 20, 180, 60), fill=(255, 0, 0))
+    photo.save(tmp_path / "outside.png")
+    table, _ = predict_files(copied.path, [tmp_path / "outside.png"], tmp_path / "out", maps=True, progress=False)
+    row = json.loads((tmp_path / "out/predictions.jsonl").read_text())
+    full = np.load(tmp_path / "out" / row["map"])
+    assert full.shape == (100, 200) and not full[:, 104:].any() and full[:, :96].min() > 0
+    assert all(box["x"] + box["width"] <= 104 for box in row["regions"])
+    overlay = np.asarray(Image.open(tmp_path / "out" / row["heatmap"]))
+    blue = (overlay == (0, 200, 255)).all(axis=2)
+    assert blue[:, 96:101].any(axis=1).all() and not blue[:, :90].any() and not blue[:, 101:].any()
+
+    evaluate_run(copied.path, device="cpu", progress=False)  # the region stays
+    assert copied.scores()["pred_score"].equals(scores["pred_score"])
+    evaluate_run(copied.path, whole_image=True, device="cpu", progress=False)
+    assert copied.scores()["pred_score"].equals(before["pred_score"]) and not (copied.path / "region.png").exists()
+    again, _ = predict_files(copied.path, [tmp_path / "outside.png"], tmp_path / "out", progress=False)
+    assert again["pred_score"][0] > table["pred_score"][0]
+
+
+def test_a_region_that_the_results_do_not_rest_on_is_refused(copied, tmp_path):
+    half(copied.path / "region.png", (64, 64))
+    with pytest.raises(MintadError, match="region.png.*--region FILE"):
+        Predictor(copied.path, device="cpu")
+    evaluate_run(copied.path, region=half(tmp_path / "half.png"), device="cpu", progress=False)
+    (copied.path / "region.png").unlink()
+    for refused in (Predictor, evaluate_run):
+        with pytest.raises(MintadError, match="region.png.*--region FILE"):
+            refused(copied.path, device="cpu")
+    with pytest.raises(ConfigError, match="leave out one"):
+        evaluate_run(copied.path, region="x", whole_image=True)
+
+
+def test_a_mistaken_region_changes_nothing(copied, tmp_path):
+    files = {
+        file: file.read_bytes() for file in copied.path.glob("*.*") if file.name not in ("log.txt", "seconds.json")
+    }
+    with pytest.raises(DataError, match="empty"):
+        evaluate_run(copied.path, region=picture(tmp_path / "r.png", np.zeros((8, 8))), device="cpu", progress=False)
+    assert all(file.read_bytes() == content for file, content in files.items())
+    assert dataclasses.asdict(copied.config())
+    Predictor(copied.path, device="cpu")
