@@ -85,4 +85,4 @@ def test_an_error_of_an_open_file_gets_its_name(tmp_path):
     assert raised.value.filename == str(tmp_path / "file")
     with pytest.raises(OSError) as raised, naming(tmp_path / "file"):
         open(tmp_path / "nowhere")
-    assert raised.value.filename == tmp_path / "nowhere"
+    assert raised.value.filename == str(tmp_path / "nowhere")
