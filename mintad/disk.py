@@ -79,20 +79,28 @@ def published(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
         OSError: it cannot be written, or the disk reports an error. What had the name before is still there.
     """
     temporary = path.with_name(f"{UNFINISHED}{uuid.uuid4().hex}")
+    with naming(path):
+        try:
+            with open(temporary, "xb") as file:
+                yield file
+                file.flush()
+                if durable:
+                    _sync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        if durable:
+            sync(path.parent)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Give an OSError of the block the name of the file that is written: an open file does not know its own."""
     try:
-        with open(temporary, "xb") as file:
-            yield file
-            file.flush()
-            if durable:
-                _sync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:  # of writing to an open file, which does not know its name
+        yield
+    except OSError as error:
         error.filename = error.filename or str(path)
         raise
-    finally:
-        temporary.unlink(missing_ok=True)
-    if durable:
-        sync(path.parent)
 
 
 def write(path: Path, content: str | bytes) -> None:
@@ -141,7 +149,8 @@ def sync(path: Path) -> None:
     if os.name == "posix":  # Windows opens no folders and no read-only files
         descriptor = os.open(path, os.O_RDONLY)
         try:
-            _sync(descriptor)
+            with naming(path):
+                _sync(descriptor)
         finally:
             os.close(descriptor)
 

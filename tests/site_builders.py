@@ -18,7 +18,7 @@ CELLS = (
     DRAW + '\ndraw(8, "round", True)',
     'panel(draw, width=[8, 16, 32], shape=["round", "square"], filled=True)',
     "from pathlib import Path\nprint(Path('x.png').resolve(), Path.cwd().parent)",
-    "panel(lambda times: '</script>' * times, times=[1, 2])",
+    "panel(lambda times: draw(times, 'round', True) if times == 2 else '</script>' * times, times=[1, 2, 3])",
 )
 FIRST = """# 01 · First & foremost
 
@@ -32,7 +32,7 @@ Does a panel *move*?
 [nothing](../missing.md), [hidden](../.secret.md), [outside](../../outside.md), [elsewhere](https://example.org/),
 $\\hat{x}^2$
 """
-SECOND = "# 02 · <i>slant</i>\n\nAnd `x < 1`?\n\n## Part\n\n## Part"
+SECOND = "# 02 · <i>slant</i>\n\nAnd `x < 1`?\n\n## Part"
 README = """# Made up
 
 ## B & *c*
@@ -64,7 +64,7 @@ def repository(folder: Path) -> Path:
     (root / "part/table.csv").write_text("a,b\n1,2\n")
     (notebooks / "SYMBOLS.md").write_text("# Symbols\n\n$x$ in [01](01_first.ipynb)")
     markdown, code = nbformat.v4.new_markdown_cell, nbformat.v4.new_code_cell
-    first, second = [markdown(FIRST), *map(code, CELLS)], [markdown(SECOND)]
+    first, second = [markdown(FIRST), *map(code, CELLS)], [markdown(SECOND), markdown("## Part")]
     for name, cells in (("01_first", first), ("02_second", second)):
         nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=KERNEL), notebooks / f"{name}.ipynb")
     return notebooks

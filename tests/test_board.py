@@ -6,7 +6,9 @@ import pandas as pd
 import pytest
 import torch
 from synthetic import small
+from typer.testing import CliRunner
 
+from mintad.cli import app
 from mintad.course import board
 from mintad.course.checks.training import reference_own_variant
 from mintad.course.lab import own_variant
@@ -77,7 +79,7 @@ def test_posted_runs_stay_and_the_packages_stand_once(run, tmp_path):
     table = board.read_board(tmp_path)
     assert table["student"].value_counts().to_dict() == {"ann": 2, board.PACKAGE: 1}
     (own,) = board.standings(table).query("student == 'ann'").to_dict("records")
-    assert own["runs"] == 2 and own["fair"] == "yes" and own["seeds"] == "0"
+    assert own["runs"] == 2 and own["fair"] == "one seed" and own["seeds"] == "0"
 
 
 def test_the_default_folder_lies_below_all_runs(monkeypatch, tmp_path):
@@ -117,7 +119,7 @@ def test_the_best_stands_first_and_without_the_package_the_largest_group_is_the_
     )
     table = board.standings(rows)
     assert list(table["student"]) == ["bo", "cy", "ann"]
-    assert dict(zip(table["student"], table["fair"] == "yes", strict=True)) == {"bo": True, "cy": False, "ann": True}
+    assert list(table["fair"]) == ["one seed", "9 steps, not 300; one seed", "one seed"]
 
 
 @pytest.mark.parametrize("name", ["", "../bo", "a/b", ".hidden", "x" * 80, "(somebody)"])
@@ -137,9 +139,22 @@ def test_a_damaged_file_is_named(tmp_path, text):
         board.read_board(tmp_path)
 
 
+def test_a_folder_that_cannot_be_written_is_named(run, tmp_path):
+    own_variant.name_of(reference_own_variant)
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="board cannot be written"):
+        board.post(run, "ann", tmp_path / "file")
+
+
 def test_the_name_is_the_files(tmp_path):
     posted({"student": board.PACKAGE}).to_csv(tmp_path / "eve.csv", index=False)
     assert set(board.read_board(tmp_path)["student"]) == {"eve"}
+
+
+def test_a_digest_that_looks_like_a_number_stays_a_text(tmp_path):
+    posted({"recipe": "00123456", "images": "1234e567"}).to_csv(tmp_path / "ann.csv", index=False)
+    (row,) = board.read_board(tmp_path)[["recipe", "images"]].to_numpy().tolist()
+    assert row == ["00123456", "1234e567"]
 
 
 def test_an_empty_board_says_how_to_post(tmp_path):
@@ -171,3 +186,10 @@ def test_a_run_of_a_variant_that_is_not_registered_is_not_posted(run, tmp_path):
     with pytest.raises(ConfigError, match="own_variant"):
         board.post(Run(run.path), "ann", tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_command_prints_every_variant_and_its_reason(tmp_path):
+    posted({}, {"variant": "[bold]x", "image_auroc": 0.123}).to_csv(tmp_path / "ann.csv", index=False)
+    done = CliRunner().invoke(app, ["course", "board", str(tmp_path)], env={"COLUMNS": "200"})
+    assert done.exit_code == 0 and done.output.index("mine") < done.output.index("[bold]x")
+    assert "0.123" in done.output and "one seed" in done.output

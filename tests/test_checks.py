@@ -262,7 +262,8 @@ def test_what_a_case_shows_by_chance_is_no_hint():
     assert all("logits of 1000" in hint for hint in failures("tokens.cross_entropy", cross_entropy, 60))
 
 
-TRAINED = ["tokens.cross_entropy", "prior.reduce", "tokens.prompt_mapper"]
+TRAINED = ["tokens.cross_entropy", "prior.reduce", "tokens.prompt_mapper", "roads.coupling", "roads.simplenet_loss"]
+TRAINED += ["roads.distillation", "roads.look_up"]
 UNTRAINABLE = {
     "float": lambda value: value.item() if value.ndim == 0 else value.detach(),
     "NumPy": lambda value: np.float32(value.item()) if value.ndim == 0 else value.detach().numpy(),

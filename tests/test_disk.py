@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from mintad.disk import UNFINISHED, digest, own_file, published, refuse_link, refuse_special, write
+from mintad.disk import UNFINISHED, digest, naming, own_file, published, refuse_link, refuse_special, write
 from mintad.errors import MintadError
 
 
@@ -77,3 +77,12 @@ def test_what_is_appended_to_has_one_name(tmp_path, make_pipe):
     with pytest.raises(OSError, match="not a file"):
         digest(own)
     refuse_special(outside, tmp_path, tmp_path / "nowhere")
+
+
+def test_an_error_of_an_open_file_gets_its_name(tmp_path):
+    with pytest.raises(OSError) as raised, naming(tmp_path / "file"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert raised.value.filename == str(tmp_path / "file")
+    with pytest.raises(OSError) as raised, naming(tmp_path / "file"):
+        open(tmp_path / "nowhere")
+    assert raised.value.filename == str(tmp_path / "nowhere")

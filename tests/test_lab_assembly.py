@@ -18,6 +18,7 @@ from mintad.course.checks import training as checks
 from mintad.course.checks.training import reference_whole_loss, reference_whole_model
 from mintad.course.lab import assembly, by_hand
 from mintad.course.lab.assembly import Functions, Net
+from mintad.course.points import load_points
 from mintad.errors import ConfigError, DataError
 from mintad.training import train
 
@@ -117,7 +118,14 @@ def test_functions_come_from_the_notebooks_and_the_reference_where_they_are_open
     says = dict(line[2:].split(": ", 1) for line in capsys.readouterr().out.splitlines())
     assert says["modulated"] == "yours, from notebook 07"
     assert "yours in notebook 04: ✗" in says["feature_jitter"] and "cannot be read" in says["cross_entropy"]
-    assert "no notebook 08" in says["reduce"]
+    assert "no 08_prior_loss.ipynb" in says["reduce"]
+
+
+def test_places_are_those_of_the_points():
+    tables = load_points().notebooks
+    for name, (stem, module) in own_functions.PLACES.items():
+        assert tables[stem][name].check == f"{module}.{name}"
+    assert list(own_functions.PLACES) == list(Functions.__annotations__)
 
 
 def own_path(number):

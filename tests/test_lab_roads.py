@@ -42,9 +42,22 @@ def test_one_is_the_threshold_and_accepts_95_percent_of_normal_tokens():
     assert plane.score_HW.min() < 1 and 0 < plane.beyond < 1
 
 
+def test_the_model_of_one_product_is_judged_by_its_own_tokens():
+    plane = read_plane(lambda x: x[:, 1], UNSEEN, PRODUCT, own=1)
+    own = UNSEEN[PRODUCT == 1, 1]
+    highest = (idea_planes.REACH - own.median()) / (own.quantile(0.95) - own.median())
+    assert plane.score_HW[-1, 0] == pytest.approx(float(highest), rel=1e-4)
+
+
 def test_row_zero_of_a_plane_lies_at_the_bottom():
     plane = read_plane(lambda x: x[:, 1], UNSEEN, PRODUCT)
     assert (np.diff(plane.score_HW[:, 0]) > 0).all() and np.ptp(plane.score_HW, axis=1).max() == pytest.approx(0)
+
+
+def test_between_is_what_has_both_products_on_opposite_sides():
+    first, second = torch.tensor([[-1.0, 0.0]]), torch.tensor([[1.0, 0.0]])
+    places = torch.tensor([[0.0, 0.0], [0.0, 0.2], [0.0, 0.9], [2.0, 0.0], [-2.0, 0.0]])
+    assert idea_planes.between(places, first, second).tolist() == [True, True, False, False, False]
 
 
 @pytest.mark.parametrize("name", TRAINED)

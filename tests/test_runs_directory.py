@@ -1,6 +1,8 @@
 """The run directory: what is in it, whose it is, and that it can be moved and repeated."""
 
 import contextlib
+import errno
+import itertools
 import json
 import os
 import shutil
@@ -448,3 +450,22 @@ def test_a_damaged_list_of_training_images_is_named(copied, content):
     file.unlink() if content is None else file.write_bytes(content)
     with pytest.raises(MintadError, match=r"images\.csv.*train anew"):
         copied.training_images()
+
+
+@pytest.mark.parametrize("call", range(0, 8, 2))
+def test_results_that_could_not_take_their_names_cost_no_baseline(copied, monkeypatch, call):
+    expected = copied.results()
+    calls, replace = itertools.count(), os.replace
+
+    def failing(*names):
+        if Path(names[0]).parent == copied.path and next(calls) >= call:
+            raise OSError(errno.EIO, "Input/output error")
+        replace(*names)
+
+    scores, maps = copied.scores(), copied.maps()
+    with monkeypatch.context() as patch, pytest.raises(OSError):
+        patch.setattr(os, "replace", failing)
+        copied.save_results(expected, scores, maps, copied.decisions(), copied.made_defects())
+    train_run(copied.config(), copied.path, progress=False)
+    assert copied.baselines() == ["padim"] and copied.results().equals(expected)
+    assert not (copied.path / "results_before.csv").exists()

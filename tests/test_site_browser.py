@@ -14,6 +14,7 @@ CAPTIONS = "[...document.querySelectorAll('figcaption')].map(title => title.text
 BARS = "[...document.querySelectorAll('#panel-0 .ytick')].map(tick => tick.textContent).join()"
 DRAWN = "document.querySelectorAll('.js-plotly-plot').length === 2"
 MENU = "document.querySelector('#panel-0 select')"
+OTHER = "document.querySelector('#panel-1 input')"
 LOADED = "performance.getEntriesByType('resource').map(entry => new URL(entry.name)).filter(url => url.host)"
 
 
@@ -36,7 +37,10 @@ def test_a_slider_moves_on_a_page_from_a_disk(tab, site):
     tab.ask(f"{MENU}.selectedIndex = 1; {MENU}.dispatchEvent(new Event('input'))")
     tab.ask("document.querySelector('#panel-0 input[type=checkbox]').click()")
     assert tab.ask(CAPTIONS) == "width 8, round, full|width 16, square, empty"
-    assert tab.ask("document.querySelector('#panel-1 pre').textContent") == "</script>"
+    for place, text, figures in (1, None, 1), (2, "</script>" * 3, 0), (0, "</script>", 0):  # figures and text in turn
+        tab.ask(f"{OTHER}.value = {place}; {OTHER}.dispatchEvent(new Event('input'))")
+        assert tab.ask("document.querySelector('#panel-1 pre')?.textContent ?? null") == text
+        assert tab.ask("document.querySelectorAll('#panel-1 .js-plotly-plot').length") == figures
     assert not tab.ask("document.querySelector('.modebar-btn')"), "no toolbar over the figure"
     assert tab.ask(f"{LOADED}.length") == 0, "no network"
 

@@ -117,7 +117,7 @@ class DRAEM(ImageBaseline):
     cosine = True
     settings = {
         "lesson": Setting(image_size=96, width=12, steps=500, images=4, rate=2e-3),
-        "paper": Setting(image_size=256, width=64, steps=18_000, images=8, rate=1e-4),
+        "paper": Setting(image_size=256, width=64, steps=21_000, images=8, rate=1e-4),
     }
 
     def prepare(self, table: ImageTable, rows: np.ndarray) -> torch.optim.Optimizer:

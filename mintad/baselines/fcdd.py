@@ -73,7 +73,7 @@ class FCDD(ImageBaseline):
     cosine = True
     settings = {
         "lesson": Setting(image_size=128, width=32, steps=300, images=8, rate=3e-3),
-        "paper": Setting(image_size=224, width=128, steps=6_000, images=64, rate=1e-3),
+        "paper": Setting(image_size=224, width=128, steps=3_000, images=16, rate=1e-3),
     }
 
     def prepare(self, table: ImageTable, rows: np.ndarray) -> torch.optim.Optimizer:

@@ -67,7 +67,8 @@ class ImageBaseline(TrainedBaseline):
 
     Args:
         features: the run's, of which the backbone and its weights count; the images' size is the setting's.
-        setting: 'lesson', minutes on two cores, or 'paper', the published size and length, for a GPU.
+        setting: 'lesson', minutes on two cores, or 'paper', about the published size and length, for a GPU: epochs were
+            turned into steps for a category of 240 images.
         seed: of initial weights, batches and augmentations.
         changes: fields of `Setting` that differ.
 

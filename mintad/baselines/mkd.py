@@ -92,7 +92,7 @@ class MKD(ImageBaseline):
     cosine = True
     settings = {
         "lesson": Setting(image_size=128, width=32, steps=400, images=8, rate=2e-3),
-        "paper": Setting(image_size=224, width=128, steps=20_000, images=64, rate=1e-3),
+        "paper": Setting(image_size=224, width=128, steps=1_200, images=128, rate=1e-3),
     }
 
     @classmethod

@@ -76,7 +76,7 @@ class UninformedStudents(ImageBaseline):
     cosine = True
     settings = {
         "lesson": Setting(image_size=128, width=32, steps=600, images=8, rate=1e-3),
-        "paper": Setting(image_size=256, width=128, steps=20_000, images=16, rate=1e-4),
+        "paper": Setting(image_size=256, width=128, steps=24_000, images=1, rate=1e-4),
     }
 
     @classmethod

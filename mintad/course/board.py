@@ -30,6 +30,8 @@ COLUMNS = {
 """What a posted run says. `recipe` and `images` are digests: equal ones mean the same training and the same images."""
 PACKAGE = "(the package)"
 """In place of a student's name, the rows that the others are compared with."""
+KEY = ["variant", "seed", "recipe", "images"]
+"""Columns that tell a run from the others of a student; a run that is posted again is the same."""
 NOT_THE_RECIPE = ("model.", "train.seed", "train.device", "data.root")
 """Keys, or their beginnings, that variants and machines may differ in."""
 
@@ -44,7 +46,7 @@ def post(run: Run, student: str, folder: str | Path = "") -> None:
 
     Raises:
         ConfigError: the name cannot be a file's, or the run's variant is not registered.
-        DataError: the student's file is damaged.
+        DataError: the student's file is damaged, or cannot be written.
         MintadError: the run is not finished, or damaged.
     """
     if student != PACKAGE and not re.fullmatch(r"\w[\w .-]{0,60}", student):
@@ -52,12 +54,16 @@ def post(run: Run, student: str, folder: str | Path = "") -> None:
     file = board_folder(folder) / f"{student}.csv"
     rows = _read(file) if file.exists() else pd.DataFrame(columns=list(COLUMNS))
     new = pd.DataFrame([entry(run, student)], columns=list(COLUMNS))
-    if student == PACKAGE:
-        keys = ["variant", "seed", "recipe", "images"]
-        rows = rows[~rows[keys].astype(str).agg("|".join, axis=1).isin(new[keys].astype(str).agg("|".join, axis=1))]
+    same = (rows[KEY].astype(str) == new[KEY].iloc[0].astype(str)).all(axis=1)
+    if student == PACKAGE and same.any():
+        return
     table = new if rows.empty else pd.concat([rows, new], ignore_index=True)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write(file, table.to_csv(index=False))
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write(file, table.to_csv(index=False))
+    except OSError as error:
+        problem = f"the board cannot be written ({error.strerror})"
+        raise DataError(problem, path=file, fix="choose a folder that you may write to") from error
 
 
 def entry(run: Run, student: str) -> dict[str, object]:
@@ -102,7 +108,7 @@ def standings(posted: pd.DataFrame) -> pd.DataFrame:
     runs (how many the student has posted in all), and fair, which is "yes" or says what keeps the variant from being
     compared with the package's rows, or with the largest group if there are none.
     """
-    last = posted.drop_duplicates(["student", "variant", "seed", "recipe", "images"], keep="last")
+    last = posted.drop_duplicates(["student", *KEY], keep="last")
     own = last[last["student"] == PACKAGE] if (last["student"] == PACKAGE).any() else last
     right = {key: own[key].mode().iloc[0] for key in ("recipe", "images", "steps")}
     seeds = set(own.loc[own["recipe"] == right["recipe"], "seed"])
@@ -134,6 +140,7 @@ def _reasons(runs: pd.DataFrame, right: dict[str, object], seeds: Iterable[int])
         "another recipe": first["recipe"] != right["recipe"] and first["steps"] == right["steps"],
         "told the class": bool(first["told_the_class"]),
         f"seed {', '.join(map(str, missing))} missing": bool(missing),
+        "one seed": len(own) == 1 and not missing,
     }
     return [text for text, holds in reasons.items() if holds]
 
@@ -143,7 +150,8 @@ def _read(file: Path) -> pd.DataFrame:
     fix = "remove the file, or the lines that are no runs"
     try:
         with open_file(file) as opened:
-            table = pd.read_csv(io.BytesIO(opened.read()), dtype={"student": str, "variant": str, "recipe": str})
+            texts = {name: str for name, kind in COLUMNS.items() if kind is str}  # a digest may look like a number
+            table = pd.read_csv(io.BytesIO(opened.read()), dtype=texts)
         table = table[list(COLUMNS)].astype(COLUMNS)
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise DataError(f"this is no file of the board ({error})", path=file, fix=fix) from error

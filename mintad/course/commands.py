@@ -155,3 +155,14 @@ def course_unpack_command(
     for name in done.kept:
         console.print(f"{name}: was there, kept", markup=False)
     console.print(f"notebooks find them in {done.folder}", soft_wrap=True, markup=False)
+
+
+@course_app.command("board")
+def course_board_command(
+    folder: Annotated[Path | None, typer.Argument(help="Folder of the board; default that of notebook 10.")] = None,
+) -> None:
+    """Print the class's variants, best first, and what keeps each from a fair comparison."""
+    from mintad.course.board import read_board, standings
+
+    table = standings(read_board(folder or "")).round(3)
+    console.print(table.to_string(index=False, na_rep=""), soft_wrap=True, markup=False, highlight=False)

@@ -17,15 +17,15 @@ from mintad.course.release import find_notebooks
 from mintad.course.status import MARKS, OPEN, SOLVED, TRIED
 
 PLACES = {
-    "feature_jitter": ("04", "transformer"),
-    "decoder_layer": ("04", "transformer"),
-    "prompt_mapper": ("06", "tokens"),
-    "cross_entropy": ("06", "tokens"),
-    "modulated": ("07", "inr"),
-    "gaussian_nll": ("08", "prior"),
-    "reduce": ("08", "prior"),
+    "feature_jitter": ("04_reconstruction_transformer", "transformer"),
+    "decoder_layer": ("04_reconstruction_transformer", "transformer"),
+    "prompt_mapper": ("06_class_tokens", "tokens"),
+    "cross_entropy": ("06_class_tokens", "tokens"),
+    "modulated": ("07_inr_query", "inr"),
+    "gaussian_nll": ("08_prior_loss", "prior"),
+    "reduce": ("08_prior_loss", "prior"),
 }
-"""Function -> number of the notebook in which it is written, and module of its check."""
+"""Function -> notebook in which it is written, and module of its check."""
 
 
 def from_notebooks(folder: str | Path | None = None) -> Functions:
@@ -41,22 +41,23 @@ def from_notebooks(folder: str | Path | None = None) -> Functions:
     here = Path.cwd()
     if folder is None and any(here.glob("0[0-9]_*.ipynb")):
         folder = here
-    paths = {path.name[:2]: path for path in find_notebooks((), folder)}
+    paths = {path.stem: path for path in find_notebooks((), folder)}
     found = {}
-    for name, (number, module) in PLACES.items():
+    for name, (notebook, module) in PLACES.items():
         checks = importlib.import_module(f"mintad.course.checks.{module}")
         found[name] = getattr(checks, f"reference_{name}")
         try:
-            if number not in paths:
-                raise Unusable(f"there is no notebook {number} in this folder")
-            function = execute(needed(paths[number], name, name), name)
+            if notebook not in paths:
+                raise Unusable(f"there is no {notebook}.ipynb in this folder")
+            function = execute(needed(paths[notebook], name, name), name)
             with contextlib.redirect_stdout(io.StringIO()):
                 getattr(checks, f"check_{name}")(function, keep=False)
         except (Exception, SystemExit) as problem:  # whatever the student's cell does, the others' functions are used
             open_ = str(problem) == "not solved"
-            reason = f"exercise open in notebook {number}" if open_ else f"yours in notebook {number}: {problem}"
+            where = f"notebook {notebook[:2]}"
+            reason = f"exercise open in {where}" if open_ else f"yours in {where}: {problem}"
             print(f"{MARKS[OPEN if open_ else TRIED]} {name}: the reference ({reason})")
         else:
             found[name] = function
-            print(f"{MARKS[SOLVED]} {name}: yours, from notebook {number}")
+            print(f"{MARKS[SOLVED]} {name}: yours, from notebook {notebook[:2]}")
     return Functions(**found)

@@ -22,6 +22,7 @@ import io
 import json
 import logging
 import math
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -48,10 +49,11 @@ RESULTS, PAGE = "results.csv", "results.html"
 SHARP_PRIOR, PRODUCTS = "sharp_prior.safetensors", "products.safetensors"
 RECORD_FILES = ("versions.json", "classes.json", "images.csv", "seconds.json", "log.txt", "history.csv")
 PHOTOGRAPHS, DIGESTS, MADE, REGION = "photographs.json", "digests.json", "made_defects.csv", "region.png"
+BEFORE = "results_before.csv"  # the former results.csv, while the new files take their names
 RESULT_FILES = ("scores.csv", "maps.npy", "threshold.json", MADE, DIGESTS, PAGE, RESULTS)
 """In the order in which they are written: results.csv says that the run is finished."""
 _FITTED = (SHARP_PRIOR, PRODUCTS, PHOTOGRAPHS, REGION)
-OWN_FILES = (*RECORD_FILES, *_FITTED, *RESULT_FILES, "config.json")  # in the order in which they are removed
+OWN_FILES = (*RECORD_FILES, *_FITTED, *RESULT_FILES, BEFORE, "config.json")  # in the order in which they are removed
 OLD_RESULTS, OLD_BASELINES, OLD_PAGE = "metrics.json", "peers.csv", "report.html"  # of versions before 0.2
 CATEGORIES = "categories"  # folder of a separate training: a run directory per category
 LOCK = ".lock"
@@ -203,8 +205,8 @@ class Run:
         if self.finished:
             methods = self.results()["method"]
         else:
-            old = self.path / OLD_BASELINES
-            methods = pd.read_csv(old)["method"] if old.exists() else pd.Series(dtype=str)
+            former = next((self.path / name for name in (BEFORE, OLD_BASELINES) if (self.path / name).exists()), None)
+            methods = pd.Series(dtype=str) if former is None else pd.read_csv(former)["method"]
         return [name for name in methods.unique() if name.partition("+")[0] != self.config().model.variant]
 
     def decisions(self) -> Decisions | None:
@@ -301,7 +303,10 @@ class Run:
                 files[name].write(content)
             for file in files.values():  # all that would not fit on the disk is known before anything is removed
                 file.flush()
+            if self.finished:  # a crash from here on leaves an unfinished run, which knows its baselines
+                os.replace(self.path / RESULTS, self.path / BEFORE)
             self.discard_results()
+        (self.path / BEFORE).unlink(missing_ok=True)
 
     def _history(self) -> pd.DataFrame | None:
         """Return the learning curve; None where it is lost or damaged, because the results do not depend on it."""

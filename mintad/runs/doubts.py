@@ -49,7 +49,8 @@ def few_images(classes: Iterable[str], decisions: Decisions) -> list[str]:
         rate, images = 1 / (pooled.n + 1), "image" if pooled.n == 1 else "images"
         return [
             f"the threshold rests on {pooled.n} held-out {images}, {needed} are needed for the quantile "
-            f"{decisions.quantile:.4g}: expect up to {rate:.0%} false alarms, not {100 * (1 - decisions.quantile):.4g}%"
+            f"{decisions.quantile:.4g}: expect up to {100 * rate:.3g}% false alarms "
+            f"instead of {100 * (1 - decisions.quantile):.4g}%"
         ]
     fitted = {name: decisions.calibration.threshold(name, decisions.quantile) for name in classes}
     few = [f"{name} ({threshold.n})" for name, threshold in sorted(fitted.items()) if threshold.pooled]

@@ -14,7 +14,7 @@ from mintad.registry import PLUGINS, plugin_names
 
 PACKAGE = Path(__file__).resolve().parent.parent
 WINGS = ("config", "data", "features", "model", "training", "scoring", "baselines")
-_OWN = ("prepare", "train", "load", "evaluate", "calibrate", "made", "baselines", "separate")
+_OWN = ("prepare", "train", "load", "evaluate", "calibrate", "made", "baselines", "separate", "region")
 SOURCES = (*WINGS, *(f"runs/{name}.py" for name in _OWN))
 """Files and folders of the package that decide a run's images, weights and scores, those of its baselines included.
 

@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 
 import pandas as pd
 
-from mintad.disk import UNFINISHED, sync, write
+from mintad.disk import UNFINISHED, naming, sync, write
 from mintad.errors import DataError, MintadError
 from mintad.features.cache import hash_file
 from mintad.lock import exclusive_lock
@@ -76,7 +76,8 @@ class PredictionFolder:
     ) -> None:
         try:
             for file in self._files:
-                file.close()
+                with naming(Path(file.name)):
+                    file.close()
         finally:
             self._lock.__exit__(kind, error, trace)
 
@@ -118,11 +119,12 @@ class PredictionFolder:
         """Append predictions, complete lines at a time."""
         rows = [_signed({"run": self.run} | row) for row in rows]
         lines, table = self._files
-        lines.write(b"".join(map(_line, rows)))
-        lines.flush()
         done = [row for row in rows if "error" not in row]
-        table.write(_csv(done, self.columns))
-        table.flush()
+        contents = (b"".join(map(_line, rows)), _csv(done, self.columns))
+        for name, file, content in zip((LINES, TABLE), (lines, table), contents, strict=True):
+            with naming(self.path / name):
+                file.write(content)
+                file.flush()
         self.rows += done
 
     def finish(self, order: Mapping[str, int]) -> None:
@@ -135,7 +137,8 @@ class PredictionFolder:
             self.rows = ordered
             self._write_all(failed)
         for name in (LINES, TABLE):
-            sync(self.path / name)
+            with naming(self.path / name):
+                sync(self.path / name)
 
     def _write_all(self, failed: Sequence[Row] = ()) -> None:
         write(self.path / LINES, b"".join(map(_line, [*self.rows, *failed])))

@@ -21,65 +21,25 @@ def reference_judge(low: float, high: float, smallest: float) -> str:
     return AGAINST if high < 0 else OPEN
 
 
-def _first_sign(low: float, high: float, smallest: float) -> str:
-    if low > 0:
-        return SUPPORTED
-    if high < 0:
-        return AGAINST
-    return TOO_SMALL if -smallest < low and high < smallest else OPEN
-
-
-def _clear(low: float, high: float, smallest: float) -> str:
-    if low > smallest:
-        return SUPPORTED
-    if high < -smallest:
-        return AGAINST
-    return TOO_SMALL if -smallest < low and high < smallest else OPEN
-
-
-def _by_the_middle(low: float, high: float, smallest: float) -> str:
-    middle = (low + high) / 2
-    return TOO_SMALL if abs(middle) < smallest else SUPPORTED if middle > 0 else AGAINST
-
-
-def _one_sided(low: float, high: float, smallest: float) -> str:
-    if high < smallest:
-        return TOO_SMALL
-    return SUPPORTED if low > 0 else OPEN
-
-
-def _no_small(low: float, high: float, smallest: float) -> str:
-    return SUPPORTED if low > 0 else AGAINST if high < 0 else OPEN
-
-
-@exercise(
-    reference_judge,
-    "four verdicts, and a difference that is certain but tiny is 'too small'",
-    mistakes={
-        "an interval within ± smallest is 'too small' even if it does not contain 0: test that first": _first_sign,
-        "'supported' needs an interval above 0, not above smallest": _clear,
-        "the middle of the interval decides nothing: look at both of its ends": _by_the_middle,
-        "a claim may turn out to be wrong: an interval below 0 is 'against'": _one_sided,
-        "an interval that lies within ± smallest is 'too small', not 'open'": _no_small,
-    },
-)
+@exercise(reference_judge, "four verdicts, and a difference that is certain but tiny is 'too small'")
 def check_judge(call: Call, rng: np.random.Generator) -> None:
     """Check for a verdict from an interval and the smallest effect that matters.
 
     It is "supported", "against", "too small" or "open".
     """
-    for low, high, verdict in (
-        (0.02, 0.09, SUPPORTED),
-        (0.003, 0.019, SUPPORTED),
-        (-0.14, -0.04, AGAINST),
-        (-0.002, 0.004, TOO_SMALL),
-        (-0.03, 0.03, OPEN),
-        (0.001, 0.004, TOO_SMALL),
+    for low, high, verdict, why in (
+        (0.02, 0.09, SUPPORTED, "it lies above 0"),
+        (0.003, 0.019, SUPPORTED, "it must lie above 0, not above smallest"),
+        (-0.14, -0.04, AGAINST, "it lies below 0"),
+        (-0.002, 0.004, TOO_SMALL, "it lies within ± smallest, so we know enough"),
+        (0.001, 0.004, TOO_SMALL, "within ± smallest the sign does not matter: test that first"),
+        (-0.03, 0.03, OPEN, "it contains 0 and reaches further than smallest"),
+        (-0.002, 0.03, OPEN, "it contains 0; its middle decides nothing"),
     ):
         result = call(low, high, 0.01)
         require(isinstance(result, str), f"return one of the four texts, not {result!r}")
-        why = f"the interval {low} to {high} with smallest = 0.01 is '{verdict}', not '{result}'"
-        require(result == verdict, why)
+        named = f"the interval {low} to {high} with smallest = 0.01 is '{verdict}', not '{result}'"
+        require(result == verdict, f"{named}: {why}")
 
 
 def reference_apart(values_MK: Array) -> tuple[float, float, float]:

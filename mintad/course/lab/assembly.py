@@ -188,5 +188,5 @@ def show_source(function: Function) -> None:
     source = textwrap.dedent(inspect.getsource(function))
     if function.__doc__:
         before, _, rest = source.partition('"""')
-        source = before.rstrip() + rest.partition('"""')[2]
+        source = before.rstrip() + "\n" + rest.partition('"""')[2].lstrip("\n")
     print(source.rstrip())

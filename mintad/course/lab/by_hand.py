@@ -53,20 +53,22 @@ def train(forward: Function, loss: Function, functions: Functions, config: Confi
         config: of a MINT-AD as in Fig. 3, whose steps, batches, seed and learning rates are taken.
         data: the configuration's.
     """
-    weights = new_model(config, data).to(make_accelerator(config.train).device)
-    model, batches = Assembled(weights, forward, functions), _batches(weights, data, config.train)
-    optimizer = torch.optim.AdamW(weights.parameters(), weight_decay=config.train.weight_decay, fused=True)
-    weights.train()
-    for step in range(batches.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, batches.steps, config.train)
-        batch = batches[step]
-        total = loss(batch.labels_B, model.target(batch.feat_BLF), *model(batch.feat_BLF, batch.noise), functions)
-        optimizer.zero_grad()
-        total.backward()
-        nn.utils.clip_grad_norm_(weights.parameters(), config.train.clip_norm)
-        optimizer.step()
-    weights.eval()
+    with torch.random.fork_rng():
+        weights = new_model(config, data).to(make_accelerator(config.train).device)
+        model, batches = Assembled(weights, forward, functions), _batches(weights, data, config.train)
+        optimizer = torch.optim.AdamW(weights.parameters(), weight_decay=config.train.weight_decay, fused=True)
+        weights.train()
+        for step in range(batches.steps):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(step, batches.steps, config.train)
+            batch = batches[step]
+            total = loss(batch.labels_B, model.target(batch.feat_BLF), *model(batch.feat_BLF, batch.noise), functions)
+            optimizer.zero_grad()
+            total.backward()
+            if config.train.clip_norm:
+                nn.utils.clip_grad_norm_(weights.parameters(), config.train.clip_norm)
+            optimizer.step()
+        weights.eval()
     return model
 
 

@@ -34,7 +34,7 @@ BRIEFLY: dict[str, dict[str, Any]] = {
     "simplenet": {"steps": 200},
     "utrad": {"steps": 40},
 }
-STEPS = 60
+STEPS = 90
 """Steps of the two models, and of baselines that train and are not in `BRIEFLY`."""
 
 
@@ -63,6 +63,7 @@ def see(name: str, prepared: PreparedData, config: Config, rows: np.ndarray) -> 
         with tempfile.TemporaryDirectory() as folder:
             labels = prepared.train_labels
             train(method, features, prepared.train_rows, labels, config.train, Path(folder), progress=False)
+        method.cpu()  # the features are there, wherever it was trained
     else:
         method, features, config = fit_baseline(name, prepared, config, options=brief_options(name))
     return Seen(*maps_and_scores(method, features, rows, config.features.image_size, config.scoring))

@@ -47,7 +47,7 @@ def _printed() -> Iterator[tuple]:
 
 
 def _of_class_knowledge() -> Iterator[tuple]:
-    """Yield densities, memories and UniAD, whose "told" is one model a class; MINT-AD's is the same model."""
+    """Yield densities, memories and UniAD, whose "told" is one model a class; MINT-AD's is one model for all."""
     table = shipped_results("class_knowledge_intervals")
     table = table[table["setting"].isin(TOLD) & table["method"].isin(["uniad, Eq. 7", *BASELINES])]
     for (data, method), rows in table.groupby(["data", "method"], sort=False):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,7 +12,7 @@ from html import escape, unescape
 from pathlib import Path
 
 import nbformat
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 from mistune.plugins.table import table_in_list
 from nbconvert.filters import ansi2html
@@ -58,7 +59,8 @@ def notebook_page(
     notebook: nbformat.NotebookNode, source: Path, links: Links, chapters: Sequence[Chapter], here: int
 ) -> str:
     """Return the page of an executed notebook, the chapter number `here` of the series."""
-    cells = [_cell(cell, source, links) for cell in notebook.cells]
+    anchors: Counter[str] = Counter()
+    cells = [_cell(cell, source, links, anchors) for cell in notebook.cells if cell.cell_type != "raw"]
     neighbours = {"before": chapters[here - 1] if here else None, "after": (*chapters, None)[here + 1]}
     return _filled(cells, chapters[here].title, **neighbours)
 
@@ -75,7 +77,7 @@ def document_page(file: Path, links: Links) -> str:
         body = f"<h1>{escape(name)}</h1>" + highlight(text, lexer, HtmlFormatter())
         return _filled([{"kind": "text", "html": Markup(body)}], name, before=None, after=None)
     title = re.search(r"^# +(.+)$", text, re.MULTILINE)
-    cell = {"kind": "text", "html": Markup(_prose(text, file, links))}
+    cell = {"kind": "text", "html": Markup(_prose(text, file, links, Counter()))}
     return _filled([cell], title[1] if title else name, before=None, after=None)
 
 
@@ -99,9 +101,9 @@ def _filled(cells: Sequence[dict], title: str, **neighbours: Chapter | None) -> 
     return _template("page.html.j2").render(cells=cells, title=title, headings=headings, **neighbours)
 
 
-def _cell(cell: nbformat.NotebookNode, source: Path, links: Links) -> dict:
+def _cell(cell: nbformat.NotebookNode, source: Path, links: Links, anchors: Counter[str]) -> dict:
     if cell.cell_type == "markdown":
-        return {"kind": "text", "html": Markup(_prose(cell.source, source, links))}
+        return {"kind": "text", "html": Markup(_prose(cell.source, source, links, anchors))}
     lines = len(cell.source.splitlines())
     code = Markup(highlight(cell.source, PythonLexer(), HtmlFormatter()))
     outputs = [Markup(links.from_the_root(_output(output))) for output in cell.get("outputs", ())]
@@ -124,14 +126,16 @@ def _output(output: nbformat.NotebookNode) -> str:
     return f"<pre>{escape(data.get('text/plain', ''))}</pre>"
 
 
-def _prose(markdown: str, source: Path, links: Links) -> str:
-    """Return Markdown as HTML with formulas, links inside the site, headings with GitHub's anchors, and wide tables."""
-    seen: dict[str, int] = {}
+def _prose(markdown: str, source: Path, links: Links, anchors: Counter[str]) -> str:
+    """Return Markdown as HTML with formulas, links inside the site, headings with GitHub's anchors, and wide tables.
+
+    `anchors` counts those of the page; it is changed.
+    """
 
     def heading(match: re.Match[str]) -> str:
         name = _slug(match[2])
-        seen[name] = seen.get(name, -1) + 1
-        name += f"-{seen[name]}" if seen[name] else ""
+        anchors[name] += 1
+        name += f"-{anchors[name] - 1}" if anchors[name] > 1 else ""
         anchor = f'<a class="anchor" href="#{name}" aria-label="link to this section">#</a>'
         return f'<h{match[1]} id="{name}">{match[2]}{anchor}</h{match[1]}>'
 
@@ -157,6 +161,6 @@ def _slug(heading: str) -> str:
 
 
 @lru_cache
-def _template(name: str):  # noqa: ANN202
+def _template(name: str) -> Template:
     options = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
     return Environment(loader=PackageLoader(__package__), autoescape=True, **options).get_template(name)

@@ -6,17 +6,32 @@ from typing import Any
 
 import numpy as np
 
-from mintad.course.checks.cases import compared
+from mintad.course.checks.cases import Student, compared, judged
+from mintad.course.checks.grading import require
+
+KINDS = (  # ends of an interval, as ranges in units of the smallest effect that matters, and the verdict
+    ((-0.9, -0.1), (0.1, 0.9), "too small"),
+    ((0.1, 0.4), (0.5, 0.9), "too small"),
+    ((-0.9, -0.5), (-0.4, -0.1), "too small"),
+    ((0.1, 0.9), (1.1, 4.0), "supported"),
+    ((1.1, 2.0), (2.1, 4.0), "supported"),
+    ((-4.0, -1.1), (-0.9, -0.1), "against"),
+    ((-4.0, -2.1), (-2.0, -1.1), "against"),
+    ((-0.9, -0.1), (1.1, 4.0), "open"),
+    ((-4.0, -1.1), (0.1, 0.9), "open"),
+    ((-4.0, -1.1), (1.1, 4.0), "open"),
+)
 
 
-@compared("verdict.judge")
-def judge(rng: np.random.Generator) -> tuple[Any, ...]:
-    """Intervals of all kinds, none of which ends at 0 or at ± the smallest effect."""
-    while True:
+@judged("verdict.judge")
+def judge(student: Student, rng: np.random.Generator) -> None:
+    """An interval of each kind, with another smallest effect."""
+    for low, high, verdict in (KINDS[n] for n in rng.permutation(len(KINDS))):
         smallest = float(rng.uniform(0.005, 0.03))
-        low, high = sorted(rng.choice([0.5, 1, 3]) * smallest * rng.uniform(-1.5, 1.5, 2))
-        if min(abs(end - edge) for end in (low, high) for edge in (0, smallest, -smallest)) > 1e-4:
-            return float(low), float(high), smallest
+        ends = (float(smallest * rng.uniform(*low)), float(smallest * rng.uniform(*high)))
+        result = student.function(*ends, smallest)
+        named = f"the interval {ends[0]:.3f} to {ends[1]:.3f} with smallest = {smallest:.3f}"
+        require(isinstance(result, str) and result == verdict, f"{named} is '{verdict}', not {result!r}")
 
 
 @compared("verdict.apart")

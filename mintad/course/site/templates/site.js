@@ -19,8 +19,11 @@ function plainText(title) {  // plotly's titles are a kind of HTML; a document t
 }
 
 // Fit a layout to `room` pixels: the title becomes a caption that wraps, panels of a fixed size grow or shrink, and on
-// a telephone the legend, of so many `entries`, goes below.
-function fitted(layout, room, entries) {
+// a telephone the legend goes below. Rows of panels and long names of rows need a width, which is scrolled there.
+function fitted({data, layout = {}}, room) {
+  const entries = layout.showlegend === false ? 0 : data.filter(trace => trace.name && trace.showlegend !== false).length;
+  const names = data.flatMap(trace => Array.isArray(trace.y) ? trace.y : []).filter(name => typeof name === "string");
+  const longest = Math.max(0, ...names.map(name => plainText(name).length));
   const title = layout.title?.text || "";
   const margin = {...SPACE, ...layout.template?.layout?.margin, ...layout.margin};
   const height = layout.height || 450, inner = height - margin.t - margin.b;
@@ -36,21 +39,20 @@ function fitted(layout, room, entries) {
   } else {
     const across = new Set(Object.keys(layout).filter(key => key.startsWith("xaxis"))
       .map(key => layout[key].domain?.[0] ?? 0)).size || 1;
-    width = Math.max(room, across > 1 ? (narrow ? 190 : 110) * across + sides : 320);
+    width = Math.max(room, 320, across > 1 ? (narrow ? 190 : 110) * across + sides : 160 + 6.2 * longest);
   }
   return {...layout, title: undefined, legend, margin, width, height: inner * scale + margin.t + margin.b};
 }
 
 function show(box, make) {
-  const figure = make(), layout = figure.layout || {};
+  const figure = make();
   let [caption, plot] = box.querySelectorAll(":scope > figcaption, :scope > div");
   if (!plot) {
     caption = box.appendChild(document.createElement("figcaption"));
     plot = box.appendChild(document.createElement("div"));
   }
-  caption.textContent = plainText(layout.title?.text || "");
-  const entries = layout.showlegend === false ? 0 : figure.data.filter(trace => trace.name && trace.showlegend !== false).length;
-  const fit = fitted(layout, box.clientWidth, entries);
+  caption.textContent = plainText(figure.layout?.title?.text || "");
+  const fit = fitted(figure, box.clientWidth);
   drawn.set(box, make);
   if (figure.frames) return Plotly.newPlot(plot, {data: figure.data, layout: fit, frames: figure.frames, config: SETTINGS});
   return Plotly.react(plot, figure.data, fit, SETTINGS);
@@ -82,7 +84,10 @@ function panel(box, number) {
   const state = () => inputs.reduce((place, input, n) => place * controls[n].values.length + input.get(), 0);
   const draw = () => {
     const {figure, html, text} = states[state()];
-    if (figure) return show(output, () => whole(figure, parts));
+    if (figure) {
+      if (!output.querySelector(":scope > .js-plotly-plot")) output.replaceChildren();  // text of another state
+      return show(output, () => whole(figure, parts));
+    }
     drawn.delete(output);
     if (html !== undefined) output.innerHTML = whole(html, parts);
     else output.replaceChildren(Object.assign(document.createElement("pre"), {textContent: whole(text, parts)}));

@@ -1,0 +1,150 @@
+"""Let the disk be full, or report errors, in every phase of every command, and give the command again.
+
+    OMP_NUM_THREADS=1 python benchmarks/robustness/full_disks.py --disks 100 --errors 100
+
+The commands are train (features, training, checkpoints, evaluation, page), one more baseline with its page, evaluate,
+predict, report and export. A trial of --disks works on a small file system (tmpfs, which takes the right to mount),
+on which as much is free as a random share of what the command needs. A trial of --errors lets every call of fsync, or
+of rename, fail from a random one on, with an I/O error or a full disk. The command must end with exit code 2 and one
+line that names a file, or, if all fitted, well. Then the disk is well again, and the same command must end well and
+leave what it leaves undisturbed, bit for bit. Anything else is a failure, which is listed with its seed; then the exit
+code is 1.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+from damage import count, run_parts
+from inside import COMMANDS, enough, exported_before, inside, prepare, reset, run
+from kills import state
+
+from mintad.disk import UNFINISHED
+
+NAMES = ("train", "evaluate", "page", "predict", "report", "export")
+SHARES = (0.4, 0.15, 0.15, 0.15, 0.1, 0.05)  # of the trials; an export takes long
+NAMED = r"^error: (\S*/)?(run|cache|predictions|report|model\.onnx)[:/]"  # how a message begins that names a file
+SIZE = 64 << 20  # bytes of the small file system
+
+
+def outcome(here: Path, name: str, expected: dict[str, object], code: int, said: str, fails: Counter[str]) -> str:
+    """Judge how a command ended on a bad disk, and give it again on a good one."""
+    if code not in (0, 2) or (code == 2 and (not said or "\n" in said)):
+        return f"exit code {code}: {said}"
+    if code == 2:
+        fails[re.sub(r"[0-9a-f]{8,}", "*", Path(said.split(": ")[1]).name)] += 1
+        if not re.search(NAMED, said):
+            return f"no name: {said}"
+    with inside(here), exported_before(here.parent):
+        again, message = run(COMMANDS[name])
+    if again:
+        return f"again {again}: {message}"
+    if left := list(here.rglob(f"{UNFINISHED}*")):
+        return f"left: {left[0]}"
+    now = state(here)
+    other = [file for file, content in expected.items() if now.get(file) != content]
+    if other:
+        return f"other: {other[0]}"
+    return "unharmed" if code == 0 else "refused by name"
+
+
+def errors(folder: Path, trials: int) -> list[str]:
+    """Let calls of the operating system fail."""
+    names = enough(NAMES, trials)
+    before, after = prepare(folder, names)
+    here, fails, calls = folder / "here", Counter(), {}
+
+    def trial(rng: np.random.Generator) -> tuple[str, str]:
+        shares = np.array(SHARES[: len(names)])
+        name, call = str(rng.choice(names, p=shares / shares.sum())), str(rng.choice(["fsync", "replace"]))
+        number = int(rng.choice([errno.EIO, errno.ENOSPC]))
+        reset(here, before[name])
+        if (name, call) not in calls:  # how many there are in all
+            with inside(here), exported_before(folder):
+                calls[name, call] = _counted(call, lambda: run(COMMANDS[name]))
+            reset(here, before[name])
+        healthy, numbers, healthy_call = int(rng.integers(calls[name, call] + 1)), itertools.count(), getattr(os, call)
+
+        def failing(*arguments: object, **options: object) -> None:
+            if next(numbers) >= healthy:
+                raise OSError(number, os.strerror(number))
+            healthy_call(*arguments, **options)
+
+        with inside(here), exported_before(folder), mock.patch.object(os, call, failing):
+            code, said = run(COMMANDS[name])
+        what = f"{name}, {os.strerror(number)} from call {healthy} of {call} on"
+        return what, outcome(here, name, after[name], code, said, fails)
+
+    failures = count("errors", trials, trial, slow=120.0)
+    print("  refused at:", ", ".join(f"{file} {number}" for file, number in fails.most_common()))
+    return failures
+
+
+def _counted(call: str, work: Callable[[], object]) -> int:
+    with mock.patch.object(os, call, wraps=getattr(os, call)) as counted:
+        work()
+    return counted.call_count
+
+
+def disks(folder: Path, trials: int) -> list[str]:
+    """Fill a small file system."""
+    names = enough(NAMES, trials)
+    before, _ = prepare(folder, names)
+    shutil.rmtree(folder / "here")
+    here, fails = folder / "here", Counter()
+    here.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", here], check=False).returncode:
+        raise SystemExit("a small file system cannot be mounted here; --errors injects a full disk without it")
+    needed: dict[str, int] = {}
+    after: dict[str, dict[str, object]] = {}
+
+    def trial(rng: np.random.Generator) -> tuple[str, str]:
+        shares = np.array(SHARES[: len(names)])
+        name = str(rng.choice(names, p=shares / shares.sum()))
+        reset(here, before[name])
+        if name not in needed:
+            free = shutil.disk_usage(here).free
+            with inside(here), exported_before(folder):
+                run(COMMANDS[name])
+            needed[name], after[name] = max(free - shutil.disk_usage(here).free, 1 << 16), state(here)
+            reset(here, before[name])
+        left = int(rng.uniform(0, 1.2) * needed[name])
+        fill(here / "filler", shutil.disk_usage(here).free - left)
+        with inside(here), exported_before(folder):
+            code, said = run(COMMANDS[name])
+        (here / "filler").unlink()
+        return f"{name}, {left:,} of {needed[name]:,} bytes free", outcome(here, name, after[name], code, said, fails)
+
+    try:
+        failures = count("disks", trials, trial, slow=120.0)
+    finally:
+        subprocess.run(["umount", here], check=False)
+    print("  refused at:", ", ".join(f"{file} {number}" for file, number in fails.most_common()))
+    return failures
+
+
+def fill(file: Path, size: int) -> None:
+    """Write a file of zeros."""
+    with open(file, "wb") as opened:
+        for start in range(0, max(size, 0), 1 << 20):
+            opened.write(bytes(min(1 << 20, size - start)))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Spoil disks."""
+    return run_parts(__doc__, {"disks": disks, "errors": errors}, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+"""Commands of mintad in this process, on a very small run in a folder of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+import signal
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from unittest import mock
+
+from kills import COMMANDS, state
+
+from mintad.cli import main
+
+COMMANDS = COMMANDS | {
+    "page": ["train", *COMMANDS["train"][1:], "--baselines", "nearest"],
+    "watch": ["watch", "run", "pictures", "--out", "watched", "--idle", "0.2", "--interval", "0.05"],
+    "export": ["export", "run", "model.onnx", "--images", "2", "--quiet"],
+}
+"""Of these, page adds a baseline to a finished run and writes its page anew."""
+EXPORTED = "exported.onnx"  # what the export wrote undisturbed, beside the folder
+HANGS = 60  # seconds, far above what a command takes on a busy machine
+
+
+def enough(names: tuple[str, ...], trials: int) -> tuple[str, ...]:
+    """Return the commands to try: without the export, which is the last and takes a minute, if there are few trials."""
+    return names if trials >= 30 else names[:-1]
+
+
+@contextlib.contextmanager
+def inside(folder: Path) -> Iterator[None]:
+    """Work in a folder that has its own caches, for the block."""
+    own = {"HOME": str(folder), "MINTAD_CACHE": str(folder / "cache"), "XDG_DATA_HOME": str(folder / "data")}
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        with mock.patch.dict(os.environ, own):
+            yield
+    finally:
+        os.chdir(before)
+
+
+def run(arguments: Sequence[str], hangs: int = HANGS) -> tuple[int, str]:
+    """Run a command; return its exit code, and the lines of its errors, of a traceback all.
+
+    It is broken off after `hangs` seconds.
+    """
+    said, output = io.StringIO(), io.StringIO()
+
+    def hang(*_: object) -> None:
+        raise TimeoutError(f"hangs for {hangs} s")
+
+    signal.signal(signal.SIGALRM, hang)
+    signal.alarm(hangs)
+    try:
+        with (
+            mock.patch.object(sys, "argv", ["mintad", *arguments]),
+            contextlib.redirect_stdout(output),
+            contextlib.redirect_stderr(said),
+        ):
+            main()
+        code = 0
+    except SystemExit as end:
+        code = end.code or 0
+    except BaseException:
+        code = 1
+        said.write(traceback.format_exc())
+    finally:
+        signal.alarm(0)
+    lines = said.getvalue().strip().splitlines()
+    errors = lines if code == 1 else [line for line in lines if line.startswith("error: ")]
+    return code, "\n".join(errors)
+
+
+def prepare(folder: Path, names: Sequence[str]) -> tuple[dict[str, Path], dict[str, dict[str, object]]]:
+    """Run the commands undisturbed, one after the other, in `folder`/here.
+
+    Returns:
+        For each command a copy of the folder as it is before it, and the `state` that it leaves.
+    """
+    here, before, after = folder / "here", {}, {}
+    here.mkdir()
+    for name in names:
+        before[name] = Path(shutil.copytree(here, folder / f"before-{name}", symlinks=True))
+        with inside(here):
+            code, said = run(COMMANDS[name], hangs=900)
+        if code:
+            raise SystemExit(f"{name} fails undisturbed: {said}")
+        after[name] = state(here)
+        if name == "export":
+            shutil.copy(here / "model.onnx", folder / EXPORTED)
+        if name == "train":
+            images = sorted(here.rglob("test/*/*.png"))
+            shutil.copytree(images[0].parent, here / "pictures")
+    return before, after
+
+
+def reset(here: Path, before: Path) -> None:
+    """Make a folder what it was before a command; the folder itself stays."""
+    here.mkdir(exist_ok=True)
+    for entry in here.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+    shutil.copytree(before, here, symlinks=True, dirs_exist_ok=True)
+
+
+def exported_before(folder: Path) -> mock._patch:
+    """Let an export write what it wrote undisturbed: PyTorch takes a minute for it, and where it goes is the same."""
+    return mock.patch("mintad.export.run.write_onnx", lambda graph, path: shutil.copyfile(folder / EXPORTED, path))
