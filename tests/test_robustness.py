@@ -18,8 +18,8 @@ FOLDER = Path(__file__).parents[1] / "benchmarks/robustness"
         ("damage", "errors", 8),
         ("run_folders", "runs", 15),
         ("run_folders", "configurations", 100),
-        ("links", "links", 12),
-        ("full_disks", "errors", 6),
+        ("links", "links", 6),
+        ("full_disks", "errors", 2),
     ],
 )
 def test_random_damage_never_passes_in_silence(monkeypatch, capsys, tmp_path, script, what, trials):
