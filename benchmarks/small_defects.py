@@ -1,6 +1,6 @@
 """Measure how small a defect may be in a large photograph, with and without --tiles.
 
-    OMP_NUM_THREADS=1 python benchmarks/small_defects.py data/results/small_defects.csv --tiles 1 --tiles 2 --tiles 4
+    OMP_NUM_THREADS=1 python benchmarks/small_defects.py data/results/small_defects.csv --tiles 1 --tiles 2
 
 Mini's products are drawn with 896 pixels a side. On each normal test picture a square of 4, 8, 16 or 32 pixels is made
 brighter or darker by a quarter of the range, in the middle half of the picture. The preset is `fast`, but for the
@@ -38,7 +38,8 @@ CATEGORIES = ("leather", "gear")
 
 def draw(root: Path, seed: int, train: int, test: int) -> Path:
     """Draw the products, and the test pictures with a square of every size."""
-    wanted = MiniParameters(CATEGORIES, n_train=train, n_test_good=test, n_test_defect=1, size=SIDE, seed=seed)
+    counts = {"n_train": train, "n_test_good": test, "n_test_defect": 1}
+    wanted = MiniParameters(categories=CATEGORIES, size=SIDE, seed=seed, **counts)
     folder, rng = make_mini(root / "set", wanted), np.random.default_rng([seed, 7])
     for category in CATEGORIES:
         shutil.rmtree(folder / category / "ground_truth", ignore_errors=True)

@@ -418,3 +418,37 @@ def test_grading_names_what_is_wrong():
     assert two_numbers(torch.tensor([1.0, 2.0])) == two_numbers((np.float32(1), torch.tensor(2))) == (1, 2)
     with pytest.raises(CheckFailed, match="return two"):
         two_numbers(torch.tensor(1.0), "return two")
+
+
+SHOWN = {
+    "the noise alone": ("shortcut.jitter", lambda p, sigma, rng: sigma * rng.normal(size=p.shape)),
+    "all points got the same noise": ("shortcut.jitter", lambda p, sigma, rng: p + sigma * rng.normal()),
+    "take the values alone": ("features.nearest_score", lambda x, memory: torch.cdist(x, memory).min(dim=1)),
+    "the share that is rejected": (
+        "interference.interclass_accepted",
+        lambda scores, between, distances: float((scores[between & (distances > 0.1)] > 1).mean()),
+    ),
+    "draw none yourself": (
+        "transformer.feature_jitter",
+        lambda x, noise, alpha: x + torch.randn_like(x) * x.norm(dim=-1, keepdim=True) * alpha / x.shape[-1],
+    ),
+    "the mask is turned round": (
+        "transformer.masked_attention",
+        lambda q, k, v, allowed: torch.softmax((q @ k.T / k.shape[-1] ** 0.5).masked_fill(allowed, -1e9), dim=-1) @ v,
+    ),
+}
+
+
+@pytest.mark.parametrize("hint", SHOWN)
+def test_a_common_mistake_is_named(hint):
+    assert all(hint in shown for shown in failures(*SHOWN[hint], 3))
+
+
+def test_the_denoiser_that_subtracts_one_minimum_for_all_points_is_told_so():
+    def one_minimum(noisy, clean, sigma):
+        squared = ((noisy[:, None] - clean) ** 2).sum(-1)
+        weights = np.exp(-(squared - squared.min()) / (2 * sigma**2))
+        with np.errstate(invalid="ignore"):
+            return weights @ clean / weights.sum(1, keepdims=True)
+
+    assert all("own smallest" in hint for hint in failures("shortcut.best_denoiser", one_minimum, 3))

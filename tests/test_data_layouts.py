@@ -249,6 +249,17 @@ def test_folders_of_pictures_are_no_products_where_the_root_holds_anything_else(
         load("folder", tmp_path)
 
 
+@pytest.mark.parametrize(
+    "names", ["ok_parts ng_parts", "nut-good nut-bad", "goods bads", "0 1", "fine scratches", "a VAL"]
+)
+def test_folders_whose_names_speak_of_labels_are_no_products(tmp_path: Path, names: str):
+    """Their anomalous images would be learnt as normal ones."""
+    for name in names.split():
+        pictures(tmp_path / name, 3)
+    with pytest.raises(DataError, match="--normal"):
+        load("folder", tmp_path)
+
+
 def test_a_folder_of_pictures_and_nothing_else(tmp_path: Path):
     pictures(tmp_path / "nut", 4)
     with pytest.raises(DataError, match="--normal ."):

@@ -7,6 +7,7 @@ import pytest
 
 from mintad.disk import UNFINISHED, digest, naming, own_file, published, refuse_link, refuse_special, write
 from mintad.errors import MintadError
+from mintad.features import cache
 
 
 def test_a_link_is_replaced_and_never_followed(tmp_path):
@@ -86,3 +87,14 @@ def test_an_error_of_an_open_file_gets_its_name(tmp_path):
     with pytest.raises(OSError) as raised, naming(tmp_path / "file"):
         open(tmp_path / "nowhere")
     assert raised.value.filename == str(tmp_path / "nowhere")
+
+
+def test_features_are_not_written_through_a_link(tmp_path):
+    outside, description = tmp_path / "outside", {"backbone": "x", "image_size": 8, "grid": (1, 1)}
+    outside.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cache, "key_name", lambda description: "key")
+        (tmp_path / "key").symlink_to(outside)
+        with pytest.raises(MintadError, match="is a link"):
+            cache.FeatureCache(tmp_path, description, (1, 1), "float16")
+    assert not list(outside.iterdir())

@@ -12,10 +12,12 @@ from mintad.config import ScoringConfig
 from mintad.errors import ConfigError, DataError, MintadError
 from mintad.export.graph import DetectorGraph
 from mintad.features.backbone import read_pixels
+from mintad.features.table import FeatureTable
 from mintad.runs.evaluate import evaluate_run
 from mintad.runs.predict import Predictor
 from mintad.runs.predict_files import predict_files
-from mintad.scoring.maps import full_maps, image_scores
+from mintad.runs.train import train_run
+from mintad.scoring.maps import full_maps, image_scores, maps_and_scores
 from mintad.scoring.region_of_interest import at_size, border, read_region
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -138,6 +140,52 @@ def test_a_region_that_the_results_do_not_rest_on_is_refused(copied, tmp_path):
             refused(copied.path, device="cpu")
     with pytest.raises(ConfigError, match="leave out one"):
         evaluate_run(copied.path, region="x", whole_image=True)
+
+
+def test_training_goes_on_after_an_interrupted_evaluation_with_its_region(copied, tmp_path):
+    whole_digests = (copied.path / "digests.json").read_bytes()
+    evaluate_run(copied.path, region=half(tmp_path / "half.png"), device="cpu", progress=False)
+    scores = copied.scores()
+    (copied.path / "results.csv").unlink()  # the last of the new files did not get its name
+    train_run(copied.config(), copied.path, progress=False)
+    assert copied.scores()["pred_score"].equals(scores["pred_score"])
+    assert Predictor(copied.path, device="cpu").region is not None
+    (copied.path / "results.csv").unlink()
+    (copied.path / "digests.json").write_bytes(whole_digests)  # nor did any other, but the region was there
+    with pytest.raises(MintadError, match="region.png.*--region FILE"):
+        train_run(copied.config(), copied.path, progress=False)
+
+
+def test_results_of_the_whole_image_do_not_vouch_for_a_region(copied, tmp_path):
+    results, scores, maps = copied.results(), copied.scores(), copied.maps()
+    half(copied.path / "region.png", (64, 64))
+    copied.save_results(results, scores, maps, copied.decisions(), copied.made_defects())
+    with pytest.raises(MintadError, match="region.png.*--region FILE"):
+        Predictor(copied.path, device="cpu")
+
+
+class Signed:
+    """A detector whose maps are everywhere negative, highest in two cells: one in the region, one beside it."""
+
+    returns_squared_error = False
+
+    def anomaly_map(self, feat_BLF, labels=None):
+        map_BHW = -feat_BLF[:, 0, 0, None, None].expand(-1, 8, 8).clone()
+        map_BHW[1, 2, 2], map_BHW[2, 2, 6] = -0.5, -0.1
+        return map_BHW
+
+
+@pytest.mark.parametrize("score", ["max", "pooled_max", "mean", "top_mean"])
+def test_negative_maps_are_ranked_within_the_region(score):
+    """As those of CutPaste and PANDA are: outside, zero must not be the highest value."""
+    features = FeatureTable.from_tensor(torch.tensor([1.0, 1.0, 1.0]).view(3, 1, 1))
+    region = np.zeros((64, 64), dtype=bool)
+    region[:32, :32] = True
+    settings = ScoringConfig(image_score=score, pool=4)
+    maps, scores = maps_and_scores(Signed(), features, np.arange(3), 64, settings, region=region)
+    assert scores[1] > scores[0] == pytest.approx(scores[2])
+    full = full_maps(maps, 64, settings, region)
+    assert full[:, region].min() >= full[:, ~region].max()
 
 
 def test_a_mistaken_region_changes_nothing(copied, tmp_path):

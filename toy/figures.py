@@ -48,7 +48,8 @@ def boundaries(
     """
     names = list(models or comparison.decisions)
     owner = "" if of_class is None else f" of class {of_class}"
-    title = title or f"Shaded: accepted when {comparison.tpr:.0%} of held-out normals{owner} are (seed {seed})"
+    passing = f"{comparison.tpr:.0%} of held-out normals{owner}"
+    title = title or f"Shaded: accepted, at the threshold that {passing} pass (seed {seed})"
     drawn = [(TITLES.get(name, name), comparison, name) for name in names]
     return boundary_panels(drawn, seed=seed, of_class=of_class, columns=columns, title=title)
 

@@ -27,14 +27,13 @@ from unittest import mock
 
 import numpy as np
 from damage import count, run_parts
-from inside import COMMANDS, enough, exported_before, inside, prepare, reset, run
+from inside import COMMANDS, NAMED, enough, exported_before, inside, prepare, reset, run
 from kills import state
 
 from mintad.disk import UNFINISHED
 
 NAMES = ("train", "evaluate", "page", "predict", "report", "export")
 SHARES = (0.4, 0.15, 0.15, 0.15, 0.1, 0.05)  # of the trials; an export takes long
-NAMED = r"^error: (\S*/)?(run|cache|predictions|report|model\.onnx)[:/]"  # how a message begins that names a file
 SIZE = 64 << 20  # bytes of the small file system
 
 

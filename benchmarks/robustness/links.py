@@ -13,13 +13,14 @@ is a failure, which is listed with its seed; then the exit code is 1.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
 
 import numpy as np
 from damage import count, run_parts
-from inside import COMMANDS, enough, exported_before, inside, prepare, reset, run
+from inside import COMMANDS, NAMED, enough, exported_before, inside, prepare, reset, run
 
 NAMES = ("train", "evaluate", "page", "predict", "watch", "report", "export")
 SHARES = (0.2, 0.2, 0.15, 0.15, 0.1, 0.15, 0.05)  # of the trials; an export takes long
@@ -85,7 +86,7 @@ def links(folder: Path, trials: int) -> list[str]:
         if code == 0:
             return what, "unharmed"
         if code == 2 and said and "\n" not in said:
-            return what, "refused by name" if str(here) in said or place in said else f"no name: {said}"
+            return what, "refused by name" if re.search(NAMED, said) else f"no name: {said}"
         return what, f"exit code {code}: {said}"
 
     return count("links", trials, trial, slow=60.0)

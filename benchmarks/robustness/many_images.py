@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/robustness/many_images.py --run RUN --images 50 --images 1000 --images 5000
 
-The images are photographs of 640 x 480 pixels of noise, each another. Every number of images is a process of its own,
+The images are photographs of 320 x 240 pixels of noise, each another. Every number of images is a process of its own,
 which writes heatmaps as usual. Without --run a very small model is trained first: what it costs to hold results does
 not depend on the model. The memory is the largest resident set of the process, as the system counts it. The exit code
 is 1 if the last number of images takes more than 64 MiB more than the first.
@@ -39,7 +39,7 @@ def draw(folder: Path, count: int) -> Path:
     coarse = np.random.default_rng(0)
     for number in range(count):
         pixels = coarse.integers(0, 256, (30, 40, 3), dtype=np.uint8)
-        Image.fromarray(pixels).resize((640, 480)).save(folder / f"{number:05d}.jpg", quality=80)
+        Image.fromarray(pixels).resize((320, 240)).save(folder / f"{number:05d}.jpg", quality=80)
     return folder
 
 

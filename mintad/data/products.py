@@ -9,6 +9,7 @@ PRODUCT/*                 normal images, where every folder of the root holds im
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from mintad.data.labelled import Words
@@ -16,6 +17,12 @@ from mintad.data.listing import Listing, list_folder
 from mintad.data.mask_names import MASK_FOLDERS
 from mintad.data.problems import Problem, error
 
+DOUBTFUL = (
+    *("train", "training", "test", "testing", "val", "valid", "validation", "pos", "positive", "neg", "negative"),
+    *("broken", "crack", "cracked", "damage", "damaged", "dent", "fault", "faulty", "scrap", "scratch", "scratched"),
+    *("gut", "schlecht", "fehler", "defekt", "ausschuss", "0", "1"),
+)
+"""Words in the name of a folder that say something else than a product, besides those of `Words` and masks."""
 Product = tuple[list[Path], list[Path], list[Path]]
 """The folders of a product's normal images, of its anomalous ones and of its masks."""
 
@@ -60,18 +67,26 @@ def products_below_labels(root: Listing, words: Words, problems: list[Problem]) 
 def products_of_images(root: Listing, words: Words, problems: list[Problem]) -> dict[str, Product]:
     """Find products whose folders hold normal images and no folders, {} if the root has anything else; with a warning.
 
-    It needs two folders, none of which is called train or test, normal, anomalous or masks.
+    It needs two folders. None may have a name with a word of normal, anomalous, masks or `DOUBTFUL`, such as ng_parts:
+    anomalous images would be learnt as normal ones.
     """
     inside = [list_folder(root.path(name)) for name in root.folders]
-    said = {"train", "test", *MASK_FOLDERS}
     if root.images or len(inside) < 2 or any(folder.folders or not folder.images for folder in inside):
         return {}
-    if any(words.is_normal(name) or words.is_abnormal(name) or name.lower() in said for name in root.folders):
+    if any(_says_no_product(name, words) for name in root.folders):
         return {}
     problem = f"{', '.join(root.folders)} are taken for {len(inside)} products, all their images for normal ones"
     fix = f"nothing, if they are; anomalous images belong into bad/, beside good/: {root.folders[0]}/bad"
     problems.append(Problem("warning", root.folder, problem, fix))
     return {name: ([Path(root.path(name))], [], []) for name in root.folders}
+
+
+def _says_no_product(name: str, words: Words) -> bool:
+    said = {*words.normal, *words.abnormal, *MASK_FOLDERS, *DOUBTFUL}
+    parts = {name.lower(), *re.split(r"[\W_]+", name.lower())}
+    return bool(
+        said & (parts | {part.removesuffix("s") for part in parts} | {part.removesuffix("es") for part in parts})
+    )
 
 
 def one_product(root: Listing, words: Words) -> list[Problem]:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from platformdirs import user_cache_dir
 
-from mintad.disk import UNFINISHED, digest, open_file, published, refuse_special, write
+from mintad.disk import UNFINISHED, digest, open_file, published, refuse_link, refuse_special, write
 from mintad.errors import ConfigError, DataError, MintadError, nearest
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ class FeatureCache:
         self.stored_rows: dict[str, StoredRow] = {}
         """Image hash -> stored row; `add` and `refresh` extend it."""
         self._dropped: set[Path] = set()  # indices not to be read again, even if they could not be deleted
+        refuse_link(self.folder)  # the cache as a whole may be a link
         with _writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             if not (self.folder / "key.json").is_file():

@@ -290,8 +290,8 @@ class Run:
         if made is not None:
             contents[MADE] = made.to_csv(index=False).encode()
         digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-        beside = [name for name in (PHOTOGRAPHS, REGION) if (self.path / name).exists()]
-        digests |= {name: digest(self.path / name) for name in beside}
+        beside = {PHOTOGRAPHS: (self.path / PHOTOGRAPHS).exists(), REGION: region is not None}
+        digests |= {name: digest(self.path / name) for name, present in beside.items() if present}
         digests |= {"scoring": _scoring_digest(config), "decided": decisions is not None}
         decided = json.dumps(None if decisions is None else decisions.to_json(), indent=1)  # has a digest inside
         contents |= {DIGESTS: json.dumps(digests, indent=1).encode(), "threshold.json": decided.encode()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -31,6 +32,7 @@ from mintad.runs.prepare import (
     require_outside_data,
     resolve_paths,
 )
+from mintad.runs.region import stored_region
 from mintad.training import train
 from mintad.training.device import make_accelerator
 
@@ -117,6 +119,7 @@ def train_run(
             seconds = run.checkpoint().state().get("seconds", 0.0) if lost else history["seconds"].iloc[-1]
             run.note_seconds("training", seconds)
             names = list(dict.fromkeys([*run.baselines(), *baseline_names]))  # the former of an older version
+            data = dataclasses.replace(data, region=stored_region(run))  # of an evaluation that was interrupted
             evaluate_and_save(run, model, data, config, baseline_names=names, progress=progress)
     return run
 

@@ -67,16 +67,20 @@ def maps_and_scores(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Compute the maps as `grid_maps` does, and image scores (n,): the detector's own, else those of the maps.
 
-    With a region of interest (S, S) all scores are of the maps, because a detector's own are of the whole image.
+    With a region of interest (S, S) all scores are of the maps, because a detector's own are of the whole image. Maps
+    with negative values, which only baselines have, are then raised by their lowest one: outside the region they are
+    zero, and that must be nowhere higher than inside.
     """
+    if region is not None:
+        maps_nHW = grid_maps(detector, features, rows, config, labels=labels, batch_size=batch_size)
+        maps_nHW -= min(0.0, float(maps_nHW.min()))
+        return maps_nHW, image_scores(maps_nHW, image_size, config, region)
     maps, scores = [], []
     for feat_BLF, map_BHW, labels_B in _detect(detector, features, rows, labels, batch_size):
         maps.append(as_distance(map_BHW, config, squared=detector.returns_squared_error))
-        own = None
-        if region is None and hasattr(detector, "image_score"):
-            own = detector.image_score(feat_BLF, map_BHW, labels_B)
+        own = detector.image_score(feat_BLF, map_BHW, labels_B) if hasattr(detector, "image_score") else None
         if own is None:
-            scores.append(image_scores(maps[-1], image_size, config, region))
+            scores.append(image_scores(maps[-1], image_size, config))
         else:
             scores.append(own.float().cpu().numpy())
     return np.concatenate(maps), np.concatenate(scores)

@@ -62,6 +62,7 @@ WRONG = {
     "features.fuse": [fuse_by_sampling, fuse_channels_first, fuse_by_columns, fuse_coarse_first],
     "features.nearest_score": [
         lambda tokens, memory: torch.cdist(tokens, memory).amin(dim=0),
+        lambda tokens, memory: torch.cdist(tokens, memory).min(dim=1),
         lambda tokens, memory: torch.cdist(tokens, memory).mean(dim=1),
         lambda tokens, memory: (tokens - memory.mean(0)).norm(dim=1),
         lambda tokens, memory: torch.cdist(tokens, memory).amin(dim=1).square(),

@@ -39,6 +39,7 @@ WRONG = {
         lambda scores, between, distances: float((scores[between] <= 1).mean()),
         lambda scores, between, distances: float((scores[between & (distances > 0.1)] < 1).mean()),
         lambda scores, between, distances: float((scores[distances > 0.1] <= 1).mean()),
+        lambda scores, between, distances: float((scores[between & (distances > 0.1)] > 1).mean()),
         lambda scores, between, distances: float(((scores <= 1) & between & (distances > 0.1)).mean()),
     ],
     "interference.new_shape": [

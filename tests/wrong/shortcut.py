@@ -30,6 +30,8 @@ WRONG = {
         lambda points, sigma, rng: points + sigma**2 * rng.normal(size=points.shape),
         lambda points, sigma, rng: points + sigma * rng.random(size=points.shape),
         lambda points, sigma, rng: points + sigma * rng.normal(size=(len(points), 1)),
+        lambda points, sigma, rng: points + sigma * rng.normal(),
+        lambda points, sigma, rng: sigma * rng.normal(size=points.shape),
     ],
     "shortcut.threshold": [
         lambda errors, tpr: float(np.quantile(errors, 1 - tpr)),

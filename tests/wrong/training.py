@@ -205,6 +205,11 @@ class Unjittered(Wrong):
         return None if noise is None else torch.zeros_like(noise)
 
 
+class DrawsItsOwnNoise(Wrong):
+    def noise(self, noise):
+        return noise if noise is None else torch.randn_like(noise)
+
+
 class LooksAtTheBatch(Wrong):
     def asking(self, output, labels_B):
         return self.query + output.adapted.mean((0, 1))
@@ -248,6 +253,7 @@ class Detached(Wrong):
 
 WRONG["training.own_variant"] = [
     Unjittered,
+    DrawsItsOwnNoise,
     LooksAtTheBatch,
     UsesLabelsInSecret,
     Random,

@@ -65,6 +65,9 @@ WRONG = {
     "transformer.feature_jitter": [
         jitter_in_place,
         lambda tokens, noise, alpha: tokens + noise * alpha / tokens.shape[-1],
+        lambda tokens, noise, alpha: (
+            tokens + torch.randn_like(tokens) * tokens.norm(dim=-1, keepdim=True) * alpha / tokens.shape[-1]
+        ),
         lambda tokens, noise, alpha: tokens + noise * tokens.norm() * alpha / tokens.shape[-1],
         lambda tokens, noise, alpha: tokens + noise * tokens.norm(dim=-1, keepdim=True) * alpha,
     ],

@@ -90,6 +90,8 @@ def check_nearest_score(call: Call, rng: np.random.Generator) -> None:
     """Check for the Euclidean distance of every token (N, F) to its nearest row of the memory (M, F)."""
     memory, tokens = torch.tensor([[0.0, 0.0], [10.0, 0.0]]), torch.tensor([[3.0, 4.0], [10.0, 1.0], [5.0, 0.0]])
     result = call(tokens, memory)
+    hint = "min(dim=1) returns the values and where they are; take the values alone: min(dim=1).values, or amin(dim=1)"
+    require(not isinstance(result, torch.return_types.min), hint)
     require(isinstance(result, Tensor), "return a tensor with one score per token")
     hint = "return one score per token, not per row of the memory: take the minimum over the other axis"
     require(result.shape != (2,), hint)

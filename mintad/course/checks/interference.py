@@ -41,7 +41,15 @@ def reference_interclass_accepted(scores: Array, between: Array, distances: Arra
     return float((scores[between & (distances > 0.1)] <= 1).mean())
 
 
-@exercise(reference_interclass_accepted, "2 of 4")
+@exercise(
+    reference_interclass_accepted,
+    "2 of 4",
+    mistakes={
+        "this is the share that is rejected; a score of at most 1 is accepted": lambda scores, between, distances: (
+            1 - reference_interclass_accepted(scores, between, distances)
+        ),
+    },
+)
 def check_interclass_accepted(call: Call, rng: np.random.Generator) -> None:
     """Check for the share with a score of at most 1 among points between classes and over 0.1 from every support."""
     scores = np.array([0.5, 1.0, 1.5, 2.0, 0.2, 0.1, 0.1])

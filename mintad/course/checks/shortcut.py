@@ -25,9 +25,13 @@ def check_jitter(call: Call, rng: np.random.Generator) -> None:
     require(np.issubdtype(np.asarray(result).dtype, np.floating), "the result must be an array of numbers")
     noise = result - clean
     require(bool(np.isfinite(noise).all()), "the result holds values that are not finite")
+    alone = np.abs(np.mean(result, axis=0)).max() < 0.02  # the clean points are all (0.5, -1)
+    require(not alone, "this is the noise alone; add it to the points")
+    same_for_all = "all points got the same noise; draw a number for each coordinate of each point: size=points.shape"
+    require(bool(np.ptp(noise, axis=0).max() > 0), same_for_all)
     require(np.abs(noise.mean(0)).max() < 0.02, "the noise must have mean 0; rng.normal() does, rng.random() does not")
     spread = noise.std(0)
-    hint = f"with sigma = 0.3 the noise has the standard deviation {spread.max():.2f}; is it scaled by sigma?"
+    hint = f"with sigma = 0.3 the noise has the standard deviation {spread.max():.2f}; multiply by sigma itself"
     require(np.abs(spread - 0.3).max() < 0.02, hint)
     require(abs(np.corrcoef(noise.T)[0, 1]) < 0.05, "both coordinates got the same noise; draw points.shape numbers")
 
@@ -122,5 +126,5 @@ def check_best_denoiser(call: Call, rng: np.random.Generator) -> None:
     same(call(np.array([[0.0, 0.7]]), clean, 0.3), [[0.0, 0.0]], hint)
     hint = "the weights are exp(−|noisy − clean|² / (2 sigma²)), and they must sum to 1 for each noisy point"
     same(call(np.array([[0.2, 0.0]]), clean, 0.5), [[np.tanh(0.2 / 0.25), 0.0]], hint, tolerance=1e-4)
-    hint = "far away the weights underflow to 0/0; subtract the smallest distance first"
-    same(call(np.array([[40.0, 0.0], [-40.0, 3.0]]), clean, 0.1), [[1.0, 0.0], [-1.0, 0.0]], hint)
+    hint = "far away the weights underflow to 0/0; subtract each noisy point's own smallest squared distance first"
+    same(call(np.array([[40.0, 0.0], [-4.0, 3.0]]), clean, 0.1), [[1.0, 0.0], [-1.0, 0.0]], hint)

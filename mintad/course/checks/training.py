@@ -267,6 +267,8 @@ def check_own_variant(build: Call, rng: np.random.Generator) -> None:
     labels = torch.tensor([0, 2, 1])
 
     def reconstructed(*inputs: Tensor | None) -> Tensor:
+        if model.training:
+            torch.manual_seed(seed)  # the same dropout each time
         output = call(model, *inputs, takes="feat_BLF, noise, labels_B")
         require(isinstance(output, Output), "forward must return the output that self.embed(feat_BLF) gave you")
         is_tensor(output.reconstruction, (3, 6, 7), "set output.reconstruction, (B, L, F): self.reconstruct gives it")

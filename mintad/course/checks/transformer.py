@@ -86,6 +86,8 @@ def check_feature_jitter(call: Call, rng: np.random.Generator) -> None:
     clean = tokens.clone()
     result = call(tokens, noise, 20.0)
     require(torch.equal(tokens, clean), "the input tokens were changed, but the loss needs them clean: do not use +=")
+    hint = "the same tokens and noise gave another result: use the noise that is given, and draw none yourself"
+    same(call(tokens, noise, 20.0), result, hint)
     hint = "scale the noise by |token| * alpha / C: norm over the last axis with keepdim=True, C its length"
     same(result, clean + noise * clean.norm(dim=-1, keepdim=True) * 4, hint)
     same(call(tokens, noise, 0.0), clean, "alpha = 0 must leave the tokens unchanged")
@@ -120,10 +122,17 @@ def reference_masked_attention(query: Tensor, key: Tensor, value: Tensor, allowe
 
 
 def _attention(
-    query: Tensor, key: Tensor, value: Tensor, allowed: Tensor, *, scale: float = 0.5, axis: int = -1
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    allowed: Tensor,
+    *,
+    scale: float = 0.5,
+    axis: int = -1,
+    hidden: float = -math.inf,
 ) -> Tensor:
     scores = query @ key.T / key.shape[-1] ** scale
-    return torch.softmax(scores.masked_fill(~allowed, float("-inf")), dim=axis) @ value
+    return torch.softmax(scores.masked_fill(~allowed, hidden), dim=axis) @ value
 
 
 @exercise(
@@ -136,7 +145,9 @@ def _attention(
         "the softmax is over the queries; each *row* of weights must add up to 1 (dim=-1)": lambda *a: _attention(
             *a, axis=0
         ),
-        "the mask is turned round: True means allowed": lambda q, k, v, allowed: _attention(q, k, v, ~allowed),
+        "the mask is turned round: True means allowed": lambda q, k, v, allowed: _attention(
+            q, k, v, ~allowed, hidden=-1e9
+        ),
         "the mask comes after the softmax, so the weights no longer add up to 1; set the scores to -inf before it": (
             lambda q, k, v, allowed: (torch.softmax(q @ k.T / k.shape[-1] ** 0.5, dim=-1) * allowed) @ v
         ),
@@ -178,6 +189,22 @@ def _decoded(
     return norms[2](last * x + layer.ffn(x))
 
 
+def _reads_itself(query: Tensor, memory: Tensor, previous: Tensor, layer: DecoderLayer) -> Tensor:
+    return _decoded(query, memory, layer.norm1(query + layer.memory_attention(query, memory, memory)), layer)
+
+
+def _norm_inside(query: Tensor, memory: Tensor, previous: Tensor, layer: DecoderLayer) -> Tensor:
+    x = query + layer.norm1(layer.memory_attention(query, memory, memory))
+    x = x + layer.norm2(layer.previous_attention(x, previous, previous))
+    return x + layer.norm3(layer.ffn(x))
+
+
+def _query_again(query: Tensor, memory: Tensor, previous: Tensor, layer: DecoderLayer) -> Tensor:
+    x = layer.norm1(query + layer.memory_attention(query, memory, memory))
+    x = layer.norm2(query + layer.previous_attention(x, previous, previous))
+    return layer.norm3(x + layer.ffn(x))
+
+
 @exercise(
     reference_decoder_layer,
     "memory, previous, feed-forward; each is added to the query's path and normalised",
@@ -193,6 +220,9 @@ def _decoded(
         "the second attention asks with the query; ask with x, the first one's result": lambda *a: _decoded(
             *a, again=True
         ),
+        "the second attention reads x itself; its keys and values are `previous`": _reads_itself,
+        "the norm comes after the addition: norm(x + part), not x + norm(part)": _norm_inside,
+        "the second attention's output is added to x, the first one's result, not to the query again": _query_again,
     },
 )
 def check_decoder_layer(call: Call, rng: np.random.Generator) -> None:

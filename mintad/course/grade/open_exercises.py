@@ -65,7 +65,10 @@ def variant_outputs(
     """Return what a model with these weights makes of features (B, L, F): the reconstruction, if it is one."""
     model = _variant(kind, channels, grid, classes).train(training)
     named = dict(zip(dict(model.named_parameters()), weights, strict=True))
-    output = functional_call(model, named, (feat, noise if training else None, labels))
+    with torch.random.fork_rng(devices=[], enabled=training):
+        if training:
+            torch.manual_seed(0)  # the same dropout each time, and jitter where a model draws its own
+        output = functional_call(model, named, (feat, noise if training else None, labels))
     return output.reconstruction if isinstance(output, Output) else None
 
 
