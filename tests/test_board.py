@@ -133,10 +133,12 @@ def test_a_name_that_is_no_file_is_refused(run, tmp_path, name):
     "text", ["", "student\nann\n", "no,board\n1,2\n", "\0\0", posted({"image_auroc": 1.7}).to_csv(index=False),
              posted({"seed": "x"}).to_csv(index=False), posted({}).drop(columns="steps").to_csv(index=False)]
 )  # fmt: skip
-def test_a_damaged_file_is_named(tmp_path, text):
+def test_a_damaged_file_is_named_and_takes_nobody_elses_runs_away(tmp_path, text, caplog):
     (tmp_path / "eve.csv").write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match=r"eve\.csv"):
         board.read_board(tmp_path)
+    posted({}).to_csv(tmp_path / "ann.csv", index=False)
+    assert list(board.read_board(tmp_path)["student"]) == ["ann"] and "eve.csv" in caplog.text
 
 
 def test_a_folder_that_cannot_be_written_is_named(run, tmp_path):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import logging
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,6 +23,8 @@ from mintad.runs.directory import Run
 from mintad.runs.shared import runs_dir
 from mintad.scoring import value_of
 from mintad.training.checkpoint import WEIGHTS
+
+log = logging.getLogger(__name__)
 
 COLUMNS = {
     "student": str, "variant": str, "seed": int, "image_auroc": float, "pixel_ap": float, "parameters": int,
@@ -91,14 +94,25 @@ def entry(run: Run, student: str) -> dict[str, object]:
 def read_board(folder: str | Path = "") -> pd.DataFrame:
     """Read all posted runs, with columns `COLUMNS`.
 
+    A damaged file is left out with a warning that names it: one student's slip must not take the board from a class.
+
     Raises:
-        DataError: the folder holds no CSV, or one of them is damaged; the message names it.
+        DataError: the folder holds no CSV, or none that can be read.
     """
     folder = board_folder(folder)
     files = sorted(folder.glob("*.csv"))
     if not files:
         raise DataError("nobody has posted a run here", path=folder, fix="notebook 10, section 8, posts one")
-    return pd.concat([_read(file) for file in files], ignore_index=True)
+    tables, problem = [], None
+    for file in files:
+        try:
+            tables.append(_read(file))
+        except DataError as error:
+            problem = error
+            log.warning("left out: %s", error)
+    if problem and not tables:
+        raise problem
+    return pd.concat(tables, ignore_index=True)
 
 
 def standings(posted: pd.DataFrame) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from scipy.stats import sem
 
 from mintad.model.mint_ad import MintAD
 from mintad.model.reconstruction import ReconstructionModel
+from mintad.model.uniad import UniAD
 
 
 def epochs_by_batches(steps, batch_size, images):
@@ -139,4 +140,20 @@ class GatedClass(ReconstructionModel):
         return output
 
 
-RIGHT["training.own_variant"] = [QueryFromLogits, GatedClass]
+class WithoutMask(UniAD):
+    """UniAD, and nothing else is changed but its mask."""
+
+    def __init__(self, config, channels, grid, classes, mask=0):
+        ReconstructionModel.__init__(self, config, channels, grid, default_mask=lambda grid: mask)
+        shape = self.tokens, config.width
+        self.queries = torch.nn.ParameterList(torch.randn(shape) for _ in range(config.decoder_layers))
+
+
+class SmallestMask(WithoutMask):
+    """A token may not see itself, but its neighbours."""
+
+    def __init__(self, config, channels, grid, classes):
+        super().__init__(config, channels, grid, classes, mask=1)
+
+
+RIGHT["training.own_variant"] = [QueryFromLogits, GatedClass, WithoutMask, SmallestMask]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +22,8 @@ from mintad.model.reconstruction import Output, ReconstructionModel
 from mintad.model.variants import VARIANTS
 
 Array = np.ndarray
+WITH_MASK = 7, 7
+"""The lesson's grid, on which a variant is compared with the package's: a smaller one has no room for other masks."""
 
 
 def reference_epochs(steps: int, batch_size: int, images: int) -> float:
@@ -251,14 +256,14 @@ def check_own_variant(build: Call, rng: np.random.Generator) -> None:
     """Check a class of models: made with (config, channels, grid, classes), forward(feat, noise, labels) -> Output."""
     seed = int(rng.integers(2**31))
 
-    def made(kind: Callable[..., nn.Module]) -> nn.Module:
+    def made(kind: Callable[..., nn.Module], grid: tuple[int, int] = (2, 3), **config: Any) -> nn.Module:
         torch.manual_seed(seed)
-        return kind(own_variant.SMALL, 7, (2, 3), 3)
+        return kind(replace(own_variant.SMALL, **config), 7, grid, 3)
 
     model = made(build)
     hint = "it must be a class derived from ReconstructionModel, or from a variant such as UniAD or MintAD"
     require(isinstance(model, ReconstructionModel), hint)
-    feat, noise = randn((3, 6, 7), (3, 6, 7), seed=seed)
+    feat, noise, wide = randn((3, 6, 7), (3, 6, 7), (3, math.prod(WITH_MASK), 7), seed=seed)
     labels = torch.tensor([0, 2, 1])
 
     def reconstructed(*inputs: Tensor | None) -> Tensor:
@@ -273,11 +278,12 @@ def check_own_variant(build: Call, rng: np.random.Generator) -> None:
     jittered = reconstructed(feat, noise, labels)
     differs(jittered, reconstructed(feat, -noise, labels), "the noise changes nothing: give it to self.reconstruct")
     model.eval()
-    clean = reconstructed(feat, None, labels)
     whole.require_sound(lambda feat, labels: reconstructed(feat, None, labels), feat, labels, model.needs_labels)
     for name, kind in VARIANTS.items():
         if isinstance(model, kind) and type(model) is not kind and kind.__module__.startswith("mintad.model."):
-            same_values = torch.allclose(made(kind).eval()(feat, labels_B=labels).reconstruction, clean, atol=1e-6)
+            models = (made(k, grid=WITH_MASK, neighbour_mask=None).eval() for k in (build, kind))  # each its own mask
+            mine, theirs = (call(m, wide, None, labels, takes="feat_BLF, noise, labels_B") for m in models)
+            same_values = torch.allclose(mine.reconstruction, theirs.reconstruction, atol=1e-6)
             require(not same_values, f"it does what {name} does: change something")
     losses = whole.few_steps(model, feat, labels)
     require(losses[-1] < losses[0], f"training does not help: the error goes from {losses[0]:.3f} to {losses[-1]:.3f}")
