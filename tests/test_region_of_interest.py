@@ -18,7 +18,9 @@ from mintad.runs.predict import Predictor
 from mintad.runs.predict_files import predict_files
 from mintad.runs.train import train_run
 from mintad.scoring.maps import full_maps, image_scores, maps_and_scores
+from mintad.scoring.metrics import measure_pixels
 from mintad.scoring.region_of_interest import at_size, border, read_region
+from mintad.scoring.regions import MapRanking
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -186,6 +188,20 @@ def test_negative_maps_are_ranked_within_the_region(score):
     assert scores[1] > scores[0] == pytest.approx(scores[2])
     full = full_maps(maps, 64, settings, region)
     assert full[:, region].min() >= full[:, ~region].max()
+
+
+def test_pixel_metrics_are_of_the_region_alone():
+    """Zeros outside would be right for nothing: here the map is wrong wherever it is looked at."""
+    region = np.zeros((8, 8), dtype=bool)
+    region[:4, :4] = True
+    mask = np.zeros((8, 8), dtype=bool)
+    mask[0, :6] = True  # a defect that goes beyond the region
+    shown = np.where(region, np.where(mask, 1.0, 2.0), 0.0)
+    own, cropped = MapRanking().update(shown, mask, region), MapRanking().update(shown[:4, :4], mask[:4, :4])
+    assert own.auroc() == cropped.auroc() == 0
+    assert own.aupro() == cropped.aupro() and own.average_precision() == cropped.average_precision()
+    table = measure_pixels([("d/c", shown, mask)], region).set_index(["category", "metric"])["value"]
+    assert table["d/c", "pixel_auroc"] == 0
 
 
 def test_a_mistaken_region_changes_nothing(copied, tmp_path):
