@@ -1,21 +1,27 @@
 """A region of interest: what lies outside counts nowhere, and everything that decides rests on the same region."""
 
 import dataclasses
+import io
 import json
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
+from rich.console import Console
+from synthetic import small
 
 from mintad.config import ScoringConfig
 from mintad.errors import ConfigError, DataError, MintadError
 from mintad.export.graph import DetectorGraph
 from mintad.features.backbone import read_pixels
 from mintad.features.table import FeatureTable
+from mintad.report.runs import read_runs
 from mintad.runs.evaluate import evaluate_run
 from mintad.runs.predict import Predictor
 from mintad.runs.predict_files import predict_files
+from mintad.runs.separate import train_separate
+from mintad.runs.summary import print_results
 from mintad.runs.train import train_run
 from mintad.scoring.maps import full_maps, image_scores, maps_and_scores
 from mintad.scoring.metrics import measure_pixels
@@ -188,6 +194,27 @@ def test_negative_maps_are_ranked_within_the_region(score):
     assert scores[1] > scores[0] == pytest.approx(scores[2])
     full = full_maps(maps, 64, settings, region)
     assert full[:, region].min() >= full[:, ~region].max()
+
+
+def test_results_of_a_region_say_so_and_stay_out_of_reports(copied, tmp_path):
+    evaluate_run(copied.path, region=half(tmp_path / "half.png"), device="cpu", progress=False)
+    console = Console(file=io.StringIO(), width=200)
+    print_results(copied, console)
+    assert "region of interest" in console.file.getvalue() and "region of interest" in copied.page.read_text()
+    with pytest.raises(DataError, match="no finished run.*region of interest.*--whole-image"):
+        read_runs([copied.path])
+    evaluate_run(copied.path, whole_image=True, device="cpu", progress=False)
+    assert len(read_runs([copied.path]).rows)
+
+
+def test_separate_models_are_not_united_where_one_has_a_region(products, tmp_path):
+    config = small(products, **{"train.steps": 1})
+    run = train_separate(config, tmp_path / "run", progress=False)
+    one = next((run.path / "categories").iterdir())
+    evaluate_run(one, region=half(tmp_path / "half.png"), device="cpu", progress=False)
+    (run.path / "results.csv").unlink()
+    with pytest.raises(MintadError, match="region of interest.*--whole-image"):
+        train_separate(config, tmp_path / "run", progress=False)
 
 
 def test_pixel_metrics_are_of_the_region_alone():

@@ -110,6 +110,11 @@ class Run:
             log.warning(text, file, self.path)
         return {}
 
+    @property
+    def region(self) -> bool:
+        """Whether the results are of a region of interest alone, see `mintad.runs.region`."""
+        return REGION in self.digests()
+
     def _sound(self, name: str) -> Path:
         """Return the path of a result file that is as it was written; runs of older versions have no digests."""
         file, digests = self.path / name, self.digests()
@@ -268,6 +273,7 @@ class Run:
         score = "" if config.scoring.score == "reconstruction" else f", {SCORES[config.scoring.score]},"
         title = f"{config.model.variant}{score} on {config.data.name}"
         title += ", one model per category" if separate else ""
+        title += "" if region is None else ", in a region of interest alone"
         page = results_page(
             scores=scores,
             grid_maps=shown_nHW,
