@@ -196,6 +196,22 @@ def test_negative_maps_are_ranked_within_the_region(score):
     assert full[:, region].min() >= full[:, ~region].max()
 
 
+def test_what_a_region_may_be_mistaken_in_is_said(copied, tmp_path, caplog):
+    """The photographs are square; PatchCore weighs whole images, PaDiM does not."""
+    evaluate_run(copied.path, region=half(tmp_path / "wide.png", (90, 40)), device="cpu", progress=False)
+    assert [record.args[1:3] for record in caplog.records if "another shape" in record.msg] == [(90, 40)]
+    caplog.clear()
+    run = evaluate_run(
+        copied.path,
+        region=half(tmp_path / "square.png", (40, 40)),
+        baseline_names=["patchcore"],
+        device="cpu",
+        progress=False,
+    )
+    assert run.baselines() == ["padim", "patchcore"] and not [r for r in caplog.records if "another shape" in r.msg]
+    assert [record.args for record in caplog.records if "whole images" in record.msg] == [("PatchCore",)]
+
+
 def test_results_of_a_region_say_so_and_stay_out_of_reports(copied, tmp_path):
     evaluate_run(copied.path, region=half(tmp_path / "half.png"), device="cpu", progress=False)
     console = Console(file=io.StringIO(), width=200)
