@@ -164,12 +164,20 @@ def test_training_goes_on_after_an_interrupted_evaluation_with_its_region(copied
         train_run(copied.config(), copied.path, progress=False)
 
 
-def test_results_of_the_whole_image_do_not_vouch_for_a_region(copied, tmp_path):
-    results, scores, maps = copied.results(), copied.scores(), copied.maps()
-    half(copied.path / "region.png", (64, 64))
-    copied.save_results(results, scores, maps, copied.decisions(), copied.made_defects())
-    with pytest.raises(MintadError, match="region.png.*--region FILE"):
-        Predictor(copied.path, device="cpu")
+def test_an_evaluation_that_fails_leaves_results_and_region_as_they_were(copied, tmp_path, monkeypatch):
+    def interrupted(*given, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mintad.runs.directory.results_page", interrupted)  # near the end
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_run(copied.path, region=half(tmp_path / "half.png"), device="cpu", progress=False)
+    assert Predictor(copied.path, device="cpu").region is None
+    monkeypatch.undo()
+    evaluate_run(copied.path, region=tmp_path / "half.png", device="cpu", progress=False)
+    monkeypatch.setattr("mintad.runs.directory.results_page", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_run(copied.path, whole_image=True, device="cpu", progress=False)
+    assert Predictor(copied.path, device="cpu").region is not None
 
 
 class Signed:

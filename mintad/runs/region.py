@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from mintad.disk import digest, write
+from mintad.disk import digest
 from mintad.errors import MintadError
 from mintad.runs.directory import REGION, Run
 from mintad.scoring.region_of_interest import at_size, read_region
@@ -48,17 +46,14 @@ def _warn_of_another_shape(run: Run, mask: np.ndarray, path: str | Path) -> None
             log.warning(text, path, *mask.shape[::-1], narrowest, widest, shape)
 
 
-def store_region(run: Run, path: str | Path) -> np.ndarray:
-    """Copy a region of interest into a run, whose results are to be made anew, and return it (S, S).
+def new_region(run: Run, path: str | Path) -> np.ndarray:
+    """Read a region of interest (S, S) for a run, whose results are to be made anew; they are written with it.
 
     Raises:
-        DataError: see `mintad.scoring.region_of_interest`; nothing is written then.
+        DataError: see `mintad.scoring.region_of_interest`.
     """
     mask = read_region(path)
     region_SS = at_size(mask, run.config().features.image_size, path)
-    content = io.BytesIO()
-    Image.fromarray(mask).save(content, "PNG")
-    write(run.path / REGION, content.getvalue())
     _warn_of_another_shape(run, mask, path)
     log.info("region of interest: %.0f%% of the image, from %s", 100 * region_SS.mean(), path)
     return region_SS
