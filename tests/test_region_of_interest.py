@@ -1,24 +1,32 @@
 """A region of interest: what lies outside counts nowhere, and everything that decides rests on the same region."""
 
 import dataclasses
+import io
 import json
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
+from rich.console import Console
+from synthetic import small
 
 from mintad.config import ScoringConfig
 from mintad.errors import ConfigError, DataError, MintadError
 from mintad.export.graph import DetectorGraph
 from mintad.features.backbone import read_pixels
 from mintad.features.table import FeatureTable
+from mintad.report.runs import read_runs
 from mintad.runs.evaluate import evaluate_run
 from mintad.runs.predict import Predictor
 from mintad.runs.predict_files import predict_files
+from mintad.runs.separate import train_separate
+from mintad.runs.summary import print_results
 from mintad.runs.train import train_run
 from mintad.scoring.maps import full_maps, image_scores, maps_and_scores
+from mintad.scoring.metrics import measure_pixels
 from mintad.scoring.region_of_interest import at_size, border, read_region
+from mintad.scoring.regions import MapRanking
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -156,12 +164,20 @@ def test_training_goes_on_after_an_interrupted_evaluation_with_its_region(copied
         train_run(copied.config(), copied.path, progress=False)
 
 
-def test_results_of_the_whole_image_do_not_vouch_for_a_region(copied, tmp_path):
-    results, scores, maps = copied.results(), copied.scores(), copied.maps()
-    half(copied.path / "region.png", (64, 64))
-    copied.save_results(results, scores, maps, copied.decisions(), copied.made_defects())
-    with pytest.raises(MintadError, match="region.png.*--region FILE"):
-        Predictor(copied.path, device="cpu")
+def test_an_evaluation_that_fails_leaves_results_and_region_as_they_were(copied, tmp_path, monkeypatch):
+    def interrupted(*given, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mintad.runs.directory.results_page", interrupted)  # near the end
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_run(copied.path, region=half(tmp_path / "half.png"), device="cpu", progress=False)
+    assert Predictor(copied.path, device="cpu").region is None
+    monkeypatch.undo()
+    evaluate_run(copied.path, region=tmp_path / "half.png", device="cpu", progress=False)
+    monkeypatch.setattr("mintad.runs.directory.results_page", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_run(copied.path, whole_image=True, device="cpu", progress=False)
+    assert Predictor(copied.path, device="cpu").region is not None
 
 
 class Signed:
@@ -186,6 +202,57 @@ def test_negative_maps_are_ranked_within_the_region(score):
     assert scores[1] > scores[0] == pytest.approx(scores[2])
     full = full_maps(maps, 64, settings, region)
     assert full[:, region].min() >= full[:, ~region].max()
+
+
+def test_what_a_region_may_be_mistaken_in_is_said(copied, tmp_path, caplog):
+    """The photographs are square; PatchCore weighs whole images, PaDiM does not."""
+    evaluate_run(copied.path, region=half(tmp_path / "wide.png", (90, 40)), device="cpu", progress=False)
+    assert [record.args[1:3] for record in caplog.records if "another shape" in record.msg] == [(90, 40)]
+    caplog.clear()
+    run = evaluate_run(
+        copied.path,
+        region=half(tmp_path / "square.png", (40, 40)),
+        baseline_names=["patchcore"],
+        device="cpu",
+        progress=False,
+    )
+    assert run.baselines() == ["padim", "patchcore"] and not [r for r in caplog.records if "another shape" in r.msg]
+    assert [record.args for record in caplog.records if "whole images" in record.msg] == [("PatchCore",)]
+
+
+def test_results_of_a_region_say_so_and_stay_out_of_reports(copied, tmp_path):
+    evaluate_run(copied.path, region=half(tmp_path / "half.png"), device="cpu", progress=False)
+    console = Console(file=io.StringIO(), width=200)
+    print_results(copied, console)
+    assert "region of interest" in console.file.getvalue() and "region of interest" in copied.page.read_text()
+    with pytest.raises(DataError, match="no finished run.*region of interest.*--whole-image"):
+        read_runs([copied.path])
+    evaluate_run(copied.path, whole_image=True, device="cpu", progress=False)
+    assert len(read_runs([copied.path]).rows)
+
+
+def test_separate_models_are_not_united_where_one_has_a_region(products, tmp_path):
+    config = small(products, **{"train.steps": 1})
+    run = train_separate(config, tmp_path / "run", progress=False)
+    one = next((run.path / "categories").iterdir())
+    evaluate_run(one, region=half(tmp_path / "half.png"), device="cpu", progress=False)
+    (run.path / "results.csv").unlink()
+    with pytest.raises(MintadError, match="region of interest.*--whole-image"):
+        train_separate(config, tmp_path / "run", progress=False)
+
+
+def test_pixel_metrics_are_of_the_region_alone():
+    """Zeros outside would be right for nothing: here the map is wrong wherever it is looked at."""
+    region = np.zeros((8, 8), dtype=bool)
+    region[:4, :4] = True
+    mask = np.zeros((8, 8), dtype=bool)
+    mask[0, :6] = True  # a defect that goes beyond the region
+    shown = np.where(region, np.where(mask, 1.0, 2.0), 0.0)
+    own, cropped = MapRanking().update(shown, mask, region), MapRanking().update(shown[:4, :4], mask[:4, :4])
+    assert own.auroc() == cropped.auroc() == 0
+    assert own.aupro() == cropped.aupro() and own.average_precision() == cropped.average_precision()
+    table = measure_pixels([("d/c", shown, mask)], region).set_index(["category", "metric"])["value"]
+    assert table["d/c", "pixel_auroc"] == 0
 
 
 def test_a_mistaken_region_changes_nothing(copied, tmp_path):

@@ -93,6 +93,8 @@ def _read_folder(folder: Path, runs: Runs, seen: dict[Any, str]) -> Iterator[pd.
             reason = f"cannot be read: {error}"
         else:
             reason = "its results are empty, as without anomalous test images" if results.empty else None
+            if run.region:
+                reason = "its results are of a region of interest alone; mintad evaluate --whole-image makes others"
         if not reason:
             same = json.dumps(config.to_dict(), sort_keys=True, default=str), results["setting"].iloc[0]
             reason = f"the same configuration and seed as {seen[same]}" if same in seen else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,8 @@ from mintad.features.table import FeatureTable
 from mintad.runs.prepare import PreparedData, configured_backbone, extract_features
 from mintad.scoring.evaluate import Evaluation, evaluate
 from mintad.training.batches import GPU_MEMORY_SHARE
+
+log = logging.getLogger(__name__)
 
 
 def require_baselines(names: Iterable[str], config: Config) -> None:
@@ -97,6 +100,10 @@ def evaluate_baseline(
         setting = "separate" if labels is None else "separate_chosen"
     if labels is None and (separate or fitted.needs_labels):
         labels = category_keys(data.records).to_numpy()[data.test_rows]
+    if data.region is not None and BASELINES[name].image_score is not Baseline.image_score:
+        log.warning(
+            "%s scores whole images; for the region of interest its maps are scored instead", BASELINES[name].title
+        )
     about = {"method": name, "setting": setting, "region": data.region}
     return evaluate(fitted, features, data.records, own, labels=labels, **about)
 

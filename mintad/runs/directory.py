@@ -31,6 +31,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from mintad.config import Config
 from mintad.disk import digest, published, refuse_special, write
@@ -50,9 +51,9 @@ SHARP_PRIOR, PRODUCTS = "sharp_prior.safetensors", "products.safetensors"
 RECORD_FILES = ("versions.json", "classes.json", "images.csv", "seconds.json", "log.txt", "history.csv")
 PHOTOGRAPHS, DIGESTS, MADE, REGION = "photographs.json", "digests.json", "made_defects.csv", "region.png"
 BEFORE = "results_before.csv"  # the former results.csv, while the new files take their names
-RESULT_FILES = ("scores.csv", "maps.npy", "threshold.json", MADE, DIGESTS, PAGE, RESULTS)
+RESULT_FILES = ("scores.csv", "maps.npy", "threshold.json", MADE, REGION, DIGESTS, PAGE, RESULTS)
 """In the order in which they are written: results.csv says that the run is finished."""
-_FITTED = (SHARP_PRIOR, PRODUCTS, PHOTOGRAPHS, REGION)
+_FITTED = (SHARP_PRIOR, PRODUCTS, PHOTOGRAPHS)
 OWN_FILES = (*RECORD_FILES, *_FITTED, *RESULT_FILES, BEFORE, "config.json")  # in the order in which they are removed
 OLD_RESULTS, OLD_BASELINES, OLD_PAGE = "metrics.json", "peers.csv", "report.html"  # of versions before 0.2
 CATEGORIES = "categories"  # folder of a separate training: a run directory per category
@@ -109,6 +110,11 @@ class Run:
             text = "%s is missing, so that damage of the results is not noticed; mintad evaluate %s writes it anew"
             log.warning(text, file, self.path)
         return {}
+
+    @property
+    def region(self) -> bool:
+        """Whether the results are of a region of interest alone, see `mintad.runs.region`."""
+        return REGION in self.digests()
 
     def _sound(self, name: str) -> Path:
         """Return the path of a result file that is as it was written; runs of older versions have no digests."""
@@ -244,7 +250,7 @@ class Run:
 
     def discard_results(self) -> None:
         """Remove the results, so that a crash from here on leaves an unfinished run and no mixture of old and new."""
-        for name in (RESULTS, MADE, OLD_RESULTS, OLD_BASELINES, OLD_PAGE):
+        for name in (RESULTS, MADE, REGION, OLD_RESULTS, OLD_BASELINES, OLD_PAGE):
             (self.path / name).unlink(missing_ok=True)
 
     def save_results(
@@ -268,6 +274,7 @@ class Run:
         score = "" if config.scoring.score == "reconstruction" else f", {SCORES[config.scoring.score]},"
         title = f"{config.model.variant}{score} on {config.data.name}"
         title += ", one model per category" if separate else ""
+        title += "" if region is None else ", in a region of interest alone"
         page = results_page(
             scores=scores,
             grid_maps=shown_nHW,
@@ -289,9 +296,13 @@ class Run:
         }
         if made is not None:
             contents[MADE] = made.to_csv(index=False).encode()
+        if region is not None:
+            picture = io.BytesIO()
+            Image.fromarray(region).save(picture, "PNG")
+            contents[REGION] = picture.getvalue()
         digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-        beside = {PHOTOGRAPHS: (self.path / PHOTOGRAPHS).exists(), REGION: region is not None}
-        digests |= {name: digest(self.path / name) for name, present in beside.items() if present}
+        if (self.path / PHOTOGRAPHS).exists():
+            digests[PHOTOGRAPHS] = digest(self.path / PHOTOGRAPHS)
         digests |= {"scoring": _scoring_digest(config), "decided": decisions is not None}
         decided = json.dumps(None if decisions is None else decisions.to_json(), indent=1)  # has a digest inside
         contents |= {DIGESTS: json.dumps(digests, indent=1).encode(), "threshold.json": decided.encode()}

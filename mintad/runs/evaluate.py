@@ -14,7 +14,6 @@ import torch
 
 from mintad.config import Config
 from mintad.data.photographs import describe
-from mintad.disk import remove
 from mintad.errors import ConfigError, MintadError, TrainingError
 from mintad.features.table import FeatureTable
 from mintad.model import ReconstructionModel
@@ -22,12 +21,12 @@ from mintad.model.nearest_images import compact
 from mintad.runs.baselines import evaluate_baseline, require_baselines, require_comparable
 from mintad.runs.calibrate import calibrate, decide
 from mintad.runs.changes import row_hashes, with_hashes
-from mintad.runs.directory import PRODUCTS, REGION, SHARP_PRIOR, Run
+from mintad.runs.directory import PRODUCTS, SHARP_PRIOR, Run
 from mintad.runs.load import trained_model
 from mintad.runs.made import rows_without_defects, score_made_defects
 from mintad.runs.opening import log_to, versions
 from mintad.runs.prepare import PreparedData, image_list, prepare_data, resolve_paths
-from mintad.runs.region import store_region, stored_region
+from mintad.runs.region import new_region, stored_region
 from mintad.scoring.evaluate import evaluate, predict_classes
 from mintad.scoring.known_products import KnownProducts
 from mintad.scoring.maps import grid_maps
@@ -95,9 +94,7 @@ def evaluate_run(
         run.record_training_images(image_list(data, config))
         if root is not None:
             run.write("config", config.to_dict())
-        if whole_image:
-            remove(run.path / REGION)
-        chosen = None if whole_image else stored_region(run) if region is None else store_region(run, region)
+        chosen = None if whole_image else stored_region(run) if region is None else new_region(run, region)
         data = dataclasses.replace(data, classes=run.read("classes"), region=chosen)
         model = trained_model(run, data.backbone, torch_device)
         evaluate_and_save(run, model, data, config, baseline_names=names, progress=progress)

@@ -17,7 +17,7 @@ import torch
 from mintad.config import Config
 from mintad.data.records import categories, category_keys
 from mintad.disk import refuse_link
-from mintad.errors import TrainingError
+from mintad.errors import MintadError, TrainingError
 from mintad.features.table import FeatureTable
 from mintad.model import require_variant
 from mintad.runs.baselines import is_comparable, require_baselines, require_comparable
@@ -97,6 +97,13 @@ def _pooled(features: FeatureTable, rows: np.ndarray, batch: int = 256) -> np.nd
 
 def _evaluate_and_save(run: Run, runs: Mapping[str, Run], data: PreparedData, config: Config) -> None:
     """Evaluate the categories' models with the category given and with the category predicted, and write both."""
+    for category_run in runs.values():
+        if category_run.region:
+            problem, fix = (
+                "has results of a region of interest alone",
+                f"mintad evaluate {category_run.path} --whole-image",
+            )
+            raise MintadError(problem, path=category_run.path, fix=fix)
     run.write("classes", sorted(runs))
     run.write("versions", versions())
     run.note_seconds("training", sum(category_run.seconds().get("training", 0.0) for category_run in runs.values()))

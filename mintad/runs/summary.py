@@ -22,6 +22,8 @@ def print_results(run: Run, console: Console) -> None:
         table.add_row(Text(category), *(_four_digits(column.get(category)) for column in columns))
     table.add_section()
     table.add_row("mean", *(_four_digits(value_of(results, name)) for name in headline))
+    if run.region:
+        console.print("scores, metrics and thresholds are of the run's region of interest alone")
     if headline:
         console.print(table)
     if made is not None:

@@ -52,7 +52,8 @@ def evaluate(
         labels: class index or name of each test row, for a detector that must be given the class.
         pred_class: class that was predicted for each test row.
         rows: rows to score instead of the test rows, where there are none; only test images are measured.
-        region: region of interest (S, S); what lies outside counts as normal, with an anomaly map of zero.
+        region: region of interest (S, S), of whose pixels alone the pixel metrics are. Those outside would be so many
+            pixels that are surely right.
     """
     rows = tested_rows(records) if rows is None else rows
     maps_nHW, scores_n = maps_and_scores(
@@ -77,7 +78,7 @@ def results_of(
     """Measure scored test rows; see `evaluate` for the arguments. Returns columns `RESULT_COLUMNS`."""
     if not (scores["split"] == "test").any():  # held-out images, of which nothing can be measured
         return pd.DataFrame(columns=list(RESULT_COLUMNS)).astype({"seed": int, "value": float})
-    table = measure(scores, pixels(scores, maps_nHW, config, region))
+    table = measure(scores, pixels(scores, maps_nHW, config, region), region)
     return table.assign(method=method, setting=setting, seed=config.train.seed)[list(RESULT_COLUMNS)]
 
 
@@ -97,7 +98,7 @@ def pixels(
         if key in masked and (masks or not anomalous):
             mask = resize_mask(read_mask_of(image, masks), size) if masks else np.zeros(size, dtype=bool)
             full_map = full_maps(maps_nHW[n : n + 1], size[0], config.scoring, region)[0]
-            yield key, full_map, mask if region is None else mask & region
+            yield key, full_map, mask
 
 
 @torch.no_grad()

@@ -1,10 +1,9 @@
 """The region of interest of a fixed camera: where in the picture anomalies count (not in the paper).
 
-Outside the region an anomaly map is zero, whatever is measured or decided by it. Maps are nowhere negative (those of
-baselines that are get raised first, see `mintad.scoring.maps.maps_and_scores`), so the score of an image is then that
-of its region, and the held-out images that thresholds and p-values rest on must be
-scored under the same region. So a region belongs to a run: `mintad evaluate RUN --region FILE` stores it and calibrates
-anew.
+Outside the region an anomaly map is zero, and pixel metrics leave it out. Maps are nowhere negative (those of baselines
+that are get raised first, see `mintad.scoring.maps.maps_and_scores`), so the score of an image is then that of its
+region, and the held-out images that thresholds and p-values rest on must be scored under the same region. So a region
+belongs to a run: `mintad evaluate RUN --region FILE` stores it and calibrates anew.
 """
 
 from __future__ import annotations

@@ -24,8 +24,10 @@ class MapRanking(StreamingRanking):
         self.regions = 0
         """Anomalous regions so far (8 neighbours)."""
 
-    def update(self, scores: ArrayLike, labels: ArrayLike) -> MapRanking:
+    def update(self, scores: ArrayLike, labels: ArrayLike, counted: np.ndarray | None = None) -> MapRanking:
         """Add the anomaly map (H, W) and the mask (H, W) of one image; return the ranking.
+
+        With `counted` (H, W), bool, the other pixels are left out, and parts of defects there.
 
         Raises:
             MetricError: not two-dimensional, and as `StreamingRanking.update`.
@@ -33,7 +35,11 @@ class MapRanking(StreamingRanking):
         mask = np.asarray(labels)
         if mask.ndim != 2:
             raise MetricError(f"a mask has the shape (H, W), not {mask.shape}")
-        super().update(scores, mask)
+        if counted is None:
+            super().update(scores, mask)
+        else:
+            super().update(np.asarray(scores)[counted], mask[counted])
+            mask = np.where(counted, mask, 0)
         region_of_pixel, regions = ndimage.label(mask, structure=np.ones((3, 3)))
         region_of_pixel = region_of_pixel[region_of_pixel > 0]
         self._shares.append(1 / np.bincount(region_of_pixel)[region_of_pixel])
