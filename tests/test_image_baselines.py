@@ -138,6 +138,15 @@ def test_errors_name_the_method_and_what_is_wrong(name):
         fitted_on_images(quick_on_images(name, steps=9), images)
 
 
+@pytest.mark.parametrize("name", ["panda", "cutpaste"])
+def test_maps_with_their_channels_last_are_refused_and_not_misread(name):
+    """Swin's are (B, H, W, F); PANDA took rows for channels, without a word."""
+    features = dataclasses.replace(RANDOM_WEIGHTS, backbone="swin_tiny_patch4_window7_224")
+    method = BASELINES[name](features, image_size=224, steps=1, images=2)
+    with pytest.raises(ConfigError, match="swin_tiny.*channels last"):
+        method.fit(MemoryImages(stripes(2)), np.arange(2))
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_it_has_a_lesson_and_the_papers_size(name):
     lesson, paper = (BASELINES[name](RANDOM_WEIGHTS, setting=setting).setting for setting in ("lesson", "paper"))

@@ -98,11 +98,17 @@ class ImageBaseline(TrainedBaseline):
         """Build the run's backbone for images of the setting's size, on the grid of the last of its stages.
 
         Raises:
-            ConfigError, WeightsError: see `build_backbone`.
+            ConfigError, WeightsError: see `build_backbone`; or its maps have their channels last, as Swin's have.
         """
         size, grid = self.setting.image_size, -(-self.setting.image_size // reductions[-1])
         options = {"image_size": size, "grid": grid, "reductions": reductions, "resize": "half_pixel"}
-        return build_backbone(self.features.backbone, weights=self.features.weights, **options).to(self.device)
+        backbone = build_backbone(self.features.backbone, weights=self.features.weights, **options)
+        if backbone.channels_last:
+            problem = (
+                f"{self.title} cannot use the backbone {self.features.backbone}: its maps have their channels last"
+            )
+            raise ConfigError(problem, fix="choose another backbone, or leave the baseline out")
+        return backbone.to(self.device)
 
     def batches(self, table: ImageTable, rows: np.ndarray) -> Iterator[Tensor]:
         """Yield the images of `rows` in their order, as many at a time as in a step."""
