@@ -24,8 +24,8 @@ COMMANDS = COMMANDS | {
 }
 """Of these, page adds a baseline to a finished run and writes its page anew."""
 EXPORTED = "exported.onnx"  # what the export wrote undisturbed, beside the folder
-NAMED = r"(^error: |; |: )(\S*/)?(run|cache|features|predictions|watched|report|model\.onnx)[:/]"
-"""What a message has that names a file, or the folder of a command."""
+NAMED = r"^error: (no finished run in \S+; )?(\S*/)?(run|cache|features|predictions|watched|report|model\.onnx)[:/]"
+"""How a message that names a file begins."""
 HANGS = 60  # seconds, far above what a command takes on a busy machine
 
 
