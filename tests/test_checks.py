@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from mintad.course import checks
-from mintad.course.checks import CheckFailed
+from mintad.course.checks import CheckFailed, whole
 from mintad.course.checks.cases import hidden
 from mintad.course.checks.grading import call, number, same, two_numbers
 from mintad.course.checks.guard import Guard
@@ -191,7 +191,7 @@ def test_the_wrapped_reference_is_refused(exercise):
 def test_withheld_functions_of_libraries_are_noticed(path):
     function = pkgutil.resolve_name(path)
     method = vars(function)["forward"] if isinstance(function, type) else function
-    numbers, several = np.arange(6), [[torch.ones(2, 3, 4)] * n for n in range(7)]
+    numbers, several = np.arange(6), [[torch.ones(2, 3, 4)] * n for n in range(9)]
     with Guard([function]).watching() as called:
         for given in ([numbers % 2, numbers], [numbers[:, None], numbers % 2], *several):
             for named in ({}, {"same_seeds": True}):
@@ -225,6 +225,17 @@ def test_broken_functions_fail_with_a_hint(exercise):
             check(broken)
     with pytest.raises(CheckFailed, match=arguments.split(",")[0]):
         check(lambda: 0)
+
+
+@each
+def test_no_helper_of_the_checks_is_an_answer(exercise):
+    own, name = importlib.import_module(f"mintad.course.checks.{exercise.split('.')[0]}"), exercise.split(".")[1]
+    for module in (own, whole):
+        for key, helper in list(vars(module).items()):
+            written_here = inspect.isfunction(helper) and helper.__module__ == module.__name__
+            if written_here and key not in (f"check_{name}", f"reference_{name}"):
+                with pytest.raises(CheckFailed):
+                    parts(exercise)[0](helper, seed=1)
 
 
 @each

@@ -17,7 +17,7 @@ def sine_layer(rng: np.random.Generator) -> tuple[Any, ...]:
     return normal(rng, whole(rng, 1, 9), inputs), normal(rng, outputs, inputs), normal(rng, outputs), rng.uniform(1, 20)
 
 
-@compared("inr.modulated")
+@compared("inr.modulated", withheld=["mintad.course.checks.inr._modulated"])
 def modulated(rng: np.random.Generator) -> tuple[Any, ...]:
     """Other depths and widths."""
     torch_seed(rng)

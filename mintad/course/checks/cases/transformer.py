@@ -35,7 +35,10 @@ def neighbour_mask(rng: np.random.Generator) -> tuple[Any, ...]:
     return whole(rng, size + 1, size + 4), whole(rng, size + 1, size + 4), size
 
 
-@compared("transformer.masked_attention", withheld=["torch.nn.functional.scaled_dot_product_attention"])
+@compared(
+    "transformer.masked_attention",
+    withheld=["torch.nn.functional.scaled_dot_product_attention", "mintad.course.checks.transformer._attention"],
+)
 def masked_attention(rng: np.random.Generator) -> tuple[Any, ...]:
     """Masks drawn at random; each query may attend to one key at least."""
     tokens, width = whole(rng, 2, 9), whole(rng, 1, 8)
@@ -43,7 +46,10 @@ def masked_attention(rng: np.random.Generator) -> tuple[Any, ...]:
     return *(normal(rng, tokens, width) * 2 for _ in range(3)), allowed
 
 
-@compared("transformer.decoder_layer", withheld=[f"{MODULE}.DecoderLayer.forward"])
+@compared(
+    "transformer.decoder_layer",
+    withheld=[f"{MODULE}.DecoderLayer.forward", "mintad.course.checks.transformer._decoded"],
+)
 def decoder_layer(rng: np.random.Generator) -> tuple[Any, ...]:
     """Layers of other weights and widths."""
     torch_seed(rng)
