@@ -168,13 +168,13 @@ def test_an_evaluation_that_fails_leaves_results_and_region_as_they_were(copied,
     def interrupted(*given, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mintad.runs.directory.results_page", interrupted)  # near the end
+    monkeypatch.setattr("mintad.runs.save.results_page", interrupted)  # near the end
     with pytest.raises(KeyboardInterrupt):
         evaluate_run(copied.path, region=half(tmp_path / "half.png"), device="cpu", progress=False)
     assert Predictor(copied.path, device="cpu").region is None
     monkeypatch.undo()
     evaluate_run(copied.path, region=tmp_path / "half.png", device="cpu", progress=False)
-    monkeypatch.setattr("mintad.runs.directory.results_page", interrupted)
+    monkeypatch.setattr("mintad.runs.save.results_page", interrupted)
     with pytest.raises(KeyboardInterrupt):
         evaluate_run(copied.path, whole_image=True, device="cpu", progress=False)
     assert Predictor(copied.path, device="cpu").region is not None

@@ -20,11 +20,13 @@ import mintad.runs.prepare as prepare_module
 import mintad.runs.train as train_module
 from mintad.disk import UNFINISHED, published
 from mintad.errors import ConfigError, MintadError, TrainingError
+from mintad.runs.changes import record_training_images
 from mintad.runs.directory import CATEGORIES, OLD_BASELINES, OLD_PAGE, OLD_RESULTS, PRODUCTS
 from mintad.runs.evaluate import evaluate_run
 from mintad.runs.opening import open_run
 from mintad.runs.predict_files import predict_files
 from mintad.runs.prepare import load_records, resolve_paths
+from mintad.runs.save import save_results
 from mintad.runs.train import train_run
 from mintad.scoring.known_products import KnownProducts
 from mintad.scoring.metrics import by_category, value_of
@@ -220,7 +222,7 @@ def test_a_crash_while_results_are_written_costs_no_finished_work(copied, finish
                 raise KeyboardInterrupt
             yield file
 
-    monkeypatch.setattr("mintad.runs.directory.published", write_half)
+    monkeypatch.setattr("mintad.runs.save.published", write_half)
     for work in (
         lambda: train_run(finished.config(), copied.path, baseline_names=("patchcore",), progress=False),
         lambda: evaluate_run(copied.path, progress=False),
@@ -367,7 +369,7 @@ def test_a_refused_configuration_leaves_no_directory(products, tmp_path, change)
 
 def test_a_directory_in_which_nothing_has_begun_takes_another_configuration(products, tmp_path):
     with pytest.raises(KeyboardInterrupt), open_run(tmp_path, small(products)) as run:
-        run.record_training_images(pd.DataFrame({"image": ["a"], "category": ["b"], "role": ["train"], "hash": [""]}))
+        record_training_images(run, pd.DataFrame({"image": ["a"], "category": ["b"], "role": ["train"], "hash": [""]}))
         raise KeyboardInterrupt
     config = small(products, **{"train.steps": 1, "train.seed": 5})
     assert train_run(config, tmp_path, progress=False).config().train.seed == 5
@@ -465,7 +467,7 @@ def test_results_that_could_not_take_their_names_cost_no_baseline(copied, monkey
     scores, maps = copied.scores(), copied.maps()
     with monkeypatch.context() as patch, pytest.raises(OSError):
         patch.setattr(os, "replace", failing)
-        copied.save_results(expected, scores, maps, copied.decisions(), copied.made_defects())
+        save_results(copied, expected, scores, maps, copied.decisions(), copied.made_defects())
     train_run(copied.config(), copied.path, progress=False)
     assert copied.baselines() == ["padim"] and copied.results().equals(expected)
     assert not (copied.path / "results_before.csv").exists()

@@ -1,4 +1,4 @@
-"""What has changed in the data of a run since it was trained and evaluated."""
+"""The images of a run: recorded when it begins, and compared with what the data are now."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mintad.config import Config
 from mintad.data.records import category_keys, tested_rows
 from mintad.errors import DataError
 from mintad.features.cache import hash_file
-from mintad.runs.directory import Run, image_differences
+from mintad.runs.directory import Run
 from mintad.runs.prepare import list_images, split_holdout
 
 log = logging.getLogger(__name__)
@@ -111,3 +111,34 @@ def _contents(table: pd.DataFrame, by_content: bool, columns: tuple[str, ...]) -
 def row_hashes(hashes: list[str], rows: np.ndarray) -> list[str]:
     """Return the hashes of some rows; "" for features that do not come from files."""
     return [hashes[row] if hashes else "" for row in rows]
+
+
+def record_training_images(run: Run, images: pd.DataFrame) -> None:
+    """Record the images of `mintad.runs.prepare.image_list`, or compare them with those that the run began with.
+
+    Raises:
+        DataError: they differ; the message says in what.
+    """
+    file = run.path / "images.csv"
+    if not file.exists():
+        run.write_table("images", images)
+        return
+    changes = image_differences(run.training_images(), images)
+    if changes:
+        problem = f"the training images are not those that the run was trained on: {', '.join(changes)}"
+        raise DataError(problem, path=run.path, fix="restore them, or train anew into another --out")
+
+
+def image_differences(before: pd.DataFrame, now: pd.DataFrame) -> list[str]:
+    """List how training images differ, one text per kind of change, each with the first image of its kind."""
+    images = before.merge(now, on=["category", "image"], how="outer", suffixes=("_before", ""), indicator="side")
+    hashed = (images[["hash_before", "hash"]].fillna("") != "").all(axis=1)
+    changes = {
+        "gone": images["side"] == "left_only",
+        "new": images["side"] == "right_only",
+        "with another content": hashed & (images["hash_before"] != images["hash"]),
+    }
+    if not any(mask.any() for mask in changes.values()):  # other images are split otherwise, which says nothing
+        changes["moved between training and hold-out"] = images["role_before"] != images["role"]
+    first = {kind: images[mask].iloc[0] for kind, mask in changes.items() if mask.any()}
+    return [f"{changes[kind].sum()} {kind} (first: {row.image} of {row.category})" for kind, row in first.items()]

@@ -18,11 +18,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import json
 import logging
 import math
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,18 +29,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from mintad.config import Config
-from mintad.disk import digest, published, refuse_special, write
-from mintad.errors import ConfigError, DataError, MintadError, TrainingError
+from mintad.disk import digest, refuse_special, write
+from mintad.errors import ConfigError, MintadError, TrainingError
 from mintad.lock import exclusive_lock
-from mintad.runs.page import results_page
 from mintad.scoring.decisions import Decisions
 from mintad.scoring.known_products import KnownProducts
 from mintad.scoring.metrics import RESULT_COLUMNS
-from mintad.scoring.region_of_interest import share_of_cells
-from mintad.scoring.sharp_prior import SCORES
 from mintad.scoring.threshold import Threshold
 from mintad.training import Checkpoint, latest_checkpoint
 
@@ -90,7 +84,7 @@ class Run:
     def require_scoring(self) -> None:
         """Raise MintadError if the configuration scores otherwise than when the results were written."""
         written = self.digests().get("scoring")
-        if written not in (None, _scoring_digest(self.config())):
+        if written not in (None, scoring_digest(self.config())):
             problem, fix = (
                 "scoring is not what the results were made with",
                 f"mintad evaluate {self.path} makes them anew",
@@ -253,95 +247,6 @@ class Run:
         for name in (RESULTS, MADE, REGION, OLD_RESULTS, OLD_BASELINES, OLD_PAGE):
             (self.path / name).unlink(missing_ok=True)
 
-    def save_results(
-        self,
-        results: pd.DataFrame,
-        scores: pd.DataFrame,
-        maps_nHW: np.ndarray,
-        decisions: Decisions | None,
-        made: pd.DataFrame | None = None,
-        region: np.ndarray | None = None,
-    ) -> None:
-        """Write all results of a run: scores, maps, thresholds, page, and last the table that makes it a finished run.
-
-        Earlier results stay until the new ones lie beside them, complete, so that a crash costs no finished work.
-        `results` has the columns `mintad.scoring.metrics.RESULT_COLUMNS`; `scores` are the test rows of the record
-        table with pred_score, pred_class and the columns of `decisions` (without test images, those held out),
-        `maps_nHW` their anomaly maps, `made` what `mintad.runs.made` gives, `region` (S, S) where anomalies count.
-        """
-        shown_nHW = maps_nHW if region is None else maps_nHW * share_of_cells(region, maps_nHW.shape[1:])
-        config, separate = self.config(), "separate" in set(results["setting"])
-        score = "" if config.scoring.score == "reconstruction" else f", {SCORES[config.scoring.score]},"
-        title = f"{config.model.variant}{score} on {config.data.name}"
-        title += ", one model per category" if separate else ""
-        title += "" if region is None else ", in a region of interest alone"
-        page = results_page(
-            scores=scores,
-            grid_maps=shown_nHW,
-            results=results,
-            history=self._history(),
-            config=config.to_dict(),
-            decisions=decisions,
-            title=title,
-            versions=self.read("versions"),
-            made=made,
-        )
-        maps = io.BytesIO()
-        np.save(maps, maps_nHW)
-        masks = [json.dumps(list(files)) if files else "" for files in scores["masks"]]
-        contents = {
-            "scores.csv": scores.assign(masks=masks).to_csv(index=False).encode(),
-            "maps.npy": maps.getvalue(),
-            RESULTS: results.to_csv(index=False).encode(),
-        }
-        if made is not None:
-            contents[MADE] = made.to_csv(index=False).encode()
-        if region is not None:
-            picture = io.BytesIO()
-            Image.fromarray(region).save(picture, "PNG")
-            contents[REGION] = picture.getvalue()
-        digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-        if (self.path / PHOTOGRAPHS).exists():
-            digests[PHOTOGRAPHS] = digest(self.path / PHOTOGRAPHS)
-        digests |= {"scoring": _scoring_digest(config), "decided": decisions is not None}
-        decided = json.dumps(None if decisions is None else decisions.to_json(), indent=1)  # has a digest inside
-        contents |= {DIGESTS: json.dumps(digests, indent=1).encode(), "threshold.json": decided.encode()}
-        contents[PAGE] = page.encode()
-        names = [name for name in reversed(RESULT_FILES) if name in contents]
-        with contextlib.ExitStack() as stack:  # the file that is opened last gets its name first
-            files = {name: stack.enter_context(published(self.path / name)) for name in names}
-            for name, content in contents.items():
-                files[name].write(content)
-            for file in files.values():  # all that would not fit on the disk is known before anything is removed
-                file.flush()
-            if self.finished:  # a crash from here on leaves an unfinished run, which knows its baselines
-                os.replace(self.path / RESULTS, self.path / BEFORE)
-            self.discard_results()
-        (self.path / BEFORE).unlink(missing_ok=True)
-
-    def _history(self) -> pd.DataFrame | None:
-        """Return the learning curve; None where it is lost or damaged, because the results do not depend on it."""
-        try:
-            history = pd.read_csv(self.path / "history.csv")
-        except (OSError, ValueError):
-            return None
-        return history if "seconds" in history else None
-
-    def record_training_images(self, images: pd.DataFrame) -> None:
-        """Record the images of `mintad.runs.prepare.image_list`, or compare them with those that the run began with.
-
-        Raises:
-            DataError: they differ; the message says in what.
-        """
-        file = self.path / "images.csv"
-        if not file.exists():
-            self.write_table("images", images)
-            return
-        changes = image_differences(self.training_images(), images)
-        if changes:
-            problem = f"the training images are not those that the run was trained on: {', '.join(changes)}"
-            raise DataError(problem, path=self.path, fix="restore them, or train anew into another --out")
-
     def training_images(self) -> pd.DataFrame:
         """Return the training and held-out images that were recorded, see `mintad.runs.prepare.image_list`.
 
@@ -390,7 +295,8 @@ class Run:
         return (self.path / RESULTS).exists()
 
 
-def _scoring_digest(config: Config) -> str:
+def scoring_digest(config: Config) -> str:
+    """Return a digest of what decides how a run is scored."""
     return hashlib.sha256(json.dumps(config.to_dict()["scoring"], sort_keys=True).encode()).hexdigest()
 
 
@@ -409,18 +315,3 @@ def _read_array(path: Path) -> np.ndarray:
 def _read_masks(text: str) -> tuple[str, ...]:
     """Return the files of an image's masks; before 0.3 they were joined by semicolons."""
     return tuple(json.loads(text)) if text.startswith("[") else tuple(filter(None, text.split(";")))
-
-
-def image_differences(before: pd.DataFrame, now: pd.DataFrame) -> list[str]:
-    """List how training images differ, one text per kind of change, each with the first image of its kind."""
-    images = before.merge(now, on=["category", "image"], how="outer", suffixes=("_before", ""), indicator="side")
-    hashed = (images[["hash_before", "hash"]].fillna("") != "").all(axis=1)
-    changes = {
-        "gone": images["side"] == "left_only",
-        "new": images["side"] == "right_only",
-        "with another content": hashed & (images["hash_before"] != images["hash"]),
-    }
-    if not any(mask.any() for mask in changes.values()):  # other images are split otherwise, which says nothing
-        changes["moved between training and hold-out"] = images["role_before"] != images["role"]
-    first = {kind: images[mask].iloc[0] for kind, mask in changes.items() if mask.any()}
-    return [f"{changes[kind].sum()} {kind} (first: {row.image} of {row.category})" for kind, row in first.items()]

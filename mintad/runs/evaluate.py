@@ -20,13 +20,14 @@ from mintad.model import ReconstructionModel
 from mintad.model.nearest_images import compact
 from mintad.runs.baselines import evaluate_baseline, require_baselines, require_comparable
 from mintad.runs.calibrate import calibrate, decide
-from mintad.runs.changes import row_hashes, with_hashes
+from mintad.runs.changes import record_training_images, row_hashes, with_hashes
 from mintad.runs.directory import PRODUCTS, SHARP_PRIOR, Run
 from mintad.runs.load import trained_model
 from mintad.runs.made import rows_without_defects, score_made_defects
 from mintad.runs.opening import log_to, versions
 from mintad.runs.prepare import PreparedData, image_list, prepare_data, resolve_paths
 from mintad.runs.region import new_region, stored_region
+from mintad.runs.save import save_results
 from mintad.scoring.evaluate import evaluate, predict_classes
 from mintad.scoring.known_products import KnownProducts
 from mintad.scoring.maps import grid_maps
@@ -47,11 +48,11 @@ def add_baselines(
     config = run.config()
     region = stored_region(run)
     data = dataclasses.replace(prepare_data(config, records, device=device, progress=progress), region=region)
-    run.record_training_images(image_list(data, config))
+    record_training_images(run, image_list(data, config))
     tables = baseline_results(run, names, data, config, device, progress=progress)
     results = pd.concat([run.results(), *tables], ignore_index=True)
     maps_nHW = run.maps()
-    run.save_results(results, run.scores(), maps_nHW, run.decisions(), run.made_defects(), region)
+    save_results(run, results, run.scores(), maps_nHW, run.decisions(), run.made_defects(), region)
 
 
 def evaluate_run(
@@ -91,7 +92,7 @@ def evaluate_run(
     with run.locked(), log_to(run):
         data = prepare_data(config, device=torch_device, progress=progress)
         require_comparable(baseline_names, data.records)
-        run.record_training_images(image_list(data, config))
+        record_training_images(run, image_list(data, config))
         if root is not None:
             run.write("config", config.to_dict())
         chosen = None if whole_image else stored_region(run) if region is None else new_region(run, region)
@@ -152,7 +153,7 @@ def evaluate_and_save(
     tables += baseline_results(run, baseline_names, data, config, model.output.weight.device, progress=progress)
     results = pd.concat(tables, ignore_index=True)
     scores = with_hashes(decisive.scores, row_hashes(data.features.hashes, data.scored_rows))
-    run.save_results(results, scores, decisive.grid_maps, decisions, made, data.region)
+    save_results(run, results, scores, decisive.grid_maps, decisions, made, data.region)
     auroc = value_of(results, "image_auroc")
     log.info(
         "image AUROC, mean over categories: %s", "no category has both kinds of images" if auroc is None else auroc

@@ -25,6 +25,7 @@ from mintad.runs.directory import CATEGORIES, Run
 from mintad.runs.load import trained_detector, trained_model
 from mintad.runs.opening import open_run, versions
 from mintad.runs.prepare import PreparedData, load_records, prepare_data, require_outside_data, resolve_paths
+from mintad.runs.save import save_results
 from mintad.runs.train import train_run
 from mintad.scoring.evaluate import results_of
 from mintad.scoring.maps import grid_maps, image_scores
@@ -127,7 +128,7 @@ def _evaluate_and_save(run: Run, runs: Mapping[str, Run], data: PreparedData, co
         *_other_results(runs, method),
     ]
     made = pd.concat(made, ignore_index=True) if made else None
-    run.save_results(pd.concat(results, ignore_index=True), scores, maps_nHW, None, made)
+    save_results(run, pd.concat(results, ignore_index=True), scores, maps_nHW, None, made)
 
 
 def _maps_of_chosen(

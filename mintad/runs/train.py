@@ -18,7 +18,7 @@ from mintad.errors import TrainingError
 from mintad.model import ReconstructionModel, build_model, require_variant
 from mintad.model.nearest_images import compact
 from mintad.runs.baselines import require_baselines, require_comparable
-from mintad.runs.changes import changes_of, report_changes
+from mintad.runs.changes import changes_of, record_training_images, report_changes
 from mintad.runs.directory import CATEGORIES, Run
 from mintad.runs.evaluate import add_baselines, evaluate_and_save
 from mintad.runs.load import identity_of
@@ -100,7 +100,7 @@ def train_run(
                 data = prepare_data(config, records, device=accelerator.device, progress=progress)
         model = new_model(config, data)
         if main:
-            run.record_training_images(image_list(data, config))
+            record_training_images(run, image_list(data, config))
             run.write("classes", data.classes)
         inputs = (data.features, data.train_rows, data.train_labels)
         observe = partial(after_step, model, data) if after_step else None
