@@ -39,13 +39,13 @@ import torch
 from compare import with_seconds
 from provenance import write
 
-from mintad.cli import resolve_config
 from mintad.config import Config
 from mintad.data.images import read_image
 from mintad.data.records import category_keys, tested_rows
 from mintad.errors import MintadError, nearest
 from mintad.features.backbone import to_pixels
 from mintad.report.methods import ANOMALIB
+from mintad.runs.options import resolve_config
 from mintad.runs.prepare import load_records, split_holdout
 from mintad.scoring.evaluate import results_of
 from mintad.scoring.metrics import ALL, MEAN

@@ -19,9 +19,9 @@ from provenance import write
 from synthetic_defects import SyntheticTest, evaluate
 
 from mintad.baselines import BASELINES
-from mintad.cli import resolve_config
 from mintad.report.commented_csv import read_commented_csv
 from mintad.runs.baselines import published
+from mintad.runs.options import resolve_config
 from mintad.runs.prepare import prepare_data
 from mintad.scoring.metrics import MEAN
 

@@ -33,12 +33,12 @@ import typer
 from provenance import write
 from synthetic_defects import SyntheticTest, evaluate
 
-from mintad.cli import resolve_config
 from mintad.config import Config
 from mintad.course.lab.tokens import closest_means
 from mintad.model import MintAD
 from mintad.model.losses import cross_entropy
 from mintad.report.commented_csv import read_commented_csv
+from mintad.runs.options import resolve_config
 from mintad.runs.prepare import PreparedData, prepare_data
 from mintad.runs.train import new_model
 from mintad.scoring.metrics import MEAN

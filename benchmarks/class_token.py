@@ -21,9 +21,9 @@ import torch
 import typer
 from provenance import write
 
-from mintad.cli import resolve_config
 from mintad.course.lab.tokens import closest_means, train_mapper
 from mintad.model import MintAD
+from mintad.runs.options import resolve_config
 from mintad.runs.prepare import PreparedData, prepare_data
 from mintad.runs.train import new_model
 

@@ -21,10 +21,10 @@ import pandas as pd
 from provenance import config_line, write
 
 from mintad.baselines import BASELINES
-from mintad.cli import resolve_config
 from mintad.config import Config
 from mintad.report.commented_csv import read_commented_csv
 from mintad.runs.baselines import evaluate_baseline, require_baselines
+from mintad.runs.options import resolve_config
 from mintad.runs.prepare import PreparedData, prepare_data
 from mintad.runs.train import train_run
 from mintad.scoring.metrics import ALL

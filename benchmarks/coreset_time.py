@@ -23,9 +23,9 @@ from torch import Tensor
 
 from mintad.baselines.coreset import greedy_coreset
 from mintad.baselines.patchcore import PatchCore
-from mintad.cli import resolve_config
 from mintad.data.records import category_keys
 from mintad.runs.baselines import published
+from mintad.runs.options import resolve_config
 from mintad.runs.prepare import prepare_data
 from mintad.scoring.metrics import ALL
 

@@ -23,10 +23,10 @@ import typer
 from class_balance import classify, train_mapper
 from provenance import write
 
-from mintad.cli import resolve_config
 from mintad.course.lab.tokens import closest_means
 from mintad.model import MintAD
 from mintad.report.commented_csv import read_commented_csv
+from mintad.runs.options import resolve_config
 from mintad.runs.prepare import PreparedData, prepare_data
 from mintad.runs.train import new_model
 from mintad.training import train

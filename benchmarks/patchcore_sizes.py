@@ -21,11 +21,11 @@ from provenance import write
 from synthetic_defects import SyntheticTest
 
 from mintad.baselines.patchcore import PatchCore
-from mintad.cli import resolve_config
 from mintad.config import Config
 from mintad.data.records import category_keys
 from mintad.report.commented_csv import read_commented_csv
 from mintad.runs.baselines import published
+from mintad.runs.options import resolve_config
 from mintad.runs.prepare import PreparedData, prepare_data
 from mintad.scoring.evaluate import evaluate
 from mintad.scoring.maps import maps_and_scores

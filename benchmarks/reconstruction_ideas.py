@@ -25,7 +25,6 @@ from provenance import write
 from synthetic_defects import add_defects, features_of
 from torch import Tensor, nn
 
-from mintad.cli import resolve_config
 from mintad.config import Config
 from mintad.data.images import read_image
 from mintad.data.records import category_keys
@@ -35,6 +34,7 @@ from mintad.model.nearest_images import Recentre
 from mintad.model.reconstruction import Output, ReconstructionModel
 from mintad.model.transformer import Attention, FeedForward
 from mintad.report.commented_csv import read_commented_csv
+from mintad.runs.options import resolve_config
 from mintad.runs.prepare import PreparedData, prepare_data
 from mintad.runs.train import new_model
 from mintad.scoring import auroc

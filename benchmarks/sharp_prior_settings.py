@@ -23,12 +23,12 @@ import typer
 from provenance import write
 from synthetic_defects import add_defects, features_of
 
-from mintad.cli import resolve_config
 from mintad.config import SharpPriorConfig
 from mintad.data.images import read_image
 from mintad.data.records import category_keys
 from mintad.features.backbone import to_pixels
 from mintad.features.table import FeatureTable
+from mintad.runs.options import resolve_config
 from mintad.runs.prepare import PreparedData, prepare_data
 from mintad.scoring import auroc
 from mintad.scoring.maps import image_scores

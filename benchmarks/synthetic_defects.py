@@ -22,7 +22,6 @@ import torch
 from provenance import write
 
 from mintad.baselines import BASELINES
-from mintad.cli import resolve_config
 from mintad.config import Config
 from mintad.data.images import read_image
 from mintad.data.records import category_keys
@@ -30,6 +29,7 @@ from mintad.data.synthetic import add_defects
 from mintad.features.backbone import to_pixels
 from mintad.report.commented_csv import read_commented_csv
 from mintad.runs.baselines import published
+from mintad.runs.options import resolve_config
 from mintad.runs.prepare import PreparedData, prepare_data
 from mintad.runs.train import new_model
 from mintad.scoring import auroc, average_precision

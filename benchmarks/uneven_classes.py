@@ -30,11 +30,11 @@ from class_balance import SETTINGS, classify, report, train_mapper
 from PIL import Image
 from provenance import write
 
-from mintad.cli import resolve_config
 from mintad.course.lab.tokens import closest_means
 from mintad.data.mini import PRODUCTS, render
 from mintad.data.records import make_records
 from mintad.report.commented_csv import read_commented_csv
+from mintad.runs.options import resolve_config
 from mintad.runs.prepare import prepare_data
 from mintad.runs.train import new_model
 from mintad.training import train

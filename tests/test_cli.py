@@ -16,12 +16,13 @@ from report_builders import write_run
 from typer.testing import CliRunner
 
 from mintad.baselines import BASELINES
-from mintad.cli import app, main, resolve_config
+from mintad.cli import app, main
 from mintad.config import Config
 from mintad.data import DATASETS
 from mintad.errors import ConfigError, MintadError
 from mintad.model import VARIANTS
 from mintad.runs.directory import Run
+from mintad.runs.options import resolve_config
 from mintad.runs.predict import COLUMNS
 from mintad.scoring.metrics import METRICS
 

@@ -20,9 +20,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from synthetic import GRID, MODEL, TRAIN, ArrayFeatures, changed_model, fresh_model, two_categories
 
-from mintad.cli import resolve_config
 from mintad.config import PromptMapperConfig, TrainConfig, preset
 from mintad.errors import ConfigError, MintadError, TrainingError
+from mintad.runs.options import resolve_config
 from mintad.training import latest_checkpoint, load_weights, train
 from mintad.training.batches import batch_rows, jittered
 from mintad.training.checkpoint import sealed

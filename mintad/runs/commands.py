@@ -10,12 +10,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mintad.runs.options import DeviceOption, QuietOption, RunArgument
+
 console = Console()
 errors = Console(stderr=True, soft_wrap=True)
 
-RunArgument = Annotated[Path, typer.Argument(help="Run directory.")]
-DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda, whatever the run was trained on.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
 CategoryOption = Annotated[str | None, typer.Option(help="Class of all images, for a variant that needs it.")]
 QuantileOption = Annotated[
     float | None, typer.Option(help="Share of normal images that should pass, instead of the run's.")
