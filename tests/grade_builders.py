@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from mintad.course.exercises import exercises_of, source_of
+from mintad.course.grade import open_exercises
 from mintad.course.points import load_points
 from mintad.course.release import student_notebook
 
@@ -45,3 +46,23 @@ def hand_in(folder: Path, name: str, answers: dict[str, str], *, first: str = ""
     written = folder / path.name
     written.write_text(json.dumps(notebook), encoding="utf-8")
     return written
+
+
+class Here:
+    """A sandbox that is none."""
+
+    seconds = 1.0
+
+    def __init__(self, function):
+        self.function = function
+
+    def allow(self):
+        pass
+
+    close = allow
+
+    def load(self, *_):
+        return self.function
+
+    def apply(self, path, *arguments):
+        return getattr(open_exercises, path.rpartition(".")[2])(self.function, *arguments)
