@@ -178,10 +178,20 @@ def test_a_baseline_gets_its_published_features_and_scores_and_the_runs_images(f
     assert seen["names"]["setting"] == "separate_chosen" and list(seen["names"]["labels"]) == list(keys[::-1])
 
 
-def test_a_baseline_that_cannot_use_the_backbone_is_refused_before_anything_is_done(products, tmp_path):
-    config = small(products, **{"features.backbone": "vit_tiny_patch16_224", "features.weights": "random"})
-    with pytest.raises(ConfigError, match=r"'patchcore' cannot be compared.*stages of reduction \[16\].*leave"):
-        train_run(config, tmp_path / "run", baseline_names=("patchcore",))
+@pytest.mark.parametrize(
+    ("backbone", "name", "reason"),
+    [
+        ("vit_tiny_patch16_224", "patchcore", r"stages of reduction \[16\]"),
+        ("swin_tiny_patch4_window7_224", "panda", "channels last"),
+        ("swin_tiny_patch4_window7_224", "mkd", "stages of reduction"),
+    ],
+)
+def test_a_baseline_that_cannot_use_the_backbone_is_refused_before_anything_is_done(
+    products, tmp_path, backbone, name, reason
+):
+    config = small(products, **{"features.backbone": backbone, "features.weights": "random"})
+    with pytest.raises(ConfigError, match=f"'{name}' cannot be compared.*{reason}.*leave"):
+        train_run(config, tmp_path / "run", baseline_names=(name,))
     assert not (tmp_path / "run").exists()
 
 

@@ -73,6 +73,7 @@ class CutPaste(ImageBaseline):
 
     title = "CutPaste"
     cosine = True
+    reductions = (STAGE,)
     settings = {
         "lesson": Setting(image_size=128, width=128, steps=250, images=8, rate=0.01),
         "paper": Setting(image_size=256, width=512, steps=16_384, images=64, rate=0.03),
@@ -86,7 +87,7 @@ class CutPaste(ImageBaseline):
         """
         if len(rows) < 2:
             raise DataError(f"{self.title} needs at least two normal training images, for a covariance")
-        self.backbone = self.new_backbone((STAGE,))
+        self.backbone = self.new_backbone().to(self.device)
         self.network = Classifier(self.backbone.network, self.backbone.channels, self.setting.width)
         self.network.to(self.device).requires_grad_(True).train()
         return torch.optim.SGD(self.network.parameters(), lr=self.setting.rate, momentum=0.9, weight_decay=3e-5)

@@ -71,6 +71,7 @@ class FCDD(ImageBaseline):
 
     title = "FCDD"
     cosine = True
+    reductions = (STAGE,)
     settings = {
         "lesson": Setting(image_size=128, width=32, steps=300, images=8, rate=3e-3),
         "paper": Setting(image_size=224, width=128, steps=3_000, images=16, rate=1e-3),
@@ -78,7 +79,7 @@ class FCDD(ImageBaseline):
 
     def prepare(self, table: ImageTable, rows: np.ndarray) -> torch.optim.Optimizer:
         """Build the network; norms keep the statistics of the pretraining."""
-        self.backbone, width = self.new_backbone((STAGE,)), self.setting.width
+        self.backbone, width = self.new_backbone().to(self.device), self.setting.width
         weights = list(self.backbone.network.parameters())
         trained = [weight.requires_grad_(True) for weight in weights[len(weights) // 2 :]]
         self.head = nn.Sequential(

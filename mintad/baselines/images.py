@@ -78,6 +78,8 @@ class ImageBaseline(TrainedBaseline):
 
     reads_images = True
     settings: ClassVar[dict[str, Setting]]
+    reductions: ClassVar[tuple[int, ...]] = ()
+    """The backbone's stages that it uses, by their reduction; none for a method with networks of its own."""
 
     def __init__(self, features: FeatureConfig, *, setting: str = "lesson", seed: int = 0, **changes: Any) -> None:
         if setting not in self.settings:
@@ -94,21 +96,23 @@ class ImageBaseline(TrainedBaseline):
         """Note the device; images need no scale."""
         self.device = table.device
 
-    def new_backbone(self, reductions: Sequence[int]) -> Backbone:
-        """Build the run's backbone for images of the setting's size, on the grid of the last of its stages.
+    def new_backbone(self, weights: str | None = None) -> Backbone:
+        """Build the run's backbone for images of the setting's size, on the grid of the last of its `reductions`.
+
+        `weights` replaces the run's.
 
         Raises:
             ConfigError, WeightsError: see `build_backbone`; or its maps have their channels last, as Swin's have.
         """
-        size, grid = self.setting.image_size, -(-self.setting.image_size // reductions[-1])
-        options = {"image_size": size, "grid": grid, "reductions": reductions, "resize": "half_pixel"}
-        backbone = build_backbone(self.features.backbone, weights=self.features.weights, **options)
+        size, grid = self.setting.image_size, -(-self.setting.image_size // self.reductions[-1])
+        options = {"image_size": size, "grid": grid, "reductions": self.reductions, "resize": "half_pixel"}
+        backbone = build_backbone(self.features.backbone, weights=weights or self.features.weights, **options)
         if backbone.channels_last:
             problem = (
                 f"{self.title} cannot use the backbone {self.features.backbone}: its maps have their channels last"
             )
             raise ConfigError(problem, fix="choose another backbone, or leave the baseline out")
-        return backbone.to(self.device)
+        return backbone
 
     def batches(self, table: ImageTable, rows: np.ndarray) -> Iterator[Tensor]:
         """Yield the images of `rows` in their order, as many at a time as in a step."""

@@ -90,6 +90,7 @@ class MKD(ImageBaseline):
 
     title = "MKD"
     cosine = True
+    reductions = STAGES
     settings = {
         "lesson": Setting(image_size=128, width=32, steps=400, images=8, rate=2e-3),
         "paper": Setting(image_size=224, width=128, steps=1_200, images=128, rate=1e-3),
@@ -103,7 +104,7 @@ class MKD(ImageBaseline):
     @torch.no_grad()
     def prepare(self, table: ImageTable, rows: np.ndarray) -> torch.optim.Optimizer:
         """Build source and clone, and standardise the source's channels."""
-        self.source = self.new_backbone(STAGES)
+        self.source = self.new_backbone().to(self.device)
         totals = [torch.zeros(2, count, dtype=torch.float64) for count in self.source.stage_channels]
         for images_bSS in self.batches(table, rows):
             for total_2F, map_BFHW in zip(

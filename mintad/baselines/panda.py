@@ -51,6 +51,7 @@ class PANDA(ImageBaseline):
     """
 
     title = "PANDA"
+    reductions = (STAGE,)
     settings = {
         "lesson": Setting(image_size=128, width=1, steps=150, images=16, rate=1e-2),
         "paper": Setting(image_size=224, width=1, steps=2355, images=32, rate=1e-2),
@@ -58,7 +59,7 @@ class PANDA(ImageBaseline):
 
     def prepare(self, table: ImageTable, rows: np.ndarray) -> torch.optim.Optimizer:
         """Build the network, and take the centre."""
-        self.backbone = self.new_backbone((STAGE,))
+        self.backbone = self.new_backbone().to(self.device)
         self.centre_F = self._embeddings(table, rows).mean(0)
         weights = list(self.backbone.network.parameters())
         trained = [weight.requires_grad_(True) for weight in weights[len(weights) // 2 :]]

@@ -74,6 +74,7 @@ class UninformedStudents(ImageBaseline):
 
     title = "US"
     cosine = True
+    reductions = STAGES
     settings = {
         "lesson": Setting(image_size=128, width=32, steps=600, images=8, rate=1e-3),
         "paper": Setting(image_size=256, width=128, steps=24_000, images=1, rate=1e-4),
@@ -87,7 +88,7 @@ class UninformedStudents(ImageBaseline):
     @torch.no_grad()
     def prepare(self, table: ImageTable, rows: np.ndarray) -> torch.optim.Optimizer:
         """Build teacher and students, and standardise the teacher's channels."""
-        self.teacher = self.new_backbone(STAGES)
+        self.teacher = self.new_backbone().to(self.device)
         self.grid, channels = self.teacher.grid, self.teacher.channels
         total_2F = torch.zeros(2, channels, dtype=torch.float64)
         for images_bSS in self.batches(table, rows):

@@ -34,13 +34,21 @@ def require_baselines(names: Iterable[str], config: Config) -> None:
     names = tuple(names)
     BASELINES.require(names)
     for name in names:
-        features = published(name, config).features
-        if features != config.features:
-            try:
-                configured_backbone(features, weights="random")
-            except ConfigError as error:
-                fix = "choose another backbone, or leave the baseline out"
-                raise ConfigError(f"baseline '{name}' cannot be compared: {error.problem}", fix=fix) from error
+        try:
+            _require_backbone(name, config)
+        except ConfigError as error:
+            fix = "choose another backbone, or leave the baseline out"
+            raise ConfigError(f"baseline '{name}' cannot be compared: {error.problem}", fix=fix) from error
+
+
+def _require_backbone(name: str, config: Config) -> None:
+    """Build the backbone as a baseline would, with random weights, so that a refusal comes before any training."""
+    if BASELINES[name].reads_images:
+        method = BASELINES[name](config.features)
+        if method.reductions:
+            method.new_backbone("random")
+    elif (features := published(name, config).features) != config.features:
+        configured_backbone(features, weights="random")
 
 
 def require_comparable(names: Iterable[str], records: pd.DataFrame) -> None:
