@@ -259,24 +259,6 @@ def test_conda_environment_and_project_agree():
     assert {name.lower() for name in pinned} == names
 
 
-@pytest.mark.parametrize("page", ["README.md", "data/results/README.md"])
-def test_readmes_name_real_files_and_keys(page):
-    readme = (ROOT / page).read_text()
-    for path in re.findall(r"`((?:mintad|data|tests|benchmarks|toy)/[\w/.]+)`", readme):
-        assert (ROOT / path).exists(), path
-    for target in re.findall(r"\]\(([\w/.]+)\)", readme):
-        assert ((ROOT / page).parent / target).exists(), target
-    for setting in re.findall(r"--set ([a-z_.]+=[\w.]+)", readme):
-        resolve_config(settings=[setting])
-
-
-def test_every_result_is_explained():
-    results = ROOT / "data" / "results"
-    named = re.findall(r"`([\w*]+\.csv)`", (results / "README.md").read_text())
-    assert all(list(results.glob(name)) for name in named)
-    assert {file.name for name in named for file in results.glob(name)} == {file.name for file in results.glob("*.csv")}
-
-
 REFUSALS = {
     "no space": OSError(errno.ENOSPC, "No space left on device", "runs/x/config.json"),
     "no permission": PermissionError(errno.EACCES, "Permission denied", "runs/x"),

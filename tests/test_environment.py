@@ -148,14 +148,6 @@ def words():
     return "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
 
 
-def test_the_modules_that_the_readme_names_exist():
-    text = (NOTEBOOKS.parent / "README.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"`((?:mintad|toy)/[\w/.]*)`", text))
-    assert len(named) > 10
-    for path in named:
-        assert (NOTEBOOKS.parent / path).exists(), path
-
-
 def test_the_map_of_the_series_holds_every_notebook_with_its_own_minutes(words):
     listed = dict(re.findall(r"^\| \[\d\d · [^\]]+\]\((\d\d_\w+\.ipynb)\) \|.*?\| (\d+) \|", words, re.MULTILINE))
     for path in sorted(NOTEBOOKS.glob("*.ipynb"))[1:]:

@@ -177,6 +177,19 @@ def test_a_second_attempt_waits_and_then_finds_the_first_ones_result(tmp_path, s
     assert not second.is_alive() and read_status(job.path) == first and executions(tmp_path) == {}
 
 
+@pytest.mark.parametrize(("limit", "workers", "given", "expected"), [(1, 1, None, 1), (8, 2, None, 4), (8, 2, 3, 3)])
+def test_runs_share_the_cores_but_never_take_more_than_this_process_may(
+    tmp_path, monkeypatch, limit, workers, given, expected
+):
+    write_notebook(tmp_path)
+    spec = load_spec(write_spec(tmp_path, grid={"seed": [0]}, **({"threads": given} if given else {})))
+    (spec.out / status.WORK).mkdir(parents=True)
+    monkeypatch.setattr("mintad.sweep.engine.os.sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr("mintad.sweep.engine.torch.get_num_threads", lambda: limit)
+    monkeypatch.setattr("mintad.sweep.engine.supervise", lambda job, stopped: job.threads)
+    assert [threads for _, threads in run_locally(jobs_of(spec, plan(spec)), workers)] == [expected]
+
+
 def test_the_live_view_reads_the_folders(tmp_path):
     write_notebook(tmp_path)
     spec = load_spec(write_spec(tmp_path, grid={"seed": [0, 1, 2, 3]}))

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
 from pathlib import Path
 
+import torch
 from rich.console import Console
 
 from mintad.disk import write
@@ -90,11 +91,14 @@ def jobs_of(spec: Spec, runs: Sequence[PlannedRun]) -> list[Job]:
 def run_locally(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Status]]:
     """Run all jobs, `workers` processes at a time, and yield each when it has ended.
 
-    Jobs without `threads` share the cores. Leaving the iteration early interrupts the running jobs and starts no more.
+    Jobs without `threads` share the cores, and none takes more than PyTorch has in this process: who sets
+    OMP_NUM_THREADS=1 works beside something else, and two programs that take all cores wait for each other. Leaving the
+    iteration early interrupts the running jobs and starts no more.
     """
     stop = threading.Event()
     affinity = getattr(os, "sched_getaffinity", None)  # a batch system limits the cores
-    share = max(1, (len(affinity(0)) if affinity else os.cpu_count() or 1) // workers)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    share = max(1, min(cores // workers, torch.get_num_threads()))
     with ThreadPoolExecutor(workers, thread_name_prefix="run") as pool:
         limited = [dataclasses.replace(job, threads=job.threads or share) for job in jobs]
         futures = {pool.submit(supervise, job, stop.is_set): job for job in limited}

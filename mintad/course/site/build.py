@@ -24,6 +24,7 @@ DOCUMENTS = (  # beside the series, in the index where they exist
     ("toy/README.md", "The toy in the plane"),
     ("data/results/README.md", "What was measured"),
     ("data/README.md", "Data sets, and your own images"),
+    ("notebooks/ENGINEER.md", "For the engineer: from your pictures to decisions"),
     ("notebooks/INSTRUCTOR.md", "For the instructor"),
 )
 
