@@ -9,6 +9,7 @@
 | `shipped` | 04, 05, 10, 12 | measured results that come with the repository |
 | `transplants` | 04, 05 | normal tokens of one category in an image of another |
 | `assumed_class` | 05 | a model given a class, right or wrong |
+| `company` | 05 | what categories lose in a model with others |
 | `tokens` | 06 | what class tokens hold |
 | `collapse` | 08 | an adapter under the prior loss alone |
 | `peeking` | 09 | test scores during training |
