@@ -31,7 +31,7 @@ from mintad.runs.predict import Predictor
 from mintad.scoring.maps import grid_maps, image_scores, upsample
 from mintad.scoring.sharp_prior import SharpPrior, SharpPriorDetector
 
-README = Path(__file__).parents[1] / "README.md"
+PAGE = Path(__file__).parents[1] / "notebooks/ENGINEER.md"
 SIZE = 64
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -101,8 +101,12 @@ def test_what_normal_images_are_compared_by_is_not_computed_anew(exported):
     assert not [node for node in model.graph.node if node.op_type == "Cast" and node.input[0] in numbers]
 
 
-def test_the_readmes_lines_need_no_pytorch(exported, finished, products, tmp_path):
-    code = next(code for code in re.findall("```python\n(.*?)```", README.read_text(), re.S) if "onnxruntime" in code)
+def test_the_printed_lines_need_no_pytorch(exported, finished, products, tmp_path):
+    code = next(
+        code
+        for code in re.findall("```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
+        if "onnxruntime" in code
+    )
     photo = products / "mesh/test/good/000.png"
     Image.open(photo).resize((90, 150)).save(tmp_path / "photo.png")
     (tmp_path / "parts.onnx").symlink_to(exported[0])
