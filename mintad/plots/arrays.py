@@ -146,6 +146,8 @@ def grouped_bars(
     figure, names = go.Figure(), hues(name for group in values.values() for name in group)
     for name, hue in names.items():
         _add_bars(figure, values, name, hue, name=text(name), digits=digits)
+    if value_range and value_range[0] > 0:  # the bars begin left of the figure, and a number at their start is not seen
+        figure.update_traces(insidetextanchor="end")
     figure.update_xaxes(title=unit, range=value_range)
     figure.update_yaxes(autorange="reversed", ticksuffix=" ")
     height = 130 + len(values) * (12 + 19 * len(names))
@@ -184,7 +186,7 @@ def measures(
 def embedding(
     points_nP: ArrayLike, classes: Sequence[str], labels: Sequence[int] | None = None, *, title: str
 ) -> go.Figure:
-    """Draw points (n, 2) of an embedding such as t-SNE (Fig. 4a, b): class = hue, normal = triangle."""
+    """Draw points (n, 2) of an embedding such as t-SNE (Fig. 4a, b): class = hue, normal = full triangle."""
     kinds = np.zeros(len(classes), dtype=int) if labels is None else labels
     figure = go.Figure()
     for name, kind, points in point_clouds(points_nP, classes, kinds):
@@ -203,7 +205,7 @@ def point_clouds(
     for name, hue in hues(sorted(set(names))).items():
         for kind in sorted({int(kind) for kind in kinds[names == name]}):
             x, y = points[(names == name) & (kinds == kind)].T
-            look = {"color": hue, "symbol": SYMBOLS[kind], "size": 8, "opacity": 0.75}
+            look = {"color": hue, "symbol": SYMBOLS[kind], "size": 9, "opacity": 0.8, "line": {"width": 1.5 * kind}}
             yield name, kind, {"x": x, "y": y, "mode": "markers", "marker": look}
 
 
