@@ -58,7 +58,7 @@ function fitted({data, layout = {}}, room) {
     scale = Math.max(0.7, Math.min(most, (room - sides) / (layout.width - sides)));
     width = sides + (layout.width - sides) * scale;
     if (narrow && layout.annotations) {
-      const letters = Math.floor((width - sides) / across / 5.5);
+      const letters = Math.floor((width - sides) / across / 6.3);
       layout.annotations = layout.annotations.map(note => {
         const parts = note.text ? wrapped(note.text, letters) : [];
         more = Math.max(more, 12 * (parts.length - 1));
