@@ -40,12 +40,14 @@ function fitted({data, layout = {}}, room) {
   const sides = margin.l + margin.r, narrow = room < 600, below = narrow && entries > 1 && !layout.width;
   const axes = Object.keys(layout).filter(key => key.startsWith("xaxis"));
   const across = new Set(axes.map(key => layout[key].domain?.[0] ?? 0)).size || 1;
-  let scale = 1, width, longest = 0, lines = 1, more = 0;
+  let scale = 1, width, longest = 0, lines = 1, more = 0, taller = 0;
+  const rows = new Set();
   const rowNames = names => names.map(name => {
     if (typeof name !== "string") return name;
     const parts = narrow ? wrapped(name, 24) : [name];
     longest = Math.max(longest, ...parts.map(part => plainText(part).length));
     lines = Math.max(lines, parts.length);
+    rows.add(name);
     return parts.join("<br>");
   });
   data = data.map(trace => Array.isArray(trace.y) ? {...trace, y: rowNames(trace.y)} : trace);
@@ -57,24 +59,24 @@ function fitted({data, layout = {}}, room) {
     const most = Math.max(1, Math.min(1.7, 620 / inner));
     scale = Math.max(0.7, Math.min(most, (room - sides) / (layout.width - sides)));
     width = sides + (layout.width - sides) * scale;
-    if (narrow && layout.annotations) {
-      const letters = Math.floor((width - sides) / across / 6.3);
-      layout.annotations = layout.annotations.map(note => {
-        const parts = note.text ? wrapped(note.text, letters) : [];
-        more = Math.max(more, 12 * (parts.length - 1));
-        return parts.length > 1 ? {...note, text: parts.join("<br>"), font: {...note.font, size: 9}} : note;
-      });
-      margin.t += more;
-    }
   } else {
     width = Math.max(room, 320, across > 1 ? (narrow ? 190 : 110) * across + sides : 160 + 6.2 * longest);
-    scale = 1 + 0.3 * (lines - 1);
+    scale = lines > 1 ? Math.max(1, rows.size * (18 * lines + 4) / inner) : 1;
     if (narrow && across === 1 && layout.xaxis?.title?.text) {
       const parts = wrapped(layout.xaxis.title.text, Math.max(16, Math.floor((width - sides - 6.2 * longest) / 8)));
       more = 18 * (parts.length - 1);
       layout.xaxis = {...layout.xaxis, title: {...layout.xaxis.title, text: parts.join("<br>")}};
       margin.b += more;
     }
+  }
+  if (narrow && layout.annotations) {
+    const letters = Math.floor((width - sides - (layout.width ? 0 : 6.2 * longest)) / across / 6.3);
+    layout.annotations = layout.annotations.map(note => {
+      const parts = note.text ? wrapped(note.text, Math.max(12, letters)) : [];
+      taller = Math.max(taller, 12 * (parts.length - 1));
+      return parts.length > 1 ? {...note, text: parts.join("<br>"), font: {...note.font, size: 9}} : note;
+    });
+    margin.t += taller;
   }
   const place = {orientation: "h", x: 0, xanchor: "left", y: -(70 + more) / (inner * scale), yanchor: "top"};
   const legend = below ? {...layout.legend, ...place} : layout.legend;
