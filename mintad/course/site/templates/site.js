@@ -62,12 +62,13 @@ function fitted({data, layout = {}}, room) {
   } else {
     width = Math.max(room, 320, across > 1 ? (narrow ? 190 : 110) * across + sides : 160 + 6.2 * longest);
     scale = lines > 1 ? Math.max(1, rows.size * (18 * lines + 4) / inner) : 1;
-    if (narrow && across === 1 && layout.xaxis?.title?.text) {
-      const parts = wrapped(layout.xaxis.title.text, Math.max(16, Math.floor((width - sides - 6.2 * longest) / 8)));
-      more = 18 * (parts.length - 1);
-      layout.xaxis = {...layout.xaxis, title: {...layout.xaxis.title, text: parts.join("<br>")}};
-      margin.b += more;
+    const letters = Math.max(16, Math.floor((width - sides - 6.2 * longest) / across / 8));
+    for (const key of axes.filter(key => narrow && layout[key].title?.text)) {
+      const parts = wrapped(layout[key].title.text, letters);
+      more = Math.max(more, 18 * (parts.length - 1));
+      layout[key] = {...layout[key], title: {...layout[key].title, text: parts.join("<br>")}};
     }
+    margin.b += more;
   }
   if (narrow && layout.annotations) {
     const letters = Math.floor((width - sides - (layout.width ? 0 : 6.2 * longest)) / across / 6.3);
