@@ -34,6 +34,12 @@ def test_counts_are_written_in_full():
     assert list(figure.data[0].y) == ["INR  <b>602,368</b>", "share  <b>0.1235</b>"]
 
 
+def test_a_value_has_no_more_digits_than_its_interval_can_bear():
+    values = {"a": (0.04119, 0.011, 0.071), "b": (1234.5, 1100.0, 1400.0), "c": (0.5, 0.5, 0.5)}
+    figure = plots.bars(values, title="found", unit="share")
+    assert list(figure.data[0].y) == ["a  <b>0.04</b>", "b  <b>1,234</b>", "c  <b>0.5</b>"]
+
+
 def test_many_pictures_in_a_row_fit_a_column():
     picture = np.zeros((8, 8), dtype=np.uint8)
     few, many = (plots.gallery({str(n): picture for n in range(count)}, columns=count) for count in (3, 8))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -123,7 +124,8 @@ def bars(
     """Draw horizontal bars, the first on top; a triple (value, low, high) also draws its interval."""
     triples = {name: v if isinstance(v, tuple) else (v, v, v) for name, v in values.items()}
     middle, low, high = (np.array([v[k] for v in triples.values()], dtype=float) for k in range(3))
-    names = [f"{text(name)}  <b>{number(value)}</b>" for name, value in zip(triples, middle, strict=True)]
+    written = [_to_the_interval(*triple) for triple in zip(middle, low, high, strict=True)]
+    names = [f"{text(name)}  <b>{value}</b>" for name, value in zip(triples, written, strict=True)]
     intervals = interval_bars(middle, low, high, color=INK) if (high > low).any() else None
     figure = go.Figure(go.Bar(y=names, x=middle, orientation="h", marker_color=OKABE_ITO[0], error_x=intervals))
     figure.update_xaxes(title=unit, range=value_range)
@@ -215,6 +217,12 @@ def _add_bars(figure: go.Figure, values: Mapping, key: str, hue: str, *, digits:
     written = ["" if value is None else f"{value:.{digits}f}" for value in numbers]
     look = {"textposition": "auto", "insidetextanchor": "start", "textangle": 0, "marker_color": hue}
     figure.add_bar(y=list(map(text, values)), x=numbers, text=written, orientation="h", **look, **options)
+
+
+def _to_the_interval(value: float, low: float, high: float) -> str:
+    """Write a value to the decimal of its interval's first digit; without an interval see `number`."""
+    half = (high - low) / 2
+    return f"{value:,.{max(0, -math.floor(math.log10(half)))}f}" if half > 0 else number(value)
 
 
 def _side(columns: int) -> int:
