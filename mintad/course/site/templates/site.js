@@ -57,7 +57,7 @@ function fitted({data, layout = {}}, room) {
   }
   if (layout.width) {
     const most = Math.max(1, Math.min(1.7, 620 / inner));
-    scale = Math.max(0.7, Math.min(most, (room - sides) / (layout.width - sides)));
+    scale = Math.max(0.57, Math.min(most, (room - sides) / (layout.width - sides)));
     width = sides + (layout.width - sides) * scale;
   } else {
     width = Math.max(room, 320, across > 1 ? (narrow ? 190 : 110) * across + sides : 160 + 6.2 * longest);
@@ -82,7 +82,8 @@ function fitted({data, layout = {}}, room) {
   const place = {orientation: "h", x: 0, xanchor: "left", y: -(70 + more) / (inner * scale), yanchor: "top"};
   const legend = below ? {...layout.legend, ...place} : layout.legend;
   if (below) margin.b = 80 + 20 * entries + more;
-  return {data, layout: {...layout, title: undefined, legend, margin, width, height: inner * scale + margin.t + margin.b}};
+  const tall = inner * scale * (taller && layout.width ? 1.15 : 1);  // pictures keep their shape, the gaps grow
+  return {data, layout: {...layout, title: undefined, legend, margin, width, height: tall + margin.t + margin.b}};
 }
 
 function show(box, make) {
