@@ -10,7 +10,8 @@ KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name
 DRAW = """def draw(width, shape, filled):
     state = f"width {width}, {shape}, {'full' if filled else 'empty'}"
     title = f"{state} & long enough to need a second line on a telephone"
-    return plots.bars({"a": width, "b": 3.0}, title=title, unit="m")
+    names = "a", "b, and the name of this row is wider than a telephone when it stands beside a bar"
+    return plots.bars(dict(zip(names, (width, 3.0))), title=title, unit="metres along the longest side of the part")
 """
 CELLS = (
     "from mintad import plots\nfrom mintad.course import notebook\nfrom mintad.course.widgets import panel",

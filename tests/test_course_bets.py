@@ -41,6 +41,10 @@ def said(capsys, *arguments, **named):
         (["a", "b"], ["a", "b"], None),
         (["b", "c", "a"], {"a": 0.5, "b": 0.0, "c": 0.0}, None),
         (["c", "b", "a"], {"a": 0.5, "b": 0.0, "c": 0.0}, None),
+        ("Nearest neighbor", "nearest neighbour", None),
+        ("the nearest neighbour", "nearest neighbor", None),
+        ({"color", "Center"}, {"colour", "centre"}, None),
+        ("gray, color", {"grey": 0.1, "colour": 0.2}, None),
     ],
 )
 def test_a_right_bet_is_said_to_be_right(capsys, bet, outcome, within):

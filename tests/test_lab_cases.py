@@ -95,7 +95,7 @@ def test_two_panels_share_axes_and_name_each_group_once():
     figure = before_after(np.zeros((4, 2)), np.ones((4, 2)), ["a", "a", "b", "b"], [0, 1, 0, 1], title="t")
     assert [trace.name for trace in figure.data if trace.showlegend is None] == ["a", "b", "normal", "anomalous"]
     drawn = [trace for trace in figure.data if trace.showlegend is False]
-    assert len(drawn) == 8 and {trace.marker.symbol for trace in drawn} == {"triangle-up", "circle"}
+    assert len(drawn) == 8 and {trace.marker.symbol for trace in drawn} == {"triangle-up", "circle-open"}
     assert figure.layout.xaxis2.matches == "x" and figure.layout.yaxis2.matches == "y"
 
 

@@ -21,9 +21,23 @@ def test_groups_are_rows_and_names_are_hues():
     assert figure.layout.title.text == "found" and figure.layout.xaxis.title.text == "share"
 
 
+def test_numbers_stand_where_they_are_seen_if_the_axis_does_not_begin_at_0():
+    anchors = [
+        plots.grouped_bars({"a": {"x": 0.9}}, title="", unit="share", value_range=(low, 1)).data[0].insidetextanchor
+        for low in (0, 0.5)
+    ]
+    assert anchors == ["start", "end"]
+
+
 def test_counts_are_written_in_full():
     figure = plots.bars({"INR": 602368, "share": 0.12345}, title="found", unit="parameters")
     assert list(figure.data[0].y) == ["INR  <b>602,368</b>", "share  <b>0.1235</b>"]
+
+
+def test_a_value_has_no_more_digits_than_its_interval_can_bear():
+    values = {"a": (0.04119, 0.011, 0.071), "b": (1234.5, 1100.0, 1400.0), "c": (0.5, 0.5, 0.5)}
+    figure = plots.bars(values, title="found", unit="share")
+    assert list(figure.data[0].y) == ["a  <b>0.04</b>", "b  <b>1,234</b>", "c  <b>0.5</b>"]
 
 
 def test_many_pictures_in_a_row_fit_a_column():

@@ -15,6 +15,12 @@ BARS = "[...document.querySelectorAll('#panel-0 .ytick')].map(tick => tick.textC
 DRAWN = "document.querySelectorAll('.js-plotly-plot').length === 2"
 MENU = "document.querySelector('#panel-0 select')"
 OTHER = "document.querySelector('#panel-1 input')"
+SEEN = """[...document.querySelectorAll('#panel-0 .ytick text, #panel-0 .xtitle')].every(text => {
+    const {left, right} = text.getBoundingClientRect();
+    return left >= 0 && right <= innerWidth;
+})"""
+CAPTION = """fitted({data: [], layout: {width: 900, xaxis: {domain: [0, 0.4]}, xaxis2: {domain: [0.6, 1]},
+    annotations: [{text: "a caption as long as four captions that are short"}]}}, %s).layout.annotations[0].text"""
 LOADED = "performance.getEntriesByType('resource').map(entry => new URL(entry.name)).filter(url => url.host)"
 
 
@@ -57,6 +63,8 @@ def test_a_state_has_an_address_on_a_server_and_a_telephone_shows_it(tab, site):
         tab.ask("document.querySelector('#panel-0 input[type=checkbox]').click()")
         assert tab.ask("location.search") == "?panel=0&state=11"
         assert tab.ask("document.documentElement.scrollWidth <= 390"), "only boxes scroll sideways"
+        assert tab.ask(SEEN), "names of rows and titles of axes are broken into lines"
+        assert "<br>" in tab.ask(CAPTION % 300) and "<br>" not in tab.ask(CAPTION % 900)
         assert not tab.ask("document.querySelector('details.toc').open")
         assert tab.ask(f"{LOADED}.filter(url => url.host !== location.host).length") == 0
         server.shutdown()

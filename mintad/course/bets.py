@@ -12,6 +12,8 @@ CLOSE = 0.2  # share of a measured outcome by which a number may be off
 SMALL_WORDS = frozenset("a an the it its in on of to by for with at is are".split())
 UNDECIDED = frozenset("or and not no never neither nor".split())
 NONE = frozenset("nothing none".split())
+BRITISH = {"neighbor": "neighbour", "color": "colour", "center": "centre", "gray": "grey"}
+AMERICAN = re.compile("|".join(BRITISH))
 THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
 
 
@@ -21,7 +23,8 @@ def settle(bet: Any, outcome: Any, *, within: float | None = None, also: Collect
     Args:
         bet: a number, a text, or a set or list of texts, as the outcome is; ``...`` if nothing was written.
         outcome: None or NaN where this run has nothing to compare with. A text is met as a whole, in other words around
-            it, or by several of its words; a set is met by the same names, a list by the same order. A mapping from
+            it, or by several of its words, in British or American spelling; a set is met by the same names, a list by
+            the same order. A mapping from
             names to values stands for the names by rising value, where those of equal value may come in any order.
         within: how far off a number may be. Without it, a count or rank (an integer) is met exactly, and a measured
             number within a fifth of itself.
@@ -64,7 +67,12 @@ def _met(bet: str, right: str) -> bool:
 
 
 def _words(text: str) -> list[str]:
-    return [word for word in re.findall(r"\w+", text.casefold()) if word not in SMALL_WORDS]
+    return [word for word in re.findall(r"\w+", _spelt(text)) if word not in SMALL_WORDS]
+
+
+def _spelt(text: Any) -> str:
+    """Return a text without the differences between capitals and small letters, American and British English."""
+    return AMERICAN.sub(lambda match: BRITISH[match[0]], str(text).strip().casefold())
 
 
 def _within(part: list[str], whole: list[str]) -> bool:
@@ -81,11 +89,11 @@ def _readings(bet: Any) -> list[list[str]]:
 
 
 def _plain(names: Collection[Any]) -> list[str]:
-    return [str(name).strip().casefold() for name in names]
+    return [_spelt(name) for name in names]
 
 
 def _ranks(names: Collection[Any], values: Mapping[str, float]) -> bool:
-    due = {str(name).casefold(): value for name, value in values.items()}
+    due = {_spelt(name): value for name, value in values.items()}
     said = _plain(names)
     return sorted(said) == sorted(due) and [due[name] for name in said] == sorted(due.values())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -123,7 +124,8 @@ def bars(
     """Draw horizontal bars, the first on top; a triple (value, low, high) also draws its interval."""
     triples = {name: v if isinstance(v, tuple) else (v, v, v) for name, v in values.items()}
     middle, low, high = (np.array([v[k] for v in triples.values()], dtype=float) for k in range(3))
-    names = [f"{text(name)}  <b>{number(value)}</b>" for name, value in zip(triples, middle, strict=True)]
+    written = [_to_the_interval(*triple) for triple in zip(middle, low, high, strict=True)]
+    names = [f"{text(name)}  <b>{value}</b>" for name, value in zip(triples, written, strict=True)]
     intervals = interval_bars(middle, low, high, color=INK) if (high > low).any() else None
     figure = go.Figure(go.Bar(y=names, x=middle, orientation="h", marker_color=OKABE_ITO[0], error_x=intervals))
     figure.update_xaxes(title=unit, range=value_range)
@@ -146,6 +148,8 @@ def grouped_bars(
     figure, names = go.Figure(), hues(name for group in values.values() for name in group)
     for name, hue in names.items():
         _add_bars(figure, values, name, hue, name=text(name), digits=digits)
+    if value_range and value_range[0] > 0:  # the bars begin left of the figure, and a number at their start is not seen
+        figure.update_traces(insidetextanchor="end")
     figure.update_xaxes(title=unit, range=value_range)
     figure.update_yaxes(autorange="reversed", ticksuffix=" ")
     height = 130 + len(values) * (12 + 19 * len(names))
@@ -184,7 +188,7 @@ def measures(
 def embedding(
     points_nP: ArrayLike, classes: Sequence[str], labels: Sequence[int] | None = None, *, title: str
 ) -> go.Figure:
-    """Draw points (n, 2) of an embedding such as t-SNE (Fig. 4a, b): class = hue, normal = triangle."""
+    """Draw points (n, 2) of an embedding such as t-SNE (Fig. 4a, b): class = hue, normal = full triangle."""
     kinds = np.zeros(len(classes), dtype=int) if labels is None else labels
     figure = go.Figure()
     for name, kind, points in point_clouds(points_nP, classes, kinds):
@@ -203,7 +207,7 @@ def point_clouds(
     for name, hue in hues(sorted(set(names))).items():
         for kind in sorted({int(kind) for kind in kinds[names == name]}):
             x, y = points[(names == name) & (kinds == kind)].T
-            look = {"color": hue, "symbol": SYMBOLS[kind], "size": 8, "opacity": 0.75}
+            look = {"color": hue, "symbol": SYMBOLS[kind], "size": 9, "opacity": 0.8, "line": {"width": 1.5 * kind}}
             yield name, kind, {"x": x, "y": y, "mode": "markers", "marker": look}
 
 
@@ -213,6 +217,12 @@ def _add_bars(figure: go.Figure, values: Mapping, key: str, hue: str, *, digits:
     written = ["" if value is None else f"{value:.{digits}f}" for value in numbers]
     look = {"textposition": "auto", "insidetextanchor": "start", "textangle": 0, "marker_color": hue}
     figure.add_bar(y=list(map(text, values)), x=numbers, text=written, orientation="h", **look, **options)
+
+
+def _to_the_interval(value: float, low: float, high: float) -> str:
+    """Write a value to the decimal of its interval's first digit; without an interval see `number`."""
+    half = (high - low) / 2
+    return f"{value:,.{max(0, -math.floor(math.log10(half)))}f}" if half > 0 else number(value)
 
 
 def _side(columns: int) -> int:

@@ -56,7 +56,7 @@ def histories(parts: Mapping[str, pd.DataFrame]) -> go.Figure:
 def before_after(
     before_nP: ArrayLike, after_nP: ArrayLike, classes: Sequence[str], labels: Sequence[int], *, title: str
 ) -> go.Figure:
-    """Draw two embeddings (n, 2) of the same images side by side (Fig. 4a, b): class = hue, normal = triangle."""
+    """Draw two embeddings (n, 2) of the same images side by side (Fig. 4a, b): class = hue, normal = full triangle."""
     figure = panel_row(["before: features", "after: reconstruction"], 0.03, shared_xaxes="all", shared_yaxes="all")
     for column, points_nP in enumerate((before_nP, after_nP), start=1):
         for name, _, points in point_clouds(points_nP, classes, labels):
@@ -65,7 +65,7 @@ def before_after(
     keys = [(text(name), hue, "square") for name, hue in hues(sorted(set(classes))).items()]
     keys += [(kind, INK, SYMBOLS[label]) for label, kind in ((0, "normal"), (1, "anomalous"))]
     for name, hue, symbol in keys:  # the legend: hues are classes, symbols are kinds
-        look = {"color": hue, "symbol": symbol, "size": 9}
+        look = {"color": hue, "symbol": symbol, "size": 9, "line": {"width": 1.5}}
         figure.add_scatter(x=[None], y=[None], mode="markers", marker=look, name=name, legendgroup=name)
     figure.update_xaxes(title="embedding axis 1 (no unit)", showticklabels=False, ticks="")
     figure.update_yaxes(showticklabels=False, ticks="")

@@ -14,8 +14,8 @@ from plotly.colors import sequential
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8A7A00", "#555555")
 """Hues that colour-blind readers tell apart; yellow and black are changed, to be seen on white and on black."""
 NORMAL, ANOMALOUS = "#0072B2", "#D55E00"
-SYMBOLS = {0: "triangle-up", 1: "circle"}
-"""Marker of normal (0) and anomalous (1) images, as in Fig. 4."""
+SYMBOLS = {0: "triangle-up", 1: "circle-open"}
+"""Marker of normal (0) and anomalous (1) images, as in Fig. 4; full and empty, because small shapes look alike."""
 SCORE_COLOURS = tuple(sequential.Inferno)
 """Anomaly scores, from low (dark) to high (bright)."""
 INK, FAINT = "#777", "rgba(128,128,128,0.35)"  # both are read on white and on black

@@ -47,6 +47,25 @@ def detached_token(z, token, sines, modulators):
     return modulated_by(torch.relu, lambda alpha, x: alpha * torch.sin(x))(z, token.detach(), sines, modulators)
 
 
+def token_before_position(z, token, sines, modulators):
+    h, alpha = z, torch.cat([token.expand(len(z), -1), z], dim=1)
+    for sine, modulator in zip(sines, modulators, strict=True):
+        alpha = torch.relu(modulator(alpha))
+        h = alpha * torch.sin(sine(h))
+    return h
+
+
+def without_the_last_layer(z, token, sines, modulators):
+    return modulated_by(torch.relu, lambda alpha, x: alpha * torch.sin(x))(z, token, sines[:-1], modulators[:-1])
+
+
+def modulated_at_the_end(z, token, sines, modulators):
+    h, alpha = z, torch.cat([z, token.expand(len(z), -1)], dim=1)
+    for sine, modulator in zip(sines, modulators, strict=True):
+        alpha, h = torch.relu(modulator(alpha)), torch.sin(sine(h))
+    return alpha * h
+
+
 WRONG["inr.sine_layer"] += [
     lambda x, weight, bias, omega: omega * torch.sin(x @ weight.T + bias),
     lambda x, weight, bias, omega: torch.sin(omega * (x @ weight.T)),
@@ -58,6 +77,9 @@ WRONG["inr.modulated"] += [
     modulated_by(torch.relu, lambda alpha, x: alpha * x),
     modulated_by(torch.sigmoid, lambda alpha, x: alpha * torch.sin(x)),
     detached_token,
+    token_before_position,
+    without_the_last_layer,
+    modulated_at_the_end,
 ]
 WRONG["inr.inr_parameters"] += [
     lambda hidden, layers, token_width, width: (

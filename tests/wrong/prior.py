@@ -69,4 +69,5 @@ WRONG["prior.reduce"] += [
 WRONG["prior.variance_lost"] += [
     lambda before, after: after.var(0).mean() / before.var(0).mean(),
     lambda before, after: 1 - before.var(0).mean() / after.var(0).mean().clamp(min=1e-9),
+    lambda before, after: (1 - after.var(0).mean() / before.var(0).mean()).clamp(min=0),
 ]

@@ -107,6 +107,10 @@ def holm_with(factor=0, most=1.0, way=np.maximum.accumulate):
     return holm
 
 
+def ranks_by(ranks, differences):
+    return ranks[differences > 0].sum(), ranks[differences < 0].sum()
+
+
 WRONG["report.mean_std"] += [
     rounded_mean_only,
     standard_error,
@@ -118,6 +122,7 @@ WRONG["report.signed_ranks"] += [
     lambda d: ranks_without_ties(d)[::-1],
     lambda d: (stats.rankdata(d[d > 0]).sum(), stats.rankdata(-d[d < 0]).sum()),
     lambda d: (stats.wilcoxon(d).statistic, stats.wilcoxon(d).statistic),
+    lambda d: ranks_by(stats.rankdata(d[d != 0]), d[d != 0]),
 ]
 WRONG["report.paired_bootstrap"] += [bootstrap_of_another_generator, normal_draws]
 WRONG["report.holm"] += [

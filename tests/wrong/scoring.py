@@ -81,7 +81,16 @@ def precision_of_trapezia(scores, labels):
     return np.trapezoid(np.concatenate([[1], precision[ranked == 1]]), dx=1 / ranked.sum())
 
 
-WRONG["scoring.pooled_max"] += [pooled_max_as_a_sum, pooled_max_of_cut_windows]
+def pooled_max_padded_with_zeros(pixels, window):
+    return F.avg_pool2d(torch.as_tensor(pixels)[None, None], window, stride=1, padding=window // 2).max()
+
+
+def conformal_rank_of_distinct_scores(scores, quantile):
+    distinct, rank = np.unique(scores), math.ceil((len(scores) + 1) * quantile)
+    return distinct[rank - 1] if rank <= len(distinct) else np.inf
+
+
+WRONG["scoring.pooled_max"] += [pooled_max_as_a_sum, pooled_max_of_cut_windows, pooled_max_padded_with_zeros]
 WRONG["scoring.auroc"] += [
     lambda scores, labels: (scores[labels == 1][:, None] >= scores[labels == 0]).mean(),
     lambda scores, labels: (scores[labels == 0][:, None] > scores[labels == 1]).mean(),
@@ -91,4 +100,5 @@ WRONG["scoring.average_precision"] += [precision_of_distinct_scores, precision_a
 WRONG["scoring.conformal_threshold"] += [
     lambda scores, quantile: np.sort(scores)[min(int((len(scores) + 1) * quantile), len(scores)) - 1],
     lambda scores, quantile: np.quantile(scores, quantile, method="higher"),
+    conformal_rank_of_distinct_scores,
 ]

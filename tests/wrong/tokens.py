@@ -93,6 +93,23 @@ def silhouette_of_all_classes(tokens, names):
     return _silhouette(tokens, names, own, lambda others: np.mean([k.mean() for k in others]))
 
 
+def silhouette_by(distance, whole):
+    def silhouette(tokens, names):
+        apart = distance(tokens[:, None] - tokens)
+        values = []
+        for n, name in enumerate(names):
+            a = apart[n, names == name].sum() / ((names == name).sum() - 1)
+            b = min(apart[n, names == k].mean() for k in np.unique(names) if k != name)
+            values.append((b - a) / whole(a, b))
+        return float(np.mean(values))
+
+    return silhouette
+
+
+def euclidean(gap):
+    return np.linalg.norm(gap, axis=-1)
+
+
 WRONG["tokens.prompt_mapper"] += [mapper_whose_head_comes_too_early, mapper_without_a_last_softmax]
 WRONG["tokens.cross_entropy"] += [
     lambda logits, labels: F.cross_entropy(logits, labels, reduction="sum") / logits.shape[1],
@@ -104,4 +121,7 @@ WRONG["tokens.silhouette"] += [
     silhouette_to_the_nearest_token,
     silhouette_of_all_classes,
     lambda tokens, names: silhouette_with_itself(tokens, names) - 0.01,
+    silhouette_by(euclidean, lambda a, b: b),
+    silhouette_by(euclidean, lambda a, b: a),
+    silhouette_by(lambda gap: (gap**2).sum(-1), max),
 ]

@@ -59,11 +59,21 @@ def reference_modulated(
 def _modulated(z: Tensor, token: Tensor, sines: Sequence[nn.Linear], modulators: Sequence[nn.Linear], **how) -> Tensor:
     """Return the query of Eq. 8 with one of its parts exchanged, for the hints."""
     gate, step = how.get("gate", torch.relu), how.get("step", lambda alpha, x: alpha * torch.sin(x))
-    h, alpha = z, torch.cat([z, token.expand(len(z), -1)], dim=1)
-    for sine, modulator in zip(sines, modulators, strict=True):
+    h, alpha = z, torch.cat([z, token.expand(len(z), -1)][:: how.get("order", 1)], dim=1)
+    for sine, modulator in zip(sines[: how.get("layers")], modulators, strict=False):
         alpha = gate(modulator(alpha))
         h = step(alpha, sine(h))
     return h
+
+
+def _modulated_at_the_end(
+    z: Tensor, token: Tensor, sines: Sequence[nn.Linear], modulators: Sequence[nn.Linear]
+) -> Tensor:
+    """Return the last layer's sine times its amplitude, above layers without one, for the hint."""
+    h, alpha = z, torch.cat([z, token.expand(len(z), -1)], dim=1)
+    for sine, modulator in zip(sines, modulators, strict=True):
+        alpha, h = modulator(alpha).relu(), torch.sin(sine(h))
+    return alpha * h
 
 
 @exercise(
@@ -82,6 +92,9 @@ def _modulated(z: Tensor, token: Tensor, sines: Sequence[nn.Linear], modulators:
         "alpha stands inside the sine here; it multiplies the sine's result, it is an amplitude": lambda *a: _modulated(
             *a, step=lambda alpha, x: torch.sin(alpha * x)
         ),
+        "alpha_0 is [z, token]: the position comes first": lambda *a: _modulated(*a, order=-1),
+        "the last layer is missing": lambda *a: _modulated(*a, layers=-1),
+        "only the last sine has its alpha here; every layer's sine is multiplied by its own": _modulated_at_the_end,
         "this is the modulation network alone; multiply by the sine network's layers": lambda *a: _modulated(
             *a, step=lambda alpha, x: alpha
         ),

@@ -135,3 +135,5 @@ def check_variance_lost(call: Call, rng: np.random.Generator) -> None:
         "take the ratio of the mean variances, not the mean of the ratios: a channel that hardly varies counts little"
     )
     same(call(before, before * torch.tensor([0, 1, 1, 1])), share.item(), hint)
+    hint = "features that are doubled have lost 1 - 4 = -3, not {:.3g}: a gain is a negative loss, do not cut it off"
+    same(call(before, 2 * before), -3, hint)

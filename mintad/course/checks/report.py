@@ -61,7 +61,18 @@ def reference_signed_ranks(differences: Array) -> tuple[float, float]:
     return float(ranks[nonzero > 0].sum()), float(ranks[nonzero < 0].sum())
 
 
-@exercise(reference_signed_ranks, "zeros dropped, ties share a rank, the smaller sum is scipy's statistic")
+def _ranks_of_signed(differences: Array) -> tuple[float, float]:
+    """Return the sums for ranks of d instead of |d|, for the hint."""
+    nonzero = differences[differences != 0]
+    ranks = stats.rankdata(nonzero)
+    return float(ranks[nonzero > 0].sum()), float(ranks[nonzero < 0].sum())
+
+
+@exercise(
+    reference_signed_ranks,
+    "zeros dropped, ties share a rank, the smaller sum is scipy's statistic",
+    mistakes={"the differences are ranked with their signs here; rank their sizes |d|": _ranks_of_signed},
+)
 def check_signed_ranks(call: Call, rng: np.random.Generator) -> None:
     """Check for the sums of the ranks of |d| over positive and negative d; zeros are dropped, ties share a rank."""
     hint = "the two sums are swapped: return that of the positive differences first"

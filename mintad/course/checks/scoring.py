@@ -46,6 +46,8 @@ def check_pooled_max(call: Call, rng: np.random.Generator) -> None:
     same(call(blob, 3), 1, hint)
     hint = "a single 1 in the corner gives 1 / 4, not {:.3g}: keep the windows inside the map, without padding"
     same(call(corner, 2), 0.25, hint)
+    hint = "a map of -1 everywhere gives -1, not {:.3g}: zeros beside the map belong to no window, so do not pad"
+    same(call(np.full((6, 6), -1, np.float32), 3), -1, hint)
 
 
 def reference_auroc(scores: Array, labels: Array) -> float:
@@ -112,3 +114,5 @@ def check_conformal_threshold(call: Call, rng: np.random.Generator) -> None:
     same(call(scores, 0.51), 21, hint)
     hint = "10 scores, quantile 0.95: there is no score of rank 11, so the threshold is infinite"
     same(call(np.arange(1.0, 11.0), 0.95), math.inf, hint + " (math.inf), not {:.4g}")
+    hint = "scores 1 1 1 2 3, quantile 0.5: the third smallest is 1, not {:.4g}; equal scores have a rank each"
+    same(call(np.array([1.0, 1.0, 1.0, 2.0, 3.0]), 0.5), 1, hint)

@@ -169,6 +169,13 @@ def _silhouette(tokens: np.ndarray, names: np.ndarray, own: Callable, other: Cal
         "divide by the larger of a and b, not by their sum": (
             lambda x, y: _silhouette(x, y, _others, _nearest, lambda a, b: a + b)
         ),
+        "divide by the larger of a and b, not always by b": (
+            lambda x, y: _silhouette(x, y, _others, _nearest, lambda a, b: b)
+        ),
+        "divide by the larger of a and b, not always by a": (
+            lambda x, y: _silhouette(x, y, _others, _nearest, lambda a, b: a)
+        ),
+        "these are squared distances; take their root": lambda x, y: silhouette_score(x, y, metric="sqeuclidean"),
         "the sign is turned: b - a is positive where a token is nearer to its own class": (
             lambda x, y: -reference_silhouette(x, y)
         ),

@@ -49,7 +49,7 @@ class JudgedCells:
             picture = np.asarray(read_image(self.files[row]))
             heat = resize_map(self.maps_nHW[row], picture.shape[:2])
             decision = "defective" if self.flagged[row] else "normal"
-            photographs[f"cell {n}, experts: {'defective' if self.truth[row] else 'good'}"] = picture
+            photographs[f"{n}, experts: {'defective' if self.truth[row] else 'good'}"] = picture
             judged[f"{n}: {decision}, p = {self.p_values[row]:.2f}"] = overlay(picture, heat, value_range)
         return photographs | judged
 

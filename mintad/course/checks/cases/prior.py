@@ -34,7 +34,7 @@ def reduce(rng: np.random.Generator) -> tuple[Any, ...]:
 
 @compared("prior.variance_lost", tolerance=1e-3)
 def variance_lost(rng: np.random.Generator) -> tuple[Any, ...]:
-    """Channels that shrink differently, and are moved."""
+    """Channels that shrink or grow differently, and are moved."""
     images, positions, channels = whole(rng, 5, 30), whole(rng, 1, 5), whole(rng, 1, 5)
     before = normal(rng, images, positions, channels) * 10 ** normal(rng, channels).clamp(-1, 1)
-    return before, before * normal(rng, positions, channels).sigmoid() + normal(rng, channels)
+    return before, before * normal(rng, positions, channels).exp() / 2 + normal(rng, channels)

@@ -17,9 +17,10 @@ LIBRARIES = [*(f"sklearn.metrics.{name}" for name in RANKED), "scipy.stats.mannw
 
 @compared("scoring.pooled_max")
 def pooled_max(rng: np.random.Generator) -> tuple[Any, ...]:
-    """Other maps and windows."""
+    """Other maps and windows; values of both signs, all negative at times."""
     window = whole(rng, 1, 5)
-    return rng.random((whole(rng, window, 14), whole(rng, window, 14))).astype(np.float32), window
+    shape = whole(rng, window, 14), whole(rng, window, 14)
+    return (rng.random(shape) - rng.uniform(0, 1.5)).astype(np.float32), window
 
 
 @compared("scoring.auroc", withheld=["mintad.scoring.auroc", f"{RANKING}.auroc", *LIBRARIES])
@@ -39,11 +40,11 @@ def average_precision(rng: np.random.Generator) -> tuple[Any, ...]:
 
 @compared("scoring.conformal_threshold", withheld=["mintad.scoring.threshold.fit_threshold"])
 def conformal_threshold(rng: np.random.Generator) -> tuple[Any, ...]:
-    """Other numbers of scores; for some quantiles they are too few."""
+    """Other numbers of scores, some of them equal; for some quantiles they are too few."""
     while True:
         n, quantile = whole(rng, 3, 60), float(np.round(rng.uniform(0.3, 0.99), 3))
         if abs((n + 1) * quantile - round((n + 1) * quantile)) > 1e-3:  # no rounding error decides
-            return rng.normal(size=n), quantile
+            return np.round(rng.normal(size=n), int(rng.choice([1, 6]))) + 0.0, quantile
 
 
 def _ranked(rng: np.random.Generator) -> tuple[Any, ...]:

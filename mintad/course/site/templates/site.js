@@ -18,30 +18,72 @@ function plainText(title) {  // plotly's titles are a kind of HTML; a document t
   return page.body.textContent.trim();
 }
 
-// Fit a layout to `room` pixels: the title becomes a caption that wraps, panels of a fixed size grow or shrink, and on
-// a telephone the legend goes below. Rows of panels and long names of rows need a width, which is scrolled there.
+function wrapped(words, most) {  // lines of at most so many letters, broken between words
+  const lines = [];
+  for (const word of words.split(/ +|<br ?\/?>/)) {
+    const last = lines.at(-1);
+    if (last !== undefined && plainText(`${last} ${word}`).length <= most) lines[lines.length - 1] += ` ${word}`;
+    else lines.push(word);
+  }
+  return lines;
+}
+
+// Fit a figure to `room` pixels: the title becomes a caption that wraps, panels of a fixed size grow or shrink, and on
+// a telephone the legend goes below, and captions, names of rows and titles of axes are broken into lines. Rows of
+// panels need a width, which is scrolled there.
 function fitted({data, layout = {}}, room) {
   const entries = layout.showlegend === false ? 0 : data.filter(trace => trace.name && trace.showlegend !== false).length;
-  const names = data.flatMap(trace => Array.isArray(trace.y) ? trace.y : []).filter(name => typeof name === "string");
-  const longest = Math.max(0, ...names.map(name => plainText(name).length));
   const title = layout.title?.text || "";
   const margin = {...SPACE, ...layout.template?.layout?.margin, ...layout.margin};
   const height = layout.height || 450, inner = height - margin.t - margin.b;
   if (title) margin.t = Math.max(8, margin.t - 38 - 20 * (title.split("<br").length - 1));
   const sides = margin.l + margin.r, narrow = room < 600, below = narrow && entries > 1 && !layout.width;
-  const legend = below ? {...layout.legend, orientation: "h", x: 0, xanchor: "left", y: -70 / inner, yanchor: "top"} : layout.legend;
-  if (below) margin.b = 80 + 20 * entries;
-  let scale = 1, width;
+  const axes = Object.keys(layout).filter(key => key.startsWith("xaxis"));
+  const across = new Set(axes.map(key => layout[key].domain?.[0] ?? 0)).size || 1;
+  let scale = 1, width, longest = 0, lines = 1, more = 0, taller = 0;
+  const rows = new Set();
+  const rowNames = names => names.map(name => {
+    if (typeof name !== "string") return name;
+    const parts = narrow ? wrapped(name, 24) : [name];
+    longest = Math.max(longest, ...parts.map(part => plainText(part).length));
+    lines = Math.max(lines, parts.length);
+    rows.add(name);
+    return parts.join("<br>");
+  });
+  data = data.map(trace => Array.isArray(trace.y) ? {...trace, y: rowNames(trace.y)} : trace);
+  layout = {...layout};
+  for (const key of Object.keys(layout).filter(key => layout[key]?.categoryarray)) {
+    layout[key] = {...layout[key], categoryarray: rowNames(layout[key].categoryarray)};
+  }
   if (layout.width) {
     const most = Math.max(1, Math.min(1.7, 620 / inner));
-    scale = Math.max(0.7, Math.min(most, (room - sides) / (layout.width - sides)));
+    scale = Math.max(0.57, Math.min(most, (room - sides) / (layout.width - sides)));
     width = sides + (layout.width - sides) * scale;
   } else {
-    const across = new Set(Object.keys(layout).filter(key => key.startsWith("xaxis"))
-      .map(key => layout[key].domain?.[0] ?? 0)).size || 1;
     width = Math.max(room, 320, across > 1 ? (narrow ? 190 : 110) * across + sides : 160 + 6.2 * longest);
+    scale = lines > 1 ? Math.max(1, rows.size * (18 * lines + 4) / inner) : 1;
+    const letters = Math.max(16, Math.floor((width - sides - 6.2 * longest) / across / 8));
+    for (const key of axes.filter(key => narrow && layout[key].title?.text)) {
+      const parts = wrapped(layout[key].title.text, letters);
+      more = Math.max(more, 18 * (parts.length - 1));
+      layout[key] = {...layout[key], title: {...layout[key].title, text: parts.join("<br>")}};
+    }
+    margin.b += more;
   }
-  return {...layout, title: undefined, legend, margin, width, height: inner * scale + margin.t + margin.b};
+  if (narrow && layout.annotations) {
+    const letters = Math.floor((width - sides - (layout.width ? 0 : 6.2 * longest)) / across / 6.3);
+    layout.annotations = layout.annotations.map(note => {
+      const parts = note.text ? wrapped(note.text, Math.max(12, letters)) : [];
+      taller = Math.max(taller, 12 * (parts.length - 1));
+      return parts.length > 1 ? {...note, text: parts.join("<br>"), font: {...note.font, size: 9}} : note;
+    });
+    margin.t += taller;
+  }
+  const place = {orientation: "h", x: 0, xanchor: "left", y: -(70 + more) / (inner * scale), yanchor: "top"};
+  const legend = below ? {...layout.legend, ...place} : layout.legend;
+  if (below) margin.b = 80 + 20 * entries + more;
+  const tall = inner * scale * (taller && layout.width ? 1.15 : 1);  // pictures keep their shape, the gaps grow
+  return {data, layout: {...layout, title: undefined, legend, margin, width, height: tall + margin.t + margin.b}};
 }
 
 function show(box, make) {
@@ -54,8 +96,8 @@ function show(box, make) {
   caption.textContent = plainText(figure.layout?.title?.text || "");
   const fit = fitted(figure, box.clientWidth);
   drawn.set(box, make);
-  if (figure.frames) return Plotly.newPlot(plot, {data: figure.data, layout: fit, frames: figure.frames, config: SETTINGS});
-  return Plotly.react(plot, figure.data, fit, SETTINGS);
+  if (figure.frames) return Plotly.newPlot(plot, {...fit, frames: figure.frames, config: SETTINGS});
+  return Plotly.react(plot, fit.data, fit.layout, SETTINGS);
 }
 
 function control(described, moved) {
