@@ -8,9 +8,9 @@ from mintad.report.statistics import compare
 from mintad.scoring.metrics import MEAN, POOLED
 
 METHODS = {
+    ("mint_ad", "mint_ad+gaussian"): "sharp prior",
     ("mint_ad", "mint_ad"): "MINT-AD, Eq. 7",
     ("uniad", "uniad"): "UniAD's network, Eq. 7",
-    ("mint_ad", "mint_ad+gaussian"): "sharp prior",
     ("mint_ad", "padim"): "PaDiM",
     ("mint_ad", "nearest"): "nearest token",
 }
