@@ -264,8 +264,11 @@ def test_pipes_and_devices_are_errors_and_do_not_stop_the_check(tmp_path: Path, 
     good = mvtec_category(tmp_path / "nut") / "train/good"
     make_pipe(good / "pipe.png")
     (good / "null.png").symlink_to("/dev/null")
+    for loop in (good / "loop.png", good / "loop", tmp_path / "loop", tmp_path / "nut/ground_truth/loop"):
+        loop.symlink_to(loop)
     errors = {Path(problem.path).name: problem.problem for problem in check(tmp_path).of("error")}
-    assert errors.keys() == {"pipe.png", "null.png"}
+    assert errors.keys() == {"pipe.png", "null.png", "loop.png"}
+    assert "symbolic links" in errors["loop.png"]
     assert "named pipe" in errors["pipe.png"] and "device" in errors["null.png"]
 
 
