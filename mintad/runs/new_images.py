@@ -45,7 +45,7 @@ def find_images(paths: Iterable[str | Path], *, exclude: str | Path | None = Non
     results = None if exclude is None else real_path(exclude)
     for path in paths:
         if not os.path.lexists(path):
-            raise DataError(f"{path} does not exist")
+            raise DataError("does not exist", path=path)
         if path.is_dir() and results and real_path(path).is_relative_to(results):
             raise DataError(f"{path} lies in the folder of the results, {exclude}; choose another --out")
         if path.is_dir():
