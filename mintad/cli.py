@@ -399,11 +399,8 @@ def main() -> None:
         if not isinstance(error, MemoryError) and "alloc" not in str(error) and "out of memory" not in str(error):
             raise
         fix = "choose a smaller train.batch_size, features.grid or model, or end other programs"
-        fail(
-            message(
-                f"there is not enough memory ({str(error).splitlines()[0] if str(error) else 'MemoryError'})", fix=fix
-            )
-        )
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        fail(message(f"there is not enough memory ({reason})", fix=fix))
 
 
 def fail(text: str) -> NoReturn:

@@ -73,6 +73,20 @@ def test_what_is_no_region_is_refused(tmp_path, values, problem):
         read_region(picture(tmp_path / "region.png", values))
 
 
+@pytest.mark.parametrize("colour", [0, 255])
+def test_a_region_in_the_transparency_alone_is_refused_with_the_reason(tmp_path, colour):
+    values = np.full((8, 8, 4), colour)
+    values[..., 3] = np.eye(8) * 255
+    with pytest.raises(DataError, match="one colour, and transparency"):
+        read_region(picture(tmp_path / "region.png", values))
+    values[..., 3] = 255
+    with pytest.raises(DataError, match="black"):
+        read_region(picture(tmp_path / "region.png", values))
+    values[:4, :, :3] = 255 - colour  # two colours decide, whatever is transparent
+    values[..., 3] = np.eye(8) * 255
+    assert read_region(picture(tmp_path / "region.png", values)).mean() == 0.5
+
+
 def test_files_that_are_no_images_are_refused_and_small_regions_do_not_vanish_in_silence(tmp_path):
     (tmp_path / "region.png").write_text("x")
     with pytest.raises(DataError, match="cannot be read as an image"):
