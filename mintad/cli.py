@@ -125,7 +125,8 @@ def evaluate_command(
 ) -> None:
     """Evaluate a run's newest checkpoint again, with the baselines it was compared with, and rewrite its results.
 
-    With --region, scores, thresholds and p-values are those of a part of the images, for a fixed camera. The run keeps
+    With --region, scores, thresholds and p-values are those of a part of the images, for a fixed camera; leave a margin
+    of a token (image_size / grid pixels) around what is to be ignored, because maps are no finer. The run keeps
     it: predict, watch and export then need no option.
     """
     from mintad.runs.evaluate import evaluate_run
