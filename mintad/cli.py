@@ -12,7 +12,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -23,7 +23,7 @@ from typer.core import TyperGroup
 
 from mintad.config import describe_keys
 from mintad.course.commands import course_app, notebooks_app
-from mintad.errors import ConfigError, MintadError, message, nearest
+from mintad.errors import ConfigError, MintadError, message, nearest, visible
 from mintad.runs.commands import predict_command, watch_command
 from mintad.runs.options import (
     AbnormalOption,
@@ -125,7 +125,8 @@ def evaluate_command(
 ) -> None:
     """Evaluate a run's newest checkpoint again, with the baselines it was compared with, and rewrite its results.
 
-    With --region, scores, thresholds and p-values are those of a part of the images, for a fixed camera. The run keeps
+    With --region, scores, thresholds and p-values are those of a part of the images, for a fixed camera; leave a margin
+    of a token (image_size / grid pixels) around what is to be ignored, because maps are no finer. The run keeps
     it: predict, watch and export then need no option.
     """
     from mintad.runs.evaluate import evaluate_run
@@ -352,7 +353,7 @@ def cache_list_command() -> None:
     """List the feature caches on this machine."""
     from mintad.features.cache import cache_root, list_caches
 
-    table = Table("key", "grid", "images", "size", "last written", title=str(cache_root()))
+    table = Table("key", "grid", "images", "size", "last written", title=Text(visible(str(cache_root()))))
     for entry in list_caches():
         size, written = f"{entry.nbytes / 2**20:,.1f} MiB", f"{entry.modified:%Y-%m-%d %H:%M}"
         table.add_row(Text(entry.key), str(entry.grid), f"{entry.images:,}", size, written)
@@ -372,19 +373,42 @@ def cache_clear_command(
     console.print(f"freed {clear_caches(key) / 2**20:,.1f} MiB")
 
 
+class VisibleFormatter(logging.Formatter):
+    """Messages whose names cannot command the terminal; the lines of a message stay."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the text of a record."""
+        return "\n".join(map(visible, super().format(record).split("\n")))
+
+
 def main() -> None:
-    """Run the command line; a `MintadError` or an `OSError` is printed in one line and ends with exit code 2."""
+    """Run the command line; a `MintadError`, an `OSError` or too little memory is a line, and exit code 2."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr has it: names may be no UTF-8, terminals neither
     handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(VisibleFormatter("%(message)s"))
     handler.setLevel(logging.INFO if MAIN_PROCESS else logging.WARNING)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     for noisy in ("accelerate", "timm", "httpx", "huggingface_hub", "papermill"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         app()
     except (MintadError, OSError) as error:
         text = str(error) if isinstance(error, MintadError) else _of_the_system(error)
-        errors.print(f"error: {text}", style="red", markup=False, highlight=False)
-        sys.exit(2)
+        fail(text)
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "alloc" not in str(error) and "out of memory" not in str(error):
+            raise
+        fix = "choose a smaller train.batch_size, features.grid or model, or end other programs"
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        fail(message(f"there is not enough memory ({reason})", fix=fix))
+
+
+def fail(text: str) -> NoReturn:
+    """Print an error and end with exit code 2."""
+    lines = "\n".join(map(visible, f"error: {text}".split("\n")))
+    errors.print(lines, style="red", markup=False, highlight=False)
+    sys.exit(2)
 
 
 def _of_the_system(error: OSError) -> str:

@@ -26,7 +26,18 @@ _KINDS = {
     stat.S_IFSOCK: "a socket",
 }
 MAX_BYTES = 2 << 30  # of a file that is read whole
+MAX_TEXT = 64 << 20  # bytes of a text that is read whole
 UNFINISHED = ".writing-"  # how the names of files begin that are being written; a killed process leaves some
+
+
+def expanded(path: str | Path) -> Path:
+    """Return a path with '~' expanded; as it is where there is no such user, which `Path.expanduser` refuses."""
+    return Path(os.path.expanduser(path))
+
+
+def real_path(path: str | Path) -> Path:
+    """Return an absolute path without links, as far as these lead somewhere; `Path.resolve` fails where they do not."""
+    return Path(os.path.realpath(expanded(path)))
 
 
 def open_file(path: str | Path) -> BinaryIO:
@@ -51,6 +62,22 @@ def open_file(path: str | Path) -> BinaryIO:
         raise DataError(
             f"cannot be read ({error.strerror or error})", path=path, fix="see the system's reason"
         ) from error
+
+
+def read_text(path: str | Path) -> str:
+    """Read a text in UTF-8 that people write: a configuration, a table.
+
+    Raises:
+        DataError: see `open_file`; it is larger than `MAX_TEXT` or in another encoding.
+    """
+    with naming(Path(path)), open_file(path) as file:
+        content = file.read(MAX_TEXT + 1)
+    if len(content) > MAX_TEXT:
+        raise DataError(f"more than {MAX_TEXT:,} bytes of text", path=path, fix="check that it is the right file")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise DataError(f"is no text in UTF-8 ({error})", path=path, fix="save it as UTF-8") from error
 
 
 def digest(path: str | Path, *about: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import reprlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -44,7 +45,24 @@ class TrainingError(MintadError):
 
 def message(problem: str, path: str | Path | None = None, fix: str = "") -> str:
     """Return "PATH: PROBLEM; FIX", without the parts that are empty."""
-    return (f"{path}: " if path is not None else "") + problem + (f"; {fix}" if fix else "")
+    return (f"{visible(str(path))}: " if path is not None else "") + problem + (f"; {fix}" if fix else "")
+
+
+def visible(name: str) -> str:
+    """Return a name as it can stand in a line on a terminal.
+
+    Line ends and other control characters, marks that turn the direction of writing, and bytes that are no UTF-8 are
+    written as in Python: ``\\n``, ``\\x1b``, ``\\u202e``, ``\\xe9``.
+    """
+    return _HIDDEN.sub(lambda found: _escaped(found[0]), name)
+
+
+def _escaped(letter: str) -> str:
+    byte = ord(letter) - 0xDC00  # how Python keeps a byte that is no UTF-8
+    return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else letter.encode("unicode_escape").decode()
+
+
+_HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def shown(value: Any) -> str:

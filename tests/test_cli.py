@@ -15,11 +15,12 @@ from data_builders import elpv, pictures
 from report_builders import write_run
 from typer.testing import CliRunner
 
+from mintad.__main__ import start
 from mintad.baselines import BASELINES
 from mintad.cli import app, main
 from mintad.config import Config
 from mintad.data import DATASETS
-from mintad.errors import ConfigError, MintadError
+from mintad.errors import ConfigError, DataError, MintadError
 from mintad.model import VARIANTS
 from mintad.runs.directory import Run
 from mintad.runs.options import resolve_config
@@ -153,6 +154,16 @@ def test_ctrl_c_ends_with_its_own_exit_code(monkeypatch):
     assert result.exit_code == 130 and "again to resume" in result.output
 
 
+def test_ctrl_c_while_the_commands_are_imported_is_no_traceback(monkeypatch):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mintad.cli.main", interrupt)
+    with pytest.raises(SystemExit) as caught:
+        start()
+    assert caught.value.code == 130
+
+
 def test_options_become_a_configuration(tmp_path):
     config = resolve_config(None, None, ["model.width=64"], "folder", tmp_path, "a, b")
     assert config.model.width == 64 and config.data.name == "folder"
@@ -279,6 +290,43 @@ def test_what_the_operating_system_refuses_is_one_line_and_exit_code_2(monkeypat
     said = capsys.readouterr().err.strip()
     assert caught.value.code == 2 and "\n" not in said and REFUSALS[name].strerror in said
     assert (REFUSALS[name].filename or "") in said and ("space" in said) == (name == "no space")
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory\nmore"), RuntimeError("a bug")]
+)
+def test_too_little_memory_is_one_line(monkeypatch, capsys, error):
+    def refuse(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr("mintad.runs.train.train_run", refuse)
+    monkeypatch.setattr(sys, "argv", ["mintad", "train", "--out", "runs/x"])
+    if str(error) == "a bug":
+        with pytest.raises(RuntimeError):
+            main()
+        return
+    with pytest.raises(SystemExit) as caught:
+        main()
+    said = capsys.readouterr().err.strip()
+    assert caught.value.code == 2 and "\n" not in said and "not enough memory" in said and "batch_size" in said
+
+
+def test_names_with_line_ends_and_commands_stay_in_their_line(tmp_path, monkeypatch, capsys):
+    row = {"image": "a\nb\x1b[31m.png", "pred_score": 0.5, "threshold": "", "p_value": 0.01, "anomalous": True}
+    table = pd.DataFrame([row | {"pred_class": "x\x1b]0;", "unknown_product": False}])
+    problem = str(DataError("cannot be read", path="c\x1b[2J\nd.png"))
+    monkeypatch.setattr("mintad.runs.predict_files.predict_files", lambda *paths, **options: (table, [problem]))
+    shown = invoke("predict", "run", "images").output
+    assert "\x1b[31m" not in shown and "\x1b]" not in shown and "\x1b[2J" not in shown
+    assert r"a\nb\x1b[31m.png" in shown and r"c\x1b[2J\nd.png: cannot" in shown
+    assert r"lost\nit" in visible_error(["report", str(tmp_path / "lost\nit")], monkeypatch, capsys)
+
+
+def visible_error(arguments, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["mintad", *arguments])
+    with pytest.raises(SystemExit):
+        main()
+    return capsys.readouterr().err
 
 
 def test_a_file_in_the_way_of_a_folder_is_one_line(tmp_path, monkeypatch, capsys):

@@ -279,6 +279,8 @@ def test_mistakes_in_configuration_files_name_file_and_key(tmp_path, text, names
         ("preset: [paper]", "preset"),
         ("preset: {paper: 1}", "preset"),
         ("train: {lr: 1, lr: 2}", "lr"),
+        ("train: {lr: 1}\ntrain.lr: 2", "train.lr.*twice"),
+        ("model.inr: {layers: 1}\nmodel: {inr.layers: 2}", "model.inr.layers.*twice"),
         ("train: &a [*a]", "inside"),
         ("train: {lr: " + "[" * 5000, "levels"),
         ("\n".join(f"k{n}: &k{n} [{', '.join([f'*k{n - 1}' if n else '1'] * 9)}]" for n in range(9)), "values"),
@@ -291,6 +293,12 @@ def test_a_hostile_or_careless_file_is_refused_in_one_line(tmp_path, text, names
     with pytest.raises(ConfigError, match=f"run.yaml.*{names}") as caught:
         load_config(file)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 1000
+
+
+def test_a_configuration_is_read_from_a_file_alone(tmp_path, make_pipe):
+    for path, kind in ((make_pipe(tmp_path / "pipe"), "named pipe"), (Path("/dev/zero"), "device")):
+        with pytest.raises(ConfigError, match=kind):
+            load_config(path)
 
 
 def test_no_preset_in_a_file_is_no_fault(tmp_path):

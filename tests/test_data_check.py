@@ -264,8 +264,11 @@ def test_pipes_and_devices_are_errors_and_do_not_stop_the_check(tmp_path: Path, 
     good = mvtec_category(tmp_path / "nut") / "train/good"
     make_pipe(good / "pipe.png")
     (good / "null.png").symlink_to("/dev/null")
+    for loop in (good / "loop.png", good / "loop", tmp_path / "loop", tmp_path / "nut/ground_truth/loop"):
+        loop.symlink_to(loop)
     errors = {Path(problem.path).name: problem.problem for problem in check(tmp_path).of("error")}
-    assert errors.keys() == {"pipe.png", "null.png"}
+    assert errors.keys() == {"pipe.png", "null.png", "loop.png"}
+    assert "symbolic links" in errors["loop.png"]
     assert "named pipe" in errors["pipe.png"] and "device" in errors["null.png"]
 
 
@@ -367,6 +370,10 @@ def test_masks_that_mislead_are_reported_with_numbers(tmp_path: Path):
     assert fixes.keys() == {"000_mask.png", "001_mask.png", "003_mask.png"}
     assert "86.1%" in fixes["000_mask.png"] and "inverted" in fixes["000_mask.png"]
     assert "62.2%" in fixes["003_mask.png"] and "inverted" not in fixes["003_mask.png"]
+    see_through = np.zeros((36, 40, 4), np.uint8)
+    see_through[..., 3] = values
+    save(truth / "004_mask.png", Image.fromarray(see_through))
     problems = {(problem.problem, problem.fix[:5]) for problem in check(tmp_path).of("warning")}
+    assert ("mask of one colour, in which transparency alone varies", "it is") in problems
     assert ("soft mask: values between black and white", "20.8%") in problems
-    assert ("mask of a normal image that is not blank", "0.4% ") in problems and len(problems) == 4
+    assert ("mask of a normal image that is not blank", "0.4% ") in problems and len(problems) == 5

@@ -96,6 +96,9 @@ def test_unknown_ranges_are_refused(tmp_path: Path):
     assert "floating point" in fault_of(floats).problem
     ints = stored(tmp_path / "i.tif", Image.fromarray(np.full((3, 3), 70000, dtype=np.int32)))
     assert "32-bit" in fault_of(ints).problem
+    assert (
+        "signed" in fault_of(stored(tmp_path / "s.tif", Image.fromarray(np.full((3, 3), -7, dtype=np.int32)))).problem
+    )
 
 
 def test_exif_orientation_is_ignored_since_masks_follow_the_stored_pixels(tmp_path: Path):

@@ -41,6 +41,17 @@ def test_usual_names_in_the_mvtec_layout(tmp_path: Path, name: str):
     assert (table.loc[table["label"] == 1, "masks"].map(len) == 1).all()
 
 
+@pytest.mark.parametrize("name", ["{}_mask.png", "{}.jpg.png", "{}/1.png"])
+@pytest.mark.parametrize("accents", ["\u00e9", "e\u0301"])
+def test_accents_of_one_sign_or_two_are_the_same(tmp_path: Path, name: str, accents: str):
+    mvtec_category(tmp_path / "nut", defects={"dent": 0})
+    save(tmp_path / f"nut/test/dent/caf{accents}.jpg", picture(1))
+    other = {"\u00e9": "e\u0301", "e\u0301": "\u00e9"}[accents]
+    save(tmp_path / "nut/ground_truth/dent" / name.format(f"caf{other}"), mask())
+    table = load("folder", tmp_path)
+    assert table.loc[table["label"] == 1, "masks"].map(len).tolist() == [1]
+
+
 def test_masks_beside_the_images_are_no_images(tmp_path: Path):
     pictures(tmp_path / "nut/good", 5)
     for image in pictures(tmp_path / "nut/bad", 3)[:2]:

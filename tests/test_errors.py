@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mintad.data.problems import error, raise_errors
-from mintad.errors import ConfigError, DataError, MintadError, nearest
+from mintad.errors import ConfigError, DataError, MintadError, nearest, visible
 
 
 def test_the_message_joins_the_fields():
@@ -37,3 +37,10 @@ def test_a_single_problem_becomes_an_error_with_the_same_fields():
 
 def test_the_nearest_name_is_suggested():
     assert nearest("widht", ["depth", "width"]) == " Did you mean 'width'? Allowed: depth, width."
+
+
+def test_a_name_stands_in_one_line_and_commands_no_terminal():
+    name = "a\nb\x1b[31m\u202e" + b"\xe9".decode(errors="surrogateescape")
+    assert visible(name) == r"a\nb\x1b[31m\u202e\xe9"
+    assert str(DataError("too large", path=name)) == r"a\nb\x1b[31m\u202e\xe9: too large"
+    assert visible("größe 日本 [red] 100%\u3000.png") == "größe 日本 [red] 100%\u3000.png"

@@ -2,8 +2,11 @@
 
 import dataclasses
 import json
+import sys
+import time
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -86,7 +89,7 @@ def test_made_once_and_other_parameters_refused(small_set, tmp_path):
 
 
 def test_a_crash_leaves_no_set(tmp_path, monkeypatch):
-    def fail(*args):
+    def fail(*args, **options):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -95,6 +98,28 @@ def test_a_crash_leaves_no_set(tmp_path, monkeypatch):
             make_mini(tmp_path / "set", SMALL)
     assert not (tmp_path / "set").exists()
     assert (make_mini(tmp_path / "set", SMALL) / "mini.json").exists()
+
+
+def test_drawing_ends_with_a_killed_parent_and_what_it_drew_is_removed(tmp_path):
+    """Takes seconds, because a process must start."""
+    code = f"""
+import sys
+from pathlib import Path
+from mintad.data.mini import MiniParameters, make_mini
+make_mini(Path({str(tmp_path / "set")!r}), MiniParameters(categories=("mesh",), n_train=5000, size=64))
+"""
+    parent = psutil.Popen([sys.executable, "-c", code])
+    for _ in range(600):
+        workers = parent.children()
+        if workers and list(tmp_path.rglob("*.png")):
+            break
+        time.sleep(0.05)
+    parent.kill()
+    parent.wait()
+    assert workers and not psutil.wait_procs(workers, timeout=10)[1]
+    assert [folder.name.startswith(".set.") for folder in tmp_path.iterdir()] == [True]
+    make_mini(tmp_path / "set", SMALL)
+    assert [folder.name for folder in tmp_path.iterdir()] == ["set"]
 
 
 def test_load_draws_on_first_use_in_the_cache_folder(tmp_path, monkeypatch):
@@ -123,8 +148,13 @@ def test_difficulty_makes_defects_fainter(defect):
         ({"categories": ()}, "distinct"),
         ({"n_train": 0}, "n_train must be at least 1"),
         ({"difficulty": 0.0}, r"\(0, 3\]"),
-        ({"size": 32}, "at least 64"),
+        ({"size": 32}, "64 to 4096"),
+        ({"size": 10**6}, "64 to 4096"),
+        ({"n_train": 10**9}, "pixels"),
+        ({"n_test_good": 2.5}, "whole number"),
         ({"seed": -1}, "negative"),
+        ({"seed": 1e99}, "whole number"),
+        ({"difficulty": "hard"}, "must be a number"),
     ],
 )
 def test_bad_parameters(change, message):

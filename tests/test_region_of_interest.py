@@ -59,6 +59,19 @@ def test_what_lies_outside_changes_no_score(score):
     assert not full_maps(maps, 64, config, region)[:, ~region].any()
 
 
+def test_the_blur_brings_nothing_in_from_outside():
+    config, rng = ScoringConfig(image_score="max", blur=8.0), np.random.default_rng(0)
+    maps, region = rng.random((2, 8, 8), dtype=np.float32), np.zeros((64, 64), dtype=bool)
+    region[10:40, 8:24] = True
+    spoiled = maps.copy()
+    spoiled[:, :, 4:] += 100  # beyond the reach of the interpolation, within that of the blur
+    np.testing.assert_allclose(full_maps(spoiled, 64, config, region), full_maps(maps, 64, config, region), rtol=1e-5)
+    even = full_maps(np.ones((1, 8, 8), dtype=np.float32), 64, config, region)
+    np.testing.assert_allclose(even[0], region, rtol=1e-5)
+    everywhere = full_maps(maps, 64, config, np.ones((64, 64), dtype=bool))
+    np.testing.assert_allclose(everywhere, full_maps(maps, 64, config), rtol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("values", "problem"),
     [
@@ -71,6 +84,20 @@ def test_what_lies_outside_changes_no_score(score):
 def test_what_is_no_region_is_refused(tmp_path, values, problem):
     with pytest.raises(DataError, match=problem):
         read_region(picture(tmp_path / "region.png", values))
+
+
+@pytest.mark.parametrize("colour", [0, 255])
+def test_a_region_in_the_transparency_alone_is_refused_with_the_reason(tmp_path, colour):
+    values = np.full((8, 8, 4), colour)
+    values[..., 3] = np.eye(8) * 255
+    with pytest.raises(DataError, match="one colour, and transparency"):
+        read_region(picture(tmp_path / "region.png", values))
+    values[..., 3] = 255
+    with pytest.raises(DataError, match="black"):
+        read_region(picture(tmp_path / "region.png", values))
+    values[:4, :, :3] = 255 - colour  # two colours decide, whatever is transparent
+    values[..., 3] = np.eye(8) * 255
+    assert read_region(picture(tmp_path / "region.png", values)).mean() == 0.5
 
 
 def test_files_that_are_no_images_are_refused_and_small_regions_do_not_vanish_in_silence(tmp_path):
@@ -135,6 +162,23 @@ def test_a_run_keeps_its_region_and_decides_by_it_everywhere(copied, products, t
     assert copied.scores()["pred_score"].equals(before["pred_score"]) and not (copied.path / "region.png").exists()
     again, _ = predict_files(copied.path, [tmp_path / "outside.png"], tmp_path / "out", progress=False)
     assert again["pred_score"][0] > table["pred_score"][0]
+
+
+def test_an_exported_model_blurs_within_the_region_as_the_run_does(copied, products, tmp_path):
+    evaluate_run(copied.path, region=half(tmp_path / "half.png"), device="cpu", progress=False)
+    predictor = Predictor(copied.path, device="cpu")
+    predictor.config = predictor.config.override(**{"scoring.blur": 5.0, "scoring.image_score": "max"})
+    files = sorted((products / "mesh/test/good").iterdir())
+    found = [predictor.judge(file) for file in files]
+    graph = DetectorGraph(
+        *(predictor.backbone, predictor.model, predictor.detector, predictor.config.scoring),
+        *(predictor.decisions, predictor.region),
+    )
+    pixels = np.stack([read_pixels(file, 64) for file in files])
+    with torch.no_grad():
+        maps, scores, *_ = graph(torch.from_numpy(pixels).permute(0, 3, 1, 2).float())
+    np.testing.assert_allclose(maps.numpy(), [one.map_SS for one in found], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(scores.numpy(), [one.pred_score for one in found], rtol=1e-3)
 
 
 def test_a_region_that_the_results_do_not_rest_on_is_refused(copied, tmp_path):

@@ -276,6 +276,30 @@ def test_a_report_says_how_the_losses_are_read(tmp_path):
         select_runs(read_runs([tmp_path]), 4)
 
 
+def test_a_report_names_the_backbone_where_there_is_one(tmp_path):
+    """Table 8 compares backbones, but its runs may have the same."""
+    write_run(tmp_path / "a", mvtec(0.9))
+    assert "with tf_efficientnet_b4, " in measured_with(select_runs(read_runs([tmp_path]), 8))
+    write_run(tmp_path / "b", mvtec(0.9), features__backbone="resnet34")
+    assert "with 2 backbones, " in measured_with(select_runs(read_runs([tmp_path]), 8))
+
+
+@pytest.mark.parametrize("damage", ["another variant", "no UTF-8"])
+def test_a_run_that_cannot_be_read_is_skipped(tmp_path, damage):
+    write_run(tmp_path / "a", mvtec(0.9))
+    broken = write_run(tmp_path / "b", mvtec(0.9), train__seed=1)
+    if damage == "no UTF-8":
+        broken.rename(tmp_path / b"\xe9".decode(errors="surrogateescape"))
+    else:
+        config = json.loads((broken / "config.json").read_text())
+        config["model"]["variant"] = "zzz"
+        (broken / "config.json").write_text(json.dumps(config))
+    runs = read_runs([tmp_path])
+    assert list(runs.configs) == [str(tmp_path / "a")] and len(runs.skipped) == 1
+    assert "cannot be read" in next(iter(runs.skipped.values()))
+    next(iter(runs.skipped)).encode()
+
+
 @pytest.mark.parametrize(("name", "published"), [("paper", False), ("uniad", True)])
 def test_a_report_says_which_uniad_it_shows(tmp_path, name, published):
     write_run(tmp_path / "a", mvtec(0.9), name=name, model__variant="uniad")

@@ -131,9 +131,12 @@ def test_prediction_refuses_pipes_and_devices_and_goes_on(finished, products, tm
     folder = shutil.copytree(products / "mesh/test/good", tmp_path / "new")
     make_pipe(folder / "pipe.png")
     (folder / "null.png").symlink_to("/dev/null")
+    (folder / "circle.png").symlink_to(folder / "circle.png")
     table, problems = predict_files(finished.path, [folder], tmp_path / "out", progress=False)
-    assert len(table) == 3 and len(problems) == 2
-    assert "device" in problems[0] and "pipe.png: " in problems[1] and "named pipe" in problems[1]
+    assert len(table) == 3 and len(problems) == 3 and "circle.png: " in problems[0]
+    assert "device" in problems[1] and "pipe.png: " in problems[2] and "named pipe" in problems[2]
+    with pytest.raises(OSError, match="circle.png"):  # which ends a command with a line
+        predict_files(finished.path, [products / "mesh/test/good"], folder / "circle.png", progress=False)
 
 
 def test_prediction_holds_one_picture_at_a_time(finished, products, tmp_path, monkeypatch):

@@ -98,6 +98,20 @@ def test_finished_runs_are_skipped_and_killed_ones_repeated(tmp_path, stubbed):
     assert second[names["fail"]].attempts == 2
 
 
+@pytest.mark.parametrize("content", ["", "{", "[1]", '{"cells": []}'])
+def test_a_finished_run_whose_notebook_is_damaged_is_repeated(tmp_path, content):
+    write_notebook(tmp_path)
+    spec = load_spec(write_spec(tmp_path, runs=[{"seed": 2}]))
+    (spec.out / status.WORK).mkdir(parents=True)
+    (job,) = jobs_of(spec, plan(spec))
+    job.path.mkdir()
+    status.end(job.path, "finished")
+    (job.path / EXECUTED).write_text('{"cells": [{}]}')
+    assert worker.finished(job)
+    (job.path / EXECUTED).write_text(content)
+    assert not worker.finished(job)
+
+
 def attempt_with(execute, tmp_path, monkeypatch):
     write_notebook(tmp_path)
     spec = load_spec(write_spec(tmp_path, runs=[{"seed": 2}]))
@@ -170,7 +184,7 @@ def test_a_second_attempt_waits_and_then_finds_the_first_ones_result(tmp_path, s
         time.sleep(1)
         assert second.is_alive() and not job.path.exists()
         job.path.mkdir()
-        (job.path / EXECUTED).touch()
+        (job.path / EXECUTED).write_text('{"cells": [{}]}')
         status.begin(job.path, "digest")
         first = status.end(job.path, "finished", seconds=1.0)
     second.join(30)

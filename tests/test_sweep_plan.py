@@ -105,6 +105,7 @@ def test_the_same_run_is_found_again(folder, tmp_path):
         ({"threads": 0}, "threads"),
         ({"gpu": 1}, "gpu"),
         ({"runs": {"seed": 1}}, "runs"),
+        ({"grid": {"seed": list(range(200)), "rate": [n / 9 for n in range(100)]}}, "20,000"),
         ({"runs": [{}]}, "runs.0"),
         ({"notebook": "tinny.ipynb", "fixed": {"seed": 1}}, "tinny.ipynb"),
     ],
@@ -121,7 +122,7 @@ def test_numbers_are_read_as_everywhere_else(folder):
     assert [run.given for run in plan(load_spec(path))] == [{"rate": 1e-4}]
 
 
-def test_a_damaged_file_is_refused(tmp_path):
+def test_a_damaged_file_is_refused(tmp_path, folder, make_pipe):
     for text, message in (
         ("grid: {seed: [0]\n", "spec.yaml"),
         ("grid: 1\ngrid: 2\n", "'grid'.*line 2"),
@@ -132,6 +133,12 @@ def test_a_damaged_file_is_refused(tmp_path):
             load_spec(tmp_path / "spec.yaml")
     with pytest.raises(ConfigError, match="none.yaml"):
         load_spec(tmp_path / "none.yaml")
+    with pytest.raises(ConfigError, match="named pipe"):
+        load_spec(make_pipe(tmp_path / "pipe"))
+    with pytest.raises(ConfigError, match="device"):
+        planned(folder, notebook="/dev/zero", fixed={"seed": 1})
+    (folder / "circle").symlink_to(folder / "circle")
+    assert load_spec(write_spec(folder, out="circle", fixed={"seed": 1})).out == folder / "circle"
 
 
 def test_paths_start_at_the_file(folder, tmp_path, monkeypatch):

@@ -22,6 +22,30 @@ def test_attention_equals_torch_multihead_attention():
     torch.testing.assert_close(ours(query, key, value, mask), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_many_attention_weights_are_computed_in_parts_with_the_same_result(monkeypatch, masked):
+    mask = neighbour_mask((4, 5), 3) if masked else None
+    plain, held = torch.nn.functional.scaled_dot_product_attention, []
+
+    def counted(query, key, value, attn_mask=None, dropout_p=0.0):
+        held.append(query.shape[0] * query.shape[1] * query.shape[2] * key.shape[2])
+        return plain(query, key, value, attn_mask=attn_mask, dropout_p=dropout_p)
+
+    def outcome():
+        torch.manual_seed(0)
+        attention, tokens = Attention(8, 2, 1e-12), torch.randn(3, 20, 8, requires_grad=True)
+        result = attention(tokens, tokens, tokens, mask)
+        result.square().sum().backward()
+        return [result, tokens.grad, *(parameter.grad for parameter in attention.parameters())]
+
+    expected = outcome()
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", counted)
+    monkeypatch.setattr("mintad.model.transformer.MOST_WEIGHTS", 700)  # of 3 * 2 * 20 * 20
+    for ours, theirs in zip(outcome(), expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+    assert len(held) > 3 and max(held) <= 700
+
+
 def test_neighbour_mask_equals_a_naive_loop():
     mask = neighbour_mask((4, 5), 3)
     for a in range(20):

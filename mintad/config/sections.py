@@ -303,7 +303,7 @@ class ScoringConfig:
     top_share: Annotated[Float, Gt(0), Le(1)] = 0.01
     """Share of the tokens that 'top_mean' averages, at least one."""
     sharp_prior: SharpPriorConfig = field(default_factory=SharpPriorConfig)
-    blur: Annotated[Float, Ge(0)] = 0.0
+    blur: Annotated[Float, Ge(0), Le(4096)] = 0.0
     """Standard deviation of a Gaussian that blurs the full-size map before it is scored, in input pixels; 0: none."""
     threshold_quantile: Annotated[Float, Gt(0), Lt(1)] = 0.95
     """Share of new normal images that the threshold lets pass, at least; see `mintad.scoring.threshold`."""

@@ -14,7 +14,8 @@ from pydantic.fields import FieldInfo
 from mintad.config.fields import limits, read_yaml, require, section
 from mintad.config.sections import DataConfig, FeatureConfig, ModelConfig, ScoringConfig, TrainConfig
 from mintad.config.yaml_text import Loader
-from mintad.errors import ConfigError, nearest, shown
+from mintad.disk import read_text
+from mintad.errors import ConfigError, DataError, nearest, shown
 
 _MAPPINGS = ("data.options", "model.options")  # data.options.NAME is a key, too
 _MOVED_MODEL = yaml.safe_load("""{
@@ -113,9 +114,10 @@ def load_config(path: str | Path, base: Config | None = None) -> Config:
         ConfigError: file missing, not YAML, or unknown keys.
     """
     try:
-        values = yaml.load(Path(path).read_text(encoding="utf-8"), Loader) or {}
-    except (OSError, yaml.YAMLError, ValueError) as error:
-        problem = f"cannot read configuration {path}: {' '.join(str(error).split())}"
+        values = yaml.load(read_text(path), Loader) or {}
+    except (DataError, OSError, yaml.YAMLError, ValueError) as error:
+        reason = error.problem if isinstance(error, DataError) else error
+        problem = f"cannot read configuration {path}: {' '.join(str(reason).split())}"
         raise ConfigError(problem) from error
     require(isinstance(values, dict), f"{path}: the file must hold a mapping of keys to values")
     named = values.pop("preset", None)
@@ -139,7 +141,10 @@ def _flatten(values: Any, prefix: str = "") -> dict[str, Any]:
     sections, flat = {key.rpartition(".")[0] for key in _fields()}, {}
     for key, value in ((f"{prefix}{name}", value) for name, value in values.items()):
         nested = isinstance(value, Mapping) and value and key not in _fields()
-        flat |= _flatten(value, f"{key}.") if nested or key in sections else {key: value}
+        inside = _flatten(value, f"{key}.") if nested or key in sections else {key: value}
+        twice = next(iter(flat.keys() & inside.keys()), None)
+        require(twice is None, f"the configuration key '{twice}' is given twice, dotted and nested")
+        flat |= inside
     return flat
 
 

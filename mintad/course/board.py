@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mintad.disk import open_file, write
+from mintad.disk import expanded, open_file, write
 from mintad.errors import ConfigError, DataError
 from mintad.model.variants import VARIANTS
 from mintad.runs.directory import Run
@@ -41,7 +41,7 @@ NOT_THE_RECIPE = ("model.", "train.seed", "train.device", "data.root")
 
 def board_folder(folder: str | Path = "") -> Path:
     """Return the folder of the board; without a name ``board`` below the folder of all runs."""
-    return Path(folder).expanduser() if str(folder) else runs_dir() / "board"
+    return expanded(folder) if str(folder) else runs_dir() / "board"
 
 
 def post(run: Run, student: str, folder: str | Path = "") -> None:

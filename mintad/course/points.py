@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from mintad.errors import ConfigError, nearest
+from mintad.disk import read_text
+from mintad.errors import ConfigError, DataError, nearest
 
 DEFAULTS = Path(__file__).with_name("points.yaml")
 FILE = "points.yaml"
@@ -51,9 +52,10 @@ def load_points(path: str | Path | None = None) -> Points:
     """
     path = Path(path or DEFAULTS)
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot be read: {error}", path=path, fix="it must be YAML like OUT/points.yaml") from error
+        values = yaml.safe_load(read_text(path))
+    except (DataError, OSError, yaml.YAMLError) as error:
+        reason = error.problem if isinstance(error, DataError) else error
+        raise ConfigError(f"cannot be read: {reason}", path=path, fix="it must be YAML like OUT/points.yaml") from error
     known = None if path == DEFAULTS else _checks(load_points())
     tables = _mapping(values, "the file", path, allowed=("partial", "notebooks"))
     partial = _number(tables.get("partial", 0), "partial", path)

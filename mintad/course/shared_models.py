@@ -12,6 +12,7 @@ from typing import Any
 
 from mintad.config import Config, preset
 from mintad.course.lab.peeking import scores_by_step
+from mintad.data.workers import end_with_parent
 from mintad.errors import ConfigError, MintadError, nearest
 from mintad.model import VARIANTS
 from mintad.runs.prepare import prepare_data
@@ -54,7 +55,7 @@ def train_shared_models(names: Sequence[str] = (), *, preset_name: str = "lesson
     prepare_data(next(iter(configs.values())))
     threads = max(1, (os.cpu_count() or 1) // jobs)
     context, failures = multiprocessing.get_context("spawn"), []
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=end_with_parent) as pool:
         futures = {pool.submit(_train, name, config, threads): name for name, config in configs.items()}
         for future in as_completed(futures):
             try:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from pathlib import Path
 from typing import Any
 
 from mintad.course.exercises import source_of
+from mintad.disk import read_text
 from mintad.errors import DataError
 
 FILE = "students.csv"
@@ -23,9 +25,8 @@ def read_students(path: str | Path) -> dict[str, int]:
         DataError: the file cannot be read, a name is no name of a folder, or a name or a number comes twice.
     """
     try:
-        with Path(path).open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        rows = list(csv.DictReader(io.StringIO(read_text(path).removeprefix("\ufeff"), newline="")))
+    except csv.Error as error:
         raise DataError(f"cannot be read: {error}", path=path) from error
     if not rows or "student" not in rows[0]:
         raise DataError("there is no column 'student', or no row", path=path)

@@ -22,7 +22,7 @@ from mintad.data.problems import SEVERITIES, Problem
 from mintad.data.records import GOOD
 from mintad.data.registry import DATASETS, recognise, require_options
 from mintad.data.tree import Row, absolute
-from mintad.errors import DataError
+from mintad.errors import DataError, visible
 from mintad.progress import track
 
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
@@ -143,14 +143,14 @@ def _count(rows: Sequence[Row]) -> pd.DataFrame:
 
 
 def _count_table(report: Report) -> Table:
-    table = Table(title=Text(f"{report.root}, read as '{report.name}'"), show_footer=len(report.counts) > 1)
+    table = Table(title=Text(f"{visible(report.root)}, read as '{report.name}'"), show_footer=len(report.counts) > 1)
     table.add_column("category", "total", overflow="fold")
     for name in report.counts.columns[:-1]:
         table.add_column(name, f"{report.counts[name].sum():,}", justify="right")
     table.add_column("by defect", overflow="fold")
     for category, *numbers, defects in report.counts.itertuples():
-        shown = "\n".join(f"{defect} {number:,}" for defect, number in defects.items())
-        table.add_row(Text(str(category)), *(f"{number:,}" for number in numbers), Text(shown))
+        shown = "\n".join(f"{visible(defect)} {number:,}" for defect, number in defects.items())
+        table.add_row(Text(visible(str(category))), *(f"{number:,}" for number in numbers), Text(shown))
     return table
 
 
@@ -160,12 +160,12 @@ def _group_text(group: Sequence[Problem], root: str) -> Text:
     text = Text.assemble("\n", (f"{severity}: ", _STYLES[severity]))
     text.append(problem if len(group) == 1 else f"{problem} ({len(group)}x)", style="bold")
     if len(fixes) == 1 and group[0].fix:
-        text.append(f"\n  {group[0].fix}", style="italic")
+        text.append(f"\n  {visible(group[0].fix)}", style="italic")
     shown = group if severity != "note" else group[:_EXAMPLES]
     for problem in shown:
-        text.append(f"\n  - {problem.path.removeprefix(os.path.join(root, '')) or problem.path}")
+        text.append(f"\n  - {visible(problem.path.removeprefix(os.path.join(root, '')) or problem.path)}")
         if len(fixes) > 1 and problem.fix:
-            text.append(f": {problem.fix}", style="italic")
+            text.append(f": {visible(problem.fix)}", style="italic")
     if len(shown) < len(group):
         text.append(f"\n  - and {len(group) - len(shown)} more")
     return text

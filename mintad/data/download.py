@@ -24,6 +24,7 @@ from rich.filesize import decimal
 
 from mintad.data.dataset import Dataset, Source
 from mintad.data.registry import DATASETS
+from mintad.disk import real_path
 from mintad.errors import DataError, nearest
 from mintad.lock import exclusive_lock
 
@@ -48,7 +49,7 @@ def get(name: str, root: str | Path, *, accept_licence: bool | Callable[[], bool
     if dataset.source is None:
         available = [other for other in DATASETS if DATASETS[other].source]
         raise DataError(f"data set '{name}' has nothing to download." + nearest(name, available))
-    target = Path(root).expanduser().resolve() / name
+    target = real_path(root) / name
     folder = installed(dataset, target)
     if folder is not None:
         return folder

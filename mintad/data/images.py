@@ -59,7 +59,11 @@ def image_header(path: str | Path) -> Iterator[Image.Image]:
         except Exception as fault:  # decoders raise almost anything on a damaged file
             # Pillow's own words for an unknown format repeat the path, so that equal problems would not look equal
             unknown = isinstance(fault, UnidentifiedImageError)
-            reason = f"its content is none of {', '.join(FORMATS)}" if unknown else f"{type(fault).__name__}: {fault}"
+            reason = (
+                f"its content is none of {', '.join(FORMATS)}, or a rare form of one"
+                if unknown
+                else f"{type(fault).__name__}: {fault}"
+            )
             fix = "it is truncated, damaged or no image: copy it again from its source, or remove it"
             raise DataError(f"cannot be read as an image ({reason})", path=path, fix=fix) from fault
 
@@ -164,7 +168,8 @@ def to_rgb(image: Image.Image, path: str | Path) -> Image.Image:
     """Convert a decoded image to 8-bit RGB; floating point, 32-bit and unknown colour spaces are a DataError."""
     low, high = image.getextrema() if image.mode == "I" else (0, 0)
     if image.mode == "F" or low < 0 or high > 65535:
-        problem = f"{'floating point' if image.mode == 'F' else '32-bit'} pixels, whose range is not known"
+        kind = "floating point" if image.mode == "F" else "32-bit" if high > 65535 else "signed"
+        problem = f"{kind} pixels, whose range is not known"
         raise DataError(problem, path=path, fix="save the image with 8 or 16 bits per channel")
     if image.mode == "RGB":
         return image
@@ -199,3 +204,12 @@ def mask_values(path: str | Path) -> tuple[np.ndarray, int]:
     bands = (image,) if image.mode in ("1", "L") else to_rgb(image, path).split()
     values = np.asarray(functools.reduce(ImageChops.lighter, bands).convert("L"))
     return values, 128 if image.format in LOSSY_MASK_FORMATS else 1
+
+
+def only_transparency_varies(path: str | Path) -> bool:
+    """Whether a picture has one colour everywhere and shows something by transparency alone; see `open_image`."""
+    image = open_image(path)
+    if "A" not in image.getbands() and "transparency" not in image.info:
+        return False
+    *colours, alpha = (low != high for low, high in image.convert("RGBA").getextrema())
+    return alpha and not any(colours)

@@ -23,7 +23,7 @@ from mintad.data.listing import list_folder
 from mintad.data.problems import Problem, error
 from mintad.data.records import GOOD
 from mintad.data.tree import Row, Scan
-from mintad.disk import open_file
+from mintad.disk import naming, open_file
 from mintad.errors import MintadError, nearest
 
 COLUMNS = ("image", "category", "split", "label", "mask")
@@ -92,7 +92,7 @@ def scan_list(file: Path, words: Words, *, dataset: str) -> Scan:
 
 def _lines(file: Path) -> Iterator[Line]:
     """Yield the lines of a list; empty ones are left out."""
-    with open_file(file) as stream:
+    with naming(file), open_file(file) as stream:
         content = stream.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise ValueError(f"more than {MAX_BYTES:,} bytes")
@@ -117,7 +117,7 @@ def _lines(file: Path) -> Iterator[Line]:
 def _first_columns(file: Path) -> set[str]:
     """Return the columns of a table, or the keys of its first entry, also where the rest of it cannot be read."""
     try:
-        with open_file(file) as stream:
+        with naming(file), open_file(file) as stream:
             content = stream.read(MAX_BYTES)
     except MintadError:
         return set()

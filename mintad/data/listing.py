@@ -49,13 +49,21 @@ def list_folder(folder: str | Path, problems: list[Problem] | None = None) -> Li
         elif is_litter(entry.name):
             if problems is not None:
                 problems.append(Problem("note", entry.path, LITTER))
-        elif entry.is_dir():
+        elif _is_folder(entry):
             listing.folders += [] if entry.name.startswith((".", "_")) else [entry.name]
         elif is_image(entry.name):
             listing.images.append(entry.name)
         elif not entry.name.startswith("."):
             listing.others.append(entry.name)
     return listing
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    """Return whether an entry is a folder; a link that leads in a circle or is forbidden to follow is a file."""
+    try:
+        return entry.is_dir()
+    except OSError:  # whoever opens it will say why it cannot be read
+        return False
 
 
 def printable(path: str) -> str:

@@ -9,7 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pandas as pd
 
-from mintad.data.images import LOSSY_MASK_FORMATS, image_header, image_size, mask_values, require_mask_size
+from mintad.data.images import (
+    LOSSY_MASK_FORMATS,
+    image_header,
+    image_size,
+    mask_values,
+    only_transparency_varies,
+    require_mask_size,
+)
 from mintad.data.problems import Problem
 from mintad.errors import DataError
 
@@ -60,6 +67,9 @@ def inspect_masks(masks: Sequence[str], size: tuple[int, int] | None, *, anomalo
         if union.any():
             fix = f"{share}; the label decides, so the mask is ignored: move the image if it has a defect"
             yield Problem("warning", masks[0], "mask of a normal image that is not blank", fix)
+    elif (union.all() or not union.any()) and any(_only_transparency_varies(path) for path in masks):
+        fix = "it is ignored as in all images: save the defect in white on black, without transparency"
+        yield Problem("warning", masks[0], "mask of one colour, in which transparency alone varies", fix)
     elif not union.any():
         fix = "mark the defect: for the pixel metrics the image is normal as it is"
         yield Problem("warning", masks[0], "empty mask of an anomalous image", fix)
@@ -70,6 +80,13 @@ def inspect_masks(masks: Sequence[str], size: tuple[int, int] | None, *, anomalo
         fix = f"{share}, and {border:.0%} of its border: "
         fix += "it looks inverted, the defect must be white on black" if border > LARGE else "check what is marked"
         yield Problem("warning", masks[0], "mask that marks more than half of the picture", fix)
+
+
+def _only_transparency_varies(path: str) -> bool:
+    try:
+        return only_transparency_varies(path)
+    except DataError:  # which has been reported
+        return False
 
 
 def _unusual_values(path: str, values: np.ndarray, mask: np.ndarray) -> Iterator[Problem]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections import defaultdict
 from dataclasses import replace
 
@@ -45,10 +46,11 @@ def match_masks(
             masks_of[stem].append(masks.path(name))
     for name in masks.folders:
         nested = list_folder(masks.path(name), problems)
-        if name not in names.by_stem:
+        stem = _composed(name)
+        if stem not in names.by_stem:
             fix = f"add the image '{name}' to {images.folder}, or remove the folder"
             problems.append(error(nested.folder, "mask folder without an anomalous image", fix))
-        masks_of[name] += [nested.path(mask) for mask in nested.images]
+        masks_of[stem] += [nested.path(mask) for mask in nested.images]
     for name in masks.others:
         problems.append(Problem("warning", masks.path(name), "file without the ending of an image", "it is ignored"))
     for stem, twins in names.by_stem.items():
@@ -68,7 +70,9 @@ def with_owner(masks: Listing, images: Listing) -> tuple[Listing, Listing]:
     names = _Names(images)
     own = [name for name in masks.images if names.stem_of_mask(name) is not None]
     rest = replace(masks, images=[name for name in masks.images if name not in own], folders=[], others=[])
-    return replace(masks, images=own, folders=[name for name in masks.folders if name in names.by_stem]), rest
+    return replace(
+        masks, images=own, folders=[name for name in masks.folders if _composed(name) in names.by_stem]
+    ), rest
 
 
 def beside(images: Listing) -> tuple[Listing, Listing]:
@@ -106,7 +110,7 @@ class _Names:
         self.by_stem: dict[str, list[str]] = defaultdict(list)
         for name in images.images:
             self.by_stem[_stem(name)].append(name)
-        self.whole = {os.path.basename(name).lower(): _stem(name) for name in images.images}
+        self.whole = {_composed(os.path.basename(name)).lower(): _stem(name) for name in images.images}
 
     def stem_of_mask(self, mask: str) -> str | None:
         """Return the stem of the image that a mask is named after; None if there is none."""
@@ -120,7 +124,12 @@ class _Names:
 
 
 def _stem(name: str) -> str:
-    return os.path.splitext(os.path.basename(name))[0]
+    return _composed(os.path.splitext(os.path.basename(name))[0])
+
+
+def _composed(name: str) -> str:
+    """Return a name with each accent in one sign with its letter, as most systems write it; macOS writes two signs."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _heads(stem: str) -> list[str]:

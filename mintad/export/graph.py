@@ -16,7 +16,7 @@ from mintad.model.nearest_images import NearestImages
 from mintad.model.reconstruction import ReconstructionModel
 from mintad.scoring.conformal import fewest
 from mintad.scoring.decisions import Decisions
-from mintad.scoring.maps import interpolation_matrix
+from mintad.scoring.maps import interpolation_matrix, share_after_blur
 from mintad.scoring.region_of_interest import share_of_cells
 from mintad.scoring.sharp_prior import SMALL_WEIGHT, SharpPrior, SharpPriorDetector, of_channels
 
@@ -60,11 +60,16 @@ class DetectorGraph(nn.Module):
         for name, value in zip(("mean_311", "std_311"), backbone.mean_and_std(), strict=True):
             self.register_buffer(name, value)
         for name, cells in zip(("rows_SH", "columns_SW"), grid, strict=True):
-            matrix = interpolation_matrix(backbone.image_size, cells, scoring.blur, scoring.align_corners)
+            blur = 0.0 if region is not None else scoring.blur  # with a region it comes after, see `full_maps`
+            matrix = interpolation_matrix(backbone.image_size, cells, blur, scoring.align_corners)
             self.register_buffer(name, torch.from_numpy(matrix))
         self.region = region is not None
         if region is not None:
             self.register_buffer("region_SS", torch.from_numpy(region).float())
+            if scoring.blur:
+                blur_SS = interpolation_matrix(backbone.image_size, backbone.image_size, scoring.blur)
+                self.register_buffer("blur_SS", torch.from_numpy(blur_SS))
+                self.register_buffer("inside_SS", torch.from_numpy(share_after_blur(region, blur_SS)))
             self.register_buffer("share_HW", torch.from_numpy(share_of_cells(region, grid)))
         self.eval()
 
@@ -100,6 +105,8 @@ class DetectorGraph(nn.Module):
         map_BSS = self.rows_SH @ map_BHW @ self.columns_SW.T
         if self.region:
             map_BSS, map_BHW = map_BSS * self.region_SS, map_BHW * self.share_HW
+            if self.scoring.blur:
+                map_BSS = self.blur_SS @ map_BSS @ self.blur_SS.T * self.inside_SS
         score_B, class_B = self._score(map_BHW, map_BSS), label
         if self._predicts:
             class_B = output.class_logits.argmax(dim=-1)

@@ -40,6 +40,7 @@ def export_run(run_path: str | Path, path: str | Path, *, limit: int | None = No
 
     run, path = Run(Path(run_path)), Path(path)
     _refuse_target(path)
+    run.config()
     scores, classes = run.scores(), run.read("classes")
     if not len(scores):
         raise MintadError("the run has no test images to compare the exported model with", path=run.path)

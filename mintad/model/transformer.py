@@ -10,6 +10,30 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+MOST_WEIGHTS = 1 << 25  # attention weights that are held at a time: 128 MiB, and a few tensors of this size
+
+
+def attend(query_BHLE: Tensor, key_BHLE: Tensor, value_BHLE: Tensor, mask_LL: Tensor | None, dropout: float) -> Tensor:
+    """Return attended values (B, H, L, E) of H heads with E channels each.
+
+    With dropout, PyTorch holds all weights (B, H, L, L) on a CPU, for every layer until its gradient: 2.5 GB a layer
+    for 16 images of 56 x 56 tokens. Where they are more than `MOST_WEIGHTS`, some queries at a time attend, and their
+    weights are computed again for the gradient.
+    """
+    batch, heads, tokens, _ = query_BHLE.shape
+    weights = batch * heads * tokens * key_BHLE.shape[2]
+    if not dropout or weights <= MOST_WEIGHTS or query_BHLE.device.type != "cpu":
+        return F.scaled_dot_product_attention(query_BHLE, key_BHLE, value_BHLE, attn_mask=mask_LL, dropout_p=dropout)
+    step = max(1, tokens * MOST_WEIGHTS // weights)
+    parts = []
+    for first in range(0, tokens, step):
+        some = slice(first, first + step)
+        allowed = None if mask_LL is None else mask_LL[some]
+        given = (query_BHLE[:, :, some], key_BHLE, value_BHLE, allowed, dropout)
+        parts.append(checkpoint(F.scaled_dot_product_attention, *given, use_reentrant=False))
+    return torch.cat(parts, dim=2)
 
 
 class Attention(nn.Module):
@@ -25,13 +49,11 @@ class Attention(nn.Module):
 
     def forward(self, query_BLD: Tensor, key_BLD: Tensor, value_BLD: Tensor, mask_LL: Tensor | None = None) -> Tensor:
         """Return attended values (B, L, D); `mask_LL` is True where attention is allowed."""
-        attended_BHLE = F.scaled_dot_product_attention(
-            self._split(self.query(query_BLD)),
-            self._split(self.key(key_BLD)),
-            self._split(self.value(value_BLD)),
-            attn_mask=mask_LL,
-            dropout_p=self.dropout if self.training else 0.0,
+        heads = (
+            self._split(layer(x_BLD))
+            for layer, x_BLD in ((self.query, query_BLD), (self.key, key_BLD), (self.value, value_BLD))
         )
+        attended_BHLE = attend(*heads, mask_LL, self.dropout if self.training else 0.0)
         return self.out(attended_BHLE.transpose(1, 2).flatten(2))
 
 

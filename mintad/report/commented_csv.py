@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from mintad.disk import read_text
+
 
 def split_comments(text: str) -> tuple[list[str], str]:
     """Return the comment lines that a file begins with, without line ends, and the rest: a '#' further on is data."""
@@ -20,7 +22,8 @@ def read_commented_csv(path: Path) -> tuple[list[str], pd.DataFrame]:
     """Return the comment lines at the head of a CSV file, and its table.
 
     Raises:
-        ValueError: the file is no CSV, or not in UTF-8.
+        ValueError: the file is no CSV.
+        DataError: it cannot be read, see `mintad.disk.read_text`.
     """
-    comments, table = split_comments(path.read_text(encoding="utf-8"))
+    comments, table = split_comments(read_text(path))
     return comments, pd.read_csv(io.StringIO(table))

@@ -17,8 +17,8 @@ import pandas as pd
 
 from mintad.config import Config
 from mintad.data.merged import MERGED
-from mintad.errors import DataError, MintadError
-from mintad.model import VARIANTS
+from mintad.errors import DataError, MintadError, visible
+from mintad.model import VARIANTS, require_variant
 from mintad.report.commented_csv import read_commented_csv
 from mintad.runs.directory import OLD_RESULTS, Run
 from mintad.runs.experiment import configure
@@ -57,7 +57,7 @@ def read_runs(paths: Sequence[str | Path]) -> Runs:
     runs, tables, seen = Runs(pd.DataFrame(columns=list(COLUMNS)), {}), [], {}
     for path in map(Path, paths):
         if not path.exists():
-            raise DataError(f"{path} does not exist; give run directories, folders of them, or CSV tables")
+            raise DataError("does not exist", path=path, fix="give run directories, folders of them, or CSV tables")
         if path.is_file():
             tables += _read_csv(path, runs)
         else:
@@ -84,11 +84,12 @@ def _folders(path: Path, skipped: dict[str, str]) -> Iterator[Path]:
 
 
 def _read_folder(folder: Path, runs: Runs, seen: dict[Any, str]) -> Iterator[pd.DataFrame]:
-    name, run = str(folder), Run(folder)
+    name, run = visible(str(folder)), Run(folder)
     reason = _unfinished(run)
     if not reason:
         try:
             config, results = run.config(), run.results()
+            require_variant(config.model)
         except MintadError as error:
             reason = f"cannot be read: {error}"
         else:

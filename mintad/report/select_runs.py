@@ -200,7 +200,8 @@ def measured_with(table_runs: TableRuns) -> str:
         return "Measured as the command in the CSV says." if table_runs.configs else ""
     length = f"{config.train.steps:,} steps" if config.train.steps else f"{config.train.epochs:g} epochs"
     model, grid = config.model, config.features.grid // config.model.pool
-    backbone = "several backbones" if table_runs.table == 8 else config.features.backbone
+    backbones = {other.features.backbone for other in filter(None, table_runs.configs.values())}
+    backbone = config.features.backbone if len(backbones) == 1 else f"{len(backbones)} backbones"
     options = ", ".join(f"{name} {value}" for name, value in protocol(config, table_runs.table)[_OPTIONS].items())
     mse, prior = (_REDUCTIONS[name] for name in (config.train.mse_reduction, config.train.prior_reduction))
     return (

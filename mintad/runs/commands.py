@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mintad.errors import visible
 from mintad.runs.options import DeviceOption, QuietOption, RunArgument
 
 console = Console()
@@ -61,9 +62,14 @@ def predict_command(
         limit, p = ("" if value == "" else f"{value:.3g}" for value in (row.threshold, row.p_value))
         product = row.pred_class + (" (unknown product)" if row.unknown_product is True else "")
         product += " (wrong product)" if getattr(row, "wrong_product", False) else ""
-        shown.add_row(Text(Path(row.image).name), f"{row.pred_score:.4f}", limit, p, str(row.anomalous), Text(product))
+        name, product = (Text(visible(text)) for text in (Path(row.image).name, product))
+        shown.add_row(name, f"{row.pred_score:.4f}", limit, p, str(row.anomalous), product)
     console.print(shown)
-    console.print(f"{len(table)} images scored; all results in {out / 'predictions.csv'}", soft_wrap=True, markup=False)
+    console.print(
+        f"{len(table)} images scored; all results in {visible(str(out / 'predictions.csv'))}",
+        soft_wrap=True,
+        markup=False,
+    )
     for problem in problems:
         errors.print(f"skipped: {problem}", style="red", markup=False)
     if problems:
@@ -94,7 +100,7 @@ def watch_command(
 
     rules = {"category": category, "quantile": quantile, "threshold": threshold, "expect": expect}
     predictor = Predictor(run, device=device, **rules)
-    console.print(f"watching {folder}; results in {out}", soft_wrap=True, markup=False)
+    console.print(visible(f"watching {folder}; results in {out}"), soft_wrap=True, markup=False)
     options = {"overlays": overlays, "maps": maps, "interval": interval, "idle": idle}
     for row in watch_folder(predictor, folder, out, **options):
         if "error" in row:
@@ -105,4 +111,4 @@ def watch_command(
         line = (
             f"{row['image']}  {row['pred_score']:.4f}  {verdict}  {row['pred_class']}{product}  {row['seconds']:.3f} s"
         )
-        console.print(line, soft_wrap=True, markup=False, highlight=False)
+        console.print(visible(line), soft_wrap=True, markup=False, highlight=False)

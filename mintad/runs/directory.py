@@ -131,12 +131,20 @@ class Run:
 
         Every command asks for it first, so a pipe or a device in the directory is refused here.
         """
+        self.require_name()
         refuse_special(*self.path.glob("*"), *self.path.glob("checkpoints/*/*"))
         try:
             return Config.from_dict(self.read("config"))
         except ConfigError as error:
             problem = f"{self.path / 'config.json'}, of mintad {self._version()}: {error}"
             raise ConfigError(problem) from error
+
+    def require_name(self) -> None:
+        """Raise MintadError for a name that is no UTF-8, under which safetensors reads no file."""
+        try:
+            str(self.path).encode()
+        except UnicodeEncodeError:
+            raise MintadError("name that is not in UTF-8", path=self.path, fix="rename the folder") from None
 
     def _version(self) -> str:
         with contextlib.suppress(MintadError):

@@ -16,7 +16,7 @@ from mintad.config import Config
 from mintad.data.photographs import describe
 from mintad.errors import ConfigError, MintadError, TrainingError
 from mintad.features.table import FeatureTable
-from mintad.model import ReconstructionModel
+from mintad.model import ReconstructionModel, require_variant
 from mintad.model.nearest_images import compact
 from mintad.runs.baselines import evaluate_baseline, require_baselines, require_comparable
 from mintad.runs.calibrate import calibrate, decide
@@ -87,6 +87,7 @@ def evaluate_run(
     if checkpoint.step < checkpoint.state()["steps"]:
         problem = f"{checkpoint.step} of {checkpoint.state()['steps']} steps are trained"
         raise TrainingError(problem, path=run.path, fix=f"mintad train --out {run.path} finishes it")
+    require_variant(config.model)
     names = list(dict.fromkeys([*_former_baselines(run), *baseline_names]))
     require_baselines(names, config)
     with run.locked(), log_to(run):

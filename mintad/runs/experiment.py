@@ -16,6 +16,7 @@ import mintad
 from mintad.config import Config
 from mintad.config import preset as load_preset
 from mintad.config.yaml_text import Loader
+from mintad.disk import expanded
 from mintad.errors import ConfigError, nearest, shown
 from mintad.model import require_variant
 from mintad.runs.directory import CATEGORIES, Run
@@ -77,7 +78,7 @@ def read_overrides(overrides: str | Mapping[str, Any]) -> dict[str, Any]:
 
 def resolve_folder(path: str | Path) -> Path:
     """Return a folder to read from, absolute: in the working directory if it is there, else in the repository."""
-    relative = Path(path).expanduser()
+    relative = expanded(path)
     here, in_repository = relative.absolute(), Path(mintad.__file__).resolve().parent.parent / relative
     return in_repository if in_repository.exists() and not here.exists() else here
 
@@ -91,7 +92,7 @@ def output_folder(config: Config, setting: str = "unified", out_dir: str | Path 
     if setting not in SETTINGS:
         raise ConfigError(f"unknown setting '{setting}'." + nearest(setting, SETTINGS))
     if str(out_dir):
-        parts = Path(out_dir).expanduser().parts
+        parts = expanded(out_dir).parts
         return runs_dir().joinpath(*parts[1:] if len(parts) > 1 and parts[0] == "runs" else parts)
     folder = shared_model_dir(config)
     return folder if setting == "unified" else folder.with_name(f"{folder.name}-separate")

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mintad.data.images import IMAGE_SUFFIXES
+from mintad.data.listing import list_folder
 from mintad.data.problems import Problem
-from mintad.data.tree import list_folder
+from mintad.disk import real_path
 from mintad.errors import DataError
 
 
@@ -41,11 +42,11 @@ def find_images(paths: Iterable[str | Path], *, exclude: str | Path | None = Non
             allows that.
     """
     paths, found, seen = [Path(path) for path in paths], NewImages(), set()
-    results = None if exclude is None else Path(exclude).resolve()
+    results = None if exclude is None else real_path(exclude)
     for path in paths:
         if not os.path.lexists(path):
-            raise DataError(f"{path} does not exist")
-        if path.is_dir() and results and path.resolve().is_relative_to(results):
+            raise DataError("does not exist", path=path)
+        if path.is_dir() and results and real_path(path).is_relative_to(results):
             raise DataError(f"{path} lies in the folder of the results, {exclude}; choose another --out")
         if path.is_dir():
             _search(path, results, found, seen)
@@ -60,7 +61,7 @@ def find_images(paths: Iterable[str | Path], *, exclude: str | Path | None = Non
 
 
 def _search(folder: Path, results: Path | None, found: NewImages, seen: set[Path]) -> None:
-    real = folder.resolve()
+    real = real_path(folder)
     if real == results or real in seen:
         return
     seen.add(real)

@@ -35,6 +35,7 @@ def open_run(path: str | Path, config: Config, *, overwrite: bool = False) -> It
         TrainingError: the directory belongs to another configuration or process, or holds foreign files.
     """
     run = Run(Path(path))
+    run.require_name()
     _refuse_foreign(run, overwrite)
     new = not run.path.exists()
     run.path.mkdir(parents=True, exist_ok=True)

@@ -19,6 +19,7 @@ from mintad.data.mask_check import check_masks
 from mintad.data.problems import summaries
 from mintad.data.records import REMARKS, category_keys, select, tested_rows
 from mintad.data.tree import absolute
+from mintad.disk import real_path
 from mintad.errors import ConfigError, DataError
 from mintad.features.backbone import Backbone, build_backbone
 from mintad.features.extract import extract
@@ -93,7 +94,7 @@ def data_roots(config: Config) -> list[Path]:
 def require_outside_data(out: Path, config: Config) -> None:
     """Raise ConfigError for a run directory inside the data, where its pictures would be taken for data."""
     for root in data_roots(config):
-        if root.is_dir() and out.resolve().is_relative_to(root.resolve()):
+        if root.is_dir() and real_path(out).is_relative_to(real_path(root)):
             problem = f"lies in the folder of the data, {root}, and would be taken for a category the next time"
             raise ConfigError(problem, path=out, fix="choose an --out elsewhere")
 

@@ -16,6 +16,7 @@ from platformdirs import user_data_dir
 
 import mintad
 from mintad.config import Config
+from mintad.disk import real_path
 from mintad.errors import ConfigError, nearest
 from mintad.features.table import FeatureTable
 from mintad.lock import exclusive_lock
@@ -32,7 +33,7 @@ RUNS = "MINTAD_RUNS"  # environment variable: folder of the runs that notebooks 
 def runs_dir() -> Path:
     """Return the folder of the notebooks' runs: $MINTAD_RUNS, else runs/ of the repository, else the user's data."""
     if os.environ.get(RUNS):
-        return Path(os.environ[RUNS]).expanduser().resolve()
+        return real_path(os.environ[RUNS])
     repository = Path(mintad.__file__).resolve().parent.parent
     return (repository if (repository / "pyproject.toml").exists() else Path(user_data_dir("mintad"))) / "runs"
 

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mintad.errors import MintadError
+from mintad.errors import MintadError, visible
 from mintad.runs.directory import Run
 from mintad.runs.doubts import few_images
 from mintad.scoring.metrics import MEAN, METRICS, POOLED, by_category, value_of
@@ -19,7 +19,7 @@ def print_results(run: Run, console: Console) -> None:
     table, made = Table("category", *(METRICS[name].title for name in headline)), run.made_defects()
     columns = [by_category(results, name) for name in headline]
     for category in dict.fromkeys(key for column in columns for key in column):
-        table.add_row(Text(category), *(_four_digits(column.get(category)) for column in columns))
+        table.add_row(Text(visible(category)), *(_four_digits(column.get(category)) for column in columns))
     table.add_section()
     table.add_row("mean", *(_four_digits(value_of(results, name)) for name in headline))
     if run.region:
@@ -54,10 +54,12 @@ def print_thresholds(run: Run, console: Console) -> None:
         console.print(f"no thresholds: {error}", style="yellow", markup=False, soft_wrap=True)
         return
     if decisions is not None:
-        listed = ", ".join(f"{name or 'all'} {value.value:.4g}" for name, value in decisions.thresholds().items())
+        listed = ", ".join(
+            f"{visible(name) or 'all'} {value.value:.4g}" for name, value in decisions.thresholds().items()
+        )
         console.print(f"thresholds by predicted class: {listed}", markup=False)
         for line in few_images(decisions.classes, decisions):
-            console.print(f"warning: {line}", style="yellow", markup=False)
+            console.print(f"warning: {visible(line)}", style="yellow", markup=False)
 
 
 def _four_digits(value: float | None) -> str:

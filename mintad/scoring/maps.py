@@ -129,9 +129,23 @@ def interpolation_matrix(size: int, cells: int, blur: float = 0.0, align_corners
 def full_maps(
     map_BHW: np.ndarray, image_size: int, config: ScoringConfig, region: np.ndarray | None = None
 ) -> np.ndarray:
-    """Return grid maps in the size in which they are scored (B, S, S), zero outside a region of interest (S, S)."""
-    map_BSS = upsample(map_BHW, image_size, blur=config.blur, align_corners=config.align_corners)
-    return map_BSS if region is None else map_BSS * region
+    """Return grid maps in the size in which they are scored (B, S, S), zero outside a region of interest (S, S).
+
+    With a region, the blur averages over its pixels alone (normalised convolution), so that nothing comes in from
+    outside but what the interpolation brings: a token at the border lies on both sides of it.
+    """
+    if region is None or not config.blur:
+        map_BSS = upsample(map_BHW, image_size, blur=config.blur, align_corners=config.align_corners)
+        return map_BSS if region is None else map_BSS * region
+    map_BSS = upsample(map_BHW, image_size, align_corners=config.align_corners) * region
+    blur_SS = interpolation_matrix(image_size, image_size, config.blur)
+    return blur_SS @ map_BSS @ blur_SS.T * share_after_blur(region, blur_SS)
+
+
+def share_after_blur(region_SS: np.ndarray, blur_SS: np.ndarray) -> np.ndarray:
+    """Return for each pixel of a region by what its blurred value is multiplied (S, S), float32; zero outside."""
+    weight_SS = blur_SS @ region_SS.astype(np.float32) @ blur_SS.T
+    return np.divide(1, weight_SS, out=np.zeros_like(weight_SS), where=region_SS)
 
 
 def image_scores(

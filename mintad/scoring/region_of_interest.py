@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from scipy import ndimage
 
-from mintad.data.images import mask_values, resize_mask
+from mintad.data.images import mask_values, only_transparency_varies, resize_mask
 from mintad.errors import DataError
 
-FIX = "draw it in black (ignore) and white (look), without smoothing, and save it as PNG"
+FIX = "draw it in black (ignore) and white (look), without smoothing or transparency, and save it as PNG"
 
 
 def read_region(path: str | Path) -> np.ndarray:
@@ -34,6 +34,9 @@ def read_region(path: str | Path) -> np.ndarray:
     found = np.unique(values)
     if len(found) > 2:
         problem = f"is no region of interest: it has {len(found)} grey values, not two"
+        raise DataError(problem, path=path, fix=FIX)
+    if len(found) == 1 and only_transparency_varies(path):
+        problem = "is no region of interest: it has one colour, and transparency, which is ignored as in all images"
         raise DataError(problem, path=path, fix=FIX)
     if not found.any():
         raise DataError("is an empty region of interest: all of it is black", path=path, fix=FIX)

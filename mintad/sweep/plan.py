@@ -9,17 +9,20 @@ import hashlib
 import inspect
 import itertools
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mintad.disk import open_file
 from mintad.errors import ConfigError, nearest
 from mintad.sweep.spec import Spec
 
 RUN_FOLDER = "out_dir"  # parameter that a notebook may have for its run's folder; the sweep sets it
 TRAINING = "training"  # tag of a parameters cell whose parameters are those of `mintad.runs.experiment.configure`
+MOST_RUNS = 10_000  # of a sweep; more are a mistake, which would take minutes and gigabytes to plan
 MOST_LETTERS = 100  # of a run's name before its digest
 _ACCEPTED = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}  # declared type -> values' types
 
@@ -46,6 +49,9 @@ def plan(spec: Spec) -> list[PlannedRun]:
         ConfigError: the notebook cannot be read or lacks a parameter, a value is of the wrong type or no valid
             configuration (see `TRAINING`), two axes set the same parameter, or there is nothing to run.
     """
+    most = math.prod(map(len, spec.grid.values())) + len(spec.runs)
+    if most > MOST_RUNS:
+        raise ConfigError(f"{spec.name}: the grid has {most:,} combinations, at most {MOST_RUNS:,} are planned")
     parameters = parameters_of(spec.notebook)
     _check_names("fixed", spec.fixed, parameters)
     defaults: dict[str, Any] = {}
@@ -84,6 +90,7 @@ def parameters_of(notebook: Path | None) -> dict[str, dict[str, Any]]:
     from papermill import inspect_notebook
 
     try:
+        open_file(notebook).close()  # a pipe or a device would be read for ever
         parameters = inspect_notebook(braced(notebook))
     except Exception as error:  # papermill's readers raise errors of many classes
         raise ConfigError(f"cannot read the notebook {notebook}: {error}") from error

@@ -21,7 +21,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 import mintad
 from mintad.config.yaml_text import Loader
-from mintad.errors import ConfigError, nearest, shown
+from mintad.disk import expanded, read_text, real_path
+from mintad.errors import ConfigError, DataError, nearest, shown
 
 NOTEBOOK = Path(mintad.__file__).resolve().parent.parent / "notebooks" / "10_unified_training.ipynb"
 
@@ -35,7 +36,7 @@ def _axis(values: Any) -> list[Any] | dict[str, Any]:
 def _path(path: Any) -> Path:
     if not (path and isinstance(path, str)):
         raise ValueError("must be a path")
-    return Path(path).expanduser()
+    return expanded(path)
 
 
 Axis = Annotated[list[Any] | dict[str, Any], BeforeValidator(_axis)]
@@ -63,7 +64,7 @@ class Spec(BaseModel):
     @field_validator("out", "notebook")
     @classmethod
     def _below_the_files_folder(cls, path: Path | None, info: ValidationInfo) -> Path | None:
-        return path and (info.context / path).resolve()
+        return path and real_path(info.context / path)
 
 
 def load_spec(path: str | Path, *, out: str | Path | None = None) -> Spec:
@@ -72,17 +73,18 @@ def load_spec(path: str | Path, *, out: str | Path | None = None) -> Spec:
     Raises:
         ConfigError: the file is missing or no YAML, a key is unknown, or a value is of the wrong kind.
     """
-    path = Path(path).expanduser().absolute()
+    path = expanded(path).absolute()
     try:
-        entries = yaml.load(path.read_text(encoding="utf-8"), Loader) or {}
-    except (OSError, yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"cannot read the sweep {path}: {' '.join(str(error).split())}") from error
+        entries = yaml.load(read_text(path), Loader) or {}
+    except (DataError, OSError, yaml.YAMLError, ValueError) as error:
+        reason = error.problem if isinstance(error, DataError) else error
+        raise ConfigError(f"cannot read the sweep {path}: {' '.join(str(reason).split())}") from error
     if not isinstance(entries, dict):
         raise ConfigError(f"{path.name}: a sweep is a mapping of keys to values")
     values = {"name": path.stem} | {key: value for key, value in entries.items() if value is not None}
     values.setdefault("out", f"runs/sweeps/{values['name']}")
     if out is not None:
-        values["out"] = str(Path(out).expanduser().absolute())
+        values["out"] = str(expanded(out).absolute())
     try:
         return Spec.model_validate(values, context=path.parent)
     except ValidationError as error:

@@ -97,8 +97,15 @@ class RunAttempt:
 
 def finished(job: Job) -> bool:
     """Return whether the run needs no further attempt."""
-    written = job.notebook is None or (job.path / EXECUTED).exists()
-    return written and read_status(job.path).state == "finished"
+    return read_status(job.path).state == "finished" and (job.notebook is None or _is_notebook(job.path / EXECUTED))
+
+
+def _is_notebook(file: Path) -> bool:
+    """Return whether a file holds a notebook, whole."""
+    try:
+        return bool(json.loads(file.read_bytes())["cells"])
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return False
 
 
 def execute(job: Job, lock: BinaryIO, kernels: list[int]) -> None:

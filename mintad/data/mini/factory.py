@@ -7,9 +7,12 @@ is where they differ.
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import json
 import os
 import shutil
+import uuid
 import zlib
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -27,7 +30,9 @@ from mintad.data.mini.canvas import lit
 from mintad.data.mini.defects import DEFECTS
 from mintad.data.mini.products import PRODUCTS
 from mintad.data.tree import Layout, absolute, build_records, scan_root
-from mintad.errors import DataError, nearest
+from mintad.data.workers import end_with_parent
+from mintad.errors import DataError, MintadError, nearest, shown
+from mintad.lock import exclusive_lock
 from mintad.progress import track
 
 LAYOUT = Layout(dataset="mini", masks_required=True)
@@ -35,6 +40,8 @@ VERSION = 1  # increased whenever the same parameters give other pictures
 VISIBLE = 0.05  # change of a channel from which a pixel counts as anomalous
 SMALLEST = 0.0012  # share of the picture that a defect covers at least; a smaller one is drawn again
 ATTEMPTS = 20
+MOST_PIXELS = 10**10  # of a whole set, 200,000 pictures of the usual size: days of drawing, and a mistake
+_LOCK = "drawing.lock"  # in the folder of an unfinished set, held by the process that draws it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,16 +60,25 @@ class MiniParameters:
         for name in self.categories:
             if name not in PRODUCTS:
                 raise DataError(f"mini: unknown category '{name}'." + nearest(name, PRODUCTS))
+        for name in ("n_train", "n_test_good", "n_test_defect", "size", "seed"):
+            if not isinstance(getattr(self, name), int):
+                raise DataError(f"mini: {name} must be a whole number, not {shown(getattr(self, name))}")
+        if not isinstance(self.difficulty, int | float):
+            raise DataError(f"mini: difficulty must be a number, not {shown(self.difficulty)}")
         limits = {
             "categories must be distinct names": 0 < len(self.categories) == len(set(self.categories)),
             **{f"{n} must be at least 1": getattr(self, n) >= 1 for n in ("n_train", "n_test_good", "n_test_defect")},
-            "size must be at least 64 pixels": self.size >= 64,
+            "size must be 64 to 4096 pixels": 64 <= self.size <= 4096,
             "difficulty must be in (0, 3]; 1 is the default, 2 is subtle": 0 < self.difficulty <= 3,
             "seed must not be negative": self.seed >= 0,
         }
         for limit, holds in limits.items():
             if not holds:
-                raise DataError(f"mini: {limit}, not {getattr(self, limit.split()[0])}")
+                raise DataError(f"mini: {limit}, not {shown(getattr(self, limit.split()[0]))}")
+        pictures = len(self.categories) * (self.n_train + self.n_test_good + len(DEFECTS) * self.n_test_defect)
+        if (pixels := pictures * self.size**2) > MOST_PIXELS:
+            problem = f"mini: {pictures:,} pictures of {self.size} x {self.size} pixels are {pixels:,} pixels"
+            raise DataError(problem, fix=f"at most {MOST_PIXELS:,} are drawn")
 
     def as_json(self) -> str:
         """Return the parameters and `VERSION` as JSON, which identifies the pictures."""
@@ -116,16 +132,12 @@ def make_mini(root: str | Path, parameters: MiniParameters | None = None, *, pro
         return root
     if root.exists() and any(root.iterdir()):
         raise DataError("not empty and no mini set", path=root, fix="choose another root")
-    temporary = root.with_name(f".{root.name}.{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
+    _remove_abandoned(root)
+    temporary = root.with_name(f".{root.name}.{uuid.uuid4().hex[:12]}")
     temporary.mkdir(parents=True)
-    counts = {("train", "good"): parameters.n_train, ("test", "good"): parameters.n_test_good}
-    counts |= {("test", defect): parameters.n_test_defect for defect in DEFECTS}
-    jobs = [(name, *kind, n) for name in parameters.categories for kind, count in counts.items() for n in range(count)]
-    with ProcessPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
-        work = pool.map(partial(_write, temporary, parameters), jobs, chunksize=16)
-        list(track(work, "mini: drawing", len(jobs), show=progress))
-    (temporary / "mini.json").write_text(parameters.as_json(), encoding="utf-8")
+    with exclusive_lock(temporary / _LOCK):
+        _draw(temporary, parameters, progress)
+    (temporary / _LOCK).unlink()
     try:
         if root.exists():
             root.rmdir()
@@ -134,6 +146,23 @@ def make_mini(root: str | Path, parameters: MiniParameters | None = None, *, pro
         shutil.rmtree(temporary, ignore_errors=True)
         return make_mini(root, parameters)
     return root
+
+
+def _remove_abandoned(root: Path) -> None:
+    """Remove what processes that were killed have drawn for `root`."""
+    for folder in root.parent.glob(f".{glob.escape(root.name)}.*"):
+        with contextlib.suppress(MintadError, OSError), exclusive_lock(folder / _LOCK, MintadError("it is drawn now")):
+            shutil.rmtree(folder)
+
+
+def _draw(folder: Path, parameters: MiniParameters, progress: bool) -> None:
+    counts = {("train", "good"): parameters.n_train, ("test", "good"): parameters.n_test_good}
+    counts |= {("test", defect): parameters.n_test_defect for defect in DEFECTS}
+    jobs = [(name, *kind, n) for name in parameters.categories for kind, count in counts.items() for n in range(count)]
+    with ProcessPoolExecutor(min(os.cpu_count() or 1, 8), initializer=end_with_parent) as pool:
+        work = pool.map(partial(_write, folder, parameters), jobs, chunksize=16)
+        list(track(work, "mini: drawing", len(jobs), show=progress))
+    (folder / "mini.json").write_text(parameters.as_json(), encoding="utf-8")
 
 
 def load_mini(
@@ -156,6 +185,8 @@ def load_mini(
     Raises:
         DataError: bad parameters, or `root` holds something else.
     """
+    if not isinstance(categories, list | tuple):
+        raise DataError(f"mini: categories must be a list of names, not {shown(categories)}")
     counts = {"n_train": n_train, "n_test_good": n_test_good, "n_test_defect": n_test_defect}
     drawing = {"size": size, "difficulty": difficulty, "seed": seed}
     parameters = MiniParameters(categories=tuple(categories), **counts, **drawing)
