@@ -51,9 +51,11 @@ MODULES = [
     "mintad.baselines.cutpaste",
     "mintad.baselines.students",
     "mintad.baselines.draem",
+    "mintad.baselines.omnial",
     "mintad.baselines.mkd",
     "mintad.baselines.panda",
     "mintad.baselines.fcdd",
+    "mintad.baselines.fcdd_oe",
 ]
 BASELINES: BaselineRegistry = BaselineRegistry("baseline", modules=MODULES)
 """Name -> class; each is built from a grid (H, W) and a seed."""
