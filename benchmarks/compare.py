@@ -12,13 +12,14 @@ it has for this configuration, also those that a later command does not name. De
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
-from provenance import config_line, write
+from provenance import CONFIG, portable, write
 
 from mintad.baselines import BASELINES
 from mintad.config import Config
@@ -54,9 +55,10 @@ def method_and_setting(name: str) -> tuple[str, str]:
 
 def measured_baselines(csv: Path, config: Config) -> list[pd.DataFrame]:
     """Return the baselines' results in an earlier table of the same configuration, one table for each and seed."""
-    if not csv.exists() or config_line(config) not in read_commented_csv(csv)[0]:
+    comments, rows = read_commented_csv(csv) if csv.exists() else ([], None)
+    made_with = [line.removeprefix(CONFIG) for line in comments if line.startswith(CONFIG)]
+    if not made_with or Config.from_dict(json.loads(made_with[0])) != portable(config):
         return []
-    rows = read_commented_csv(csv)[1]
     baselines = rows[rows["method"].isin(list(BASELINES))]
     return [table for _, table in baselines.groupby(["method", "setting", "seed"], sort=False)]
 

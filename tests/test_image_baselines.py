@@ -20,11 +20,13 @@ from synthetic import small
 from mintad.baselines import BASELINES
 from mintad.baselines.images import ImageTable, normalised
 from mintad.baselines.per_category import PerCategory
+from mintad.config import Config
 from mintad.errors import ConfigError, DataError, TrainingError
 from mintad.features.backbone import build_backbone
-from mintad.runs.baselines import evaluate_baseline
+from mintad.runs.baselines import evaluate_baseline, fit_baseline, require_baselines
 from mintad.runs.evaluate import evaluate_run
 from mintad.runs.prepare import prepare_data
+from mintad.runs.train import train_run
 
 NAMES = [name for name in BASELINES if name not in BASELINES.on_features()]
 CATEGORIES = {"folder/capsule", "folder/mesh"}
@@ -76,6 +78,49 @@ def test_a_run_in_a_folder_is_compared_with_one(copied, monkeypatch):
     monkeypatch.setattr(cls, "settings", {"lesson": dataclasses.replace(cls.settings["lesson"], **QUICK_SETTING)})
     run = evaluate_run(copied.path, baseline_names=["cutpaste"], device="cpu", progress=False)
     assert run.baselines() == ["padim", "cutpaste"] and run.seconds()["cutpaste"] > 0
+
+
+def test_a_runs_configuration_chooses_their_setting_and_options(data, products, monkeypatch):
+    made, options = [], {"baselines.options": {"draem": {**QUICK_SETTING, "steps": 2}, "mkd": {"setting": "lesson"}}}
+    monkeypatch.setattr(BASELINES["draem"], "fit", lambda self, *_: made.append(self) or self)
+    monkeypatch.setattr(BASELINES["mkd"], "fit", lambda self, *_: made.append(self) or self)
+    config = small(products, **{"baselines.setting": "paper", "train.seed": 4}, **options)
+    for name in ("draem", "mkd"):
+        fit_baseline(name, data, config)
+    fit_baseline("mkd", data, small(products))
+    fit_baseline("mkd", data, config.override(**{"baselines.options": {}}))
+    draem, *others = made
+    assert (draem.setting.steps, draem.setting.width, draem.seed) == (2, QUICK_SETTING["width"], 4)
+    lesson, paper = BASELINES["mkd"].settings["lesson"], BASELINES["mkd"].settings["paper"]
+    assert [method.setting for method in others] == [lesson, lesson, paper] and lesson != paper
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ({"dream": {}}, ("'dream'", "Did you mean 'draem'")),
+        ({"draem": {"step": 3}}, ("DRAEM has no option 'step'", "Did you mean 'steps'")),
+        ({"draem": {"seed": 3}}, ("DRAEM has no option 'seed'",)),
+        ({"draem": {"setting": "papers"}}, ("DRAEM has no setting 'papers'", "Did you mean 'paper'")),
+        ({"simplenet": {"step": 3}}, ("SimpleNet has no option 'step'", "Did you mean 'steps'")),
+        ({"simplenet": {"setting": "paper"}}, ("SimpleNet has no option 'setting'",)),
+    ],
+)
+def test_options_that_a_baseline_does_not_have_are_refused_before_anything_is_trained(options, names):
+    config = Config().override(**{"baselines.options": options})
+    with pytest.raises(ConfigError) as caught:
+        require_baselines(["draem", "simplenet"], config)
+    assert all(name in str(caught.value) for name in names)
+
+
+def test_a_run_keeps_the_setting_of_its_baselines(copied):
+    changes = {"baselines.options": {"fcdd_oe": QUICK_SETTING}}
+    config = copied.config().override(**changes)
+    with pytest.raises(TrainingError, match="another configuration.*baselines.options"):
+        train_run(config, copied.path, baseline_names=["fcdd_oe"], progress=False)
+    out = copied.path.with_name("new")
+    run = train_run(config.override(**{"train.steps": 1}), out, baseline_names=["fcdd_oe"], progress=False)
+    assert run.baselines() == ["fcdd_oe"] and run.config().baselines.options == {"fcdd_oe": QUICK_SETTING}
 
 
 @pytest.mark.parametrize("name", NAMES)
