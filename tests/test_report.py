@@ -23,6 +23,7 @@ from mintad.report.methods import reason, table_row
 from mintad.report.pairs import pairs
 from mintad.report.runs import read_runs
 from mintad.report.select_runs import measured_with, select_runs, where
+from mintad.report.side_by_side import side_by_side
 from mintad.report.table_values import table_values
 from mintad.runs.directory import RESULTS
 from mintad.scoring.metrics import METRICS, RESULT_COLUMNS, metric
@@ -154,7 +155,13 @@ def test_every_number_of_the_paper_keeps_its_place(three_seeds):
 
 def test_why_a_method_has_no_number(three_seeds):
     status = table_of(three_seeds, 1).groupby("method")["status"].first()
-    assert status["OmniAL"].startswith("cannot be run here") and "--baselines draem" in status["DRAEM"]
+    assert status["OmniAL"] == "not run (mintad train --baselines omnial)" and "--baselines draem" in status["DRAEM"]
+    status = table_of(three_seeds, 1).groupby(["method", "setting"])["status"].first()
+    assert "draem_separate" in status["DRAEM", "separate"] and "setting: separate" in status["UniAD", "separate"]
+    assert table_of(three_seeds, 2).groupby("method")["status"].first()["CutPaste"].startswith("not run on VisA (")
+    assert (
+        "--data cifar10 --baselines fcdd_oe" in table_of(three_seeds, 7).groupby("method")["status"].first()["FCDD+OE"]
+    )
     status = table_of(three_seeds, 4).groupby("method")["status"].first()
     assert "model.variant=query_pool" in status["Query Pool"]
     status = table_of(three_seeds, 8)
@@ -162,6 +169,38 @@ def test_why_a_method_has_no_number(three_seeds):
     assert "model.variant=mint_ad" in lacking.status and "weights" in lacking.status
     everybody = {name for n in paper.TABLES for name in paper.load(n)["method"]}
     assert all(reason(name) != "not run" for name in everybody)
+
+
+def test_the_means_stand_method_by_method_and_a_row_without_a_number_says_why(tmp_path):
+    write_run(tmp_path / "run", {"gear": 0.9}, data="mini", name="fast", baselines={"omnial": {"gear": 0.75}})
+    runs = select_runs(read_runs([tmp_path]), 1)
+    shown = side_by_side(runs, table_values(runs))
+    assert shown.head[2:4] == ["ours: mini", "paper: MVTec AD"] and "different data" in shown.caption
+    rows = {tuple(row[:2]): row[2:] for row in shown.rows}
+    assert rows["OmniAL", "unified"] == ["0.750", "0.972", "1", ""]
+    assert rows["OmniAL", "separate"][:3] == ["–", "0.970", ""] and "omnial_separate" in rows["OmniAL", "separate"][3]
+    page = report([tmp_path], tmp_path / "out", tables=[1, 2]).page.read_text()
+    assert page.count("why there is no number of ours") == 1, "not for a table of which nothing was run"
+
+
+def test_the_means_of_two_metrics_on_the_papers_data(tmp_path):
+    names = dict.fromkeys(paper.load(2).query("category != 'mean'")["category"], 0.5)
+    write_run(tmp_path / "run", names, data="visa", baselines={"cutpaste": names})
+    runs = select_runs(read_runs([tmp_path]), 2)
+    shown = side_by_side(runs, table_values(runs))
+    assert shown.head[2:6] == [f"{m}, {o}: VisA" for m in ("image AUROC", "pixel AP") for o in ("ours", "paper")]
+    rows = {tuple(row[:2]): row[2:] for row in shown.rows}
+    assert rows["MINT-AD", "unified"] == ["0.500", "0.957", "0.500", "0.394", "1", ""]
+    assert rows["CutPaste", "unified"] == ["0.500", "–", "–", "–", "1", ""] and "different" not in shown.caption
+    assert side_by_side(select_runs(read_runs([tmp_path]), 4), table_values(runs)) is None
+
+
+@pytest.mark.parametrize(("setting", "told"), [("lesson", "reduced size"), ("paper", "the published size")])
+def test_a_report_says_in_which_setting_baselines_on_images_were(tmp_path, setting, told):
+    changes = {"baselines__setting": setting, "data": "mini", "name": "fast"}
+    write_run(tmp_path / "run", {"gear": 0.9}, baselines={"omnial": {"gear": 0.75}}, **changes)
+    runs = select_runs(read_runs([tmp_path]), 1)
+    assert told in " ".join(render_table(runs, table_values(runs)).notes)
 
 
 def test_another_data_set_is_never_subtracted(tmp_path):

@@ -48,8 +48,10 @@ def table_values(table_runs: TableRuns, complexity: pd.DataFrame | None = None) 
     comparable &= (table["metric"] != "parameters_M") & (number != 6)
     table["paper_data"] = np.where(table["paper"].notna(), data_title(HOME[number]), "")
     table["difference"] = (table["measured"] - table["paper"]).where(comparable)
-    reasons = table["method"].map(lambda method: reason(method, number))
-    table["status"] = reasons.mask(np.isfinite(table["measured"].astype(float)), "measured")
+    reasons = [reason(row.method, number, row.setting) for row in table.itertuples()]
+    table["status"] = pd.Series(reasons, index=table.index, dtype=object).mask(
+        np.isfinite(table["measured"].astype(float)), "measured"
+    )
     return table.assign(table=number, data=data_title(table_runs.data))[list(COLUMNS)].reset_index(drop=True)
 
 
