@@ -95,6 +95,15 @@ def test_a_runs_configuration_chooses_their_setting_and_options(data, products, 
     assert [method.setting for method in others] == [lesson, lesson, paper] and lesson != paper
 
 
+@pytest.mark.parametrize(("length", "steps"), [(1.0, 300), (0.125, 38), (1e-6, 1), (2, 600)])
+def test_a_runs_configuration_shortens_every_training_alike(length, steps, data, products, monkeypatch):
+    monkeypatch.setattr(BASELINES["fcdd"], "fit", lambda self, *_: self)
+    monkeypatch.setattr(BASELINES["cfa"], "fit", lambda self, *_: self)
+    config = small(products, **{"baselines.length": length})
+    assert [fit_baseline(name, data, config)[0].steps for name in ("fcdd", "cfa")] == [steps, steps]
+    assert fit_baseline("padim", data, config)[0].title == "PaDiM"  # which has no steps
+
+
 @pytest.mark.parametrize(
     ("options", "names"),
     [

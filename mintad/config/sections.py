@@ -270,6 +270,9 @@ class BaselinesConfig:
     setting: Literal["lesson", "paper"] = "lesson"
     """Of the baselines that learn from images: 'lesson', minutes on two cores; 'paper', about the published size and
     length, for a GPU. Those on features have one size, and `baselines.options` changes it."""
+    length: Annotated[Float, Gt(0)] = 1.0
+    """Times the steps of every baseline that trains. With 1/N, N models of a class each take as many steps together as
+    one for all."""
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Options of single baselines, for example {draem: {steps: 50}}; `baselines.options.draem.steps` is a key, too."""
 

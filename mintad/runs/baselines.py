@@ -15,6 +15,7 @@ from mintad.baselines import BASELINES
 from mintad.baselines.base import Baseline
 from mintad.baselines.images import ImageTable, Setting
 from mintad.baselines.per_category import PerCategory
+from mintad.baselines.training import TrainedBaseline
 from mintad.config import Config
 from mintad.data.records import category_keys
 from mintad.errors import ConfigError, DataError, nearest
@@ -169,6 +170,8 @@ def fit_baseline(
     def new() -> Baseline:
         fresh = BASELINES[name](given, **options)
         fresh.stages, fresh.show_progress, fresh.categories = stages, progress, categories
+        if isinstance(fresh, TrainedBaseline):
+            fresh.steps = max(1, round(fresh.steps * config.baselines.length))
         return fresh
 
     baseline = PerCategory(new, categories) if separate else new()
