@@ -426,6 +426,19 @@ def test_complexity_beside_the_paper(tmp_path):
     assert "machine: y, 2 cores." in result.tables[0].notes and "command" not in " ".join(result.tables[0].notes)
 
 
+def test_counts_without_seconds_join_those_with(tmp_path):
+    head = "method,batch,metric,value,paper\n"
+    (tmp_path / "complexity.csv").write_text(f"# machine: y\n# N = 15\n{head}UniAD,1,seconds,2.5,0.032\n")
+    (tmp_path / "counts.csv").write_text(f"# machine: z\n# counted alone\n{head}DRAEM,1,macs_G,71.8,152.1\n")
+    result = report([tmp_path / "complexity.csv", tmp_path / "counts.csv"], tmp_path / "out", tables=[6])
+    values = pd.read_csv(tmp_path / "out" / "table_06.csv")
+    assert only_row(values, method="DRAEM", setting="batch 1", metric="flops_G").measured == 71.8
+    assert only_row(values, method="UniAD", setting="batch 1", metric="seconds").measured == 2.5
+    draem = only_row(values, method="DRAEM", setting="batch 8", metric="seconds")
+    assert pd.isna(draem.measured) and draem.status.startswith("not timed")
+    assert result.tables[0].notes[-3:] == ["machine: y.", "N = 15.", "counted alone."]
+
+
 def compare_csv(file, values: dict[str, float], *, data: str = "mini", config=None, method: str = "mint_ad"):
     head = [f"# config: {json.dumps(config.to_dict())}"] if config else []
     rows = [f"{method},unified,0,{data}/{name},image_auroc,{value}" for name, value in values.items()]
