@@ -175,7 +175,7 @@ def test_the_means_stand_method_by_method_and_a_row_without_a_number_says_why(tm
     write_run(tmp_path / "run", {"gear": 0.9}, data="mini", name="fast", baselines={"omnial": {"gear": 0.75}})
     runs = select_runs(read_runs([tmp_path]), 1)
     shown = side_by_side(runs, table_values(runs))
-    assert shown.head[2:4] == ["ours: mini", "paper: MVTec AD"] and "different data" in shown.caption
+    assert shown.head[2:4] == ["ours: mini", "paper: MVTec AD"] and "different images" in shown.caption
     rows = {tuple(row[:2]): row[2:] for row in shown.rows}
     assert rows["OmniAL", "unified"] == ["0.750", "0.972", "1", ""]
     assert rows["OmniAL", "separate"][:3] == ["–", "0.970", ""] and "omnial_separate" in rows["OmniAL", "separate"][3]
@@ -264,6 +264,24 @@ def test_submodules_backbones_queries_merged_and_splits(tmp_path):
     assert mean.measured == pytest.approx((15 * 0.9 + 12 * 0.6 + 3 * 0.3) / 30)
     seven = table_of(tmp_path, 7)
     assert only_row(seven, method="MINT-AD", category="mean").measured == pytest.approx(0.915)
+
+
+def test_a_part_of_cifar_10_is_never_subtracted(tmp_path):
+    for split in ("01234", "56789", "02468", "13579"):
+        options = {"split": split, "per_class": 200}
+        values = {f"{{{split}}}": 0.9}
+        baselines = {"fcdd_oe": {f"{{{split}}}": 0.7}}
+        data = {"data": "cifar10", "pixel": None, "data__options": options}
+        write_run(tmp_path / split, values, baselines=baselines, **data)
+    runs = select_runs(read_runs([tmp_path]), 7)
+    table = table_values(runs)
+    outliers = only_row(table, method="FCDD+OE", category="mean")
+    assert outliers.measured == pytest.approx(0.7) and outliers.paper == paper.value(
+        7, "FCDD+OE", "mean", "image_auroc"
+    )
+    assert table["difference"].isna().all() and table["measured"].count() == 10
+    assert "a part of them" in " ".join(render_table(runs, table).notes)
+    assert "different images" in side_by_side(runs, table).caption
 
 
 def test_mixtures_are_refused_and_can_be_told_apart(tmp_path):

@@ -88,6 +88,8 @@ def _notes(table_runs: TableRuns, cells: pd.DataFrame) -> Iterator[str]:
             f"The paper's numbers are for {data_title(HOME[table])}, another data set than {data}. They show the order "
             "of methods only, so no difference is taken."
         )
+    if table_runs.few_images:
+        yield f"The paper's numbers are for all images of {data}, ours for a part of them, so no difference is taken."
     if uniads := {is_published_uniad(config) for config in _uniads(table_runs)}:
         published = "UniAD is as published: its loss, map, image score, initial weights and length of training."
         yield published if uniads == {True} else "UniAD is UniAD's network in our recipe, not UniAD as published."

@@ -38,6 +38,6 @@ def side_by_side(table_runs: TableRuns, cells: pd.DataFrame) -> Table | None:
         seeds, lacking = group["seeds"].max(), group["measured"].isna().all()
         rows.append([*row, "" if pd.isna(seeds) else f"{seeds:.0f}", group["status"].iloc[0] if lacking else ""])
     caption = f"Means over categories, method by method{'' if len(metrics) > 1 else ': ' + paper.title(metrics[0])}."
-    if table_runs.elsewhere:
-        caption += " Ours and the paper's are from different data: compare orders and falls, not levels."
+    if table_runs.elsewhere or table_runs.few_images:
+        caption += " Ours and the paper's are from different images: compare orders and falls, not levels."
     return Table([*head, "seeds", "why there is no number of ours"], rows, caption, texts=2)

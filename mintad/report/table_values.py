@@ -41,7 +41,9 @@ def table_values(table_runs: TableRuns, complexity: pd.DataFrame | None = None) 
         printed = printed[printed["category"].isin([MEAN, ALL])]
     table = _in_order(printed.merge(measured, on=KEY, how="outer", sort=False), pd.concat([printed, measured]))
     comparable = _comparable(table_runs, table["category"])
-    if number != 3:  # which prints whole data sets, no parts of them
+    if table_runs.few_images:
+        comparable[:] = False
+    elif number != 3:  # which prints whole data sets, no parts of them
         subset = _means_of_subset(table, printed, measured).where(~comparable & (not table_runs.elsewhere))
         table["paper"] = subset.fillna(table["paper"])
         comparable |= subset.notna()
