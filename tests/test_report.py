@@ -281,7 +281,13 @@ def test_a_part_of_cifar_10_is_never_subtracted(tmp_path):
     )
     assert table["difference"].isna().all() and table["measured"].count() == 10
     assert "a part of them" in " ".join(render_table(runs, table).notes)
-    assert "different images" in side_by_side(runs, table).caption
+    data |= {"data__options": {"split": "01234", "per_class": 200}, "model__variant": "uniad"}
+    write_run(tmp_path / "uniad", {"{01234}": 0.5}, **data)
+    runs = select_runs(read_runs([tmp_path]), 7)
+    shown = side_by_side(runs, table_values(runs))
+    whys = {row[0]: row[-1] for row in shown.rows}
+    assert "different images" in shown.caption and whys["UniAD"] == "not run on all splits"
+    assert whys["FCDD+OE"] == "" and whys["PANDA"].startswith("not run on CIFAR-10")
 
 
 def test_mixtures_are_refused_and_can_be_told_apart(tmp_path):

@@ -28,15 +28,18 @@ def side_by_side(table_runs: TableRuns, cells: pd.DataFrame) -> Table | None:
     for metric in metrics:
         name = f"{paper.title(metric)}, " if len(metrics) > 1 else ""
         head += [f"{name}ours: {ours}", f"{name}paper: {home}"]
-    rows = []
+    measured = cells.loc[cells["measured"].notna(), ["method", "setting"]]
+    rows, partly = [], set(measured.itertuples(index=False, name=None))
     for (method, setting), group in means.groupby(["method", "setting"], sort=False):
         by_metric = {row.metric: row for row in group.itertuples()}
         row = [method, setting]
         for metric in metrics:
             cell = by_metric.get(metric)
             row += [measured_text(cell), digits(cell.paper)] if cell else ["–", "–"]
-        seeds, lacking = group["seeds"].max(), group["measured"].isna().all()
-        rows.append([*row, "" if pd.isna(seeds) else f"{seeds:.0f}", group["status"].iloc[0] if lacking else ""])
+        why = "" if group["measured"].notna().any() else group["status"].iloc[0]
+        why = "not run on all splits" if why and (method, setting) in partly else why
+        seeds = group["seeds"].max()
+        rows.append([*row, "" if pd.isna(seeds) else f"{seeds:.0f}", why])
     caption = f"Means over categories, method by method{'' if len(metrics) > 1 else ': ' + paper.title(metrics[0])}."
     if table_runs.elsewhere or table_runs.few_images:
         caption += " Ours and the paper's are from different images: compare orders and falls, not levels."
