@@ -119,7 +119,7 @@ def test_options_that_a_baseline_does_not_have_are_refused_before_anything_is_tr
     config = Config().override(**{"baselines.options": options})
     with pytest.raises(ConfigError) as caught:
         require_baselines(["draem", "simplenet"], config)
-    assert all(name in str(caught.value) for name in names)
+    assert all(name in str(caught.value) for name in names) and "backbone" not in str(caught.value)
 
 
 def test_a_run_keeps_the_setting_of_its_baselines(copied):

@@ -59,6 +59,8 @@ def _require_options(name: str, config: Config) -> None:
         known |= {field.name for field in dataclasses.fields(Setting)} | {"setting"}
     for option in given.keys() - known:
         raise ConfigError(f"baselines.options: {cls.title} has no option '{option}'." + nearest(option, known))
+    if cls.reads_images:
+        cls(config.features, **options_of(name, config))  # refuses an unknown setting
 
 
 def _require_backbone(name: str, config: Config) -> None:
