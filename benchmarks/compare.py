@@ -13,6 +13,7 @@ it has for this configuration, also those that a later command does not name. De
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 import time
@@ -25,8 +26,9 @@ from provenance import CONFIG, portable, write
 from mintad.baselines import BASELINES
 from mintad.config import Config
 from mintad.data.records import category_keys
+from mintad.errors import ConfigError, DataError
 from mintad.report.commented_csv import read_commented_csv
-from mintad.runs.baselines import evaluate_baseline, require_baselines
+from mintad.runs.baselines import differently_made, evaluate_baseline, require_baselines
 from mintad.runs.options import resolve_config
 from mintad.runs.prepare import PreparedData, prepare_data
 from mintad.runs.separate import nearest_mean
@@ -63,12 +65,24 @@ def method_and_setting(name: str) -> tuple[str, str]:
 
 
 def measured_baselines(csv: Path, config: Config) -> list[pd.DataFrame]:
-    """Return the baselines' results in an earlier table of the same configuration, one table for each and seed."""
+    """Return the baselines' results in an earlier table of the same configuration, one table for each and seed.
+
+    Raises:
+        DataError: the table is of another configuration, or its baselines were made in another way.
+    """
     comments, rows = read_commented_csv(csv) if csv.exists() else ([], None)
     made_with = [line.removeprefix(CONFIG) for line in comments if line.startswith(CONFIG)]
-    if not made_with or Config.from_dict(json.loads(made_with[0])) != portable(config):
+    if rows is None:
         return []
     baselines = rows[rows["method"].isin(list(BASELINES))]
+    try:
+        before = Config.from_dict(json.loads(made_with[0])) if made_with else None
+    except (ValueError, ConfigError):
+        before = None
+    same = before is not None and dataclasses.replace(before, baselines=config.baselines) == portable(config)
+    if not same or differently_made(baselines["method"].unique(), before, config):
+        problem = "this table is of another configuration and would be overwritten"
+        raise DataError(problem, path=csv, fix="give another CSV, or remove it to measure everything anew")
     return [table for _, table in baselines.groupby(["method", "setting", "seed"], sort=False)]
 
 
@@ -94,7 +108,10 @@ def main() -> None:
     seeds = [int(seed) for seed in arguments.seeds.split(",")]
     baselines = list(filter(None, arguments.baselines.split(",")))
     require_baselines([method_and_setting(name)[0] for name in baselines], base)
-    tables = measured_baselines(arguments.csv, base)
+    try:
+        tables = measured_baselines(arguments.csv, base)
+    except DataError as error:
+        sys.exit(f"error: {error}")
     done = {tuple(table.iloc[0][["method", "setting", "seed"]]) for table in tables}
     for seed in seeds:
         missing = [name for name in baselines if (*method_and_setting(name), seed) not in done]

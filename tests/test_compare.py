@@ -12,6 +12,7 @@ import pytest
 from synthetic import small
 
 from mintad.data.records import category_keys
+from mintad.errors import DataError
 from mintad.runs.prepare import prepare_data
 from mintad.scoring.metrics import RESULT_COLUMNS
 
@@ -58,5 +59,9 @@ def test_a_table_of_an_older_version_keeps_its_baselines(products, tmp_path):
     del old["baselines"]  # of a version that did not know this key
     file.write_text(file.read_text().replace(provenance.config_line(config), f"# config: {json.dumps(old)}"))
     assert [table["method"].tolist() for table in compare.measured_baselines(file, config)] == [["padim"]]
-    assert compare.measured_baselines(file, config.override(**{"train.steps": 99})) == []
+    new_method = config.override(**{"baselines.options.draem.steps": 5})
+    assert len(compare.measured_baselines(file, new_method)) == 1
+    for other in ({"train.steps": 99}, {"baselines.options.padim.channels": 5}):
+        with pytest.raises(DataError, match="table.csv.*another configuration and would be overwritten"):
+            compare.measured_baselines(file, config.override(**other))
     assert compare.measured_baselines(tmp_path / "none.csv", config) == []

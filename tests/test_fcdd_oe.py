@@ -8,6 +8,7 @@ from PIL import Image
 
 from mintad.baselines.fcdd import deviation_loss
 from mintad.baselines.fcdd_oe import FCDDOE, random_crop
+from mintad.baselines.images import ImageTable
 from mintad.config import preset
 from mintad.errors import DataError
 
@@ -62,6 +63,15 @@ def test_a_folder_without_photographs_is_refused_and_named(tmp_path, made):
         folder.mkdir()
     with pytest.raises(DataError, match=f"{folder}.*FCDD\\+OE.*name a folder"):
         FCDDOE(RANDOM_WEIGHTS, outliers=folder)
+
+
+def test_images_of_the_data_are_no_outliers(tmp_path):
+    for n, image in enumerate(stripes(3)):
+        Image.fromarray((255 * image).byte().permute(1, 2, 0).numpy()).save(tmp_path / f"{n}.png")
+    own = ImageTable([str(path) for path in sorted(tmp_path.glob("*.png"))], 32)
+    baseline = FCDDOE(RANDOM_WEIGHTS, outliers=tmp_path, **QUICK_SETTING)
+    with pytest.raises(DataError, match="0.png.*an image of the data is among the outliers"):
+        baseline.fit(own, np.arange(2))
 
 
 def test_the_loss_is_fcdds_with_outliers_in_the_place_of_confetti():

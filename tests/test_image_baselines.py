@@ -1,6 +1,7 @@
 """What all baselines on images have in common: decoding, settings, runs, one model per category, determinism."""
 
 import dataclasses
+import json
 import re
 
 import numpy as np
@@ -20,12 +21,15 @@ from synthetic import small
 from mintad.baselines import BASELINES
 from mintad.baselines.images import ImageTable, normalised
 from mintad.baselines.per_category import PerCategory
-from mintad.config import Config
+from mintad.config import Config, preset
 from mintad.errors import ConfigError, DataError, TrainingError
 from mintad.features.backbone import build_backbone
 from mintad.runs.baselines import evaluate_baseline, fit_baseline, require_baselines
+from mintad.runs.directory import Run
 from mintad.runs.evaluate import evaluate_run
+from mintad.runs.opening import open_run
 from mintad.runs.prepare import prepare_data
+from mintad.runs.shared import shared_model_dir
 from mintad.runs.train import train_run
 
 NAMES = [name for name in BASELINES if name not in BASELINES.on_features()]
@@ -113,6 +117,11 @@ def test_a_runs_configuration_shortens_every_training_alike(length, steps, data,
         ({"draem": {"setting": "papers"}}, ("DRAEM has no setting 'papers'", "Did you mean 'paper'")),
         ({"simplenet": {"step": 3}}, ("SimpleNet has no option 'step'", "Did you mean 'steps'")),
         ({"simplenet": {"setting": "paper"}}, ("SimpleNet has no option 'setting'",)),
+        ({"draem": {"steps": "abc"}}, ("baselines.options.draem.steps must be int, not 'abc'",)),
+        ({"draem": {"steps": -5}}, ("baselines.options.draem.steps must be at least 1",)),
+        ({"draem": {"rate": "fast"}}, ("baselines.options.draem.rate must be float",)),
+        ({"padim": {"channels": "many"}}, ("baselines.options.padim.channels must be int",)),
+        ({"padim": {"shrinkage": float("inf")}}, ("baselines.options.padim.shrinkage must be a number",)),
     ],
 )
 def test_options_that_a_baseline_does_not_have_are_refused_before_anything_is_trained(options, names):
@@ -122,14 +131,33 @@ def test_options_that_a_baseline_does_not_have_are_refused_before_anything_is_tr
     assert all(name in str(caught.value) for name in names) and "backbone" not in str(caught.value)
 
 
-def test_a_run_keeps_the_setting_of_its_baselines(copied):
-    changes = {"baselines.options": {"fcdd_oe": QUICK_SETTING}}
-    config = copied.config().override(**changes)
-    with pytest.raises(TrainingError, match="another configuration.*baselines.options"):
-        train_run(config, copied.path, baseline_names=["fcdd_oe"], progress=False)
-    out = copied.path.with_name("new")
-    run = train_run(config.override(**{"train.steps": 1}), out, baseline_names=["fcdd_oe"], progress=False)
-    assert run.baselines() == ["fcdd_oe"] and run.config().baselines.options == {"fcdd_oe": QUICK_SETTING}
+def test_a_finished_run_may_get_baselines_of_other_options_but_not_in_the_place_of_measured_ones(copied):
+    config = copied.config().override(**{"baselines.options": {"fcdd_oe": QUICK_SETTING}})
+    run = train_run(config, copied.path, baseline_names=["fcdd_oe"], progress=False)
+    assert "fcdd_oe" in run.baselines() and run.config().baselines.options == {"fcdd_oe": QUICK_SETTING}
+    train_run(config.override(**{"baselines.options.draem.steps": 3}), run.path, progress=False)
+    assert run.config().baselines.options["draem"] == {"steps": 3}, "of a baseline that is not measured yet"
+    for changes in ({"baselines.options.fcdd_oe.steps": 5}, {"baselines.length": 2.0}):
+        with pytest.raises(TrainingError, match="another configuration.*baselines"):
+            train_run(config.override(**changes), run.path, progress=False)
+
+
+@pytest.mark.parametrize("name", ["fast", "paper", "uniad"])
+def test_a_run_without_the_section_of_baselines_goes_on_with_every_preset(name, tmp_path):
+    config = preset(name)
+    (tmp_path / "run").mkdir()
+    old = {section: values for section, values in config.to_dict().items() if section != "baselines"}
+    (tmp_path / "run/config.json").write_text(json.dumps(old))
+    (tmp_path / "run/checkpoints/step-4").mkdir(parents=True)
+    run = Run(tmp_path / "run")
+    assert run.begun
+    with open_run(run.path, config):
+        assert run.config().baselines == config.baselines
+
+
+def test_baselines_do_not_name_a_shared_model():
+    config = preset("fast")
+    assert shared_model_dir(config) == shared_model_dir(config.override(**{"baselines.length": 0.5}))
 
 
 @pytest.mark.parametrize("name", NAMES)

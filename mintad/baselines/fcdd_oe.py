@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mintad.baselines.base import baseline
 from mintad.baselines.fcdd import FCDD
+from mintad.baselines.images import ImageTable
 from mintad.baselines.pasting import colour_jitter, uniform
 from mintad.config import FeatureConfig
 from mintad.data.images import is_image, one_large_at_a_time, read_image
@@ -65,7 +66,7 @@ class FCDDOE(FCDD):
         features, setting, seed, changes: see `FCDD`.
 
     Raises:
-        DataError: no image is in the folder.
+        DataError: no image is in the folder, or one of the run's own, of whichever split.
     """
 
     title = "FCDD+OE"
@@ -79,6 +80,17 @@ class FCDDOE(FCDD):
         self.photographs = sorted(path for path in folder.rglob("*") if is_image(path))
         if not self.photographs:
             raise DataError(f"{self.title}: no image of an outlier", path=folder, fix="name a folder of photographs")
+
+    def fit(self, features: ImageTable, rows: np.ndarray) -> FCDDOE:
+        """Train, unless an image of the data is among the outliers, which would teach what to find."""
+        own = {Path(path).resolve() for path in getattr(features, "paths", ())}
+        for photograph in self.photographs:
+            if isinstance(photograph, Path) and photograph.resolve() in own:
+                problem = f"{self.title}: an image of the data is among the outliers"
+                raise DataError(
+                    problem, path=photograph, fix="name a folder of photographs of anything but the products"
+                )
+        return super().fit(features, rows)
 
     def anomalous(self, image_3SS: Tensor) -> Tensor:
         """Draw an outlier (3, S, S), whatever the image."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import logging
+import math
+import typing
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 import torch
+from pydantic import TypeAdapter, ValidationError
 
 from mintad.baselines import BASELINES
 from mintad.baselines.base import Baseline
@@ -36,8 +39,9 @@ def require_baselines(names: Iterable[str], config: Config) -> None:
     """
     names = tuple(names)
     BASELINES.require([*names, *config.baselines.options])
-    for name in names:
+    for name in {*names, *config.baselines.options}:
         _require_options(name, config)
+    for name in names:
         try:
             _require_backbone(name, config)
         except ConfigError as error:
@@ -51,16 +55,43 @@ def options_of(name: str, config: Config) -> dict[str, Any]:
     return {"seed": config.train.seed, **setting, **config.baselines.options.get(name, {})}
 
 
+def differently_made(names: Iterable[str], before: Config, now: Config) -> list[str]:
+    """Return the baselines among `names` that two configurations make differently."""
+
+    def made(name: str, config: Config) -> tuple:
+        length = config.baselines.length if issubclass(BASELINES[name], TrainedBaseline) else 1
+        return options_of(name, config), length
+
+    return [name for name in names if name in BASELINES and made(name, before) != made(name, now)]
+
+
 def _require_options(name: str, config: Config) -> None:
+    """Refuse options that a baseline has not, or of another type, and sizes below 1, before any training."""
     cls, given = BASELINES[name], config.baselines.options.get(name, {})
+    hints = typing.get_type_hints(cls.__init__)
+    if cls.reads_images:
+        hints |= typing.get_type_hints(Setting)
     parameters = inspect.signature(cls).parameters.values()
     known = {own.name for own in parameters if own.kind is not own.VAR_KEYWORD} - {"grid", "features", "seed"}
     if cls.reads_images:
         known |= {field.name for field in dataclasses.fields(Setting)} | {"setting"}
-    for option in given.keys() - known:
-        raise ConfigError(f"baselines.options: {cls.title} has no option '{option}'." + nearest(option, known))
+    for option, value in given.items():
+        if option not in known:
+            raise ConfigError(f"baselines.options: {cls.title} has no option '{option}'." + nearest(option, known))
+        _require_value(f"baselines.options.{name}.{option}", value, hints.get(option, Any))
     if cls.reads_images:
         cls(config.features, **options_of(name, config))  # refuses an unknown setting
+
+
+def _require_value(key: str, value: Any, hint: Any) -> None:
+    try:
+        TypeAdapter(hint).validate_python(value)
+    except ValidationError as error:
+        raise ConfigError(f"{key} must be {getattr(hint, '__name__', hint)}, not {value!r}") from error
+    if isinstance(value, int) and not isinstance(value, bool) and value < 1:
+        raise ConfigError(f"{key} must be at least 1, not {value}")
+    if isinstance(value, float) and not 0 <= value < math.inf:
+        raise ConfigError(f"{key} must be a number from 0 on, not {value}")
 
 
 def _require_backbone(name: str, config: Config) -> None:

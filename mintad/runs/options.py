@@ -31,13 +31,7 @@ AbnormalOption = Annotated[
     str | None, typer.Option("--abnormal", metavar="NAMES", help="Your folders of anomalous images.")
 ]
 CategoriesOption = Annotated[str | None, typer.Option("--categories", help="Comma-separated; default all.")]
-BaselinesOption = Annotated[
-    str,
-    typer.Option(
-        "--baselines",
-        help="Comma-separated, on the same images: {baselines}; published sizes: --set baselines.setting=paper.",
-    ),
-]
+BaselinesOption = Annotated[str, typer.Option("--baselines", help="Comma-separated, on the same images: {baselines}")]
 RunArgument = Annotated[Path, typer.Argument(help="Run directory.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda, whatever the run was trained on.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
