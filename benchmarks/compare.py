@@ -3,7 +3,8 @@
     python benchmarks/compare.py elpv.csv --data elpv --variants mint_ad --seeds 0,1,2 --baselines padim,patchcore
 
 With the same seed, a baseline is fitted to the very images that a variant trains on. With `_separate` after its name
-there is one model per category, and a test image is given to the model of its category.
+there is one model per category, and a test image is given to the model of its category; with `_separate_chosen` to the
+model of the nearest class mean (App. A.1).
 
 Finished work is not repeated: each run has its own run directory under --runs, and the table keeps the baselines that
 it has for this configuration, also those that a later command does not name. Delete it to measure them anew.
@@ -12,24 +13,30 @@ it has for this configuration, also those that a later command does not name. De
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import json
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
-from provenance import config_line, write
+from provenance import CONFIG, portable, write
 
 from mintad.baselines import BASELINES
 from mintad.config import Config
+from mintad.data.records import category_keys
+from mintad.errors import ConfigError, DataError
 from mintad.report.commented_csv import read_commented_csv
-from mintad.runs.baselines import evaluate_baseline, require_baselines
+from mintad.runs.baselines import differently_made, evaluate_baseline, require_baselines
 from mintad.runs.options import resolve_config
 from mintad.runs.prepare import PreparedData, prepare_data
+from mintad.runs.separate import nearest_mean
 from mintad.runs.train import train_run
 from mintad.scoring.metrics import ALL
 
-SEPARATE = "_separate"
+SETTINGS = ("separate_chosen", "separate")
+"""Settings that may stand behind a baseline's name, after an underscore."""
 
 
 def with_seconds(results: pd.DataFrame, seconds: Mapping[str, float]) -> pd.DataFrame:
@@ -40,24 +47,42 @@ def with_seconds(results: pd.DataFrame, seconds: Mapping[str, float]) -> pd.Data
 
 
 def run_baseline(name: str, data: PreparedData, config: Config) -> pd.DataFrame:
-    """Fit and evaluate a baseline: one for all categories or, with `SEPARATE` after its name, one per category."""
+    """Fit and evaluate a baseline: one for all categories or, with one of `SETTINGS` in its name, one per category."""
     began = time.perf_counter()
     method, setting = method_and_setting(name)
-    evaluation = evaluate_baseline(method, data, config, separate=setting == "separate")
+    chosen = None
+    if setting == "separate_chosen":
+        trained = category_keys(data.records.iloc[data.train_rows]).to_numpy()
+        chosen = nearest_mean(data.features, data.train_rows, trained, data.test_rows)
+    evaluation = evaluate_baseline(method, data, config, separate=setting != "unified", labels=chosen)
     return with_seconds(evaluation.results, {"fit_and_evaluation": time.perf_counter() - began})
 
 
 def method_and_setting(name: str) -> tuple[str, str]:
     """Return what the rows of a baseline are listed under, by its name on the command line."""
-    return name.removesuffix(SEPARATE), "separate" if name.endswith(SEPARATE) else "unified"
+    setting = next((setting for setting in SETTINGS if name.endswith(f"_{setting}")), "unified")
+    return name.removesuffix(f"_{setting}"), setting
 
 
 def measured_baselines(csv: Path, config: Config) -> list[pd.DataFrame]:
-    """Return the baselines' results in an earlier table of the same configuration, one table for each and seed."""
-    if not csv.exists() or config_line(config) not in read_commented_csv(csv)[0]:
+    """Return the baselines' results in an earlier table of the same configuration, one table for each and seed.
+
+    Raises:
+        DataError: the table is of another configuration, or its baselines were made in another way.
+    """
+    comments, rows = read_commented_csv(csv) if csv.exists() else ([], None)
+    made_with = [line.removeprefix(CONFIG) for line in comments if line.startswith(CONFIG)]
+    if rows is None:
         return []
-    rows = read_commented_csv(csv)[1]
     baselines = rows[rows["method"].isin(list(BASELINES))]
+    try:
+        before = Config.from_dict(json.loads(made_with[0])) if made_with else None
+    except (ValueError, ConfigError):
+        before = None
+    same = before is not None and dataclasses.replace(before, baselines=config.baselines) == portable(config)
+    if not same or differently_made(baselines["method"].unique(), before, config):
+        problem = "this table is of another configuration and would be overwritten"
+        raise DataError(problem, path=csv, fix="give another CSV, or remove it to measure everything anew")
     return [table for _, table in baselines.groupby(["method", "setting", "seed"], sort=False)]
 
 
@@ -71,7 +96,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--variants", default="mint_ad,uniad", help="comma-separated")
     parser.add_argument("--seeds", default="0,1,2", help="comma-separated")
-    parser.add_argument("--baselines", default="", help="padim, patchcore, padim_separate, patchcore_separate")
+    parser.add_argument("--baselines", default="", help="such as padim,padim_separate,padim_separate_chosen")
     parser.add_argument("--runs", type=Path, default=Path("runs/compare"), help="folder for the run directories")
     return parser.parse_args()
 
@@ -82,8 +107,11 @@ def main() -> None:
     base = resolve_config(arguments.preset, None, arguments.set, arguments.data, arguments.root)
     seeds = [int(seed) for seed in arguments.seeds.split(",")]
     baselines = list(filter(None, arguments.baselines.split(",")))
-    require_baselines([name.removesuffix(SEPARATE) for name in baselines], base)
-    tables = measured_baselines(arguments.csv, base)
+    require_baselines([method_and_setting(name)[0] for name in baselines], base)
+    try:
+        tables = measured_baselines(arguments.csv, base)
+    except DataError as error:
+        sys.exit(f"error: {error}")
     done = {tuple(table.iloc[0][["method", "setting", "seed"]]) for table in tables}
     for seed in seeds:
         missing = [name for name in baselines if (*method_and_setting(name), seed) not in done]

@@ -177,7 +177,7 @@ def peak(device: str) -> float:
 def with_ratios(rows: list[Row]) -> pd.DataFrame:
     """Return the rows as a table with the paper's numbers, and add the ratios of seconds between methods."""
     table = pd.DataFrame(rows, columns=["method", "batch", "metric", "value"])
-    table["paper"] = [_printed(*row[:3]) for row in rows]
+    table["paper"] = [printed(*row[:3]) for row in rows]
     seconds_of = table[table["metric"] == "seconds"].set_index(["method", "batch"])[["value", "paper"]]
     pairs = [("MINT-AD", "UniAD"), *itertools.product(METHODS, ("PatchCore", PUBLISHED))]
     ratios = []
@@ -189,7 +189,8 @@ def with_ratios(rows: list[Row]) -> pd.DataFrame:
     return pd.concat([table, pd.DataFrame(ratios, columns=table.columns)], ignore_index=True)
 
 
-def _printed(method: str, batch: int, metric: str) -> float | None:
+def printed(method: str, batch: int, metric: str) -> float | None:
+    """Return the paper's number in Table 6 by our name of the metric; None where it prints none."""
     metric = {"macs_G": "flops_G"}.get(metric, metric)
     table = paper.load(6)
     rows = table[(table["method"] == method) & (table["setting"] == f"batch {batch}") & (table["metric"] == metric)]

@@ -16,6 +16,9 @@ from mintad.config import Config
 from mintad.report.commented_csv import split_comments
 from mintad.runs.opening import versions
 
+CONFIG = "# config: "
+"""What the comment line with the configuration begins with."""
+
 
 def write(
     path: Path, rows: list[dict] | pd.DataFrame, packages: Sequence[str] = (), config: Config | None = None
@@ -49,7 +52,7 @@ def write(
 
 def config_line(config: Config) -> str:
     """Return the comment line that says which configuration a table was measured with."""
-    return "# config: " + json.dumps(portable(config).to_dict())
+    return CONFIG + json.dumps(portable(config).to_dict())
 
 
 def portable(config: Config) -> Config:

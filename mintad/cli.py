@@ -100,7 +100,8 @@ def train_command(
 ) -> None:
     """Train, evaluate on the test split, and write the run directory with its results page.
 
-    The same command again resumes an interrupted run; on a finished one it evaluates the baselines that are new.
+    The same command again resumes an interrupted run; on a finished one it evaluates the baselines that are new. With
+    --set baselines.setting=paper, baselines that learn from images have about their published size, for a GPU.
     """
     resolved = resolve_config(preset_name, config, settings, data, root, categories, normal, abnormal, tiles)
     from mintad.runs.summary import print_results

@@ -122,6 +122,7 @@ BASELINES.add("nearest_mean", NearestMean)
     [
         (["train", "--data", "elvp", "--set", "train.steps=1"], MintadError, "'elpv'"),
         (["train", "--baselines", "padin"], MintadError, "'padim'"),
+        (["train", "--baselines", "draem", "--set", "baselines.options.draem.step=1"], MintadError, "'steps'"),
         (["config", "train.stepps"], ConfigError, "'train.steps'"),
         (["notebooks", "train", "unaid"], ConfigError, "'uniad'"),
         (["notebooks", "train", "--preset", "lession"], ConfigError, "'lesson'"),

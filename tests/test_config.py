@@ -143,6 +143,8 @@ def test_unknown_keys_name_the_nearest():
         ("model.prompt_mapper.token_width", 1, "softmax"),
         ("model.prompt_mapper.hidden", 0, ">= 1"),
         ("train.device", "gpu", "auto, cpu, cuda"),
+        ("baselines.setting", "papers", "Did you mean 'paper'"),
+        ("baselines.options", {"draem": 3}, "mapping, not 3"),
     ],
 )
 def test_bad_values_name_the_key(key, value, names):
@@ -222,6 +224,19 @@ def test_a_single_option_has_a_dotted_key_too():
     config = preset("lesson").override(**{"data.options.n_train": "7", "model.options.hidden": "16"})
     assert config.data.options == {**preset("lesson").data.options, "n_train": 7}
     assert config.model.options == {"hidden": 16} and preset("lesson").data.options["n_train"] == 30
+
+
+def test_options_of_single_baselines_have_dotted_keys_too():
+    config = preset("fast").override(**{"baselines.options": "{draem: {width: 8}, cfa: {steps: 3}}"})
+    config = config.override(**{"baselines.options.draem.steps": "50", "baselines.options.mkd": "{rate: 0.1}"})
+    assert config.baselines.options == {"draem": {"width": 8, "steps": 50}, "cfa": {"steps": 3}, "mkd": {"rate": 0.1}}
+    assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config and not Config().baselines.options
+
+
+def test_the_paper_preset_has_the_papers_baselines_and_the_others_the_lessons():
+    assert {name: config.baselines.setting for name, config in PRESETS.items()} == {
+        "paper": "paper", "uniad": "paper", "small": "lesson", "fast": "lesson", "lesson": "lesson"
+    }  # fmt: skip
 
 
 def test_parts_built_directly_are_checked_too():

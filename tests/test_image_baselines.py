@@ -1,6 +1,8 @@
 """What all baselines on images have in common: decoding, settings, runs, one model per category, determinism."""
 
 import dataclasses
+import json
+import re
 
 import numpy as np
 import pytest
@@ -19,11 +21,16 @@ from synthetic import small
 from mintad.baselines import BASELINES
 from mintad.baselines.images import ImageTable, normalised
 from mintad.baselines.per_category import PerCategory
+from mintad.config import Config, preset
 from mintad.errors import ConfigError, DataError, TrainingError
 from mintad.features.backbone import build_backbone
-from mintad.runs.baselines import evaluate_baseline
+from mintad.runs.baselines import evaluate_baseline, fit_baseline, require_baselines
+from mintad.runs.directory import Run
 from mintad.runs.evaluate import evaluate_run
+from mintad.runs.opening import open_run
 from mintad.runs.prepare import prepare_data
+from mintad.runs.shared import shared_model_dir
+from mintad.runs.train import train_run
 
 NAMES = [name for name in BASELINES if name not in BASELINES.on_features()]
 CATEGORIES = {"folder/capsule", "folder/mesh"}
@@ -77,6 +84,82 @@ def test_a_run_in_a_folder_is_compared_with_one(copied, monkeypatch):
     assert run.baselines() == ["padim", "cutpaste"] and run.seconds()["cutpaste"] > 0
 
 
+def test_a_runs_configuration_chooses_their_setting_and_options(data, products, monkeypatch):
+    made, options = [], {"baselines.options": {"draem": {**QUICK_SETTING, "steps": 2}, "mkd": {"setting": "lesson"}}}
+    monkeypatch.setattr(BASELINES["draem"], "fit", lambda self, *_: made.append(self) or self)
+    monkeypatch.setattr(BASELINES["mkd"], "fit", lambda self, *_: made.append(self) or self)
+    config = small(products, **{"baselines.setting": "paper", "train.seed": 4}, **options)
+    for name in ("draem", "mkd"):
+        fit_baseline(name, data, config)
+    fit_baseline("mkd", data, small(products))
+    fit_baseline("mkd", data, config.override(**{"baselines.options": {}}))
+    draem, *others = made
+    assert (draem.setting.steps, draem.setting.width, draem.seed) == (2, QUICK_SETTING["width"], 4)
+    lesson, paper = BASELINES["mkd"].settings["lesson"], BASELINES["mkd"].settings["paper"]
+    assert [method.setting for method in others] == [lesson, lesson, paper] and lesson != paper
+
+
+@pytest.mark.parametrize(("length", "steps"), [(1.0, 300), (0.125, 38), (1e-6, 1), (2, 600)])
+def test_a_runs_configuration_shortens_every_training_alike(length, steps, data, products, monkeypatch):
+    monkeypatch.setattr(BASELINES["fcdd"], "fit", lambda self, *_: self)
+    monkeypatch.setattr(BASELINES["cfa"], "fit", lambda self, *_: self)
+    config = small(products, **{"baselines.length": length})
+    assert [fit_baseline(name, data, config)[0].steps for name in ("fcdd", "cfa")] == [steps, steps]
+    assert fit_baseline("padim", data, config)[0].title == "PaDiM"  # which has no steps
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ({"dream": {}}, ("'dream'", "Did you mean 'draem'")),
+        ({"draem": {"step": 3}}, ("DRAEM has no option 'step'", "Did you mean 'steps'")),
+        ({"draem": {"seed": 3}}, ("DRAEM has no option 'seed'",)),
+        ({"draem": {"setting": "papers"}}, ("DRAEM has no setting 'papers'", "Did you mean 'paper'")),
+        ({"simplenet": {"step": 3}}, ("SimpleNet has no option 'step'", "Did you mean 'steps'")),
+        ({"simplenet": {"setting": "paper"}}, ("SimpleNet has no option 'setting'",)),
+        ({"draem": {"steps": "abc"}}, ("baselines.options.draem.steps must be int, not 'abc'",)),
+        ({"draem": {"steps": -5}}, ("baselines.options.draem.steps must be at least 1",)),
+        ({"draem": {"rate": "fast"}}, ("baselines.options.draem.rate must be float",)),
+        ({"padim": {"channels": "many"}}, ("baselines.options.padim.channels must be int",)),
+        ({"padim": {"shrinkage": float("inf")}}, ("baselines.options.padim.shrinkage must be a number",)),
+    ],
+)
+def test_options_that_a_baseline_does_not_have_are_refused_before_anything_is_trained(options, names):
+    config = Config().override(**{"baselines.options": options})
+    with pytest.raises(ConfigError) as caught:
+        require_baselines(["draem", "simplenet"], config)
+    assert all(name in str(caught.value) for name in names) and "backbone" not in str(caught.value)
+
+
+def test_a_finished_run_may_get_baselines_of_other_options_but_not_in_the_place_of_measured_ones(copied):
+    config = copied.config().override(**{"baselines.options": {"fcdd_oe": QUICK_SETTING}})
+    run = train_run(config, copied.path, baseline_names=["fcdd_oe"], progress=False)
+    assert "fcdd_oe" in run.baselines() and run.config().baselines.options == {"fcdd_oe": QUICK_SETTING}
+    train_run(config.override(**{"baselines.options.draem.steps": 3}), run.path, progress=False)
+    assert run.config().baselines.options["draem"] == {"steps": 3}, "of a baseline that is not measured yet"
+    for changes in ({"baselines.options.fcdd_oe.steps": 5}, {"baselines.length": 2.0}):
+        with pytest.raises(TrainingError, match="another configuration.*baselines"):
+            train_run(config.override(**changes), run.path, progress=False)
+
+
+@pytest.mark.parametrize("name", ["fast", "paper", "uniad"])
+def test_a_run_without_the_section_of_baselines_goes_on_with_every_preset(name, tmp_path):
+    config = preset(name)
+    (tmp_path / "run").mkdir()
+    old = {section: values for section, values in config.to_dict().items() if section != "baselines"}
+    (tmp_path / "run/config.json").write_text(json.dumps(old))
+    (tmp_path / "run/checkpoints/step-4").mkdir(parents=True)
+    run = Run(tmp_path / "run")
+    assert run.begun
+    with open_run(run.path, config):
+        assert run.config().baselines == config.baselines
+
+
+def test_baselines_do_not_name_a_shared_model():
+    config = preset("fast")
+    assert shared_model_dir(config) == shared_model_dir(config.override(**{"baselines.length": 0.5}))
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_it_is_deterministic_and_seeded_and_leaves_the_global_generator_alone(name):
     images = stripes(6)
@@ -125,7 +208,7 @@ def test_each_category_has_a_model_of_its_own(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_errors_name_the_method_and_what_is_wrong(name):
-    title = BASELINES[name].title
+    title = re.escape(BASELINES[name].title)
     images = stripes(4)
     with pytest.raises(DataError, match=f"{title} needs at least one"):
         quick_on_images(name).fit(MemoryImages(images), np.arange(0))

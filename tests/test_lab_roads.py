@@ -7,9 +7,11 @@ import pandas as pd
 import pytest
 import torch
 
+from mintad.baselines import BASELINES
 from mintad.baselines.kmeans import KMeans
 from mintad.baselines.nearest import NearestNeighbour
 from mintad.baselines.padim import PaDiM
+from mintad.config import preset
 from mintad.course.checks import roads as checks
 from mintad.course.lab import idea_planes, same_image, separate_unified, shipped
 from mintad.course.lab.idea_planes import of_baseline, read_plane
@@ -135,6 +137,8 @@ def test_methods_see_every_image_and_are_drawn_beside_it(finished, monkeypatch):
 
 def test_a_baseline_that_trains_is_trained_briefly():
     assert same_image.brief_options("simplenet")["steps"] < 1_000 and same_image.brief_options("padim") == {}
+    method = BASELINES["omnial"](preset("paper").features, **same_image.brief_options("omnial"))
+    assert method.setting.image_size < 100 and method.steps == same_image.STEPS
 
 
 def test_a_trained_baseline_that_is_not_listed_is_brief_too(monkeypatch):

@@ -23,6 +23,7 @@ from mintad.report.methods import reason, table_row
 from mintad.report.pairs import pairs
 from mintad.report.runs import read_runs
 from mintad.report.select_runs import measured_with, select_runs, where
+from mintad.report.side_by_side import side_by_side
 from mintad.report.table_values import table_values
 from mintad.runs.directory import RESULTS
 from mintad.scoring.metrics import METRICS, RESULT_COLUMNS, metric
@@ -154,7 +155,13 @@ def test_every_number_of_the_paper_keeps_its_place(three_seeds):
 
 def test_why_a_method_has_no_number(three_seeds):
     status = table_of(three_seeds, 1).groupby("method")["status"].first()
-    assert status["OmniAL"].startswith("cannot be run here") and "--baselines draem" in status["DRAEM"]
+    assert status["OmniAL"] == "not run (mintad train --baselines omnial)" and "--baselines draem" in status["DRAEM"]
+    status = table_of(three_seeds, 1).groupby(["method", "setting"])["status"].first()
+    assert "draem_separate" in status["DRAEM", "separate"] and "setting: separate" in status["UniAD", "separate"]
+    assert table_of(three_seeds, 2).groupby("method")["status"].first()["CutPaste"].startswith("not run on VisA (")
+    assert (
+        "--data cifar10 --baselines fcdd_oe" in table_of(three_seeds, 7).groupby("method")["status"].first()["FCDD+OE"]
+    )
     status = table_of(three_seeds, 4).groupby("method")["status"].first()
     assert "model.variant=query_pool" in status["Query Pool"]
     status = table_of(three_seeds, 8)
@@ -162,6 +169,38 @@ def test_why_a_method_has_no_number(three_seeds):
     assert "model.variant=mint_ad" in lacking.status and "weights" in lacking.status
     everybody = {name for n in paper.TABLES for name in paper.load(n)["method"]}
     assert all(reason(name) != "not run" for name in everybody)
+
+
+def test_the_means_stand_method_by_method_and_a_row_without_a_number_says_why(tmp_path):
+    write_run(tmp_path / "run", {"gear": 0.9}, data="mini", name="fast", baselines={"omnial": {"gear": 0.75}})
+    runs = select_runs(read_runs([tmp_path]), 1)
+    shown = side_by_side(runs, table_values(runs))
+    assert shown.head[2:4] == ["ours: mini", "paper: MVTec AD"] and "different images" in shown.caption
+    rows = {tuple(row[:2]): row[2:] for row in shown.rows}
+    assert rows["OmniAL", "unified"] == ["0.750", "0.972", "1", ""]
+    assert rows["OmniAL", "separate"][:3] == ["–", "0.970", ""] and "omnial_separate" in rows["OmniAL", "separate"][3]
+    page = report([tmp_path], tmp_path / "out", tables=[1, 2]).page.read_text()
+    assert page.count("why there is no number of ours") == 1, "not for a table of which nothing was run"
+
+
+def test_the_means_of_two_metrics_on_the_papers_data(tmp_path):
+    names = dict.fromkeys(paper.load(2).query("category != 'mean'")["category"], 0.5)
+    write_run(tmp_path / "run", names, data="visa", baselines={"cutpaste": names})
+    runs = select_runs(read_runs([tmp_path]), 2)
+    shown = side_by_side(runs, table_values(runs))
+    assert shown.head[2:6] == [f"{m}, {o}: VisA" for m in ("image AUROC", "pixel AP") for o in ("ours", "paper")]
+    rows = {tuple(row[:2]): row[2:] for row in shown.rows}
+    assert rows["MINT-AD", "unified"] == ["0.500", "0.957", "0.500", "0.394", "1", ""]
+    assert rows["CutPaste", "unified"] == ["0.500", "–", "–", "–", "1", ""] and "different" not in shown.caption
+    assert side_by_side(select_runs(read_runs([tmp_path]), 4), table_values(runs)) is None
+
+
+@pytest.mark.parametrize(("setting", "told"), [("lesson", "reduced size"), ("paper", "the published size")])
+def test_a_report_says_in_which_setting_baselines_on_images_were(tmp_path, setting, told):
+    changes = {"baselines__setting": setting, "data": "mini", "name": "fast"}
+    write_run(tmp_path / "run", {"gear": 0.9}, baselines={"omnial": {"gear": 0.75}}, **changes)
+    runs = select_runs(read_runs([tmp_path]), 1)
+    assert told in " ".join(render_table(runs, table_values(runs)).notes)
 
 
 def test_another_data_set_is_never_subtracted(tmp_path):
@@ -225,6 +264,30 @@ def test_submodules_backbones_queries_merged_and_splits(tmp_path):
     assert mean.measured == pytest.approx((15 * 0.9 + 12 * 0.6 + 3 * 0.3) / 30)
     seven = table_of(tmp_path, 7)
     assert only_row(seven, method="MINT-AD", category="mean").measured == pytest.approx(0.915)
+
+
+def test_a_part_of_cifar_10_is_never_subtracted(tmp_path):
+    for split in ("01234", "56789", "02468", "13579"):
+        options = {"split": split, "per_class": 200}
+        values = {f"{{{split}}}": 0.9}
+        baselines = {"fcdd_oe": {f"{{{split}}}": 0.7}}
+        data = {"data": "cifar10", "pixel": None, "data__options": options}
+        write_run(tmp_path / split, values, baselines=baselines, **data)
+    runs = select_runs(read_runs([tmp_path]), 7)
+    table = table_values(runs)
+    outliers = only_row(table, method="FCDD+OE", category="mean")
+    assert outliers.measured == pytest.approx(0.7) and outliers.paper == paper.value(
+        7, "FCDD+OE", "mean", "image_auroc"
+    )
+    assert table["difference"].isna().all() and table["measured"].count() == 10
+    assert "a part of them" in " ".join(render_table(runs, table).notes)
+    data |= {"data__options": {"split": "01234", "per_class": 200}, "model__variant": "uniad"}
+    write_run(tmp_path / "uniad", {"{01234}": 0.5}, **data)
+    runs = select_runs(read_runs([tmp_path]), 7)
+    shown = side_by_side(runs, table_values(runs))
+    whys = {row[0]: row[-1] for row in shown.rows}
+    assert "different images" in shown.caption and whys["UniAD"] == "not run on all splits"
+    assert whys["FCDD+OE"] == "" and whys["PANDA"].startswith("not run on CIFAR-10")
 
 
 def test_mixtures_are_refused_and_can_be_told_apart(tmp_path):
@@ -409,6 +472,19 @@ def test_complexity_beside_the_paper(tmp_path):
     file.write_text("# command: x\n# machine: y, 2 cores\n" + "\n".join(rows) + "\n")
     result = report([file], tmp_path / "out", tables=[6])
     assert "machine: y, 2 cores." in result.tables[0].notes and "command" not in " ".join(result.tables[0].notes)
+
+
+def test_counts_without_seconds_join_those_with(tmp_path):
+    head = "method,batch,metric,value,paper\n"
+    (tmp_path / "complexity.csv").write_text(f"# machine: y\n# N = 15\n{head}UniAD,1,seconds,2.5,0.032\n")
+    (tmp_path / "counts.csv").write_text(f"# machine: z\n# counted alone\n{head}DRAEM,1,macs_G,71.8,152.1\n")
+    result = report([tmp_path / "complexity.csv", tmp_path / "counts.csv"], tmp_path / "out", tables=[6])
+    values = pd.read_csv(tmp_path / "out" / "table_06.csv")
+    assert only_row(values, method="DRAEM", setting="batch 1", metric="flops_G").measured == 71.8
+    assert only_row(values, method="UniAD", setting="batch 1", metric="seconds").measured == 2.5
+    draem = only_row(values, method="DRAEM", setting="batch 8", metric="seconds")
+    assert pd.isna(draem.measured) and draem.status.startswith("not timed")
+    assert result.tables[0].notes[-3:] == ["machine: y.", "N = 15.", "counted alone."]
 
 
 def compare_csv(file, values: dict[str, float], *, data: str = "mini", config=None, method: str = "mint_ad"):

@@ -11,6 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from synthetic import small
 
+from mintad.baselines.nearest import NearestNeighbour
 from mintad.baselines.padim import PaDiM
 from mintad.baselines.patchcore import PatchCore
 from mintad.data.records import category_keys
@@ -152,6 +153,22 @@ def test_baselines_are_added_to_a_finished_run(copied, finished, monkeypatch):
     assert copied.seconds().keys() == {"features", "training", "sharp prior", "evaluation", "padim", "patchcore"}
     evaluate_run(copied.path, progress=False)  # the comparison is kept
     assert copied.baselines() == ["padim", "patchcore"] and fitted == ["padim"]
+
+
+def test_a_baseline_that_fails_costs_none_of_the_others(copied, monkeypatch):
+    def fail(self, *_):
+        raise TrainingError("no convergence")
+
+    fit = NearestNeighbour.fit
+    monkeypatch.setattr(NearestNeighbour, "fit", fail)
+    names, out = ("padim", "nearest", "padim"), copied.path.with_name("new")
+    config = copied.config().override(**{"train.steps": 2})
+    with pytest.raises(TrainingError, match="no convergence"):
+        train_run(config, out, baseline_names=names, progress=False)
+    assert Run(out).finished and Run(out).baselines() == ["padim"]
+    monkeypatch.setattr(NearestNeighbour, "fit", fit)
+    monkeypatch.setattr(PaDiM, "fit", fail)
+    assert train_run(config, out, baseline_names=names, progress=False).baselines() == ["padim", "nearest"]
 
 
 def test_a_baseline_gets_its_published_features_and_scores_and_the_runs_images(finished, monkeypatch):

@@ -11,16 +11,18 @@ from pathlib import Path
 import pytest
 from sweep_builders import write_notebook, write_spec
 
+from mintad.baselines import BASELINES
 from mintad.cli import app
 from mintad.config import is_published_uniad
 from mintad.config.tree import UNIAD_RECIPE
+from mintad.data import DATASETS
 from mintad.errors import ConfigError
 from mintad.features.backbone import timm_model
 from mintad.features.weights import PACKAGES
 from mintad.report import paper
 from mintad.report.methods import table_row
 from mintad.report.paper import VARIANTS
-from mintad.runs.experiment import configure
+from mintad.runs.experiment import configure, read_names
 from mintad.sweep import Status, load_spec, plan, read_status
 from mintad.sweep.engine import planned_runs
 from mintad.sweep.plan import TRAINING
@@ -108,6 +110,11 @@ def test_the_same_run_is_found_again(folder, tmp_path):
         ({"grid": {"seed": list(range(200)), "rate": [n / 9 for n in range(100)]}}, "20,000"),
         ({"runs": [{}]}, "runs.0"),
         ({"notebook": "tinny.ipynb", "fixed": {"seed": 1}}, "tinny.ipynb"),
+        ({"notebook": "none", "fixed": {"baselines": "padim, simplnet"}}, "'simplnet'.*'simplenet'"),
+        (
+            {"notebook": "none", "fixed": {"overrides": {"baselines.options.simplnet.steps": 3}}},
+            "'simplnet'.*'simplenet'",
+        ),
     ],
 )
 def test_a_mistake_is_refused_in_one_line_that_names_it(folder, values, names):
@@ -277,6 +284,17 @@ def test_uniad_as_published_and_its_network_in_our_recipe():
 def test_table_4_has_all_its_models():
     runs = example("table4")
     assert {run.labels["variant"] for run in runs} == set(VARIANTS.values())
+
+
+def test_company_has_every_baseline_as_one_for_all_and_as_one_a_class():
+    runs = example("company")
+    assert {name for run in runs for name in read_names(run.given.get("baselines", ""))} == set(BASELINES)
+    sizes = {"mini": len(DATASETS["mini"].categories), "merged": 8}
+    for run in runs:
+        config, each = config_of(run), run.given.get("setting") == "separate"
+        share = 1 / sizes[config.data.name] if each else 1
+        assert config.baselines.length == pytest.approx(share, rel=1e-3) and config.baselines.setting == "lesson"
+        assert config.train.steps == round(1600 * share), "as many steps together as the one for all"
 
 
 def test_the_growing_sets_lie_inside_each_other():

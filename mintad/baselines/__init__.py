@@ -1,7 +1,8 @@
 """Baselines that MINT-AD is compared with, on features of the very same backbone or on the images themselves.
 
 A baseline is one module here, with `@baseline("name")` on its class, and its line in `BASELINES` below. Fitted on all
-training rows it is *unified*, one model for all categories, like MINT-AD; `PerCategory` fits one per category.
+training rows it is *unified*, one model for all categories, like MINT-AD; `PerCategory` fits one per category. A run's
+`baselines.setting`, `baselines.length` and `baselines.options` say how large it is and how long it trains.
 """
 
 from __future__ import annotations
@@ -51,9 +52,11 @@ MODULES = [
     "mintad.baselines.cutpaste",
     "mintad.baselines.students",
     "mintad.baselines.draem",
+    "mintad.baselines.omnial",
     "mintad.baselines.mkd",
     "mintad.baselines.panda",
     "mintad.baselines.fcdd",
+    "mintad.baselines.fcdd_oe",
 ]
 BASELINES: BaselineRegistry = BaselineRegistry("baseline", modules=MODULES)
 """Name -> class; each is built from a grid (H, W) and a seed."""

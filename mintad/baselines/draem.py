@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,11 +23,14 @@ POOL = 21
 """Side of the mean filter before the maximum, in pixels of an image of 256."""
 
 
-def block(before: int, after: int) -> nn.Sequential:
-    """Return two convolutions with batch norm and ReLU."""
+def block(
+    before: int, after: int, *, norm: Callable[[int], nn.Module] = nn.BatchNorm2d, dilation: int = 1
+) -> nn.Sequential:
+    """Return two convolutions, each with a norm and ReLU."""
     layers: list[nn.Module] = []
     for channels in (before, after):
-        layers += [nn.Conv2d(channels, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+        convolution = nn.Conv2d(channels, after, 3, padding=dilation, dilation=dilation, bias=False)
+        layers += [convolution, norm(after), nn.ReLU()]
     return nn.Sequential(*layers)
 
 
@@ -36,15 +41,24 @@ class Hourglass(nn.Module):
         before, after: channels of input and output.
         width: channels at the full size.
         skips: hand what the encoder has at every size to the decoder. Without, all must pass the narrowest place.
+        layer: makes what works at one size, from the channels before and after it, and how often the image was halved.
     """
 
-    def __init__(self, before: int, after: int, width: int, *, skips: bool) -> None:
+    def __init__(
+        self,
+        before: int,
+        after: int,
+        width: int,
+        *,
+        skips: bool,
+        layer: Callable[[int, int, int], nn.Module] = lambda before, after, halvings: block(before, after),
+    ) -> None:
         super().__init__()
-        widths = [min(2**level, 4) * width for level in range(DEPTH + 1)]
+        widths = [min(2**halvings, 4) * width for halvings in range(DEPTH + 1)]
         self.skips = skips
-        self.down = nn.ModuleList(block(a, b) for a, b in zip([before, *widths[:-1]], widths, strict=True))
+        self.down = nn.ModuleList(layer(a, b, n) for n, (a, b) in enumerate(itertools.pairwise([before, *widths])))
         self.up = nn.ModuleList(
-            block(deep + skips * fine, fine) for deep, fine in zip(widths[:0:-1], widths[-2::-1], strict=True)
+            layer(widths[n + 1] + skips * widths[n], widths[n], n) for n in reversed(range(len(widths) - 1))
         )
         self.output = nn.Conv2d(width, after, 3, padding=1)
 
@@ -60,30 +74,41 @@ class Hourglass(nn.Module):
         return self.output(x_BCSS)
 
 
-def dissimilarity(a_B3SS: Tensor, b_B3SS: Tensor) -> Tensor:
-    """Return 1 - SSIM, a scalar: over all windows that lie inside, with equal weights in a window.
+def similarity(a_BCSS: Tensor, b_BCSS: Tensor) -> Tensor:
+    """Return SSIM (B, C, S - 10, S - 10) of every window that lies inside, with equal weights in a window.
 
     SSIM = (2 m_a m_b + c_1) (2 s_ab + c_2) / ((m_a^2 + m_b^2 + c_1) (s_a^2 + s_b^2 + c_2)), with the windows' means m,
     variances s^2 and covariance s_ab, c_1 = 0.01^2 and c_2 = 0.03^2.
     """
 
-    def mean(x_B3SS: Tensor) -> Tensor:
-        return F.avg_pool2d(x_B3SS, WINDOW, stride=1)
+    def mean(x_BCSS: Tensor) -> Tensor:
+        return F.avg_pool2d(x_BCSS, WINDOW, stride=1)
 
-    m_a, m_b = mean(a_B3SS), mean(b_B3SS)
-    s_aa, s_bb, s_ab = (mean(x) for x in (a_B3SS.square(), b_B3SS.square(), a_B3SS * b_B3SS))
+    m_a, m_b = mean(a_BCSS), mean(b_BCSS)
+    s_aa, s_bb, s_ab = (mean(x) for x in (a_BCSS.square(), b_BCSS.square(), a_BCSS * b_BCSS))
     s_aa, s_bb, s_ab = s_aa - m_a.square(), s_bb - m_b.square(), s_ab - m_a * m_b
     over, under = (
         (2 * m_a * m_b + 1e-4) * (2 * s_ab + 9e-4),
         (m_a.square() + m_b.square() + 1e-4) * (s_aa + s_bb + 9e-4),
     )
-    return (1 - over / under).mean()
+    return over / under
+
+
+def dissimilarity(a_BCSS: Tensor, b_BCSS: Tensor) -> Tensor:
+    """Return 1 - SSIM, a scalar, the mean over all windows."""
+    return (1 - similarity(a_BCSS, b_BCSS)).mean()
 
 
 def focal_loss(logits_B2SS: Tensor, mask_BSS: Tensor) -> Tensor:
     """Return the mean of -(1 - p)^2 log p, with p the probability of each pixel's true class."""
     log_p_BSS = logits_B2SS.log_softmax(1).gather(1, mask_BSS[:, None].long())[:, 0]
     return -((1 - log_p_BSS.exp()).square() * log_p_BSS).mean()
+
+
+def largest_mean(map_BHW: Tensor) -> Tensor:
+    """Return the maximum (B,) over means of as large a part of the map as `POOL` pixels are of 256."""
+    side = max(1, round(POOL * map_BHW.shape[-1] / 256))
+    return F.avg_pool2d(map_BHW[:, None], side, stride=1).flatten(1).amax(1)
 
 
 @baseline("draem")
@@ -148,9 +173,8 @@ class DRAEM(ImageBaseline):
         return torch.cat([self._answers(part)[1].softmax(1)[:, 1] for part in parts])
 
     def image_score(self, images_B3SS: Tensor, map_BHW: Tensor, labels: Any = None) -> Tensor:
-        """Return the maximum (B,) over means of as large a part of the map as `POOL` pixels are of 256."""
-        side = max(1, round(POOL * map_BHW.shape[-1] / 256))
-        return F.avg_pool2d(map_BHW[:, None], side, stride=1).flatten(1).amax(1)
+        """Return the maximum (B,) over means of the map; see `largest_mean`."""
+        return largest_mean(map_BHW)
 
     def _answers(self, images_B3SS: Tensor) -> tuple[Tensor, Tensor]:
         """Return the repaired images (B, 3, S, S), and the logits (B, 2, S, S) of normal and anomalous."""

@@ -61,7 +61,7 @@ class FCDD(ImageBaseline):
     * **Network.** The paper's is a VGG-11 from ImageNet's weights. Ours is the run's backbone up to stage 8, the first
       half of whose weights' tensors is kept, and a linear layer.
     * **Enlarging.** The paper enlarges the map by a Gaussian for each position; runs enlarge ours as all others.
-    * **Outliers.** With a set of foreign images in the place of confetti this is the paper's FCDD+OE; we have no set.
+    * **Outliers.** With foreign images in the place of confetti this is the paper's FCDD+OE, see `fcdd_oe`.
     * **Length.** The paper trains 200 epochs with 224 x 224 pixels. The lesson has 128 pixels, few steps and three
       times the rate; ten times would be near the rates at which the loss overflows.
 
@@ -89,10 +89,14 @@ class FCDD(ImageBaseline):
         return torch.optim.SGD([*trained, *self.head.parameters()], **options)
 
     def loss(self, images_B3SS: Tensor, labels: Any = None) -> Tensor:
-        """Return the loss of a batch of images, each as it is and with confetti."""
-        thrown = torch.stack([confetti(image_3SS)[0] for image_3SS in images_B3SS])
-        score_B = self._map(torch.cat([images_B3SS, thrown])).mean((1, 2))
+        """Return the loss of a batch of images, with an anomalous one for each."""
+        anomalous_B3SS = torch.stack([self.anomalous(image_3SS) for image_3SS in images_B3SS])
+        score_B = self._map(torch.cat([images_B3SS, anomalous_B3SS])).mean((1, 2))
         return deviation_loss(*score_B.chunk(2))
+
+    def anomalous(self, image_3SS: Tensor) -> Tensor:
+        """Return the image with confetti, which is called anomalous."""
+        return confetti(image_3SS)[0]
 
     @torch.no_grad()
     def anomaly_map(self, images_B3SS: Tensor, labels: Any = None) -> Tensor:

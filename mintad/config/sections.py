@@ -263,6 +263,20 @@ class TrainConfig:
         require(single, "give train.epochs or train.steps, and null for the other")
 
 
+@section("baselines")
+class BaselinesConfig:
+    """The baselines beside a run; which of them, `--baselines` says."""
+
+    setting: Literal["lesson", "paper"] = "lesson"
+    """Of the baselines that learn from images: 'lesson', minutes on two cores; 'paper', about the published size and
+    length, for a GPU. Those on features have one size, and `baselines.options` changes it."""
+    length: Annotated[Float, Gt(0)] = 1.0
+    """Times the steps of every baseline that trains. With 1/N, N models of a class each take as many steps together as
+    one for all."""
+    options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Options of single baselines, for example {draem: {steps: 50}}; `baselines.options.draem.steps` is a key, too."""
+
+
 @section("scoring.sharp_prior")
 class SharpPriorConfig:
     """The sharp prior: a Gaussian for each class and position (not in the paper), see `mintad.scoring.sharp_prior`."""

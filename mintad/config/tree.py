@@ -12,12 +12,20 @@ import yaml
 from pydantic.fields import FieldInfo
 
 from mintad.config.fields import limits, read_yaml, require, section
-from mintad.config.sections import DataConfig, FeatureConfig, ModelConfig, ScoringConfig, TrainConfig
+from mintad.config.sections import (
+    BaselinesConfig,
+    DataConfig,
+    FeatureConfig,
+    ModelConfig,
+    ScoringConfig,
+    TrainConfig,
+)
 from mintad.config.yaml_text import Loader
 from mintad.disk import read_text
 from mintad.errors import ConfigError, DataError, nearest, shown
 
-_MAPPINGS = ("data.options", "model.options")  # data.options.NAME is a key, too
+_OF_BASELINES = "baselines.options"  # baselines.options.NAME.OPTION is a key, too
+_MAPPINGS = ("data.options", "model.options", _OF_BASELINES)  # data.options.NAME is a key, too
 _MOVED_MODEL = yaml.safe_load("""{
     ffn: ffn_dim, jitter_scale: jitter.scale, jitter_prob: jitter.probability, jitter_at: jitter.at,
     token_width: prompt_mapper.token_width, token_hidden: prompt_mapper.hidden,
@@ -40,6 +48,7 @@ class Config:
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
     scoring: ScoringConfig = dataclasses.field(default_factory=ScoringConfig)
+    baselines: BaselinesConfig = dataclasses.field(default_factory=BaselinesConfig)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a nested plain dictionary, ready for JSON or YAML."""
@@ -164,7 +173,8 @@ def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
         require(key not in _MOVED, f"the configuration key '{key}' is now called '{_MOVED.get(key)}'")
         if key not in _fields() and not key.startswith(tuple(f"{mapping}." for mapping in _MAPPINGS)):
             raise ConfigError(f"unknown configuration key '{key}'." + nearest(key, _fields()))
-        *path, name = key.split(".", 2)  # no section is deeper, and the rest of an option's key is its name
+        deepest = 3 if key.startswith(f"{_OF_BASELINES}.") else 2  # no section is deeper; the rest is an option's name
+        *path, name = key.split(".", deepest)
         branch = functools.reduce(lambda branch, part: branch.setdefault(part, {}), path, tree)
         require(isinstance(branch, dict), f"{'.'.join(path)} must be a mapping, because {key} is set, too")
         branch[name] = value
@@ -173,7 +183,11 @@ def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 _SMALL = {"width": 128, "ffn_dim": 512, "encoder_layers": 1, "decoder_layers": 1, "attention_dropout": 0.0}
 PRESETS: dict[str, Config] = {
-    "paper": Config(data={"name": "mvtec", "holdout": 0.0}, features={"backbone": "tf_efficientnet_b4"}),
+    "paper": Config(
+        data={"name": "mvtec", "holdout": 0.0},
+        features={"backbone": "tf_efficientnet_b4"},
+        baselines={"setting": "paper"},
+    ),
     "small": Config(
         features={"grid": 7, "resize": "area", "standardise": True},
         model={**_SMALL, "prompt_mapper": {"hidden": 128, "gain": 16.0}, "inr": {"hidden": 128}},
@@ -220,7 +234,7 @@ _NOT_OF_UNIAD = tuple(
     "data. features.backbone features.weights features.dtype model.class_ model.prior model.query_layers "
     "model.prompt_mapper. model.inr. train.seed train.device train.batch_size train.precision train.weight_ce "
     "train.ce_weights train.weight_prior train.prior_reduction train.checkpoint_every train.log_every "
-    "scoring.top_share scoring.sharp_prior. scoring.threshold_quantile".split()
+    "scoring.top_share scoring.sharp_prior. scoring.threshold_quantile baselines.".split()
 )
 """Keys, or their beginnings, that say nothing about UniAD's recipe: of data, machine, seed, and MINT-AD's own parts."""
 

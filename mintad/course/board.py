@@ -35,7 +35,7 @@ PACKAGE = "(the package)"
 """In place of a student's name, the rows that the others are compared with."""
 KEY = ["variant", "seed", "recipe", "images"]
 """Columns that tell a run from the others of a student; a run that is posted again is the same."""
-NOT_THE_RECIPE = ("model.", "train.seed", "train.device", "data.root")
+NOT_THE_RECIPE = ("model.", "train.seed", "train.device", "data.root", "baselines.")
 """Keys, or their beginnings, that variants and machines may differ in."""
 
 

@@ -29,22 +29,28 @@ ARCHIVE_FOLDER = "cifar-10-batches-py"
 IMAGES = "mintad-png"
 
 
-def load_cifar10(root: str | Path, *, split: str = "01234", images: str | Path | None = None) -> pd.DataFrame:
-    """Load the record table of one split: training images of the five normal classes, all test images.
+def load_cifar10(
+    root: str | Path, *, split: str = "01234", images: str | Path | None = None, per_class: int | None = None
+) -> pd.DataFrame:
+    """Load the record table of one split: training images of the five normal classes, and test images of all.
 
     Args:
         root: folder of the official batches (or the one around it), or of train/ and test/.
         split: one of `SPLITS`.
         images: where the batches are written as PNG files; None for ``mintad-png`` beside them.
+        per_class: how many images of a class to take, of those for training and of those for testing: the first by
+            name, which are no published split; None for all.
 
     Raises:
         DataError: the files are not the published ones, or the folders not as they must be.
-        ConfigError: unknown split.
+        ConfigError: unknown split, or no number of images.
     """
     normal = normal_classes(split)
+    if per_class is not None and (type(per_class) is not int or per_class < 1):
+        raise ConfigError(f"data.options.per_class must be a whole number >= 1, not {per_class!r}")
     folder = image_folder(absolute(root), None if images is None else absolute(images))
     images_of, problems = scan_images(folder)
-    return build_records((_build_rows(images_of, normal), problems), folder)
+    return build_records((_build_rows(images_of, normal, per_class), problems), folder)
 
 
 def image_folder(root: Path, images: Path | None = None, md5: Mapping[str, str] = MD5) -> Path:
@@ -91,7 +97,9 @@ def scan_images(root: Path) -> tuple[dict[tuple[str, str], Listing], list[Proble
     return images_of, problems
 
 
-def _build_rows(images_of: Mapping[tuple[str, str], Listing], normal: tuple[str, ...]) -> list[Row]:
+def _build_rows(
+    images_of: Mapping[tuple[str, str], Listing], normal: tuple[str, ...], per_class: int | None = None
+) -> list[Row]:
     """Build the rows for `make_records`, given the names of the normal classes."""
     category = "{" + "".join(str(CLASSES.index(name)) for name in normal) + "}"
     return [
@@ -106,7 +114,7 @@ def _build_rows(images_of: Mapping[tuple[str, str], Listing], normal: tuple[str,
         }
         for (split, name), images in images_of.items()
         if split == "test" or name in normal
-        for file in images.images
+        for file in sorted(images.images)[:per_class]
     ]
 
 

@@ -17,12 +17,14 @@ from mintad.report.methods import data_title
 from mintad.report.pairs import pairs
 from mintad.report.runs import Runs, read_runs
 from mintad.report.select_runs import select_runs, where
+from mintad.report.side_by_side import side_by_side
 from mintad.report.statistics import mean_std
 from mintad.report.table_values import every_metric, table_values
 from mintad.runs.page.render import Table, render
 
-Part = namedtuple("Part", ["table", "values", "pairs", "metrics", "every_metric", "figure"])
-"""A table with its numbers, its paired comparisons, all metrics of its runs (also laid out), and its figure."""
+Part = namedtuple("Part", ["table", "values", "pairs", "metrics", "every_metric", "figure", "beside"])
+"""A table with its numbers, its paired comparisons, all metrics of its runs (also laid out), its figure, and the means
+of ours beside the paper's."""
 Report = namedtuple("Report", ["page", "tables", "runs"])
 """What `report` has written: the page's path, the `RenderedTable` of each table, and the `Runs`."""
 
@@ -70,7 +72,8 @@ def _part(runs: Runs, number: int) -> Part:
     table = render_table(table_runs, values)
     if number == 6 and runs.complexity is not None:
         table.notes += runs.complexity.attrs["notes"]
-    return Part(table, values, pairs(table_runs), metrics, _laid_out(metrics), table_dots(table_runs, values))
+    beside, figure = side_by_side(table_runs, values), table_dots(table_runs, values)
+    return Part(table, values, pairs(table_runs), metrics, _laid_out(metrics), figure, beside)
 
 
 def _laid_out(metrics: pd.DataFrame) -> Table:

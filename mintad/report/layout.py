@@ -55,8 +55,8 @@ def render_table(table_runs: TableRuns, cells: pd.DataFrame) -> RenderedTable:
     title += f" ({paper.title(metrics[0])})" if table in WIDE and len(metrics) == 1 else ""
     notes = [note for note in (*_notes(table_runs, cells), *table_runs.notes) if note]
     groups = cells.groupby(["method", "setting"], sort=False).agg(seeds=("seeds", "max"), status=("status", "first"))
-    absent = groups[groups["seeds"].isna()].reset_index().groupby("method", sort=False)
-    missing = absent.agg({"setting": ", ".join, "status": "first"}).reset_index().to_numpy().tolist()
+    absent = groups[groups["seeds"].isna()].reset_index().groupby(["method", "status"], sort=False)
+    missing = absent["setting"].agg(", ".join).reset_index()[["method", "setting", "status"]].to_numpy().tolist()
     measured = bool(cells["measured"].notna().any())
     return RenderedTable(table, title, head, rows, foot, len(_NAMES.get(table, [""])), notes, missing, measured)
 
@@ -88,6 +88,8 @@ def _notes(table_runs: TableRuns, cells: pd.DataFrame) -> Iterator[str]:
             f"The paper's numbers are for {data_title(HOME[table])}, another data set than {data}. They show the order "
             "of methods only, so no difference is taken."
         )
+    if table_runs.few_images:
+        yield f"The paper's numbers are for all images of {data}, ours for a part of them, so no difference is taken."
     if uniads := {is_published_uniad(config) for config in _uniads(table_runs)}:
         published = "UniAD is as published: its loss, map, image score, initial weights and length of training."
         yield published if uniads == {True} else "UniAD is UniAD's network in our recipe, not UniAD as published."
@@ -96,14 +98,25 @@ def _notes(table_runs: TableRuns, cells: pd.DataFrame) -> Iterator[str]:
     trained = [BASELINES[name].title for name in BASELINES.trained()]
     if ours := [title for title in trained if title in set(measured["method"])]:
         yield (
-            f"{', '.join(ours)}: our own implementation with our backbone, a short training and its last weights; what "
-            "is simplified stands in the class's documentation (`mintad/baselines/`)."
+            f"{', '.join(ours)}: our own implementation, with our backbone where it needs one, a short training and "
+            f"its last weights; {_sizes(table_runs)}what is simplified stands in the class's documentation "
+            "(`mintad/baselines/`)."
         )
     if foreign := [name for key, name in ANOMALIB.items() if key in set(table_runs.rows["method"])]:
         yield (
             f"{', '.join(foreign)}: run by anomalib on the same images, with our frozen backbone if they need one; "
             "training, maps and image scores are the library's."
         )
+
+
+def _sizes(table_runs: TableRuns) -> str:
+    """Say in which settings the baselines on images were trained, if there are any."""
+    rows = table_runs.rows[["run", "method"]].drop_duplicates()
+    rows = rows[rows["method"].map(lambda name: name in BASELINES and getattr(BASELINES[name], "reads_images", False))]
+    settings = {config.baselines.setting for run in rows["run"] if (config := table_runs.configs[run])}
+    texts = {"lesson": "'lesson' (at a reduced size)", "paper": "'paper' (about the published size and length)"}
+    named = " and ".join(texts[name] for name in sorted(settings))
+    return f"those on images in the setting {named}; " if settings else ""
 
 
 def _uniads(table_runs: TableRuns) -> list[Config]:
@@ -124,10 +137,10 @@ def _wide(table_runs: TableRuns, cells: pd.DataFrame) -> tuple[list[str], list[l
         words = method, setting if len(settings) > 1 else "", paper.title(metric) if len(metrics) > 1 else ""
         head.append("\n".join(filter(None, words)))
     cells = cells.sort_values("category", key=_ranks, kind="stable")
-    cells["text"] = [_measured(row) if elsewhere else _both(row) for row in cells.itertuples()]
+    cells["text"] = [measured_text(row) if elsewhere else _both(row) for row in cells.itertuples()]
     if elsewhere:
         means = cells[cells["category"] == MEAN]
-        means = means.assign(category=_PAPER_MEAN + data_title(HOME[table]), text=means["paper"].map(_digits))
+        means = means.assign(category=_PAPER_MEAN + data_title(HOME[table]), text=means["paper"].map(digits))
         cells = pd.concat([cells, means])
     return head, grid(cells, ["category"], keys, columns.index)
 
@@ -151,9 +164,9 @@ def _long(table_runs: TableRuns, cells: pd.DataFrame) -> tuple[list[str], list[l
         for part, title in ({"measured": paper.title(metric)} | (beside if metric in printed else {})).items()
     }
     texts = {
-        "measured": [_measured(row) for row in cells.itertuples()],
-        "paper": cells["paper"].map(_digits),
-        "difference": [_digits(value, "+.3f") for value in cells["difference"]],
+        "measured": [measured_text(row) for row in cells.itertuples()],
+        "paper": cells["paper"].map(digits),
+        "difference": [digits(value, "+.3f") for value in cells["difference"]],
     }
     parts = pd.concat([cells.assign(part=part, text=column) for part, column in texts.items()])
     seeds = cells.groupby(["method", "setting"], sort=False)["seeds"].max()
@@ -183,16 +196,18 @@ def grid(cells: pd.DataFrame, rows: list[str], columns: list[str], order: Iterab
 
 def _both(row: Any, form: str = "") -> str:
     """Write the measured number and below it the paper's, with the difference where there is one."""
-    measured = _digits(row.measured, form) if form else _measured(row)
+    measured = digits(row.measured, form) if form else measured_text(row)
     if pd.isna(row.paper):
         return measured
     difference = "" if pd.isna(row.difference) else f", {row.difference:+.3f}"
     return f"{measured}\npaper {row.paper:{form or '.3f'}}{difference}"
 
 
-def _measured(row: Any) -> str:
+def measured_text(row: Any) -> str:
+    """Write a row's measured number with its standard deviation over seeds; a dash where there is none."""
     return DASH if pd.isna(row.measured) else mean_std(row.measured, row.std)
 
 
-def _digits(value: float, form: str = ".3f") -> str:
+def digits(value: float, form: str = ".3f") -> str:
+    """Write a number, or a dash where there is none."""
     return DASH if pd.isna(value) else f"{value:{form}}"

@@ -23,29 +23,34 @@ ANOMALIB = {
 }
 """Names in the CSV of benchmarks/anomalib_baselines.py -> names in the tables: the library's own, apart from ours."""
 
-_NO_PACKAGE = "cannot be run here: no maintained package has it"
-_NOT_REBUILT = f"{_NO_PACKAGE}, and its own training on images is not rebuilt here"
-_IMPOSSIBLE = {"OmniAL": _NOT_REBUILT, "FCDD+OE": "cannot be run here: it needs a set of outlier images"}
-
 
 def data_title(name: str) -> str:
     """Return a data set's name as people read it; a merged set of other parts keeps its own."""
     return DATASETS[name].title if name in DATASETS else name
 
 
-def reason(method: str, table: int = 0) -> str:
-    """Say why a method of the paper has no measured number in a table: it cannot be run here, or it was not."""
-    if method in _IMPOSSIBLE:
-        return _IMPOSSIBLE[method]
+def reason(method: str, table: int = 0, setting: str = "unified") -> str:
+    """Say why a method of the paper has no measured number in a table: it cannot be timed here, or it was not run.
+
+    Tables that make sense on their own data alone name these, because nobody has them without asking for them.
+    """
     if table == 6:
-        ours = "cannot be timed here: benchmarks/complexity.py times our own models, PaDiM and PatchCore"
         untimed = {*ANOMALIB.values(), *(BASELINES[name].title for name in BASELINES.trained())}
-        return ours if method in untimed else "not run (benchmarks/complexity.py)"
-    ways = {baseline.title: f"mintad train --baselines {name}" for name, baseline in BASELINES.items()}
+        counted = "not timed: benchmarks/network_counts.py counts parameters and MACs alone"
+        return counted if method in untimed else "not run (benchmarks/complexity.py)"
+    home = HOME.get(table) if table not in OPEN else ""
+    data = f" --data {home}" if home else ""
+    if setting == "separate":
+        script = f"benchmarks/compare.py{data} --baselines %s_separate"
+    else:
+        script = f"mintad train{data} --baselines %s"
+    ways = {baseline.title: script % name for name, baseline in BASELINES.items()}
     ways |= dict.fromkeys(ANOMALIB.values(), "benchmarks/anomalib_baselines.py, with the extra mintad[anomalib]")
-    ways |= {name: f"model.variant={variant}" for name, variant in VARIANTS.items()}
+    each = ", setting: separate in a sweep" if setting == "separate" else ""
+    ways |= {name: f"model.variant={variant}{each}" for name, variant in VARIANTS.items()}
     weights = "; needs this backbone's weights: timm's hub, or a file that features.weights names"
-    return "not run" + (f" ({ways[method]})" if method in ways else "") + (weights if table == 8 else "")
+    on = f" on {data_title(home)}" if home else ""
+    return f"not run{on}" + (f" ({ways[method]})" if method in ways else "") + (weights if table == 8 else "")
 
 
 def table_row(table: int, method: str, setting: str, config: Config | None) -> tuple[str, str] | None:

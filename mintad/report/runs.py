@@ -40,7 +40,8 @@ class Runs:
     skipped: dict[str, str] = dataclasses.field(default_factory=dict)
     """Run -> why it is not among the rows."""
     complexity: pd.DataFrame | None = None
-    """The table of benchmarks/complexity.py, if there was one; attrs["notes"]: how it was measured."""
+    """The tables of benchmarks/complexity.py and network_counts.py, if there were any; attrs["notes"]: how they were
+    measured."""
 
     def categories(self) -> pd.Series:
         """Return the categories that each run was evaluated on: run -> frozenset of "dataset/category"."""
@@ -121,8 +122,12 @@ def _read_csv(path: Path, runs: Runs) -> Iterator[pd.DataFrame]:
         raise DataError(f"cannot read {path}: {error}") from error
     head = [line[1:].strip() for line in comments]
     if {"method", "batch", "metric", "value", "paper"} <= set(table.columns):  # of benchmarks/complexity.py
-        table.attrs["notes"] = [f"{line}." for line in head if not line.startswith(("command", "versions", "paper"))]
+        unsaid = ("command", "versions", "paper", *(() if "seconds" in set(table["metric"]) else ("machine",)))
+        notes = [f"{line}." for line in head if not line.startswith(unsaid)]
+        if (former := runs.complexity) is not None:
+            table, notes = pd.concat([former, table], ignore_index=True), former.attrs["notes"] + notes
         runs.complexity = table
+        runs.complexity.attrs["notes"] = notes
         return
     if missing := [name for name in RESULT_COLUMNS if name not in table]:
         lacking = f"{path} is no table of results: it lacks {', '.join(missing)}"

@@ -55,6 +55,11 @@ class TableRuns:
         """Whether the runs are on another data set than the paper's."""
         return self.data not in ("", HOME[self.table])
 
+    @property
+    def few_images(self) -> bool:
+        """Whether a run was on a part of CIFAR-10's images, see `mintad.data.cifar10.load_cifar10`."""
+        return any(config and config.data.options.get("per_class") for config in self.configs.values())
+
 
 def where(runs: Runs, conditions: Sequence[str]) -> Runs:
     """Keep the runs whose configuration has these values: KEY=VALUE with dotted keys, as for `mintad train --set`.

@@ -41,15 +41,19 @@ def table_values(table_runs: TableRuns, complexity: pd.DataFrame | None = None) 
         printed = printed[printed["category"].isin([MEAN, ALL])]
     table = _in_order(printed.merge(measured, on=KEY, how="outer", sort=False), pd.concat([printed, measured]))
     comparable = _comparable(table_runs, table["category"])
-    if number != 3:  # which prints whole data sets, no parts of them
+    if table_runs.few_images:
+        comparable[:] = False
+    elif number != 3:  # which prints whole data sets, no parts of them
         subset = _means_of_subset(table, printed, measured).where(~comparable & (not table_runs.elsewhere))
         table["paper"] = subset.fillna(table["paper"])
         comparable |= subset.notna()
     comparable &= (table["metric"] != "parameters_M") & (number != 6)
     table["paper_data"] = np.where(table["paper"].notna(), data_title(HOME[number]), "")
     table["difference"] = (table["measured"] - table["paper"]).where(comparable)
-    reasons = table["method"].map(lambda method: reason(method, number))
-    table["status"] = reasons.mask(np.isfinite(table["measured"].astype(float)), "measured")
+    reasons = [reason(row.method, number, row.setting) for row in table.itertuples()]
+    table["status"] = pd.Series(reasons, index=table.index, dtype=object).mask(
+        np.isfinite(table["measured"].astype(float)), "measured"
+    )
     return table.assign(table=number, data=data_title(table_runs.data))[list(COLUMNS)].reset_index(drop=True)
 
 

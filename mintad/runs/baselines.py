@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import logging
+import math
+import typing
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 import torch
+from pydantic import TypeAdapter, ValidationError
 
 from mintad.baselines import BASELINES
 from mintad.baselines.base import Baseline
-from mintad.baselines.images import ImageTable
+from mintad.baselines.images import ImageTable, Setting
 from mintad.baselines.per_category import PerCategory
+from mintad.baselines.training import TrainedBaseline
 from mintad.config import Config
 from mintad.data.records import category_keys
-from mintad.errors import ConfigError, DataError
+from mintad.errors import ConfigError, DataError, nearest
 from mintad.features.table import FeatureTable
 from mintad.runs.prepare import PreparedData, configured_backbone, extract_features
 from mintad.scoring.evaluate import Evaluation, evaluate
@@ -26,13 +31,16 @@ log = logging.getLogger(__name__)
 
 
 def require_baselines(names: Iterable[str], config: Config) -> None:
-    """Refuse names that are no baselines, and baselines that cannot use the run's backbone.
+    """Refuse names that are no baselines, and baselines that cannot use their options or the run's backbone.
 
     Raises:
-        ConfigError: such a name.
+        ConfigError: such a name, in the configuration too.
+        DataError: see the baselines that read files of their own.
     """
     names = tuple(names)
-    BASELINES.require(names)
+    BASELINES.require([*names, *config.baselines.options])
+    for name in {*names, *config.baselines.options}:
+        _require_options(name, config)
     for name in names:
         try:
             _require_backbone(name, config)
@@ -41,10 +49,55 @@ def require_baselines(names: Iterable[str], config: Config) -> None:
             raise ConfigError(f"baseline '{name}' cannot be compared: {error.problem}", fix=fix) from error
 
 
+def options_of(name: str, config: Config) -> dict[str, Any]:
+    """Return the options with which a run's configuration makes a baseline, its seed and setting included."""
+    setting = {"setting": config.baselines.setting} if BASELINES[name].reads_images else {}
+    return {"seed": config.train.seed, **setting, **config.baselines.options.get(name, {})}
+
+
+def differently_made(names: Iterable[str], before: Config, now: Config) -> list[str]:
+    """Return the baselines among `names` that two configurations make differently."""
+
+    def made(name: str, config: Config) -> tuple:
+        length = config.baselines.length if issubclass(BASELINES[name], TrainedBaseline) else 1
+        return options_of(name, config), length
+
+    return [name for name in names if name in BASELINES and made(name, before) != made(name, now)]
+
+
+def _require_options(name: str, config: Config) -> None:
+    """Refuse options that a baseline has not, or of another type, and sizes below 1, before any training."""
+    cls, given = BASELINES[name], config.baselines.options.get(name, {})
+    hints = typing.get_type_hints(cls.__init__)
+    if cls.reads_images:
+        hints |= typing.get_type_hints(Setting)
+    parameters = inspect.signature(cls).parameters.values()
+    known = {own.name for own in parameters if own.kind is not own.VAR_KEYWORD} - {"grid", "features", "seed"}
+    if cls.reads_images:
+        known |= {field.name for field in dataclasses.fields(Setting)} | {"setting"}
+    for option, value in given.items():
+        if option not in known:
+            raise ConfigError(f"baselines.options: {cls.title} has no option '{option}'." + nearest(option, known))
+        _require_value(f"baselines.options.{name}.{option}", value, hints.get(option, Any))
+    if cls.reads_images:
+        cls(config.features, **options_of(name, config))  # refuses an unknown setting
+
+
+def _require_value(key: str, value: Any, hint: Any) -> None:
+    try:
+        TypeAdapter(hint).validate_python(value)
+    except ValidationError as error:
+        raise ConfigError(f"{key} must be {getattr(hint, '__name__', hint)}, not {value!r}") from error
+    if isinstance(value, int) and not isinstance(value, bool) and value < 1:
+        raise ConfigError(f"{key} must be at least 1, not {value}")
+    if isinstance(value, float) and not 0 <= value < math.inf:
+        raise ConfigError(f"{key} must be a number from 0 on, not {value}")
+
+
 def _require_backbone(name: str, config: Config) -> None:
     """Build the backbone as a baseline would, with random weights, so that a refusal comes before any training."""
     if BASELINES[name].reads_images:
-        method = BASELINES[name](config.features)
+        method = BASELINES[name](config.features, **options_of(name, config))
         if method.reductions:
             method.new_backbone("random")
     elif (features := published(name, config).features) != config.features:
@@ -95,7 +148,7 @@ def evaluate_baseline(
         separate: one model per category, see `PerCategory`.
         labels: "dataset/category" that a classifier gives each test row, to choose its model; None for the true one,
             which a unified baseline that `needs_labels` is given, too.
-        options: of the baseline's class.
+        options: of the baseline's class, besides those of `config.baselines`.
 
     Returns:
         Its results have the setting 'unified', 'separate', or with labels 'separate_chosen'.
@@ -133,7 +186,7 @@ def fit_baseline(
         scored.
     """
     own, categories = published(name, config), category_keys(data.records).to_numpy()
-    options = {"seed": config.train.seed, **options}
+    options = {**options_of(name, config), **options}
     if BASELINES[name].reads_images:
         given, stages = config.features, ()
         size = BASELINES[name](given, **options).setting.image_size
@@ -150,6 +203,8 @@ def fit_baseline(
     def new() -> Baseline:
         fresh = BASELINES[name](given, **options)
         fresh.stages, fresh.show_progress, fresh.categories = stages, progress, categories
+        if isinstance(fresh, TrainedBaseline):
+            fresh.steps = max(1, round(fresh.steps * config.baselines.length))
         return fresh
 
     baseline = PerCategory(new, categories) if separate else new()

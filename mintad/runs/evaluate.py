@@ -40,19 +40,13 @@ log = logging.getLogger(__name__)
 
 
 def add_baselines(
-    run: Run, records: pd.DataFrame, names: Sequence[str], *, device: torch.device, progress: bool = True
+    run: Run, data: PreparedData, names: Sequence[str], *, device: torch.device, progress: bool = True
 ) -> None:
-    """Evaluate baselines that a finished run lacks, and add them to its results."""
-    if not names:
-        return
-    config = run.config()
-    region = stored_region(run)
-    data = dataclasses.replace(prepare_data(config, records, device=device, progress=progress), region=region)
-    record_training_images(run, image_list(data, config))
-    tables = baseline_results(run, names, data, config, device, progress=progress)
-    results = pd.concat([run.results(), *tables], ignore_index=True)
-    maps_nHW = run.maps()
-    save_results(run, results, run.scores(), maps_nHW, run.decisions(), run.made_defects(), region)
+    """Evaluate baselines that a finished run lacks, and add each to its results before the next one begins."""
+    for name in names:
+        [table] = baseline_results(run, [name], data, run.config(), device, progress=progress)
+        results = pd.concat([run.results(), table], ignore_index=True)
+        save_results(run, results, run.scores(), run.maps(), run.decisions(), run.made_defects(), data.region)
 
 
 def evaluate_run(

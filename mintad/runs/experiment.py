@@ -76,6 +76,11 @@ def read_overrides(overrides: str | Mapping[str, Any]) -> dict[str, Any]:
     return {str(key): value for key, value in values.items()}
 
 
+def read_names(baselines: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the names of baselines, given comma-separated or as a sequence."""
+    return tuple(re.findall(r"[\w.-]+", baselines)) if isinstance(baselines, str) else tuple(baselines)
+
+
 def resolve_folder(path: str | Path) -> Path:
     """Return a folder to read from, absolute: in the working directory if it is there, else in the repository."""
     relative = expanded(path)
@@ -108,7 +113,7 @@ def train_setting(
     Raises:
         MintadError: see `mintad.runs.train.train_run`; the folder holds a run of the other setting.
     """
-    names = tuple(re.findall(r"[\w.-]+", baselines)) if isinstance(baselines, str) else tuple(baselines)
+    names = read_names(baselines)
     out = output_folder(config, setting, out_dir)
     if setting == "separate":
         return train_separate(config, out, baseline_names=names, progress=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib.metadata
 import logging
 import os
@@ -15,6 +16,7 @@ import torch
 from mintad.config import Config
 from mintad.disk import UNFINISHED, own_file, remove
 from mintad.errors import ConfigError, DataError, MintadError, TrainingError, WeightsError
+from mintad.runs.baselines import differently_made
 from mintad.runs.directory import LOCK, OWN_FILES, Run
 from mintad.runs.files import EXECUTED, PARAMETERS, STATUS
 
@@ -54,7 +56,7 @@ def open_run(path: str | Path, config: Config, *, overwrite: bool = False) -> It
         if changes:  # what was recorded is of the other configuration
             for name in OWN_FILES:
                 (run.path / name).unlink(missing_ok=True)
-        if not (run.path / "config.json").exists():
+        if not (run.path / "config.json").exists() or run.config() != config:  # other baselines than so far
             run.write("config", config.to_dict())
         try:
             yield run
@@ -65,10 +67,16 @@ def open_run(path: str | Path, config: Config, *, overwrite: bool = False) -> It
 
 
 def _changes(run: Run, config: Config) -> list[str]:
-    """Return in what a configuration differs from that of a directory; nothing where there is none."""
+    """Return in what a configuration differs from that of a directory; nothing where there is none.
+
+    How baselines are made may differ unless results of theirs are there: the model does not depend on it.
+    """
     if not (run.path / "config.json").exists():
         return []
-    before, now = run.config().flat(), config.flat()
+    recorded = run.config()
+    if recorded.baselines != config.baselines and not differently_made(run.baselines(), recorded, config):
+        recorded = dataclasses.replace(recorded, baselines=config.baselines)
+    before, now = recorded.flat(), config.flat()
     return [f"{key}: {before[key]!r} there, {now[key]!r} now" for key in now if before[key] != now[key]]
 
 

@@ -81,6 +81,8 @@ def resolve_paths(config: Config) -> Config:
     changes = {"data.root": config.data.root and absolute(config.data.root), "data.options": options}
     if weights not in ("auto", "random"):
         changes["features.weights"] = absolute(weights)
+    if outliers := config.baselines.options.get("fcdd_oe", {}).get("outliers"):
+        changes["baselines.options.fcdd_oe.outliers"] = str(absolute(outliers))
     return config.override(**changes)
 
 

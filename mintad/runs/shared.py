@@ -110,6 +110,10 @@ def train_shared(config: Config, *, baselines: Iterable[str] = ()) -> Run:
 
 
 def shared_model_dir(config: Config) -> Path:
-    """Return the run directory of a shared model; its name holds a hash, so that no model of older code is loaded."""
-    text = json.dumps(config.to_dict(), sort_keys=True, default=list) + code_fingerprint()
+    """Return the run directory of a shared model; its name holds a hash, so that no model of older code is loaded.
+
+    Baselines beside a model do not change it.
+    """
+    of_the_model = {section: values for section, values in config.to_dict().items() if section != "baselines"}
+    text = json.dumps(of_the_model, sort_keys=True, default=list) + code_fingerprint()
     return runs_dir() / f"{config.model.variant}-{config.data.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

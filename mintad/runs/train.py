@@ -69,9 +69,9 @@ def train_run(
 ) -> Run:
     """Train, evaluate and report, or resume what was interrupted. A finished run only gets the baselines it lacks.
 
-    The baselines, of `mintad.baselines.BASELINES`, are fitted to the same images, see `mintad.runs.baselines`. With
-    `overwrite`, a run that is already in `out` is removed. `after_step` is called with the model, its data and the
-    number of steps done, as `mintad.training.train` says.
+    The baselines, of `mintad.baselines.BASELINES`, are fitted to the same images, see `mintad.runs.baselines`, and each
+    is saved before the next one begins. With `overwrite`, a run that is already in `out` is removed. `after_step` is
+    called with the model, its data and the number of steps done, as `mintad.training.train` says.
 
     Raises:
         MintadError: see `prepare_data`, `train` and `open_run`.
@@ -91,9 +91,13 @@ def train_run(
             log_remarks(records)
         if run.finished:
             if main:
-                missing = [name for name in baseline_names if name not in run.baselines()]
+                missing = [name for name in dict.fromkeys(baseline_names) if name not in run.baselines()]
                 report_changes(run, changes_of(run, records, config), missing)
-                add_baselines(run, records, missing, device=accelerator.device, progress=progress)
+                if missing:
+                    options = {"device": accelerator.device, "progress": progress}
+                    data = dataclasses.replace(prepare_data(config, records, **options), region=stored_region(run))
+                    record_training_images(run, image_list(data, config))
+                    add_baselines(run, data, missing, **options)
             return run
         with accelerator.main_process_first():  # the others then read its cache
             with run.timing("features", add=True) if main else contextlib.nullcontext():
@@ -118,9 +122,11 @@ def train_run(
             lost = not len(history)  # and the training was at its end, so that none was added
             seconds = run.checkpoint().state().get("seconds", 0.0) if lost else history["seconds"].iloc[-1]
             run.note_seconds("training", seconds)
-            names = list(dict.fromkeys([*run.baselines(), *baseline_names]))  # the former of an older version
+            former = run.baselines()  # of an older version
             data = dataclasses.replace(data, region=stored_region(run))  # of an evaluation that was interrupted
-            evaluate_and_save(run, model, data, config, baseline_names=names, progress=progress)
+            evaluate_and_save(run, model, data, config, baseline_names=former, progress=progress)
+            missing = [name for name in dict.fromkeys(baseline_names) if name not in former]
+            add_baselines(run, data, missing, device=accelerator.device, progress=progress)
     return run
 
 

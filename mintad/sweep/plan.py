@@ -189,12 +189,14 @@ def _clean(text: str) -> str:
 
 
 def _check_configurations(runs: Iterable[PlannedRun]) -> None:
-    """Refuse unknown presets, variants and keys of overrides before the first run starts."""
-    from mintad.runs.experiment import configure
+    """Refuse unknown presets, variants, baselines and keys of overrides before the first run starts."""
+    from mintad.baselines import BASELINES
+    from mintad.runs.experiment import configure, read_names
 
     names = inspect.signature(configure).parameters
     for run in runs:
         try:
-            configure(**{name: value for name, value in run.parameters.items() if name in names})
+            config = configure(**{name: value for name, value in run.parameters.items() if name in names})
+            BASELINES.require([*read_names(run.parameters.get("baselines", "")), *config.baselines.options])
         except ConfigError as error:
             raise ConfigError(f"{run.name}: {error}") from error

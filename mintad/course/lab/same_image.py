@@ -79,6 +79,8 @@ def see_trained(run: Run, images: Sequence[str]) -> Seen:
 def brief_options(name: str) -> Mapping[str, Any]:
     """Return options of a baseline with which it takes seconds."""
     cls = BASELINES[name]
+    if cls.reads_images:
+        return {"setting": "lesson", "steps": STEPS}
     steps = {"steps": STEPS} if cls.trained and "steps" in inspect.signature(cls).parameters else {}
     return BRIEFLY.get(name, steps)
 
