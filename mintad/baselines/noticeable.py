@@ -16,7 +16,7 @@ LEVELS = ((0.8, 0), (0.4, 3), (0.1, 7))
 """Least opacity of an anomaly that is easy, less easy and hard to notice, and how far its border is softened: the side
 of a mean filter in pixels of an image of 256."""
 ALIKE = 0.1
-"""Where 1 - SSIM is less, an anomaly has changed nothing, and is not called one."""
+"""Where 1 - SSIM is less, the structure is what it was, and the place is not called anomalous, whatever its colour."""
 NEIGHBOURS = 5
 """Side of the windows in which luminance and contrast are measured."""
 
