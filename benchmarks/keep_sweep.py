@@ -26,6 +26,7 @@ def main() -> None:
     parser.add_argument("csv", type=Path)
     parser.add_argument("sweep", type=Path, help="folder of the sweep")
     parser.add_argument("--where", action="append", default=[], metavar="PARAMETER=VALUE", help="only these runs")
+    parser.add_argument("--metrics", default="", help="comma-separated; all if empty")
     arguments = parser.parse_args()
     table = collect(arguments.sweep)
     for condition in arguments.where if not table.empty else ():
@@ -33,6 +34,8 @@ def main() -> None:
         if name not in table:
             parser.error(f"no parameter {name!r}; there are {', '.join(table.columns)}")
         table = table[table[name].astype(str) == value]
+    if arguments.metrics and not table.empty:
+        table = table[table["metric"].isin(arguments.metrics.split(","))]
     if table.empty:
         parser.error(f"no finished run in {arguments.sweep}" + " of these" * bool(arguments.where))
     unused = [name for name in table if (table[name].astype(str) == "").all()]

@@ -9,18 +9,17 @@ from mintad.scoring.metrics import MEAN, POOLED
 
 METHODS = {
     ("mint_ad", "mint_ad+gaussian"): "sharp prior",
-    ("mint_ad", "mint_ad"): "MINT-AD, Eq. 7",
-    ("uniad", "uniad"): "UniAD's network, Eq. 7",
+    ("mint_ad", "mint_ad"): "MINT-AD",
+    ("uniad", "uniad"): "UniAD",
     ("mint_ad", "padim"): "PaDiM",
     ("mint_ad", "nearest"): "nearest token",
 }
-"""(variant that was trained, method) -> name. Baselines are the same beside either variant."""
+"""(variant that was trained, method) -> name; MINT-AD and UniAD are Eq. 7 of recentred features, UniAD's network in our
+recipe. Baselines are the same beside either variant."""
 
 
-def changes_in_company(
-    table: pd.DataFrame, metric: str = "image_auroc"
-) -> dict[str, dict[int, tuple[float, float, float]]]:
-    """Return what a metric changes when N categories share a model, against each category in a model of its own.
+def changes_in_company(table: pd.DataFrame) -> dict[str, dict[int, tuple[float, float, float]]]:
+    """Return what image AUROC changes when N categories share a model, against each category in a model of its own.
 
     Args:
         table: rows of trainings on sets of categories, as `benchmarks/keep_sweep.py` writes them: the columns company
@@ -33,7 +32,7 @@ def changes_in_company(
     Raises:
         ValueError: a category or seed is missing in the sets of a size.
     """
-    rows = table[(table["metric"] == metric) & ~table["category"].isin([MEAN, POOLED])]
+    rows = table[(table["metric"] == "image_auroc") & ~table["category"].isin([MEAN, POOLED])]
     sizes = rows.groupby("company")["category"].nunique()
     curves = {}
     for (variant, method), name in METHODS.items():
