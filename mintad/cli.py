@@ -10,6 +10,7 @@ import errno
 import json
 import logging
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -67,6 +68,7 @@ class Interruptible(TyperGroup):
 
 
 HELP = "Detect defects in many product categories with one model: train, evaluate, predict, compare."
+NO_MEMORY = re.compile("(can't|cannot|failed to|unable to) allocate|out of memory", re.IGNORECASE)  # PyTorch's words
 app = typer.Typer(
     cls=Interruptible, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=HELP
 )
@@ -398,7 +400,7 @@ def main() -> None:
         text = str(error) if isinstance(error, MintadError) else _of_the_system(error)
         fail(text)
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and "alloc" not in str(error) and "out of memory" not in str(error):
+        if not isinstance(error, MemoryError) and not NO_MEMORY.search(str(error)):
             raise
         fix = "choose a smaller train.batch_size, features.grid or model, or end other programs"
         reason = (str(error) or type(error).__name__).splitlines()[0]

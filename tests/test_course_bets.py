@@ -43,6 +43,8 @@ def said(capsys, *arguments, **named):
         (["c", "b", "a"], {"a": 0.5, "b": 0.0, "c": 0.0}, None),
         ("Nearest neighbor", "nearest neighbour", None),
         ("the nearest neighbour", "nearest neighbor", None),
+        ("recentered features", "recentred features", None),
+        ("Normalized", "normalised", None),
         ({"color", "Center"}, {"colour", "centre"}, None),
         ("gray, color", {"grey": 0.1, "colour": 0.2}, None),
     ],

@@ -118,8 +118,9 @@ def test_a_runs_configuration_shortens_every_training_alike(length, steps, data,
         ({"simplenet": {"step": 3}}, ("SimpleNet has no option 'step'", "Did you mean 'steps'")),
         ({"simplenet": {"setting": "paper"}}, ("SimpleNet has no option 'setting'",)),
         ({"draem": {"steps": "abc"}}, ("baselines.options.draem.steps must be int, not 'abc'",)),
-        ({"draem": {"steps": -5}}, ("baselines.options.draem.steps must be at least 1",)),
+        ({"draem": {"steps": -5}}, ("baselines.options.draem.steps must be a number from 1 on",)),
         ({"draem": {"rate": "fast"}}, ("baselines.options.draem.rate must be float",)),
+        ({"draem": {"steps": True}}, ("baselines.options.draem.steps must be int, not True",)),
         ({"padim": {"channels": "many"}}, ("baselines.options.padim.channels must be int",)),
         ({"padim": {"shrinkage": float("inf")}}, ("baselines.options.padim.shrinkage must be a number",)),
     ],
@@ -129,6 +130,11 @@ def test_options_that_a_baseline_does_not_have_are_refused_before_anything_is_tr
     with pytest.raises(ConfigError) as caught:
         require_baselines(["draem", "simplenet"], config)
     assert all(name in str(caught.value) for name in names) and "backbone" not in str(caught.value)
+
+
+def test_options_may_be_zero_where_that_means_something():
+    options = {"hvq_trans": {"dropout": 0}, "patchcore": {"projection": 0}, "simplenet": {"noise": 0}}
+    require_baselines([], Config().override(**{"baselines.options": options}))
 
 
 def test_a_finished_run_may_get_baselines_of_other_options_but_not_in_the_place_of_measured_ones(copied):

@@ -117,9 +117,13 @@ make_mini(Path({str(tmp_path / "set")!r}), MiniParameters(categories=("mesh",), 
     parent.kill()
     parent.wait()
     assert workers and not psutil.wait_procs(workers, timeout=10)[1]
-    assert [folder.name.startswith(".set.") for folder in tmp_path.iterdir()] == [True]
+    assert len(list(tmp_path.glob(".set.????????????"))) == 1 and not (tmp_path / "set").exists()
+    own = [tmp_path / ".set.git", tmp_path / ".set.0123456789ab"]  # named alike, but not of ours
+    for folder in own:
+        (folder / "mesh").mkdir(parents=True)
+        (folder / "notes.txt").touch()
     make_mini(tmp_path / "set", SMALL)
-    assert [folder.name for folder in tmp_path.iterdir()] == ["set"]
+    assert {path.name for path in tmp_path.iterdir()} == {"set", ".set.lock", *(folder.name for folder in own)}
 
 
 def test_load_draws_on_first_use_in_the_cache_folder(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from model_builders import small_model
 
-from mintad.model.transformer import Attention, DecoderLayer, EncoderLayer, Transformer, neighbour_mask
+from mintad.model.transformer import Attention, DecoderLayer, EncoderLayer, Transformer, attend, neighbour_mask
 
 
 def test_attention_equals_torch_multihead_attention():
@@ -44,6 +44,22 @@ def test_many_attention_weights_are_computed_in_parts_with_the_same_result(monke
     for ours, theirs in zip(outcome(), expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
     assert len(held) > 3 and max(held) <= 700
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_gradient_of_parts_is_that_of_their_own_dropout(monkeypatch, masked):
+    """The weights are computed again for the gradient, with the same ones dropped."""
+    monkeypatch.setattr("mintad.model.transformer.MOST_WEIGHTS", 100)
+    mask = neighbour_mask((3, 4), 3) if masked else None
+
+    def attended(*inputs):
+        torch.manual_seed(0)
+        return attend(*inputs, mask, 0.3)
+
+    torch.manual_seed(1)
+    inputs = [torch.randn(1, 2, 12, 2, dtype=torch.float64, requires_grad=True) for _ in range(3)]
+    assert torch.autograd.gradcheck(attended, inputs)
+    assert not torch.equal(attended(*inputs), attend(*inputs, mask, 0.0)), "dropout acts"
 
 
 def test_neighbour_mask_equals_a_naive_loop():

@@ -12,7 +12,10 @@ CLOSE = 0.2  # share of a measured outcome by which a number may be off
 SMALL_WORDS = frozenset("a an the it its in on of to by for with at is are".split())
 UNDECIDED = frozenset("or and not no never neither nor".split())
 NONE = frozenset("nothing none".split())
-BRITISH = {"neighbor": "neighbour", "color": "colour", "center": "centre", "gray": "grey"}
+BRITISH = {
+    **{"neighbor": "neighbour", "color": "colour", "gray": "grey", "normaliz": "normalis", "standardiz": "standardis"},
+    **{"centered": "centred", "center": "centre"},  # the longer word first
+}
 AMERICAN = re.compile("|".join(BRITISH))
 THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-MOST_WEIGHTS = 1 << 25  # attention weights that are held at a time: 128 MiB, and a few tensors of this size
+MOST_WEIGHTS = 1 << 28  # attention weights that are held at a time: 1 GiB, and a few tensors of this size
 
 
 def attend(query_BHLE: Tensor, key_BHLE: Tensor, value_BHLE: Tensor, mask_LL: Tensor | None, dropout: float) -> Tensor:

@@ -222,7 +222,8 @@ def _add_bars(figure: go.Figure, values: Mapping, key: str, hue: str, *, digits:
 def _to_the_interval(value: float, low: float, high: float) -> str:
     """Write a value to the decimal of its interval's first digit; without an interval see `number`."""
     half = (high - low) / 2
-    return f"{value:,.{max(0, -math.floor(math.log10(half)))}f}" if half > 0 else number(value)
+    digits = -math.floor(math.log10(half)) if 0 < half < math.inf else 0
+    return f"{value:,.{min(max(0, digits), 4)}f}" if 0 < half < math.inf else number(value)
 
 
 def _side(columns: int) -> int:

@@ -28,6 +28,7 @@ from mintad.scoring.evaluate import Evaluation, evaluate
 from mintad.training.batches import GPU_MEMORY_SHARE
 
 log = logging.getLogger(__name__)
+MAY_BE_ZERO = (".projection",)  # whole numbers of which 0 says that there is none
 
 
 def require_baselines(names: Iterable[str], config: Config) -> None:
@@ -85,13 +86,12 @@ def _require_options(name: str, config: Config) -> None:
 
 def _require_value(key: str, value: Any, hint: Any) -> None:
     try:
-        TypeAdapter(hint).validate_python(value)
+        TypeAdapter(hint).validate_python(value, strict=True)
     except ValidationError as error:
         raise ConfigError(f"{key} must be {getattr(hint, '__name__', hint)}, not {value!r}") from error
-    if isinstance(value, int) and not isinstance(value, bool) and value < 1:
-        raise ConfigError(f"{key} must be at least 1, not {value}")
-    if isinstance(value, float) and not 0 <= value < math.inf:
-        raise ConfigError(f"{key} must be a number from 0 on, not {value}")
+    least = 1 if hint is int and not key.endswith(MAY_BE_ZERO) else 0
+    if isinstance(value, int | float) and not least <= value < math.inf:
+        raise ConfigError(f"{key} must be a number from {least} on, not {value}")
 
 
 def _require_backbone(name: str, config: Config) -> None:

@@ -107,7 +107,8 @@ def watch_command(
             errors.print(f"skipped: {row['error']}", style="red", markup=False)
             continue
         verdict = {True: "anomalous", False: "normal"}.get(row["anomalous"], "no threshold")
-        product = " (wrong product)" if row["wrong_product"] is True else ""
+        product = " (unknown product)" if row["unknown_product"] is True else ""
+        product = " (wrong product)" if row["wrong_product"] is True else product
         line = (
             f"{row['image']}  {row['pred_score']:.4f}  {verdict}  {row['pred_class']}{product}  {row['seconds']:.3f} s"
         )

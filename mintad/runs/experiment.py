@@ -76,8 +76,12 @@ def read_overrides(overrides: str | Mapping[str, Any]) -> dict[str, Any]:
     return {str(key): value for key, value in values.items()}
 
 
-def read_names(baselines: str | Sequence[str]) -> tuple[str, ...]:
-    """Return the names of baselines, given comma-separated or as a sequence."""
+def read_names(baselines: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Return the names of baselines, given comma-separated or as a sequence; ConfigError for anything else."""
+    if baselines is None:
+        return ()
+    if not isinstance(baselines, str | Sequence):
+        raise ConfigError(f"baselines must be names, not {shown(baselines)}")
     return tuple(re.findall(r"[\w.-]+", baselines)) if isinstance(baselines, str) else tuple(baselines)
 
 

@@ -25,6 +25,7 @@ from mintad.course.grade.verdict import FULL, NONE
 from mintad.course.points import FILE as POINTS_FILE
 from mintad.course.points import Points, load_points
 from mintad.course.students import foreign_number, read_students
+from mintad.data.workers import end_with_parent
 from mintad.disk import write
 from mintad.errors import ConfigError, DataError, MintadError
 from mintad.lock import exclusive_lock
@@ -162,7 +163,8 @@ def _run(jobs: list[Job], workers: int) -> Iterator[tuple[Job, dict[str, Any]]]:
     attempts: Counter[str] = Counter()
     while jobs:
         left = {job.student: job for job in jobs}
-        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent) as pool:
             futures = {pool.submit(judge_submission, job): job for job in jobs}
             try:
                 for future in as_completed(futures):

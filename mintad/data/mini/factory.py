@@ -7,10 +7,10 @@ is where they differ.
 
 from __future__ import annotations
 
-import contextlib
 import glob
 import json
 import os
+import re
 import shutil
 import uuid
 import zlib
@@ -31,7 +31,7 @@ from mintad.data.mini.defects import DEFECTS
 from mintad.data.mini.products import PRODUCTS
 from mintad.data.tree import Layout, absolute, build_records, scan_root
 from mintad.data.workers import end_with_parent
-from mintad.errors import DataError, MintadError, nearest, shown
+from mintad.errors import DataError, nearest, shown
 from mintad.lock import exclusive_lock
 from mintad.progress import track
 
@@ -41,7 +41,6 @@ VISIBLE = 0.05  # change of a channel from which a pixel counts as anomalous
 SMALLEST = 0.0012  # share of the picture that a defect covers at least; a smaller one is drawn again
 ATTEMPTS = 20
 MOST_PIXELS = 10**10  # of a whole set, 200,000 pictures of the usual size: days of drawing, and a mistake
-_LOCK = "drawing.lock"  # in the folder of an unfinished set, held by the process that draws it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,27 +131,26 @@ def make_mini(root: str | Path, parameters: MiniParameters | None = None, *, pro
         return root
     if root.exists() and any(root.iterdir()):
         raise DataError("not empty and no mini set", path=root, fix="choose another root")
-    _remove_abandoned(root)
-    temporary = root.with_name(f".{root.name}.{uuid.uuid4().hex[:12]}")
-    temporary.mkdir(parents=True)
-    with exclusive_lock(temporary / _LOCK):
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with exclusive_lock(root.with_name(f".{root.name}.lock")):
+        if made_with.exists():  # another process was faster
+            return make_mini(root, parameters)
+        _remove_abandoned(root)
+        temporary = root.with_name(f".{root.name}.{uuid.uuid4().hex[:12]}")
+        temporary.mkdir()
         _draw(temporary, parameters, progress)
-    (temporary / _LOCK).unlink()
-    try:
         if root.exists():
             root.rmdir()
         temporary.rename(root)
-    except OSError:  # another process was faster
-        shutil.rmtree(temporary, ignore_errors=True)
-        return make_mini(root, parameters)
     return root
 
 
 def _remove_abandoned(root: Path) -> None:
-    """Remove what processes that were killed have drawn for `root`."""
+    """Remove what processes that were killed have drawn for `root`; the caller holds the lock, so none draws now."""
     for folder in root.parent.glob(f".{glob.escape(root.name)}.*"):
-        with contextlib.suppress(MintadError, OSError), exclusive_lock(folder / _LOCK, MintadError("it is drawn now")):
-            shutil.rmtree(folder)
+        ours = re.fullmatch(r"[0-9a-f]{12}", folder.name.removeprefix(f".{root.name}."))
+        if ours and folder.is_dir() and {file.name for file in folder.iterdir()} <= {*PRODUCTS, "mini.json"}:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _draw(folder: Path, parameters: MiniParameters, progress: bool) -> None:
