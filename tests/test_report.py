@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 
 import pandas as pd
 import pytest
@@ -308,6 +309,43 @@ def test_mixtures_are_refused_and_can_be_told_apart(tmp_path):
     write_run(tmp_path / "again", {"gear": 0.7}, data="mini", name="fast", **again)
     with pytest.raises(DataError, match="seed 1"):
         select_runs(where(read_runs([tmp_path]), ["train.steps=10"]), 4)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "key"),
+    [
+        ({"baselines__setting": "lesson"}, {"baselines__setting": "paper"}, "baselines.setting"),
+        ({"baselines__options__draem__steps": 5}, {}, "baselines.options"),
+        ({"baselines__length": 0.5}, {"baselines__length": 0.25}, "baselines.length"),
+    ],
+)
+def test_a_baseline_is_averaged_over_runs_that_made_it_alike_and_the_others_always(tmp_path, first, second, key):
+    for seed, changes in enumerate((first, second)):
+        folder, untouched = tmp_path / f"{seed}", {"padim": {"gear": 0.7 + seed / 10}}
+        write_run(folder, {"gear": 0.9}, data="mini", name="fast", baselines=untouched, train__seed=seed, **changes)
+    table = table_of(tmp_path, 1)
+    for method, measured in ("MINT-AD", 0.9), ("PaDiM", 0.75):
+        row = only_row(table, method=method, setting="unified", category="gear")
+        assert (row.measured, row.seeds) == (pytest.approx(measured), 2)
+    for seed, changes in enumerate((first, second), start=2):
+        beside = {"padim": {"gear": 0.7}, "draem": {"gear": 0.6}}
+        write_run(
+            tmp_path / f"{seed}", {"gear": 0.9}, data="mini", name="fast", baselines=beside, train__seed=seed, **changes
+        )
+    runs = read_runs([tmp_path])
+    with pytest.raises(DataError, match=rf"DRAEM, unified: .*differently.*{key}") as caught:
+        select_runs(runs, 1)
+    (choice,) = shlex.split(str(caught.value).partition("--where ")[2])
+    chosen = table_values(select_runs(where(runs, [choice]), 1))
+    assert only_row(chosen, method="DRAEM", setting="unified", category="gear").seeds == 1
+
+
+def test_a_baseline_whose_options_keep_its_setting_is_averaged_over_runs_of_both_settings(tmp_path):
+    own = {"baselines__options": {"draem": {"setting": "lesson"}}}
+    for seed, setting in enumerate(("lesson", "paper")):
+        changes = {"baselines__setting": setting, "train__seed": seed, "data": "mini", "name": "fast", **own}
+        write_run(tmp_path / setting, {"gear": 0.9}, baselines={"draem": {"gear": 0.6}}, **changes)
+    assert only_row(table_of(tmp_path, 1), method="DRAEM", setting="unified", category="gear").seeds == 2
 
 
 def test_methods_trained_differently_are_told(tmp_path):
