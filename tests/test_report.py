@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -202,6 +203,30 @@ def test_a_report_says_in_which_setting_baselines_on_images_were(tmp_path, setti
     write_run(tmp_path / "run", {"gear": 0.9}, baselines={"omnial": {"gear": 0.75}}, **changes)
     runs = select_runs(read_runs([tmp_path]), 1)
     assert told in " ".join(render_table(runs, table_values(runs)).notes)
+
+
+def notes_of(path) -> str:
+    runs = select_runs(read_runs([path]), 1)
+    return " ".join(render_table(runs, table_values(runs)).notes)
+
+
+def test_a_report_says_what_was_set_of_baselines_and_their_own_settings(tmp_path):
+    options = {"omnial": {"setting": "lesson"}, "draem": {"steps": 50}, "patchcore": {"share": 0.5}}
+    changes = {"baselines__options": options, "baselines__length": 0.25, "data": "mini"}  # setting: paper
+    beside = dict.fromkeys(("omnial", "draem", "patchcore", "padim"), {"gear": 0.75})
+    write_run(tmp_path / "run", {"gear": 0.9}, baselines=beside, **changes)
+    notes = notes_of(tmp_path)
+    assert "DRAEM: steps 50, 0.25 times the steps" in notes and "OmniAL: 0.25 times the steps" in notes
+    assert "PatchCore: share 0.5." in notes and "PaDiM: " not in notes
+    assert "OmniAL in the setting 'lesson' (at a reduced size, but" in notes
+    assert "DRAEM in the setting 'paper' (about the published size and length, but" in notes
+
+
+def test_a_report_tells_a_baseline_of_each_category_from_that_of_all_where_they_were_made_differently(tmp_path):
+    common = {"data": "mini", "name": "fast", "baselines": {"draem": {"gear": 0.75}}}
+    write_run(tmp_path / "all", {"gear": 0.9}, **common)
+    write_run(tmp_path / "each", {"gear": 0.9}, setting="separate", baselines__length=0.5, **common)
+    assert "Set in the configuration of baselines: DRAEM (separate): 0.5 times the steps." in notes_of(tmp_path)
 
 
 def test_another_data_set_is_never_subtracted(tmp_path):
@@ -523,6 +548,24 @@ def test_counts_without_seconds_join_those_with(tmp_path):
     draem = only_row(values, method="DRAEM", setting="batch 8", metric="seconds")
     assert pd.isna(draem.measured) and draem.status.startswith("not timed")
     assert result.tables[0].notes[-3:] == ["machine: y.", "N = 15.", "counted alone."]
+
+
+def test_times_of_two_machines_are_refused(tmp_path):
+    head, files = "method,batch,metric,value,paper\n", [tmp_path / "here.csv", tmp_path / "there.csv"]
+    for file, seconds in zip(files, (2.5, 1.5), strict=True):
+        file.write_text(f"# machine: {file.stem}\n{head}UniAD,1,seconds,{seconds},0.032\n")
+    with pytest.raises(DataError, match="UniAD, batch 1, .*seconds.*here.csv.*there.csv"):
+        read_runs(files)
+    with pytest.raises(DataError, match="here.csv"):
+        read_runs([files[0], files[0]])
+    files[1].write_text(f"# machine: there\n{head}UniAD,8,seconds,1.5,0.032\n")
+    assert read_runs(files).complexity["value"].tolist() == [2.5, 1.5]
+
+
+def test_the_published_complexity_and_counts_are_read_together():
+    folder = Path(__file__).parent.parent / "data" / "results"
+    table = read_runs([folder / "complexity_cpu.csv", folder / "network_counts.csv"]).complexity
+    assert {"UniAD", "DRAEM"} <= set(table["method"]) and table["file"].nunique() == 2
 
 
 def compare_csv(file, values: dict[str, float], *, data: str = "mini", config=None, method: str = "mint_ad"):
