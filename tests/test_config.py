@@ -233,6 +233,21 @@ def test_options_of_single_baselines_have_dotted_keys_too():
     assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config and not Config().baselines.options
 
 
+def test_a_mapping_of_the_caller_is_left_alone():
+    given, other = {"draem": {"steps": 3}}, {"n_train": 3}
+    changes = {"baselines.options": given, "baselines.options.draem.steps": 5, "data.options": other}
+    config = preset("fast").override(**changes, **{"data.options.seed": 1})
+    assert given == {"draem": {"steps": 3}} and other == {"n_train": 3}
+    given["draem"]["steps"] = 7
+    assert config.baselines.options == {"draem": {"steps": 5}} and config.data.options == {"n_train": 3, "seed": 1}
+
+
+@pytest.mark.parametrize("key", ["baselines.options.draem.steps.x", "data.options.n_train.x", "model.options.a.b"])
+def test_an_option_of_an_option_is_refused(key):
+    with pytest.raises(ConfigError, match=key):
+        preset("fast").override(**{key: 3})
+
+
 def test_the_paper_preset_has_the_papers_baselines_and_the_others_the_lessons():
     assert {name: config.baselines.setting for name, config in PRESETS.items()} == {
         "paper": "paper", "uniad": "paper", "small": "lesson", "fast": "lesson", "lesson": "lesson"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import shlex
@@ -173,6 +174,34 @@ def test_why_a_method_has_no_number(three_seeds):
     assert all(reason(name) != "not run" for name in everybody)
 
 
+def test_the_command_for_one_model_per_category_runs_as_printed(tmp_path, monkeypatch):
+    write_run(tmp_path / "run", {"gear": 0.9}, data="mini", name="fast")
+    status = table_of(tmp_path, 1).groupby(["method", "setting"])["status"].first()["DRAEM", "separate"]
+    program, script, *words = shlex.split(status.removeprefix("not run (").removesuffix(")"))
+    assert program == "python" and (Path(__file__).parents[1] / script).exists()
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    compare = importlib.import_module("compare")
+    monkeypatch.setattr("sys.argv", [script, *words])
+    asked = compare.parse_arguments()
+    assert (asked.data, asked.variants, asked.baselines, asked.seeds) == ("mini", "", "draem_separate", "0")
+    assert asked.csv.suffix == ".csv" and compare.method_and_setting(asked.baselines) == ("draem", "separate")
+    assert "--data mvtec " in reason("DRAEM", 1, "separate", "elpv+folder"), "a merged set has no name of its own"
+
+
+def test_a_mean_that_lacks_a_part_says_so_in_the_words_of_its_table(tmp_path):
+    for split in ("01234", "56789"):
+        changes = {"data": "cifar10", "pixel": None, "data__options": {"split": split}}
+        write_run(tmp_path / split, {f"{{{split}}}": 0.9}, **changes)
+    four = {"data": "cifar10", "pixel": None, "model__variant": "uniad"}
+    for split in ("01234", "56789", "02468", "13579"):
+        write_run(tmp_path / f"uniad-{split}", {f"{{{split}}}": 0.9}, data__options={"split": split}, **four)
+    runs = select_runs(read_runs([tmp_path]), 7)
+    shown = side_by_side(runs, table_values(runs))
+    reasons = {row[0]: row[-1] for row in shown.rows}
+    assert reasons["MINT-AD"] == "not run on all splits" and reasons["UniAD"] == ""
+    assert shown.caption.startswith("Means over splits")
+
+
 def test_the_means_stand_method_by_method_and_a_row_without_a_number_says_why(tmp_path):
     write_run(tmp_path / "run", {"gear": 0.9}, data="mini", name="fast", baselines={"omnial": {"gear": 0.75}})
     runs = select_runs(read_runs([tmp_path]), 1)
@@ -182,6 +211,7 @@ def test_the_means_stand_method_by_method_and_a_row_without_a_number_says_why(tm
     assert rows["OmniAL", "unified"] == ["0.750", "0.972", "1", ""]
     assert rows["OmniAL", "separate"][:3] == ["–", "0.970", ""] and "omnial_separate" in rows["OmniAL", "separate"][3]
     page = report([tmp_path], tmp_path / "out", tables=[1, 2]).page.read_text()
+    assert 'class="reasons"' in page
     assert page.count("why there is no number of ours") == 1, "not for a table of which nothing was run"
 
 
