@@ -128,6 +128,9 @@ def test_unknown_keys_name_the_nearest():
         ("model.encoder_layers", 10**9, "<= 64"),
         ("model.inr.layers", 10**8, "<= 64"),
         ("train.batch_size", 10**12, "<= 16384"),
+        ("train.epochs", 1e300, "<= 1000000"),
+        ("train.steps", 10**12, "<= 1000000000"),
+        ("baselines.length", 1e300, "<= 1000"),
         ("train.seed", 2**64, "< 4294967296"),
         ("model.neighbour_mask", -1, ">= 0"),
         ("data.options", {1: 2}, "text, not 1"),
@@ -349,7 +352,7 @@ def test_every_key_is_described():
     keys = {key: (value, limits, text) for key, value, limits, text in describe_keys(Config())}
     assert list(keys) == list(Config().flat())
     assert all(text and limits and "\n" not in text for _, limits, text in keys.values())
-    assert keys["train.steps"][1] == "whole number >= 1, or null"
+    assert keys["train.steps"][1] == "whole number >= 1 and <= 1000000000, or null"
     assert keys["data.holdout"][1] == "number >= 0 and < 0.9"
     assert keys["model.jitter.at"][1] == "feature or adapted" and keys["model.inr.omega"][0] == 30.0
 

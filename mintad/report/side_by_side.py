@@ -11,9 +11,6 @@ from mintad.report.select_runs import TableRuns
 from mintad.runs.page.render import Table
 from mintad.scoring.metrics import MEAN
 
-_PARTS = {3: "data sets", 7: "splits"}
-"""Table -> what its means are over, where it is not categories."""
-
 
 def side_by_side(table_runs: TableRuns, cells: pd.DataFrame) -> Table | None:
     """Lay out the means that `mintad.report.table_values` gives of a table whose methods are columns.
@@ -25,7 +22,7 @@ def side_by_side(table_runs: TableRuns, cells: pd.DataFrame) -> Table | None:
     means = cells[cells["category"] == MEAN]
     if table_runs.table not in WIDE or not means["measured"].notna().any():
         return None
-    parts = _PARTS.get(table_runs.table, "categories")
+    parts = "splits" if table_runs.table == 7 else "categories"
     home, ours = data_title(HOME[table_runs.table]), data_title(table_runs.data)
     metrics = means["metric"].unique()
     head = ["method", "setting"]
