@@ -128,6 +128,9 @@ def test_unknown_keys_name_the_nearest():
         ("model.encoder_layers", 10**9, "<= 64"),
         ("model.inr.layers", 10**8, "<= 64"),
         ("train.batch_size", 10**12, "<= 16384"),
+        ("train.epochs", 1e300, "<= 1000000"),
+        ("train.steps", 10**12, "<= 1000000000"),
+        ("baselines.length", 1e300, "<= 1000"),
         ("train.seed", 2**64, "< 4294967296"),
         ("model.neighbour_mask", -1, ">= 0"),
         ("data.options", {1: 2}, "text, not 1"),
@@ -233,6 +236,21 @@ def test_options_of_single_baselines_have_dotted_keys_too():
     assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config and not Config().baselines.options
 
 
+def test_a_mapping_of_the_caller_is_left_alone():
+    given, other = {"draem": {"steps": 3}}, {"n_train": 3}
+    changes = {"baselines.options": given, "baselines.options.draem.steps": 5, "data.options": other}
+    config = preset("fast").override(**changes, **{"data.options.seed": 1})
+    assert given == {"draem": {"steps": 3}} and other == {"n_train": 3}
+    given["draem"]["steps"] = 7
+    assert config.baselines.options == {"draem": {"steps": 5}} and config.data.options == {"n_train": 3, "seed": 1}
+
+
+@pytest.mark.parametrize("key", ["baselines.options.draem.steps.x", "data.options.n_train.x", "model.options.a.b"])
+def test_an_option_of_an_option_is_refused(key):
+    with pytest.raises(ConfigError, match=key):
+        preset("fast").override(**{key: 3})
+
+
 def test_the_paper_preset_has_the_papers_baselines_and_the_others_the_lessons():
     assert {name: config.baselines.setting for name, config in PRESETS.items()} == {
         "paper": "paper", "uniad": "paper", "small": "lesson", "fast": "lesson", "lesson": "lesson"
@@ -334,7 +352,7 @@ def test_every_key_is_described():
     keys = {key: (value, limits, text) for key, value, limits, text in describe_keys(Config())}
     assert list(keys) == list(Config().flat())
     assert all(text and limits and "\n" not in text for _, limits, text in keys.values())
-    assert keys["train.steps"][1] == "whole number >= 1, or null"
+    assert keys["train.steps"][1] == "whole number >= 1 and <= 1000000000, or null"
     assert keys["data.holdout"][1] == "number >= 0 and < 0.9"
     assert keys["model.jitter.at"][1] == "feature or adapted" and keys["model.inr.omega"][0] == 30.0
 

@@ -45,12 +45,12 @@ def test_split_option(tmp_path: Path):
 
 
 def test_some_images_of_each_class(tmp_path: Path):
-    cifar_folders(tmp_path, train=4)
+    cifar_folders(tmp_path, train=4, test=3)
     table, some = load("cifar10", tmp_path), load("cifar10", tmp_path, per_class=2)
     train = some[some["split"] == "train"]
     assert (table["split"] == "train").sum() == 5 * 4 and len(train) == 5 * 2
     assert {Path(image).name for image in train["image"]} == {"0.png", "1.png"}
-    assert (some["split"] == "test").sum() == 10
+    assert (table["split"] == "test").sum() == 10 * 3 and (some["split"] == "test").sum() == 10 * 2
     for wrong in (0, -1, 2.5, "2", True):
         with pytest.raises(ConfigError, match="per_class must be a whole number"):
             load("cifar10", tmp_path, per_class=wrong)

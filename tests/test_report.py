@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
+import shlex
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -171,6 +174,34 @@ def test_why_a_method_has_no_number(three_seeds):
     assert all(reason(name) != "not run" for name in everybody)
 
 
+def test_the_command_for_one_model_per_category_runs_as_printed(tmp_path, monkeypatch):
+    write_run(tmp_path / "run", {"gear": 0.9}, data="mini", name="fast")
+    status = table_of(tmp_path, 1).groupby(["method", "setting"])["status"].first()["DRAEM", "separate"]
+    program, script, *words = shlex.split(status.removeprefix("not run (").removesuffix(")"))
+    assert program == "python" and (Path(__file__).parents[1] / script).exists()
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    compare = importlib.import_module("compare")
+    monkeypatch.setattr("sys.argv", [script, *words])
+    asked = compare.parse_arguments()
+    assert (asked.data, asked.variants, asked.baselines, asked.seeds) == ("mini", "", "draem_separate", "0")
+    assert asked.csv.suffix == ".csv" and compare.method_and_setting(asked.baselines) == ("draem", "separate")
+    assert "--data mvtec " in reason("DRAEM", 1, "separate", "elpv+folder"), "a merged set has no name of its own"
+
+
+def test_a_mean_that_lacks_a_part_says_so_in_the_words_of_its_table(tmp_path):
+    for split in ("01234", "56789"):
+        changes = {"data": "cifar10", "pixel": None, "data__options": {"split": split}}
+        write_run(tmp_path / split, {f"{{{split}}}": 0.9}, **changes)
+    four = {"data": "cifar10", "pixel": None, "model__variant": "uniad"}
+    for split in ("01234", "56789", "02468", "13579"):
+        write_run(tmp_path / f"uniad-{split}", {f"{{{split}}}": 0.9}, data__options={"split": split}, **four)
+    runs = select_runs(read_runs([tmp_path]), 7)
+    shown = side_by_side(runs, table_values(runs))
+    reasons = {row[0]: row[-1] for row in shown.rows}
+    assert reasons["MINT-AD"] == "not run on all splits" and reasons["UniAD"] == ""
+    assert shown.caption.startswith("Means over splits")
+
+
 def test_the_means_stand_method_by_method_and_a_row_without_a_number_says_why(tmp_path):
     write_run(tmp_path / "run", {"gear": 0.9}, data="mini", name="fast", baselines={"omnial": {"gear": 0.75}})
     runs = select_runs(read_runs([tmp_path]), 1)
@@ -180,6 +211,7 @@ def test_the_means_stand_method_by_method_and_a_row_without_a_number_says_why(tm
     assert rows["OmniAL", "unified"] == ["0.750", "0.972", "1", ""]
     assert rows["OmniAL", "separate"][:3] == ["–", "0.970", ""] and "omnial_separate" in rows["OmniAL", "separate"][3]
     page = report([tmp_path], tmp_path / "out", tables=[1, 2]).page.read_text()
+    assert 'class="reasons"' in page
     assert page.count("why there is no number of ours") == 1, "not for a table of which nothing was run"
 
 
@@ -201,6 +233,30 @@ def test_a_report_says_in_which_setting_baselines_on_images_were(tmp_path, setti
     write_run(tmp_path / "run", {"gear": 0.9}, baselines={"omnial": {"gear": 0.75}}, **changes)
     runs = select_runs(read_runs([tmp_path]), 1)
     assert told in " ".join(render_table(runs, table_values(runs)).notes)
+
+
+def notes_of(path) -> str:
+    runs = select_runs(read_runs([path]), 1)
+    return " ".join(render_table(runs, table_values(runs)).notes)
+
+
+def test_a_report_says_what_was_set_of_baselines_and_their_own_settings(tmp_path):
+    options = {"omnial": {"setting": "lesson"}, "draem": {"steps": 50}, "patchcore": {"share": 0.5}}
+    changes = {"baselines__options": options, "baselines__length": 0.25, "data": "mini"}  # setting: paper
+    beside = dict.fromkeys(("omnial", "draem", "patchcore", "padim"), {"gear": 0.75})
+    write_run(tmp_path / "run", {"gear": 0.9}, baselines=beside, **changes)
+    notes = notes_of(tmp_path)
+    assert "DRAEM: steps 50, 0.25 times the steps" in notes and "OmniAL: 0.25 times the steps" in notes
+    assert "PatchCore: share 0.5." in notes and "PaDiM: " not in notes
+    assert "OmniAL in the setting 'lesson' (at a reduced size, but" in notes
+    assert "DRAEM in the setting 'paper' (about the published size and length, but" in notes
+
+
+def test_a_report_tells_a_baseline_of_each_category_from_that_of_all_where_they_were_made_differently(tmp_path):
+    common = {"data": "mini", "name": "fast", "baselines": {"draem": {"gear": 0.75}}}
+    write_run(tmp_path / "all", {"gear": 0.9}, **common)
+    write_run(tmp_path / "each", {"gear": 0.9}, setting="separate", baselines__length=0.5, **common)
+    assert "Set in the configuration of baselines: DRAEM (separate): 0.5 times the steps." in notes_of(tmp_path)
 
 
 def test_another_data_set_is_never_subtracted(tmp_path):
@@ -308,6 +364,43 @@ def test_mixtures_are_refused_and_can_be_told_apart(tmp_path):
     write_run(tmp_path / "again", {"gear": 0.7}, data="mini", name="fast", **again)
     with pytest.raises(DataError, match="seed 1"):
         select_runs(where(read_runs([tmp_path]), ["train.steps=10"]), 4)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "key"),
+    [
+        ({"baselines__setting": "lesson"}, {"baselines__setting": "paper"}, "baselines.setting"),
+        ({"baselines__options__draem__steps": 5}, {}, "baselines.options"),
+        ({"baselines__length": 0.5}, {"baselines__length": 0.25}, "baselines.length"),
+    ],
+)
+def test_a_baseline_is_averaged_over_runs_that_made_it_alike_and_the_others_always(tmp_path, first, second, key):
+    for seed, changes in enumerate((first, second)):
+        folder, untouched = tmp_path / f"{seed}", {"padim": {"gear": 0.7 + seed / 10}}
+        write_run(folder, {"gear": 0.9}, data="mini", name="fast", baselines=untouched, train__seed=seed, **changes)
+    table = table_of(tmp_path, 1)
+    for method, measured in ("MINT-AD", 0.9), ("PaDiM", 0.75):
+        row = only_row(table, method=method, setting="unified", category="gear")
+        assert (row.measured, row.seeds) == (pytest.approx(measured), 2)
+    for seed, changes in enumerate((first, second), start=2):
+        beside = {"padim": {"gear": 0.7}, "draem": {"gear": 0.6}}
+        write_run(
+            tmp_path / f"{seed}", {"gear": 0.9}, data="mini", name="fast", baselines=beside, train__seed=seed, **changes
+        )
+    runs = read_runs([tmp_path])
+    with pytest.raises(DataError, match=rf"DRAEM, unified: .*differently.*{key}") as caught:
+        select_runs(runs, 1)
+    (choice,) = shlex.split(str(caught.value).partition("--where ")[2])
+    chosen = table_values(select_runs(where(runs, [choice]), 1))
+    assert only_row(chosen, method="DRAEM", setting="unified", category="gear").seeds == 1
+
+
+def test_a_baseline_whose_options_keep_its_setting_is_averaged_over_runs_of_both_settings(tmp_path):
+    own = {"baselines__options": {"draem": {"setting": "lesson"}}}
+    for seed, setting in enumerate(("lesson", "paper")):
+        changes = {"baselines__setting": setting, "train__seed": seed, "data": "mini", "name": "fast", **own}
+        write_run(tmp_path / setting, {"gear": 0.9}, baselines={"draem": {"gear": 0.6}}, **changes)
+    assert only_row(table_of(tmp_path, 1), method="DRAEM", setting="unified", category="gear").seeds == 2
 
 
 def test_methods_trained_differently_are_told(tmp_path):
@@ -485,6 +578,24 @@ def test_counts_without_seconds_join_those_with(tmp_path):
     draem = only_row(values, method="DRAEM", setting="batch 8", metric="seconds")
     assert pd.isna(draem.measured) and draem.status.startswith("not timed")
     assert result.tables[0].notes[-3:] == ["machine: y.", "N = 15.", "counted alone."]
+
+
+def test_times_of_two_machines_are_refused(tmp_path):
+    head, files = "method,batch,metric,value,paper\n", [tmp_path / "here.csv", tmp_path / "there.csv"]
+    for file, seconds in zip(files, (2.5, 1.5), strict=True):
+        file.write_text(f"# machine: {file.stem}\n{head}UniAD,1,seconds,{seconds},0.032\n")
+    with pytest.raises(DataError, match="UniAD, batch 1, .*seconds.*here.csv.*there.csv"):
+        read_runs(files)
+    with pytest.raises(DataError, match="here.csv"):
+        read_runs([files[0], files[0]])
+    files[1].write_text(f"# machine: there\n{head}UniAD,8,seconds,1.5,0.032\n")
+    assert read_runs(files).complexity["value"].tolist() == [2.5, 1.5]
+
+
+def test_the_published_complexity_and_counts_are_read_together():
+    folder = Path(__file__).parent.parent / "data" / "results"
+    table = read_runs([folder / "complexity_cpu.csv", folder / "network_counts.csv"]).complexity
+    assert {"UniAD", "DRAEM"} <= set(table["method"]) and table["file"].nunique() == 2
 
 
 def compare_csv(file, values: dict[str, float], *, data: str = "mini", config=None, method: str = "mint_ad"):

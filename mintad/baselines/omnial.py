@@ -94,7 +94,7 @@ class OmniAL(ImageBaseline):
       width at most. DCSA stands behind each layer of the first network. Strides and dilations of the deep layers, and
       the neck's inside, are our reading.
     * **Textures.** Drawn, where the authors take photographs of textures (DTD); as there, some anomalies are made of
-      normal images; half of ours, of the next one of the batch, which in a unified model may be of another class.
+      normal images; half of ours, of the one before it in the batch, which in a unified model may be of another class.
     * **The image's score** is DRAEM's, the largest mean of the map.
     * **Length.** The lesson has 96 pixels, few steps and twenty times the rate. A network from random weights has
       hardly begun to learn by then.
@@ -115,7 +115,7 @@ class OmniAL(ImageBaseline):
         """Build both networks and the neck."""
         width = self.setting.width
 
-        def attentive(before: int, after: int, halvings: int) -> nn.Module:
+        def attentive(before: int, after: int, _: int) -> nn.Module:
             convolutions = block(before, after, norm=lambda channels: nn.InstanceNorm2d(channels, affine=True))
             return nn.Sequential(convolutions, ChannelAndSpatialAttention(after))
 

@@ -215,9 +215,9 @@ class ModelConfig:
 class TrainConfig:
     """The training (§3.5, §4.1)."""
 
-    epochs: Nullable[Annotated[Float, Gt(0)]] = 1000.0
+    epochs: Nullable[Annotated[Float, Gt(0), Le(10**6)]] = 1000.0
     """Passes over the training set (§4.1). Give epochs or steps, not both."""
-    steps: Nullable[Count] = None
+    steps: Nullable[Annotated[Int, Ge(1), Le(10**9)]] = None
     """Optimiser steps."""
     batch_size: Size = 32
     """Images per step over all processes together (§4.1: '32 on 4 GPUs', read as the total)."""
@@ -270,7 +270,7 @@ class BaselinesConfig:
     setting: Literal["lesson", "paper"] = "lesson"
     """Of the baselines that learn from images: 'lesson', minutes on two cores; 'paper', about the published size and
     length, for a GPU. Those on features have one size, and `baselines.options` changes it."""
-    length: Annotated[Float, Gt(0)] = 1.0
+    length: Annotated[Float, Gt(0), Le(10**3)] = 1.0
     """Times the steps of every baseline that trains. With 1/N, N models of a class each take as many steps together as
     one for all."""
     options: dict[str, dict[str, Any]] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 from collections.abc import Iterator, Mapping
@@ -175,9 +176,10 @@ def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
             raise ConfigError(f"unknown configuration key '{key}'." + nearest(key, _fields()))
         deepest = 3 if key.startswith(f"{_OF_BASELINES}.") else 2  # no section is deeper; the rest is an option's name
         *path, name = key.split(".", deepest)
+        require("." not in name, f"'{key}': an option's name has no dot, unlike '{name}'")
         branch = functools.reduce(lambda branch, part: branch.setdefault(part, {}), path, tree)
         require(isinstance(branch, dict), f"{'.'.join(path)} must be a mapping, because {key} is set, too")
-        branch[name] = value
+        branch[name] = copy.deepcopy(value)  # a mapping of the caller must not change with a later key
     return tree
 
 

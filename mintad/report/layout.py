@@ -10,7 +10,7 @@ import pandas as pd
 
 from mintad.baselines import BASELINES
 from mintad.config import Config, is_published_uniad
-from mintad.report import paper
+from mintad.report import baseline_notes, paper
 from mintad.report.methods import ANOMALIB, HOME, data_title
 from mintad.report.select_runs import TableRuns, measured_with
 from mintad.report.statistics import mean_std
@@ -97,26 +97,19 @@ def _notes(table_runs: TableRuns, cells: pd.DataFrame) -> Iterator[str]:
         yield "PaDiM and PatchCore use our backbone here; the paper ran them with other backbones."
     trained = [BASELINES[name].title for name in BASELINES.trained()]
     if ours := [title for title in trained if title in set(measured["method"])]:
+        named = baseline_notes.settings(table_runs)
         yield (
             f"{', '.join(ours)}: our own implementation, with our backbone where it needs one, a short training and "
-            f"its last weights; {_sizes(table_runs)}what is simplified stands in the class's documentation "
+            f"its last weights; {f'{named}; ' if named else ''}what is simplified stands in the class's documentation "
             "(`mintad/baselines/`)."
         )
+    if changed := baseline_notes.changes(table_runs):
+        yield f"Set in the configuration of baselines: {changed}."
     if foreign := [name for key, name in ANOMALIB.items() if key in set(table_runs.rows["method"])]:
         yield (
             f"{', '.join(foreign)}: run by anomalib on the same images, with our frozen backbone if they need one; "
             "training, maps and image scores are the library's."
         )
-
-
-def _sizes(table_runs: TableRuns) -> str:
-    """Say in which settings the baselines on images were trained, if there are any."""
-    rows = table_runs.rows[["run", "method"]].drop_duplicates()
-    rows = rows[rows["method"].map(lambda name: name in BASELINES and getattr(BASELINES[name], "reads_images", False))]
-    settings = {config.baselines.setting for run in rows["run"] if (config := table_runs.configs[run])}
-    texts = {"lesson": "'lesson' (at a reduced size)", "paper": "'paper' (about the published size and length)"}
-    named = " and ".join(texts[name] for name in sorted(settings))
-    return f"those on images in the setting {named}; " if settings else ""
 
 
 def _uniads(table_runs: TableRuns) -> list[Config]:

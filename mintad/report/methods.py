@@ -1,4 +1,4 @@
-"""The methods of the paper's tables: what builds each of them here, and why some cannot be run here."""
+"""The methods of the paper's tables: what builds each of them here, and how to measure those without a number."""
 
 from __future__ import annotations
 
@@ -29,10 +29,13 @@ def data_title(name: str) -> str:
     return DATASETS[name].title if name in DATASETS else name
 
 
-def reason(method: str, table: int = 0, setting: str = "unified") -> str:
-    """Say why a method of the paper has no measured number in a table: it cannot be timed here, or it was not run.
+def reason(method: str, table: int = 0, setting: str = "unified", measured_on: str = "") -> str:
+    """Say why a method of the paper has no measured number in a table: it is not timed, or it was not run.
 
-    Tables that make sense on their own data alone name these, because nobody has them without asking for them.
+    A method that was not run comes with the command that runs it. One model per category takes as long as all of them
+    together, so its command is for one method and one seed. It is for the data set `measured_on`, on which the table's
+    other methods were run, else for the paper's. Tables that make sense on their own data alone name these, because
+    nobody has them without asking for them.
     """
     if table == 6:
         untimed = {*ANOMALIB.values(), *(BASELINES[name].title for name in BASELINES.trained())}
@@ -41,10 +44,12 @@ def reason(method: str, table: int = 0, setting: str = "unified") -> str:
     home = HOME.get(table) if table not in OPEN else ""
     data = f" --data {home}" if home else ""
     if setting == "separate":
-        script = f"benchmarks/compare.py{data} --baselines %s_separate"
+        chosen = measured_on if measured_on in DATASETS else HOME.get(table, "mvtec")
+        script = f"python benchmarks/compare.py {{0}}_separate.csv --data {chosen}"
+        script += ' --variants "" --baselines {0}_separate --seeds 0'
     else:
-        script = f"mintad train{data} --baselines %s"
-    ways = {baseline.title: script % name for name, baseline in BASELINES.items()}
+        script = f"mintad train{data} --baselines {{0}}"
+    ways = {baseline.title: script.format(name) for name, baseline in BASELINES.items()}
     ways |= dict.fromkeys(ANOMALIB.values(), "benchmarks/anomalib_baselines.py, with the extra mintad[anomalib]")
     each = ", setting: separate in a sweep" if setting == "separate" else ""
     ways |= {name: f"model.variant={variant}{each}" for name, variant in VARIANTS.items()}

@@ -26,6 +26,7 @@ from mintad.scoring.metrics import ALL, MEAN, METRICS, POOLED, RESULT_COLUMNS
 from mintad.sweep.status import PLAN, WORK, read_plan, read_status
 
 COLUMNS = ("run", "data", *RESULT_COLUMNS)
+_COMPLEXITY = ["method", "batch", "metric"]  # what a number of benchmarks/complexity.py is about
 _PARAMETERS = ("preset", "data", "categories", "variant", "overrides")  # notebook 10's, in a sweep's table
 
 
@@ -40,8 +41,8 @@ class Runs:
     skipped: dict[str, str] = dataclasses.field(default_factory=dict)
     """Run -> why it is not among the rows."""
     complexity: pd.DataFrame | None = None
-    """The tables of benchmarks/complexity.py and network_counts.py, if there were any; attrs["notes"]: how they were
-    measured."""
+    """The tables of benchmarks/complexity.py and network_counts.py, if there were any, with the column `file`;
+    attrs["notes"]: how they were measured."""
 
     def categories(self) -> pd.Series:
         """Return the categories that each run was evaluated on: run -> frozenset of "dataset/category"."""
@@ -121,19 +122,30 @@ def _read_csv(path: Path, runs: Runs) -> Iterator[pd.DataFrame]:
     except ValueError as error:
         raise DataError(f"cannot read {path}: {error}") from error
     head = [line[1:].strip() for line in comments]
-    if {"method", "batch", "metric", "value", "paper"} <= set(table.columns):  # of benchmarks/complexity.py
-        unsaid = ("command", "versions", "paper", *(() if "seconds" in set(table["metric"]) else ("machine",)))
-        notes = [f"{line}." for line in head if not line.startswith(unsaid)]
-        if (former := runs.complexity) is not None:
-            table, notes = pd.concat([former, table], ignore_index=True), former.attrs["notes"] + notes
-        runs.complexity = table
-        runs.complexity.attrs["notes"] = notes
+    if {*_COMPLEXITY, "value", "paper"} <= set(table.columns):
+        runs.complexity = _with_complexity(runs.complexity, table.assign(file=str(path)), head)
         return
     if missing := [name for name in RESULT_COLUMNS if name not in table]:
         lacking = f"{path} is no table of results: it lacks {', '.join(missing)}"
         raise DataError(f"{lacking} (benchmarks/convert_results.py converts old ones)")
     table = table[table["metric"].isin(METRICS)]
     yield from _by_parameters(path, table, runs) if "variant" in table else _by_method(path, table, runs, head)
+
+
+def _with_complexity(former: pd.DataFrame | None, table: pd.DataFrame, head: list[str]) -> pd.DataFrame:
+    """Return one table of benchmarks/complexity.py or network_counts.py with another; refuses what both measure."""
+    unsaid = ("command", "versions", "paper", *(() if "seconds" in set(table["metric"]) else ("machine",)))
+    notes = [f"{line}." for line in head if not line.startswith(unsaid)]
+    if former is not None:
+        table, notes = pd.concat([former, table], ignore_index=True), former.attrs["notes"] + notes
+    twice = table[table.duplicated(_COMPLEXITY, keep=False)]
+    if len(twice):
+        first = twice.iloc[0]
+        files = twice.loc[(twice[_COMPLEXITY] == first[_COMPLEXITY]).all(axis=1), "file"].unique()
+        problem = f"{first.method}, batch {first.batch}, has {first.metric} more than once: {', '.join(files)}"
+        raise DataError(problem, fix="give the measurements of one machine alone, and each once")
+    table.attrs["notes"] = notes
+    return table
 
 
 def _by_method(path: Path, table: pd.DataFrame, runs: Runs, head: list[str]) -> Iterator[pd.DataFrame]:

@@ -16,6 +16,7 @@ from mintad.errors import ConfigError, DataError
 from mintad.report.methods import HOME, OPEN, data_title, table_row
 from mintad.report.paper import SWITCHES
 from mintad.report.runs import Runs
+from mintad.runs.baselines import differently_made
 from mintad.scoring.metrics import MEAN
 
 _FREE = set(
@@ -23,6 +24,7 @@ _FREE = set(
     "train.checkpoint_every train.log_every".split()
 )
 """Keys that may differ between runs that are averaged: of the seed, the machine, or a single variant."""
+_BASELINES = "baselines."  # keys that make the baselines alone; they count in `_makings`
 _OPTIONS = "data.options"
 _ROUNDING = 2e-5  # tables have five digits
 _VARIED = {
@@ -102,11 +104,7 @@ def select_runs(runs: Runs, table: int) -> TableRuns:
         rows, notes = _most_categories(runs, rows)
     configs = {name: runs.configs[name] for name in rows["run"].unique()}
     table_runs = TableRuns(table, data if len(rows) else "", rows, configs, notes)
-    texts = {
-        name: {key: json.dumps(value).strip('"') for key, value in protocol(config, table).items()}
-        for name, config in configs.items()
-        if config
-    }
+    texts = {name: _texts(protocol(config, table)) for name, config in configs.items() if config}
     protocols = pd.DataFrame.from_dict(texts, orient="index")
     _refuse_mixture(table_runs, protocols)
     _refuse_twice(table_runs)
@@ -151,9 +149,12 @@ def _most_categories(runs: Runs, rows: pd.DataFrame) -> tuple[pd.DataFrame, list
 
 
 def protocol(config: Config, table: int) -> dict[str, Any]:
-    """Return what must be equal in runs that are averaged: not what the table compares, the seed and the machine."""
+    """Return what must be equal in runs that are averaged: not what the table compares, the seed and the machine.
+
+    What makes the baselines beside a run is not among it, because it changes nothing about the run.
+    """
     free = _FREE | _VARIED.get(table, set())
-    values = {key: value for key, value in config.flat().items() if key not in free}
+    values = {key: value for key, value in config.flat().items() if key not in free and not key.startswith(_BASELINES)}
     own = ("categories", "split", "roots", "images")  # what a run is about, or where its files lie
     return values | {_OPTIONS: {name: value for name, value in values[_OPTIONS].items() if name not in own}}
 
@@ -164,9 +165,33 @@ def _refuse_mixture(table_runs: TableRuns, protocols: pd.DataFrame) -> None:
         own, name = protocols[protocols.index.isin(group["run"])], f"table {table_runs.table}, {method}, {setting}"
         if 0 < len(own) < group["run"].nunique():
             raise DataError(f"{name}: one CSV gives its configuration, another does not; use one of the two")
-        _refuse_differing(own, f"{name}: runs that were trained differently would be averaged")
+        makings = _makings(group["method"].unique(), [table_runs.configs[run] for run in own.index])
+        for differing in (own, makings):
+            _refuse_differing(differing, f"{name}: runs that were trained differently would be averaged")
     images = protocols.filter([_OPTIONS])
     _refuse_differing(images, f"table {table_runs.table}: runs on other images would be compared")
+
+
+def _makings(methods: Sequence[str], configs: Sequence[Config]) -> pd.DataFrame:
+    """Return the keys `baselines.*`, one row per run, by which the baselines among `methods` are made differently."""
+    keys: list[str] = []
+    for other in configs[1:]:
+        now = dataclasses.replace(other, train=configs[0].train)  # the seed may differ
+        if differently_made(methods, configs[0], now):
+            parts = {f"{_BASELINES}{name}": {name: value} for name, value in vars(other.baselines).items()}
+            alone = [
+                key for key, part in parts.items() if differently_made(methods, configs[0], _with(configs[0], part))
+            ]
+            keys += alone or parts  # two keys may make a difference together alone
+    return pd.DataFrame([_texts({key: config.flat()[key] for key in keys}) for config in configs])
+
+
+def _with(config: Config, part: dict[str, Any]) -> Config:
+    return dataclasses.replace(config, baselines=dataclasses.replace(config.baselines, **part))
+
+
+def _texts(values: dict[str, Any]) -> dict[str, str]:
+    return {key: json.dumps(value).strip('"') for key, value in values.items()}
 
 
 def _refuse_differing(protocols: pd.DataFrame, problem: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from mintad.report import paper
-from mintad.report.layout import WIDE, digits, measured_text
+from mintad.report.layout import DASH, WIDE, digits, measured_text
 from mintad.report.methods import HOME, data_title
 from mintad.report.select_runs import TableRuns
 from mintad.runs.page.render import Table
@@ -22,6 +22,7 @@ def side_by_side(table_runs: TableRuns, cells: pd.DataFrame) -> Table | None:
     means = cells[cells["category"] == MEAN]
     if table_runs.table not in WIDE or not means["measured"].notna().any():
         return None
+    parts = "splits" if table_runs.table == 7 else "categories"
     home, ours = data_title(HOME[table_runs.table]), data_title(table_runs.data)
     metrics = means["metric"].unique()
     head = ["method", "setting"]
@@ -35,12 +36,12 @@ def side_by_side(table_runs: TableRuns, cells: pd.DataFrame) -> Table | None:
         row = [method, setting]
         for metric in metrics:
             cell = by_metric.get(metric)
-            row += [measured_text(cell), digits(cell.paper)] if cell else ["–", "–"]
+            row += [measured_text(cell), digits(cell.paper)] if cell else [DASH, DASH]
         why = "" if group["measured"].notna().any() else group["status"].iloc[0]
-        why = "not run on all splits" if why and (method, setting) in partly else why
+        why = f"not run on all {parts}" if why and (method, setting) in partly else why
         seeds = group["seeds"].max()
         rows.append([*row, "" if pd.isna(seeds) else f"{seeds:.0f}", why])
-    caption = f"Means over categories, method by method{'' if len(metrics) > 1 else ': ' + paper.title(metrics[0])}."
+    caption = f"Means over {parts}, method by method{'' if len(metrics) > 1 else ': ' + paper.title(metrics[0])}."
     if table_runs.elsewhere or table_runs.few_images:
         caption += " Ours and the paper's are from different images: compare orders and falls, not levels."
     return Table([*head, "seeds", "why there is no number of ours"], rows, caption, texts=2)

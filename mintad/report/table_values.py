@@ -50,7 +50,7 @@ def table_values(table_runs: TableRuns, complexity: pd.DataFrame | None = None) 
     comparable &= (table["metric"] != "parameters_M") & (number != 6)
     table["paper_data"] = np.where(table["paper"].notna(), data_title(HOME[number]), "")
     table["difference"] = (table["measured"] - table["paper"]).where(comparable)
-    reasons = [reason(row.method, number, row.setting) for row in table.itertuples()]
+    reasons = [reason(row.method, number, row.setting, table_runs.data) for row in table.itertuples()]
     table["status"] = pd.Series(reasons, index=table.index, dtype=object).mask(
         np.isfinite(table["measured"].astype(float)), "measured"
     )
