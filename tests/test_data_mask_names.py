@@ -52,6 +52,18 @@ def test_accents_of_one_sign_or_two_are_the_same(tmp_path: Path, name: str, acce
     assert table.loc[table["label"] == 1, "masks"].map(len).tolist() == [1]
 
 
+@pytest.mark.parametrize("image_first", [True, False])
+def test_folders_of_a_defect_may_write_its_accents_differently(tmp_path: Path, image_first: bool):
+    composed, apart = "f\u00ealure", "fe\u0302lure"
+    images, masks = (composed, apart) if image_first else (apart, composed)
+    save(tmp_path / "nut/train/good/0.png", picture(0))
+    save(tmp_path / f"nut/test/{images}/1.png", picture(1))
+    save(tmp_path / f"nut/ground_truth/{masks}/1.png", mask())
+    records = load("folder", tmp_path)
+    (row,) = records[records["label"] == 1].itertuples()
+    assert row.masks == (str(tmp_path / f"nut/ground_truth/{masks}/1.png"),)
+
+
 def test_masks_beside_the_images_are_no_images(tmp_path: Path):
     pictures(tmp_path / "nut/good", 5)
     for image in pictures(tmp_path / "nut/bad", 3)[:2]:

@@ -46,7 +46,7 @@ def match_masks(
             masks_of[stem].append(masks.path(name))
     for name in masks.folders:
         nested = list_folder(masks.path(name), problems)
-        stem = _composed(name)
+        stem = composed(name)
         if stem not in names.by_stem:
             fix = f"add the image '{name}' to {images.folder}, or remove the folder"
             problems.append(error(nested.folder, "mask folder without an anomalous image", fix))
@@ -71,7 +71,7 @@ def with_owner(masks: Listing, images: Listing) -> tuple[Listing, Listing]:
     own = [name for name in masks.images if names.stem_of_mask(name) is not None]
     rest = replace(masks, images=[name for name in masks.images if name not in own], folders=[], others=[])
     return replace(
-        masks, images=own, folders=[name for name in masks.folders if _composed(name) in names.by_stem]
+        masks, images=own, folders=[name for name in masks.folders if composed(name) in names.by_stem]
     ), rest
 
 
@@ -110,7 +110,7 @@ class _Names:
         self.by_stem: dict[str, list[str]] = defaultdict(list)
         for name in images.images:
             self.by_stem[_stem(name)].append(name)
-        self.whole = {_composed(os.path.basename(name)).lower(): _stem(name) for name in images.images}
+        self.whole = {composed(os.path.basename(name)).lower(): _stem(name) for name in images.images}
 
     def stem_of_mask(self, mask: str) -> str | None:
         """Return the stem of the image that a mask is named after; None if there is none."""
@@ -124,10 +124,10 @@ class _Names:
 
 
 def _stem(name: str) -> str:
-    return _composed(os.path.splitext(os.path.basename(name))[0])
+    return composed(os.path.splitext(os.path.basename(name))[0])
 
 
-def _composed(name: str) -> str:
+def composed(name: str) -> str:
     """Return a name with each accent in one sign with its letter, as most systems write it; macOS writes two signs."""
     return unicodedata.normalize("NFC", name)
 

@@ -21,7 +21,7 @@ from typing import Any
 import pandas as pd
 
 from mintad.data.listing import Listing, absolute, hint_at_case, list_folder
-from mintad.data.mask_names import MASK_FOLDERS, match_masks, with_owner
+from mintad.data.mask_names import MASK_FOLDERS, composed, match_masks, with_owner
 from mintad.data.problems import Problem, error, has_errors, raise_errors
 from mintad.data.records import GOOD, make_records
 
@@ -182,16 +182,18 @@ def _masks(
         loose, masks = rest.images, match_masks(images, owned, problems, required=None)
     fix = "move it into ground_truth/DEFECT"
     problems += [error(inside.path(name), "mask outside a defect folder", fix) for name in loose]
-    for name in sorted({*inside.folders, *test}):
+    written, tested = {composed(name): name for name in inside.folders}, set(map(composed, test))
+    for name in sorted({*test, *(name for name in inside.folders if composed(name) not in tested)}):
         images = test.get(name, Listing(str(category / "test" / name)))
         if layout.is_normal(name) and not layout.own:
-            if (stray := list_folder(folder / name)).images:
+            if (stray := list_folder(folder / written.get(composed(name), name))).images:
                 problem = f"{len(stray.images)} mask(s) of normal images, e.g. {stray.images[0]}"
                 problems.append(error(stray.folder, problem, "normal images have no mask: remove the folder"))
             continue
         unmasked = replace(images, images=[image for image in images.images if images.path(image) not in masks])
         required = None if layout.is_normal(name) else not layout.own
-        masks |= match_masks(unmasked, list_folder(folder / name, problems), problems, required=required)
+        own = list_folder(folder / written.get(composed(name), name), problems)
+        masks |= match_masks(unmasked, own, problems, required=required)
     return masks
 
 
