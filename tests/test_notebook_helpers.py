@@ -135,7 +135,7 @@ def test_shared_models_are_trained_side_by_side_and_a_failure_is_named(monkeypat
     prepared = []
     monkeypatch.setattr(shared_models, "_train", fake_training)
     monkeypatch.setattr(shared_models, "prepare_data", prepared.append)
-    monkeypatch.setattr(shared_models, "ProcessPoolExecutor", lambda jobs, mp_context: ThreadPoolExecutor(jobs))
+    monkeypatch.setattr(shared_models, "ProcessPoolExecutor", lambda jobs, **_: ThreadPoolExecutor(jobs))
     assert set(shared_models.SHARED_MODELS) > set(VARIANTS)
     result = CliRunner().invoke(app, ["notebooks", "train"])
     assert result.exit_code == 1 and "failed: query_pool: no weights" in result.output

@@ -12,7 +12,7 @@ from platformdirs import user_data_dir
 
 from mintad.course.points import load_points
 from mintad.course.site.mode import for_pages
-from mintad.disk import expanded, open_file, write
+from mintad.disk import open_file, write
 from mintad.errors import ConfigError, MintadError, nearest
 from mintad.lock import exclusive_lock
 
@@ -147,7 +147,7 @@ def _read(path: Path) -> dict[str, str]:
 
 
 def _path() -> Path:
-    return expanded(os.environ.get(FOLDER) or user_data_dir("mintad")) / FILE
+    return Path(os.environ.get(FOLDER) or user_data_dir("mintad")).expanduser() / FILE
 
 
 def _in_kernel() -> bool:

@@ -139,9 +139,14 @@ def make_mini(root: str | Path, parameters: MiniParameters | None = None, *, pro
         temporary = root.with_name(f".{root.name}.{uuid.uuid4().hex[:12]}")
         temporary.mkdir()
         _draw(temporary, parameters, progress)
-        if root.exists():
-            root.rmdir()
-        temporary.rename(root)
+        try:
+            if root.exists():
+                root.rmdir()
+            temporary.rename(root)
+        except OSError:  # something is there now: a set that was copied, or drawn where the file system has no locks
+            shutil.rmtree(temporary, ignore_errors=True)
+            if not made_with.exists():
+                raise
     return root
 
 
