@@ -133,7 +133,9 @@ def test_growth_needs_runs_on_several_sets_of_categories(two, tmp_path):
             write_run(tmp_path / "growth" / f"{variant}-{k}", values, **changes)
     figure = growth(read_runs([tmp_path / "growth"]))
     assert figure.layout.title.text.endswith("MINT-AD -0.020, UniAD -0.040")
-    assert [list(trace.x) for trace in figure.data] == [[1, 3]] * 4
+    assert [list(trace.customdata) for trace in figure.data] == [[1, 3]] * 4
+    assert all(np.allclose(trace.x, [1, 3], atol=0.05) for trace in figure.data)
+    assert not set(figure.data[0].x) & set(figure.data[1].x), "beside each other"
 
 
 def test_the_null_histogram_counts():

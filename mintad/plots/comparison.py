@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
 from mintad.plots.panels import panel_row
-from mintad.plots.theme import FAINT, INK, OKABE_ITO, hues, interval_bars, text, titled
+from mintad.plots.theme import FAINT, OKABE_ITO, hues, interval_bars, text, titled
 
 Dots = Mapping[str, tuple[Sequence[float], float, float]]  # name -> (values, low, high), NaN for no interval
 
@@ -116,18 +116,33 @@ def step_plot(
 def growth_curves(
     panels: Mapping[str, Mapping[str, Mapping[int, tuple[float, float, float]]]], *, title: str, unit: str
 ) -> go.Figure:
-    """Draw values over the number of classes: panel -> method -> classes -> (mean, low, high), NaN for no interval."""
+    """Draw values over the number of classes: panel -> method -> classes -> (mean, low, high), NaN for no interval.
+
+    Methods stand a little beside each other, so that their intervals can be told apart.
+    """
     figure = panel_row(list(panels), 0.08, shared_yaxes=True)
     colours = hues(name for curves in panels.values() for name in curves)
     for column, curves in enumerate(panels.values(), start=1):
-        for name, curve in curves.items():
+        ticks = sorted({n for curve in curves.values() for n in curve})
+        step = 0.012 * (ticks[-1] - ticks[0])
+        for place, (name, curve) in enumerate(curves.items()):
             classes = sorted(curve)
+            beside = np.array(classes) + step * (place - (len(curves) - 1) / 2)
             middle, low, high = np.array([curve[n] for n in classes], dtype=float).T
             legend = {"name": text(name), "legendgroup": text(name), "showlegend": column == 1}
             look = {"mode": "lines+markers", "line": {"color": colours[name]}, **legend}
-            error = interval_bars(middle, low, high, color=INK, thickness=1.2)
-            figure.add_scatter(x=classes, y=middle, error_y=error, **look, row=1, col=column)
-        figure.update_xaxes(title="classes in one model", row=1, col=column)
+            error = interval_bars(middle, low, high, color=colours[name], thickness=1.2)
+            figure.add_scatter(
+                x=beside,
+                y=middle,
+                customdata=classes,
+                hovertemplate="%{customdata}: %{y:.3f}",
+                error_y=error,
+                **look,
+                row=1,
+                col=column,
+            )
+        figure.update_xaxes(title="classes in one model", tickvals=ticks, row=1, col=column)
     figure.update_yaxes(title=unit, row=1, col=1)
     return titled(figure, title, height=400, showlegend=True)
 
