@@ -82,9 +82,10 @@ def test_a_network_keeps_the_size_and_skips_carry_what_the_narrow_place_cannot(s
         assert (wide > sum(w.numel() for w in Hourglass(3, 2, 4, skips=False).parameters())) == skips
 
 
-def test_gradients_reach_both_networks_and_the_loss_falls():
+@pytest.mark.parametrize(("name", "steps"), [("draem", 15), ("omnial", 25)])
+def test_gradients_reach_all_networks_and_the_loss_falls(name, steps):
     images = stripes(6)
-    short, long = (fitted_on_images(quick_on_images("draem", steps=steps), images) for steps in (1, 15))
+    short, long = (fitted_on_images(quick_on_images(name, steps=n), images) for n in (1, steps))
     losses = []
     for baseline in (short, long):
         torch.manual_seed(3)
@@ -92,8 +93,8 @@ def test_gradients_reach_both_networks_and_the_loss_falls():
         losses.append(baseline.loss(images))
     assert losses[1] < 0.8 * losses[0]
     losses[0].backward()
-    for name, weight in short.networks.named_parameters():
-        assert torch.isfinite(weight.grad).all() and weight.grad.abs().max() > 0, name
+    for part, weight in short.networks.named_parameters():
+        assert torch.isfinite(weight.grad).all() and weight.grad.abs().max() > 0, part
 
 
 def test_the_map_is_the_probability_and_the_score_its_largest_mean():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -111,6 +111,16 @@ def largest_mean(map_BHW: Tensor) -> Tensor:
     return F.avg_pool2d(map_BHW[:, None], side, stride=1).flatten(1).amax(1)
 
 
+def both_ways(images_B3SS: Tensor, spoiled: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
+    """Return a batch of images as they are and spoiled (2B, 3, S, S), what they should be, and masks (2B, S, S).
+
+    `spoiled` has the changed image and the mask of what was changed, of each image.
+    """
+    changed, masks = map(torch.stack, zip(*spoiled, strict=True))
+    nothing = torch.zeros_like(masks)
+    return torch.cat([images_B3SS, changed]), images_B3SS.repeat(2, 1, 1, 1), torch.cat([nothing, masks])
+
+
 @baseline("draem")
 class DRAEM(ImageBaseline):
     """How surely a network, which saw a repaired image beside the image, calls a pixel anomalous.
@@ -154,10 +164,7 @@ class DRAEM(ImageBaseline):
 
     def loss(self, images_B3SS: Tensor, labels: Any = None) -> Tensor:
         """Return the loss of a batch of images, each as it is and spoiled."""
-        spoiled, masks = zip(*(spoil(image_3SS) for image_3SS in images_B3SS), strict=True)
-        wanted_B3SS = torch.cat([images_B3SS, images_B3SS])
-        inputs_B3SS = torch.cat([images_B3SS, torch.stack(spoiled)])
-        mask_BSS = torch.cat([torch.zeros_like(torch.stack(masks)), torch.stack(masks)])
+        inputs_B3SS, wanted_B3SS, mask_BSS = both_ways(images_B3SS, list(map(spoil, images_B3SS)))
         repaired_B3SS, logits_B2SS = self._answers(inputs_B3SS)
         loss = F.mse_loss(repaired_B3SS, wanted_B3SS) + dissimilarity(repaired_B3SS, wanted_B3SS)
         return loss + focal_loss(logits_B2SS, mask_BSS)
@@ -170,13 +177,13 @@ class DRAEM(ImageBaseline):
     def anomaly_map(self, images_B3SS: Tensor, labels: Any = None) -> Tensor:
         """Return the probability (B, S, S) that a pixel of images (B, 3, S, S) is anomalous."""
         parts = images_B3SS.to(self.device).split(self.images)
-        return torch.cat([self._answers(part)[1].softmax(1)[:, 1] for part in parts])
+        return torch.cat([self._answers(part)[-1].softmax(1)[:, 1] for part in parts])
 
     def image_score(self, images_B3SS: Tensor, map_BHW: Tensor, labels: Any = None) -> Tensor:
         """Return the maximum (B,) over means of the map; see `largest_mean`."""
         return largest_mean(map_BHW)
 
-    def _answers(self, images_B3SS: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the repaired images (B, 3, S, S), and the logits (B, 2, S, S) of normal and anomalous."""
+    def _answers(self, images_B3SS: Tensor) -> tuple[Tensor, ...]:
+        """Return the repaired images (B, 3, S, S), and last the logits (B, 2, S, S) of normal and anomalous."""
         repaired_B3SS = self.repair(images_B3SS)
         return repaired_B3SS, self.tell(torch.cat([repaired_B3SS, images_B3SS], dim=1))

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mintad.baselines.base import baseline
-from mintad.baselines.draem import Hourglass, block, dissimilarity, focal_loss, largest_mean
-from mintad.baselines.images import ImageBaseline, ImageTable, Setting
+from mintad.baselines.draem import DRAEM, Hourglass, block, both_ways, dissimilarity, focal_loss
+from mintad.baselines.images import ImageTable, Setting
 from mintad.baselines.noticeable import noticeable_difference, spoil_in_panel
 
 DILATED = 2
@@ -67,7 +67,7 @@ class Comparison(nn.Module):
 
 
 @baseline("omnial")
-class OmniAL(ImageBaseline):
+class OmniAL(DRAEM):
     """How surely a network, which compared an image with its repair, calls a pixel anomalous; made for many classes.
 
     It is DRAEM's plan with three changes. A batch holds each normal image x as it is and, spoiled, as x' with a mask m.
@@ -95,7 +95,7 @@ class OmniAL(ImageBaseline):
       the neck's inside, are our reading.
     * **Textures.** Drawn, where the authors take photographs of textures (DTD); as there, some anomalies are made of
       normal images; half of ours, of the one before it in the batch, which in a unified model may be of another class.
-    * **The image's score** is DRAEM's, the largest mean of the map.
+    * **The image's score** is `DRAEM`'s, the largest mean of the map.
     * **Length.** The lesson has 96 pixels, few steps and twenty times the rate. A network from random weights has
       hardly begun to learn by then.
 
@@ -105,7 +105,6 @@ class OmniAL(ImageBaseline):
     """
 
     title = "OmniAL"
-    cosine = True
     settings = {
         "lesson": Setting(image_size=96, width=12, steps=400, images=4, rate=2e-3),
         "paper": Setting(image_size=256, width=64, steps=21_000, images=20, rate=1e-4),
@@ -129,30 +128,14 @@ class OmniAL(ImageBaseline):
 
     def loss(self, images_B3SS: Tensor, labels: Any = None) -> Tensor:
         """Return the loss of a batch of images, each as it is and spoiled."""
-        others_B3SS = images_B3SS.roll(1, 0)
-        spoiled, masks = zip(*map(spoil_in_panel, images_B3SS, others_B3SS), strict=True)
-        inputs_B3SS, wanted_B3SS = torch.cat([images_B3SS, torch.stack(spoiled)]), images_B3SS.repeat(2, 1, 1, 1)
-        mask_BSS = torch.cat([torch.zeros_like(torch.stack(masks)), torch.stack(masks)])
+        spoiled = list(map(spoil_in_panel, images_B3SS, images_B3SS.roll(1, 0)))
+        inputs_B3SS, wanted_B3SS, mask_BSS = both_ways(images_B3SS, spoiled)
         repaired_B3SS, predicted_B1SS, logits_B2SS = self._answers(inputs_B3SS)
         noticeable_B1SS = noticeable_difference(wanted_B3SS) / UNIT
         loss = focal_loss(logits_B2SS, mask_BSS)
         for made, wanted in (repaired_B3SS, wanted_B3SS), (predicted_B1SS, noticeable_B1SS):
             loss = loss + F.mse_loss(made, wanted) + dissimilarity(made, wanted)
         return loss
-
-    def finish(self, table: ImageTable, rows: np.ndarray) -> None:
-        """Let the norms keep their statistics from now on."""
-        self.networks.eval()
-
-    @torch.no_grad()
-    def anomaly_map(self, images_B3SS: Tensor, labels: Any = None) -> Tensor:
-        """Return the probability (B, S, S) that a pixel of images (B, 3, S, S) is anomalous."""
-        parts = images_B3SS.to(self.device).split(self.images)
-        return torch.cat([self._answers(part)[2].softmax(1)[:, 1] for part in parts])
-
-    def image_score(self, images_B3SS: Tensor, map_BHW: Tensor, labels: Any = None) -> Tensor:
-        """Return the maximum (B,) over means of the map, as DRAEM does."""
-        return largest_mean(map_BHW)
 
     def _answers(self, images_B3SS: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return repair (B, 3, S, S), its noticeable difference (B, 1, S, S), and logits (B, 2, S, S) of the mask."""
