@@ -1,4 +1,4 @@
-"""The commands of ``mintad``, which is the same as ``python -m mintad``.
+"""The commands of ``mintad`` that belong to no single part; those of others are in their `commands.py`.
 
 Help and mistaken options are answered at once: whatever imports PyTorch is imported by the command that needs it, after
 the configuration has been checked.
@@ -6,25 +6,20 @@ the configuration has been checked.
 
 from __future__ import annotations
 
-import errno
 import json
-import logging
-import os
-import re
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.padding import Padding
 from rich.table import Column, Table
 from rich.text import Text
-from typer.core import TyperGroup
 
+from mintad.cli.terminal import MAIN_PROCESS, Interruptible, console, errors, run_commands
 from mintad.config import describe_keys
 from mintad.course.commands import course_app, notebooks_app
-from mintad.errors import ConfigError, MintadError, message, nearest, visible
+from mintad.errors import ConfigError, nearest, visible
 from mintad.runs.commands import predict_command, watch_command
 from mintad.runs.options import (
     AbnormalOption,
@@ -45,30 +40,7 @@ from mintad.runs.options import (
     split_names,
 )
 
-console = Console()
-errors = Console(stderr=True, soft_wrap=True)
-MAIN_PROCESS = os.environ.get("RANK", "0") == "0"  # the only one, or the first that torchrun or accelerate started
-
-
-RESUMED = ("train", "predict", "sweep", "notebooks", "course")
-"""Commands that go on where they were interrupted; the others begin anew."""
-
-
-class Interruptible(TyperGroup):
-    """Commands that Ctrl-C ends with exit code 130 and a line that says how to go on."""
-
-    def invoke(self, ctx: typer.Context) -> Any:
-        """Run the command that was asked for."""
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            again = "; run the same command again to resume" * (ctx.invoked_subcommand in RESUMED)
-            errors.print(f"interrupted{again}", style="yellow")
-            raise typer.Exit(130) from None
-
-
 HELP = "Detect defects in many product categories with one model: train, evaluate, predict, compare."
-NO_MEMORY = re.compile("(can't|cannot|failed to|unable to) allocate|out of memory", re.IGNORECASE)  # PyTorch's words
 app = typer.Typer(
     cls=Interruptible, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=HELP
 )
@@ -376,49 +348,6 @@ def cache_clear_command(
     console.print(f"freed {clear_caches(key) / 2**20:,.1f} MiB")
 
 
-class VisibleFormatter(logging.Formatter):
-    """Messages whose names cannot command the terminal; the lines of a message stay."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the text of a record."""
-        return "\n".join(map(visible, super().format(record).split("\n")))
-
-
 def main() -> None:
-    """Run the command line; a `MintadError`, an `OSError` or too little memory is a line, and exit code 2."""
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr has it: names may be no UTF-8, terminals neither
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(VisibleFormatter("%(message)s"))
-    handler.setLevel(logging.INFO if MAIN_PROCESS else logging.WARNING)
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-    for noisy in ("accelerate", "timm", "httpx", "huggingface_hub", "papermill"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    try:
-        app()
-    except (MintadError, OSError) as error:
-        text = str(error) if isinstance(error, MintadError) else _of_the_system(error)
-        fail(text)
-    except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and not NO_MEMORY.search(str(error)):
-            raise
-        fix = "choose a smaller train.batch_size, features.grid or model, or end other programs"
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        fail(message(f"there is not enough memory ({reason})", fix=fix))
-
-
-def fail(text: str) -> NoReturn:
-    """Print an error and end with exit code 2."""
-    lines = "\n".join(map(visible, f"error: {text}".split("\n")))
-    errors.print(lines, style="red", markup=False, highlight=False)
-    sys.exit(2)
-
-
-def _of_the_system(error: OSError) -> str:
-    """Return a message for what the operating system refused: which file, why, and what can be done."""
-    reason = error.strerror or str(error) or type(error).__name__
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in reason
-    fix = "free some space" if full else "put that right, or choose another folder"
-    return message(
-        reason, error.filename, f"{fix}; what was written whole is kept, the same command goes on from there"
-    )
+    """Run the command line."""
+    run_commands(app)
