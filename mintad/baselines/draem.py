@@ -105,12 +105,6 @@ def focal_loss(logits_B2SS: Tensor, mask_BSS: Tensor) -> Tensor:
     return -((1 - log_p_BSS.exp()).square() * log_p_BSS).mean()
 
 
-def largest_mean(map_BHW: Tensor) -> Tensor:
-    """Return the maximum (B,) over means of as large a part of the map as `POOL` pixels are of 256."""
-    side = max(1, round(POOL * map_BHW.shape[-1] / 256))
-    return F.avg_pool2d(map_BHW[:, None], side, stride=1).flatten(1).amax(1)
-
-
 def both_ways(images_B3SS: Tensor, spoiled: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
     """Return a batch of images as they are and spoiled (2B, 3, S, S), what they should be, and masks (2B, S, S).
 
@@ -180,8 +174,9 @@ class DRAEM(ImageBaseline):
         return torch.cat([self._answers(part)[-1].softmax(1)[:, 1] for part in parts])
 
     def image_score(self, images_B3SS: Tensor, map_BHW: Tensor, labels: Any = None) -> Tensor:
-        """Return the maximum (B,) over means of the map; see `largest_mean`."""
-        return largest_mean(map_BHW)
+        """Return the maximum (B,) over means of as large a part of the map as `POOL` pixels are of 256."""
+        side = max(1, round(POOL * map_BHW.shape[-1] / 256))
+        return F.avg_pool2d(map_BHW[:, None], side, stride=1).flatten(1).amax(1)
 
     def _answers(self, images_B3SS: Tensor) -> tuple[Tensor, ...]:
         """Return the repaired images (B, 3, S, S), and last the logits (B, 2, S, S) of normal and anomalous."""

@@ -27,8 +27,8 @@ def settle(bet: Any, outcome: Any, *, within: float | None = None, also: Collect
         bet: a number, a text, or a set or list of texts, as the outcome is; ``...`` if nothing was written.
         outcome: None or NaN where this run has nothing to compare with. A text is met as a whole, in other words around
             it, or by several of its words, in British or American spelling; a set is met by the same names, a list by
-            the same order. A mapping from
-            names to values stands for the names by rising value, where those of equal value may come in any order.
+            the same order. A mapping from names to values stands for the names by rising value, where those of equal
+            value may come in any order.
         within: how far off a number may be. Without it, a count or rank (an integer) is met exactly, and a measured
             number within a fifth of itself.
         also: other texts that are right.
