@@ -23,7 +23,7 @@ claims: setup  ## the toy's claims on all shapes and seeds (about a minute)
 lint: setup
 	$(BIN)/ruff check .
 
-train: setup  ## train what the notebooks share, so that they only load it (about 5 minutes)
+train: setup  ## train what the notebooks share, so that they only load it (about 4 minutes)
 	$(BIN)/mintad notebooks train --jobs $(JOBS)
 
 lab: setup  ## open the notebooks in JupyterLab

@@ -1,5 +1,7 @@
 """FCDD with outlier exposure: where its outliers come from, and what they teach."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -65,13 +67,14 @@ def test_a_folder_without_photographs_is_refused_and_named(tmp_path, made):
         FCDDOE(RANDOM_WEIGHTS, outliers=folder)
 
 
-def test_images_of_the_data_are_no_outliers(tmp_path):
-    for n, image in enumerate(stripes(3)):
-        Image.fromarray((255 * image).byte().permute(1, 2, 0).numpy()).save(tmp_path / f"{n}.png")
-    own = ImageTable([str(path) for path in sorted(tmp_path.glob("*.png"))], 32)
-    baseline = FCDDOE(RANDOM_WEIGHTS, outliers=tmp_path, **QUICK_SETTING)
-    with pytest.raises(DataError, match="0.png.*an image of the data is among the outliers"):
-        baseline.fit(own, np.arange(2))
+@pytest.mark.parametrize("copied", [False, True])
+def test_images_of_the_data_are_no_outliers(tmp_path, copied):
+    own = photographs(tmp_path / "own")
+    outliers = shutil.copytree(own, tmp_path / "outliers") if copied else own
+    baseline = FCDDOE(RANDOM_WEIGHTS, outliers=outliers, **QUICK_SETTING)
+    table = ImageTable([str(path) for path in sorted(own.rglob("*.png"))], 32)
+    with pytest.raises(DataError, match="photo.png.*an image of the data is among the outliers"):
+        baseline.fit(table, np.arange(2))
 
 
 def test_the_loss_is_fcdds_with_outliers_in_the_place_of_confetti():

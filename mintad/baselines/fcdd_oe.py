@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from mintad.baselines.images import ImageTable
 from mintad.baselines.pasting import colour_jitter, uniform
 from mintad.config import FeatureConfig
 from mintad.data.images import is_image, one_large_at_a_time, read_image
+from mintad.disk import digest
 from mintad.errors import DataError
 
 SMALLEST = 0.2
@@ -68,7 +70,7 @@ class FCDDOE(FCDD):
         features, setting, seed, changes: see `FCDD`.
 
     Raises:
-        DataError: no image is in the folder, or one of the run's own, of whichever split.
+        DataError: no image is in the folder, or a copy of one of the run's own, of whichever split.
     """
 
     title = "FCDD+OE"
@@ -85,13 +87,15 @@ class FCDDOE(FCDD):
 
     def fit(self, features: ImageTable, rows: np.ndarray) -> FCDDOE:
         """Train, unless an image of the data is among the outliers, which would teach what to find."""
-        own = {Path(path).resolve() for path in getattr(features, "paths", ())}
-        for photograph in self.photographs:
-            if isinstance(photograph, Path) and photograph.resolve() in own:
-                problem = f"{self.title}: an image of the data is among the outliers"
-                raise DataError(
-                    problem, path=photograph, fix="name a folder of photographs of anything but the products"
-                )
+        outliers = [photograph for photograph in self.photographs if isinstance(photograph, Path)]
+        sizes: dict[int, list[str]] = {}
+        for path in filter(os.path.isfile, features.paths if outliers else ()):
+            sizes.setdefault(os.stat(path).st_size, []).append(path)
+        for photograph in outliers:
+            alike = sizes.get(photograph.stat().st_size, [])  # a file of another size is no copy
+            if alike and digest(photograph) in map(digest, alike):
+                problem = f"{self.title}: an image of the data is among the outliers, or a copy of one"
+                raise DataError(problem, path=photograph, fix="name a folder of photographs of other things")
         return super().fit(features, rows)
 
     def anomalous(self, image_3SS: Tensor) -> Tensor:

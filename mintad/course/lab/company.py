@@ -9,6 +9,7 @@ from mintad.scoring.metrics import MEAN, POOLED
 
 METHODS = {
     ("mint_ad", "mint_ad+gaussian"): "sharp prior",
+    ("uniad", "uniad+gaussian"): "sharp prior, no class",
     ("mint_ad", "mint_ad"): "MINT-AD",
     ("uniad", "uniad"): "UniAD",
     ("mint_ad", "padim"): "PaDiM",
