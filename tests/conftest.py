@@ -1,4 +1,4 @@
-"""Fixtures of several files: a small data set and a small finished run."""
+"""Fixtures of several files: small data sets, finished runs, and pages of them."""
 
 from __future__ import annotations
 
@@ -55,6 +55,18 @@ def site(tmp_path_factory):
 def copied(finished, tmp_path):
     """A copy of the finished run, to be changed."""
     return Run(shutil.copytree(finished.path, tmp_path / "copy"))
+
+
+@pytest.fixture
+def three_seeds(tmp_path):
+    """MINT-AD and UniAD on all of MVTec AD, three seeds, with a baseline; written without training."""
+    from report_builders import mvtec, write_run  # here, because other tests need not wait for the report
+
+    for seed, shift in enumerate((-0.01, 0.0, 0.01)):
+        baselines = {"padim": mvtec(0.8)}
+        write_run(tmp_path / f"mint-{seed}", mvtec(0.95 + shift), train__seed=seed, baselines=baselines)
+        write_run(tmp_path / f"uniad-{seed}", mvtec(0.9 + shift, 0.001), train__seed=seed, model__variant="uniad")
+    return tmp_path
 
 
 @pytest.fixture
