@@ -36,6 +36,23 @@ def finished(products, cache, tmp_path_factory):
     return train_run(small(products), out, baseline_names=("padim",), progress=False)
 
 
+def written_page(folder, *, masked):
+    """The results page of made-up scores, the results behind it, and its file."""
+    from page_builders import make_scores, write  # here, because other tests need not wait for the page
+
+    return *write(folder / "page.html", make_scores(folder / "images", masked=masked)), folder / "page.html"
+
+
+@pytest.fixture(scope="session")
+def masked_page(tmp_path_factory):
+    return written_page(tmp_path_factory.mktemp("masked"), masked=True)
+
+
+@pytest.fixture(scope="session")
+def unmasked_page(tmp_path_factory):
+    return written_page(tmp_path_factory.mktemp("unmasked"), masked=False)
+
+
 @pytest.fixture(scope="session")
 def site(tmp_path_factory):
     """The site of a made-up series; made once, because a kernel takes seconds to start."""
