@@ -1,4 +1,4 @@
-"""Fixtures of several files: a small data set and a small finished run."""
+"""Fixtures of several files: small data sets, finished runs, and pages of them."""
 
 from __future__ import annotations
 
@@ -36,6 +36,23 @@ def finished(products, cache, tmp_path_factory):
     return train_run(small(products), out, baseline_names=("padim",), progress=False)
 
 
+def written_page(folder, *, masked):
+    """The results page of made-up scores, the results behind it, and its file."""
+    from page_builders import make_scores, write  # here, because other tests need not wait for the page
+
+    return *write(folder / "page.html", make_scores(folder / "images", masked=masked)), folder / "page.html"
+
+
+@pytest.fixture(scope="session")
+def masked_page(tmp_path_factory):
+    return written_page(tmp_path_factory.mktemp("masked"), masked=True)
+
+
+@pytest.fixture(scope="session")
+def unmasked_page(tmp_path_factory):
+    return written_page(tmp_path_factory.mktemp("unmasked"), masked=False)
+
+
 @pytest.fixture(scope="session")
 def site(tmp_path_factory):
     """The site of a made-up series; made once, because a kernel takes seconds to start."""
@@ -55,6 +72,18 @@ def site(tmp_path_factory):
 def copied(finished, tmp_path):
     """A copy of the finished run, to be changed."""
     return Run(shutil.copytree(finished.path, tmp_path / "copy"))
+
+
+@pytest.fixture
+def three_seeds(tmp_path):
+    """MINT-AD and UniAD on all of MVTec AD, three seeds, with a baseline; written without training."""
+    from report_builders import mvtec, write_run  # here, because other tests need not wait for the report
+
+    for seed, shift in enumerate((-0.01, 0.0, 0.01)):
+        baselines = {"padim": mvtec(0.8)}
+        write_run(tmp_path / f"mint-{seed}", mvtec(0.95 + shift), train__seed=seed, baselines=baselines)
+        write_run(tmp_path / f"uniad-{seed}", mvtec(0.9 + shift, 0.001), train__seed=seed, model__variant="uniad")
+    return tmp_path
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Run directories as training leaves them, without training."""
+"""Run directories as training leaves them, without training, and single values of their tables."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 from mintad.config import preset
+from mintad.report.runs import read_runs
+from mintad.report.select_runs import select_runs
+from mintad.report.table_values import table_values
 from mintad.runs.directory import PAGE, RESULTS
 from mintad.scoring.metrics import MEAN, RESULT_COLUMNS
 
@@ -59,3 +62,16 @@ def _with_mean(values: dict[str, float], data: str) -> dict[str, float]:
 def mvtec(base: float, step: float = 0.0) -> dict[str, float]:
     """Fifteen categories that rise from `base` by `step`."""
     return {name: base + n * step for n, name in enumerate(MVTEC)}
+
+
+def only_row(table: pd.DataFrame, **expected: object) -> pd.Series:
+    """The one row of a table that has these values."""
+    for column, value in expected.items():
+        table = table[table[column] == value]
+    assert len(table) == 1, table
+    return table.iloc[0]
+
+
+def table_of(path, number: int) -> pd.DataFrame:
+    """The values of a table of the paper for the runs below a folder."""
+    return table_values(select_runs(read_runs([path]), number))

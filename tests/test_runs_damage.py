@@ -1,0 +1,161 @@
+"""Files of a run that are damaged, changed, lost or of an older version: named, refused, or made anew."""
+
+import pandas as pd
+import pytest
+import torch
+
+from mintad.errors import ConfigError, MintadError
+from mintad.runs.directory import OLD_BASELINES, OLD_PAGE, OLD_RESULTS, PRODUCTS
+from mintad.runs.evaluate import evaluate_run
+from mintad.runs.opening import open_run
+from mintad.runs.predict_files import predict_files
+from mintad.runs.train import train_run
+from mintad.scoring.known_products import KnownProducts
+from mintad.training.checkpoint import sealed
+
+pytestmark = pytest.mark.usefixtures("cache")
+
+
+@pytest.mark.parametrize("content", [b"[1]", b"null", b"{}", b"\xff"])
+def test_a_changed_description_of_the_photographs_is_refused(copied, products, tmp_path, content):
+    (copied.path / "photographs.json").write_bytes(content)
+    with pytest.raises(MintadError, match="photographs.json"):
+        predict_files(copied.path, [products / "mesh/test/good"], tmp_path / "out", progress=False)
+
+
+def test_thresholds_that_are_gone_are_missed(copied):
+    copied.write("threshold", None)
+    with pytest.raises(MintadError, match="thresholds are gone.*|threshold.json.*gone"):
+        copied.decisions()
+
+
+def make_old(run):
+    """Leave the result files of version 0.1 in a run."""
+    run.discard_results()
+    (run.path / OLD_RESULTS).write_text("{}")
+    (run.path / OLD_PAGE).write_text("<html>")
+    (run.path / OLD_BASELINES).write_text("method,I mean\nmint_ad,0.9\npadim,0.8\n")
+
+
+def test_results_of_an_older_version_are_refused_with_the_way_to_convert_them(copied, finished):
+    make_old(copied)
+    assert not copied.finished
+    with pytest.raises(MintadError, match=f"older version.*mintad evaluate {copied.path}"):
+        copied.results()
+    converted = evaluate_run(copied.path, progress=False)
+    pd.testing.assert_frame_equal(converted.results(), finished.results())
+    assert not {OLD_RESULTS, OLD_BASELINES, OLD_PAGE} & {file.name for file in copied.path.iterdir()}
+
+
+def test_overwriting_leaves_nothing_of_an_older_version(copied):
+    make_old(copied)
+    with open_run(copied.path, copied.config(), overwrite=True) as run:
+        assert {file.name for file in run.path.iterdir()} == {"config.json", ".lock"}
+
+
+@pytest.mark.parametrize("content", [None, "", "step,lo"])
+def test_a_run_whose_history_is_lost_can_still_be_evaluated(copied, finished, content):
+    history = copied.path / "history.csv"
+    history.unlink() if content is None else history.write_text(content)
+    copied.discard_results()
+    pd.testing.assert_frame_equal(
+        train_run(finished.config(), copied.path, baseline_names=("padim",), progress=False).results(),
+        finished.results(),
+    )
+
+
+def test_a_baseline_that_is_not_registered_any_more_is_not_dropped(copied):
+    results = copied.results()
+    (copied.path / "digests.json").unlink()
+    copied.write_table("results", results.replace({"method": {"padim": "from_a_plug_in"}}))
+    with pytest.raises(ConfigError, match="unknown baseline 'from_a_plug_in'"):
+        evaluate_run(copied.path, progress=False)
+    assert copied.baselines() == ["from_a_plug_in"]
+
+
+@pytest.mark.parametrize("name, read", [("results.csv", "results"), ("scores.csv", "scores"), ("maps.npy", "maps")])
+def test_one_changed_bit_in_a_result_is_refused_by_name(copied, name, read):
+    content = bytearray((copied.path / name).read_bytes())
+    content[-2] ^= 1
+    (copied.path / name).write_bytes(content)
+    with pytest.raises(MintadError, match=f"{name}: is damaged.*mintad evaluate"):
+        getattr(copied, read)()
+
+
+def test_damaged_results_of_an_older_version_are_refused_by_name(copied):
+    (copied.path / "digests.json").unlink()
+    (copied.path / "results.csv").write_text("method,setting\n")
+    with pytest.raises(MintadError, match="results.csv is damaged"):
+        copied.results()
+    evaluate_run(copied.path, progress=False)
+    assert copied.baselines() == [], "which baselines there were stood in the damaged file"
+
+
+def test_a_changed_way_of_scoring_decides_nothing_until_it_is_evaluated(copied, products, tmp_path):
+    config = copied.read("config")
+    copied.write("config", config | {"scoring": config["scoring"] | {"top_share": 0.5}})
+    images = [products / "mesh/test/good"]
+    with pytest.raises(MintadError, match="config.json: scoring.*mintad evaluate"):
+        predict_files(copied.path, images, tmp_path / "out", progress=False)
+    evaluate_run(copied.path, progress=False)
+    predict_files(copied.path, images, tmp_path / "out", progress=False)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), None, "twelve"])
+def test_a_threshold_that_is_no_finite_number_decides_nothing(copied, products, tmp_path, value):
+    content = copied.read("threshold")
+    content["held out"][0][1] = value
+    copied.write("threshold", sealed(content))
+    with pytest.raises(MintadError, match="threshold.json: cannot be used") as caught:
+        predict_files(copied.path, [products / "mesh/test/good"], tmp_path / "out", progress=False)
+    assert caught.value.fix and not (tmp_path / "out").exists()
+
+
+def test_thresholds_that_were_changed_or_are_older_decide_nothing(copied):
+    content, older = copied.read("threshold"), {"value": 3.0, "quantile": 0.95, "n": 9, "rank": 9, "reached": False}
+    for changed, said in (
+        (content | {"quantile": 0.5}, "digest"),
+        (content | {"held out": content["held out"][1:]}, "digest"),
+        (older, "older versions"),
+        (sealed(content | {"held out": []}), "threshold.json"),
+    ):
+        copied.write("threshold", changed)
+        with pytest.raises(MintadError, match=said) as caught:
+            copied.decisions()
+        assert caught.value.fix == f"mintad evaluate {copied.path} fits it anew"
+
+
+def test_features_of_other_products_are_refused(copied, products, tmp_path):
+    decisions = copied.decisions()
+    KnownProducts(torch.zeros(3, 4)).save(copied.path / PRODUCTS)
+    with pytest.raises(MintadError, match="does not belong to threshold.json"):
+        copied.known_products(decisions)
+    content = bytearray((copied.path / PRODUCTS).read_bytes())
+    content[-1] ^= 1
+    (copied.path / PRODUCTS).write_bytes(content)
+    with pytest.raises(MintadError, match="the digest in it is another"):
+        predict_files(copied.path, [products / "mesh/test/good"], tmp_path / "out", progress=False)
+    assert evaluate_run(copied.path, progress=False).decisions().products == decisions.products
+
+
+def test_lost_digests_are_named_and_a_run_without_any_is_an_old_one(copied, caplog):
+    file = copied.path / "digests.json"
+    file.unlink()
+    copied.scores(), copied.results()
+    assert [str(file) in record.getMessage() for record in caplog.records] == [True]  # once
+    caplog.clear()
+    evaluate_run(copied.path, device="cpu", progress=False)
+    assert file.exists()
+    file.unlink()
+    (copied.path / "photographs.json").unlink()  # as in a run of an older version
+    caplog.clear()
+    copied.scores()
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("content", [b"precious\n", b"", b"\xff\xfe", None])
+def test_a_damaged_list_of_training_images_is_named(copied, content):
+    file = copied.path / "images.csv"
+    file.unlink() if content is None else file.write_bytes(content)
+    with pytest.raises(MintadError, match=r"images\.csv.*train anew"):
+        copied.training_images()
