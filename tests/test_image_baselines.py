@@ -240,3 +240,14 @@ def test_maps_with_their_channels_last_are_refused_and_not_misread(name):
 def test_it_has_a_lesson_and_the_papers_size(name):
     lesson, paper = (BASELINES[name](RANDOM_WEIGHTS, setting=setting).setting for setting in ("lesson", "paper"))
     assert lesson.image_size < paper.image_size and lesson.steps < paper.steps and lesson.width <= paper.width
+
+
+@pytest.mark.parametrize(("name", "rate"), [("draem", 5e-3), ("omnial", 1e-2)])
+def test_a_stain_is_found_where_it_is(name, rate):
+    train, test = stripes(12), stripes(6, seed=1)
+    test[:3, :, 6:14, 18:26] = torch.tensor([0.1, 0.9, 0.9]).view(3, 1, 1)
+    baseline = fitted_on_images(quick_on_images(name, steps=40, images=3, rate=rate), train)
+    maps = baseline.anomaly_map(test)
+    scores = baseline.image_score(test, maps)
+    assert scores[:3].min() > scores[3:].max()
+    assert maps[:3, 6:14, 18:26].mean() > 1.4 * maps[:3].mean()
