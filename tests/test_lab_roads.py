@@ -171,15 +171,21 @@ def test_ours_are_those_of_the_shipped_tables():
 HEADER = "# command: made by a test\nmethod,setting,seed,category,metric,value\n"
 
 
-def test_a_new_table_appears_and_a_missing_setting_is_left_open(tmp_path, monkeypatch):
-    for name in ("class_knowledge_intervals", "table1_elpv", "table4_elpv"):
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    """A folder of results that has no other methods yet."""
+    for name in ("class_knowledge_intervals", "company_real", "table1_elpv", "table4_elpv"):
         (tmp_path / f"{name}.csv").write_bytes((shipped.RESULTS / f"{name}.csv").read_bytes())
+    monkeypatch.setattr(shipped, "RESULTS", tmp_path)
+    monkeypatch.setattr(separate_unified, "RESULTS", tmp_path)
+    return tmp_path
+
+
+def test_a_new_table_appears_and_a_missing_setting_is_left_open(results):
     rows = ["simplenet,separate,0,mean,image_auroc,0.9", "simplenet,unified,0,mean,image_auroc,0.7"]
     rows += ["simplenet,unified,1,mean,image_auroc,0.5", "cutpaste,unified,0,mean,image_auroc,0.6"]
     rows += ["simplenet,unified,0,mean,image_ap,0.1", "simplenet,unified,0,real8/a,image_auroc,0.1"]
-    (tmp_path / "other_methods_real8.csv").write_text(HEADER + "\n".join(rows) + "\n", encoding="utf-8")
-    monkeypatch.setattr(shipped, "RESULTS", tmp_path)
-    monkeypatch.setattr(separate_unified, "RESULTS", tmp_path)
+    (results / "other_methods_real8.csv").write_text(HEADER + "\n".join(rows) + "\n", encoding="utf-8")
     table = separate_unified.separate_and_unified()
     assert settings_of(table, "here: real-8", "SimpleNet") == [0.9, pytest.approx(0.6), 1]
     arrows = separate_unified.arrows(table)
@@ -188,14 +194,48 @@ def test_a_new_table_appears_and_a_missing_setting_is_left_open(tmp_path, monkey
     assert arrows["here: real-8"][name] == (None, 0.6)
 
 
-def test_of_two_rows_the_complete_one_with_more_seeds_is_kept(tmp_path, monkeypatch):
-    for name in ("class_knowledge_intervals", "table1_elpv", "table4_elpv"):
-        (tmp_path / f"{name}.csv").write_bytes((shipped.RESULTS / f"{name}.csv").read_bytes())
+def test_of_two_rows_the_complete_one_with_more_seeds_is_kept(results):
     rows = ["padim,separate,0,mean,image_auroc,0.1", "padim,unified,0,mean,image_auroc,0.1"]
-    (tmp_path / "other_methods_real8.csv").write_text(HEADER + "\n".join(rows) + "\n", encoding="utf-8")
-    monkeypatch.setattr(shipped, "RESULTS", tmp_path)
-    monkeypatch.setattr(separate_unified, "RESULTS", tmp_path)
+    (results / "other_methods_real8.csv").write_text(HEADER + "\n".join(rows) + "\n", encoding="utf-8")
     assert settings_of(separate_unified.separate_and_unified(), "here: real-8", "PaDiM")[2] == 3
+
+
+def table_of(values, method="simplenet"):
+    """Return a table of results with `values`: (setting, seed) -> image AUROC of the categories a, b and c."""
+    rows = [
+        (method, *key, f"mini/{name}", "image_auroc", x)
+        for key, of in values.items()
+        for name, x in zip("abc", of, strict=True)
+    ]
+    rows += [(method, *key, "mean", "image_auroc", sum(of) / 3) for key, of in values.items()]
+    return HEADER + pd.DataFrame(rows).to_csv(header=False, index=False)
+
+
+def test_models_that_share_the_steps_come_before_those_that_have_all(results):
+    every = {("unified", 0): (0.5, 0.6, 0.7), ("separate", 0): (0.9, 0.9, 0.9)}
+    (results / "other_methods_mini.csv").write_text(table_of(every), encoding="utf-8")
+    row = separate_unified.separate_and_unified().set_index(["source", "method"]).loc["here: mini", "SimpleNet"]
+    assert (row["separate"], row["steps"]) == (pytest.approx(0.9), "all")
+    (results / "shared_steps_mini.csv").write_text(table_of({("separate", 0): (0.6, 0.8, 1.0)}), encoding="utf-8")
+    row = separate_unified.separate_and_unified().set_index(["source", "method"]).loc["here: mini", "SimpleNet"]
+    assert (row["separate"], row["unified"], row["steps"]) == (pytest.approx(0.8), pytest.approx(0.6), "shared")
+    assert row["low"] < -0.2 < row["high"] < 0  # the changes are -0.1, -0.2 and -0.3
+
+
+def test_the_interval_is_over_the_seeds_that_both_have(results):
+    every = {("unified", 0): (0.5, 0.6, 0.7), ("unified", 1): (0.0, 0.0, 0.0), ("separate", 0): (0.7, 0.8, 0.9)}
+    (results / "other_methods_mini.csv").write_text(table_of(every), encoding="utf-8")
+    row = separate_unified.separate_and_unified().set_index(["source", "method"]).loc["here: mini", "SimpleNet"]
+    assert (row["low"], row["high"]) == (pytest.approx(-0.2), pytest.approx(-0.2))
+
+
+def test_company_is_eight_categories_alone_and_together(results):
+    table = separate_unified.separate_and_unified().set_index(["source", "method"])
+    rows = shipped.shipped_results("company_real")
+    rows = rows[(rows["method"] == "uniad") & (rows["metric"] == "image_auroc") & (rows["company"] == "8")]
+    row = table.loc["here: real-8", "UniAD, recentred"]
+    assert row["unified"] == pytest.approx(rows[rows["category"] == "mean"]["value"].mean(), abs=1e-5)
+    assert row["low"] < row["unified"] - row["separate"] < row["high"] and row["steps"] == "shared"
 
 
 def test_repairs_are_differences_with_their_intervals():

@@ -52,7 +52,23 @@ def test_best_of_all_is_tested_against_the_best_published_method_that_was_measur
 
 def test_interference_keeps_every_data_set_and_method_that_has_an_interval(effects):
     chosen = effects[effects["claim"] == "interference"]
-    assert set(chosen["data"]) == {"real-8", "mini", "ELPV"} and len(chosen) == 12
+    assert set(chosen["data"]) == {"real-8", "mini", "ELPV"} and chosen["what"].str.contains("told").sum() == 12
+
+
+def test_in_company_a_method_is_compared_with_itself_alone(effects):
+    rows = shipped_results("company_real").query("category not in ('mean', 'pooled') and metric == 'image_auroc'")
+
+    def mean(method, company):
+        chosen = rows[(rows["method"] == method) & (rows["variant"] == method) & rows["company"].str.match(company)]
+        assert len(chosen) % 8 == 0
+        return chosen["value"].mean()
+
+    change = {name: mean(name, "8") - mean(name, "1,") for name in ("mint_ad", "uniad")}
+    found = effects.set_index("what")["difference"]
+    uniad = found["UniAD's network, recentred, one model a class minus one for all"]
+    assert uniad == pytest.approx(-change["uniad"], abs=1e-9)
+    lead = found["lead among 8, recentred, minus lead alone"]
+    assert lead == pytest.approx(change["mint_ad"] - change["uniad"], abs=1e-9)
 
 
 def test_rows_that_are_not_there_are_named():

@@ -2,36 +2,52 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import pandas as pd
 
 from mintad.baselines import BASELINES
+from mintad.baselines.training import TrainedBaseline
 from mintad.course.lab.shipped import RESULTS, shipped_results
 from mintad.report import paper
+from mintad.report.statistics import compare
+from mintad.scoring.metrics import MEAN, POOLED
 
 PAPER = "the paper: MVTec AD"
 TITLES = {"mint_ad": "MINT-AD", "uniad": "UniAD", "mint_ad, Eq. 7": "MINT-AD", "uniad, Eq. 7": "UniAD"}
 DATA = {"elpv": "ELPV", "real8": "real-8", "mini": "mini"}
 TOLD = {"blind": "unified", "told": "separate"}
 """What `class_knowledge` calls the settings of methods of which "told" is one model a class."""
+IN_COMPANY = {
+    ("mint_ad", "mint_ad+gaussian"): "sharp prior",
+    ("mint_ad", "mint_ad"): "MINT-AD, recentred",
+    ("uniad", "uniad"): "UniAD, recentred",
+    ("mint_ad", "nearest"): "nearest",
+}
+"""(variant that was trained, method) of `company_real` -> its name here."""
 SOURCES = [PAPER, "here: real-8", "here: ELPV", "here: mini"]
 """The order of the sources; others come last."""
-COLUMNS = ["source", "method", "separate", "unified", "seeds"]
+COLUMNS = ["source", "method", "separate", "unified", "seeds", "low", "high", "steps"]
 
 
 def separate_and_unified() -> pd.DataFrame:
     """Return the image AUROC of every method with one model a class, told the class, and with one for all.
 
-    They are means over categories. Ours are read from every ``other_methods_*.csv`` of `RESULTS`, from
-    ``class_knowledge_intervals.csv`` and from Table 1's sweep, so that a new row appears here as soon as its file has
-    it. A setting that was not measured is NaN.
+    They are means over categories. Ours are read from ``class_knowledge_intervals.csv``, ``company_real.csv``, Table
+    1's sweep, and every ``other_methods_*.csv`` and ``shared_steps_*.csv`` of `RESULTS`, so that a new row appears
+    here as soon as its file has it. Where it was measured, all models of one class together have as many steps as the
+    one for all. A setting that was not measured is NaN.
 
     Returns:
         Columns source ("the paper: MVTec AD", "here: mini", …), method, separate, unified, seeds (the fewer of the two
-        settings; of the paper NaN, because it does not say).
+        settings; of the paper NaN, because it does not say), low and high (95 % interval of unified - separate, over
+        categories and seeds, those of `class_knowledge` over test images and seeds; else NaN), steps ("shared", or
+        "all" where a model of one class has as many as the one for all; none where nothing is trained).
     """
-    rows = pd.DataFrame([*_printed(), *_of_class_knowledge(), *_of_sweeps(), *_of_other_methods()], columns=COLUMNS)
+    rows = pd.DataFrame(
+        [*_printed(), *_of_class_knowledge(), *_of_company(), *_of_sweeps(), *_of_other_methods()], columns=COLUMNS
+    )
     complete = rows[["separate", "unified"]].notna().sum(axis=1)
     best = rows.assign(complete=complete).sort_values(["complete", "seeds"], kind="stable")
     kept = best.drop_duplicates(["source", "method"], keep="last").drop(columns="complete")
@@ -43,7 +59,7 @@ def _printed() -> Iterator[tuple]:
     table = paper.load(1)
     for method, rows in table[table["category"] == "mean"].groupby("method", sort=False):
         value = rows.set_index("setting")["value"]
-        yield PAPER, method, value["separate"], value["unified"], None
+        yield PAPER, method, value["separate"], value["unified"], None, math.nan, math.nan, ""
 
 
 def _of_class_knowledge() -> Iterator[tuple]:
@@ -52,33 +68,79 @@ def _of_class_knowledge() -> Iterator[tuple]:
     table = table[table["setting"].isin(TOLD) & table["method"].isin(["uniad, Eq. 7", *BASELINES])]
     for (data, method), rows in table.groupby(["data", "method"], sort=False):
         value = rows.set_index("setting")["image_auroc"].rename(TOLD)
-        yield f"here: {data}", title_of(method), value.get("separate"), value.get("unified"), rows["seeds"].min()
+        settings = value.get("separate"), value.get("unified")
+        yield f"here: {data}", title_of(method), *settings, rows["seeds"].min(), *_of_images(data, method), ""
+
+
+def _of_images(data: str, method: str) -> tuple[float, float]:
+    """Return the 95 % interval of unified - separate over test images and seeds."""
+    table = shipped_results("class_knowledge_intervals")
+    where = (table["data"] == data) & (table["method"] == method) & (table["setting"] == "told - blind")
+    low, high = table.loc[where, ["low", "high"]].iloc[0] if where.any() else (math.nan, math.nan)
+    return -float(high), -float(low)
+
+
+def _of_company() -> Iterator[tuple]:
+    """Yield the methods of `IN_COMPANY`: eight real categories in models of their own, and in one model."""
+    table = shipped_results("company_real")
+    sizes = table[~table["category"].isin([MEAN, POOLED])].groupby("company")["category"].nunique()
+    size = table["company"].map(sizes)
+    for (variant, method), name in IN_COMPANY.items():
+        rows = table[(table["variant"] == variant) & (table["method"] == method) & (table["metric"] == "image_auroc")]
+        rows = rows[~rows["category"].isin([MEAN, POOLED])]
+        found = {}
+        for setting, chosen in (("separate", size == 1), ("unified", size == sizes.max())):
+            values = rows[chosen.reindex(rows.index)].pivot(index="category", columns="seed", values="value")
+            found[setting] = pd.concat([values, values.mean().to_frame(MEAN).T])
+        yield _row("here: real-8", name, found, "" if method == "nearest" else "shared")
 
 
 def _of_sweeps() -> Iterator[tuple]:
     tables = {"separate": shipped_results("table1_elpv"), "unified": shipped_results("table4_elpv")}
     for method in ("mint_ad", "uniad"):
-        found = {name: _means(table, method, name) for name, table in tables.items()}
-        yield _row("here: ELPV", method, found)
+        found = {name: _rows_of(table, method, name) for name, table in tables.items()}
+        yield _row("here: ELPV", method, found, "shared")
 
 
 def _of_other_methods() -> Iterator[tuple]:
     for file in sorted(RESULTS.glob("other_methods_*.csv")):
         data, table = file.stem.removeprefix("other_methods_"), shipped_results(file.stem)
+        shared = RESULTS / f"shared_steps_{data}.csv"
+        of_few_steps = shipped_results(shared.stem) if shared.is_file() else table.iloc[:0]
         for method in dict.fromkeys(table["method"]):
-            found = {setting: _means(table, method, setting) for setting in ("separate", "unified")}
-            yield _row(f"here: {DATA.get(data, data)}", method, found)
+            few = _rows_of(of_few_steps, method, "separate")
+            found = {
+                "separate": _rows_of(table, method, "separate") if few.empty else few,
+                "unified": _rows_of(table, method, "unified"),
+            }
+            trains = method in BASELINES and issubclass(BASELINES[method], TrainedBaseline)
+            steps = "" if not trains or found["separate"].empty else "all" if few.empty else "shared"
+            yield _row(f"here: {DATA.get(data, data)}", method, found, steps)
 
 
-def _means(table: pd.DataFrame, method: str, setting: str) -> pd.Series:
-    chosen = table[(table["method"] == method) & (table["setting"] == setting)]
-    return chosen[(chosen["category"] == "mean") & (chosen["metric"] == "image_auroc")]["value"]
+def _rows_of(table: pd.DataFrame, method: str, setting: str) -> pd.DataFrame:
+    """Return image AUROC as category by seed, the mean over categories among the categories; empty if not measured."""
+    chosen = table[(table["method"] == method) & (table["setting"] == setting) & (table["metric"] == "image_auroc")]
+    return chosen[chosen["category"] != POOLED].pivot(index="category", columns="seed", values="value")
 
 
-def _row(source: str, method: str, found: dict[str, pd.Series]) -> tuple:
-    measured = [len(values) for values in found.values() if len(values)]
-    means = [values.mean() if len(values) else None for values in (found["separate"], found["unified"])]
-    return source, title_of(method), *means, min(measured, default=0)
+def _row(source: str, method: str, found: dict[str, pd.DataFrame], steps: str) -> tuple:
+    """Return a row of both settings; the interval needs figures of the same categories."""
+    measured = [table.shape[1] for table in found.values() if not table.empty]
+    separate, unified = (found[name].reindex(index=[MEAN]).mean(axis=1).get(MEAN) for name in ("separate", "unified"))
+    low, high = _interval(*(found[name].drop(index=MEAN, errors="ignore") for name in ("separate", "unified")))
+    return source, title_of(method), separate, unified, min(measured, default=0), low, high, steps
+
+
+def _interval(separate_CS: pd.DataFrame, unified_CS: pd.DataFrame) -> tuple[float, float]:
+    """Return the 95 % interval of unified - separate over categories and seeds; two categories say nothing, so NaN."""
+    if len(separate_CS) < 3 or not separate_CS.index.equals(unified_CS.index):
+        return math.nan, math.nan
+    common = separate_CS.columns.intersection(unified_CS.columns)
+    paired = len(common) > 0
+    sides = (unified_CS[common], separate_CS[common]) if paired else (unified_CS, separate_CS)
+    test = compare(*sides, same_seeds=paired)
+    return test.low, test.high
 
 
 def title_of(method: str) -> str:

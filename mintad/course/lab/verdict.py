@@ -71,24 +71,25 @@ def _printed(cell: Cell) -> float:
     return float(rows.loc[chosen & (rows["metric"] == METRIC), "value"].item())
 
 
-def _select(file: str, where: dict[str, str]) -> pd.DataFrame:
+def _select(file: str, where: dict[str, str | tuple[str, ...]]) -> pd.DataFrame:
     rows = shipped_results(file)
     for column, value in where.items():
-        rows = rows[rows[column].astype(str) == value]
+        rows = rows[rows[column].astype(str).isin([value] if isinstance(value, str) else value)]
     if rows.empty:
         raise ValueError(f"data/results/{file}.csv has no rows with {where}")
     return rows
 
 
 def _by_category(side: Side) -> pd.DataFrame:
-    """Return image AUROC as category by seed; of `class_growth` MINT-AD's lead over UniAD."""
+    """Return image AUROC as category by seed; MINT-AD's lead over UniAD where both are there and neither is named."""
     rows = _select(*side)
     rows = rows[(rows["metric"] == METRIC) & ~rows["category"].isin([MEAN, POOLED])]
 
     def table(part: pd.DataFrame) -> pd.DataFrame:
         return part.pivot(index="category", columns="seed", values="value")
 
-    if side[0] == "class_growth":
+    if "variant" in rows and rows["variant"].nunique() > 1:
+        rows = rows[rows["method"] == rows["variant"]]
         return table(rows[rows["variant"] == "mint_ad"]) - table(rows[rows["variant"] == "uniad"])
     return table(rows)
 
