@@ -77,11 +77,14 @@ def course_release_command(
     reference functions behind the checks. mintad course grade runs without
     them, and decides by hidden cases.
     """
-    from mintad.course.release import release
+    from mintad.course.release import STUDENTS, STUDENTS_FILE, release
 
     written = release(out, names or (), source=source, points=points, students=students)
     for path in written.notebooks:
         console.print(str(path), soft_wrap=True, markup=False)
+    if students:
+        told = f"one folder per student: {out / STUDENTS}; for the grader: --students {out / STUDENTS_FILE}"
+        console.print(told, soft_wrap=True, markup=False)
     console.print(f"points and rubric: {written.points}", soft_wrap=True, markup=False)
 
 
