@@ -57,7 +57,8 @@ def open_file(path: str | Path) -> BinaryIO:
             raise DataError(problem, path=path, fix="remove it, or write it compressed")
         return open(path, "rb")
     except FileNotFoundError:
-        raise DataError("no such file", path=path, fix="restore it, or load the data set again") from None
+        problem, fix = "no such file", "check its name; if it was there, restore it, or load the data set again"
+        raise DataError(problem, path=path, fix=fix) from None
     except OSError as error:
         raise DataError(
             f"cannot be read ({error.strerror or error})", path=path, fix="see the system's reason"

@@ -55,19 +55,22 @@ def test_the_wrapped_reference_is_refused(exercise):
             check(hidden_reference, seed=1)
 
 
+@pytest.mark.filterwarnings("ignore")  # NumPy's functions get tensors, and those of PyTorch arrays
 @pytest.mark.parametrize("path", sorted({path for exercise in EXERCISES for path in hidden(exercise).withheld}))
 def test_withheld_functions_of_libraries_are_noticed(path):
     function = pkgutil.resolve_name(path)
     method = vars(function)["forward"] if isinstance(function, type) else function
-    numbers, several = np.arange(6), [[torch.ones(2, 3, 4)] * n for n in range(9)]
+    numbers, several = np.arange(6), [[torch.ones(3, 4)] * n for n in range(9)]
     with Guard([function]).watching() as called:
         for given in ([numbers % 2, numbers], [numbers[:, None], numbers % 2], *several):
             for named in ({}, {"same_seeds": True}):
-                with contextlib.suppress(Exception):
-                    method(*given, **named)
+                if not called:  # the number of arguments has to be right, the call need not succeed
+                    with contextlib.suppress(Exception):
+                        method(*given, **named)
     assert called
 
 
+@pytest.mark.filterwarnings("ignore")  # a helper divides by 0 on the numbers of another exercise
 @each
 def test_no_helper_of_the_checks_is_an_answer(exercise):
     own, name = importlib.import_module(f"mintad.course.checks.{exercise.split('.')[0]}"), exercise.split(".")[1]

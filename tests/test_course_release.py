@@ -258,6 +258,10 @@ def test_the_command_releases(tmp_path):
     assert done.exit_code == 0, done.output
     assert [path.name for path in tmp_path.rglob("*.ipynb")] == ["07_inr_query.ipynb"]
     assert (tmp_path / "nbgrader_config.py").exists() and (tmp_path / "points.yaml").exists()
+    assert "students" not in done.output
+    (tmp_path / "class.csv").write_text("student\nanna\n", encoding="utf-8")
+    command = ["course", "release", str(tmp_path), "07", "--source", str(FOLDER), "--students", f"{tmp_path}/class.csv"]
+    assert f"--students {tmp_path / 'students.csv'}" in CliRunner().invoke(app, command).output
 
 
 def test_each_student_gets_pictures_of_their_own(tmp_path):

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from grade_builders import hand_in, path_of, solutions
 
+from mintad.course.checks.grading import CheckFailed, call
 from mintad.course.grade import engine, isolation, process, remote
 from mintad.course.grade.engine import grade
 from mintad.course.grade.judge import judge
@@ -64,6 +65,13 @@ def f(what, place):
         open(os.path.expanduser("~/mine"), "w").close()
         return 1
 """
+
+
+@pytest.mark.parametrize("sandbox", [False], indirect=True)
+def test_an_error_names_the_line_of_the_students_cell(sandbox):
+    wrong = sandbox("import math\n\ndef f(x):\n    y = 0\n    return math.sqrt(x) / y")
+    with pytest.raises(CheckFailed, match="raised ZeroDivisionError in line 5 of the cell: "):
+        call(wrong, 4.0, takes="x")
 
 
 @pytest.mark.parametrize("sandbox", [False], indirect=True)

@@ -1,4 +1,4 @@
-"""The picture of the model, and the page of symbols beside it."""
+"""The pictures of the model and of its INR, and the page of symbols beside them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from grade_builders import FOLDER
 from mintad.course import notebook
 from mintad.course.exercises import source_of
 from mintad.errors import ConfigError
+from mintad.model.inr import INR
+from mintad.plots import inr_paths as paths
 from mintad.plots.model_map import BOXES, HEIGHT, PARTS, SYMBOLS, WIDTH, model_map
 from mintad.plots.theme import OKABE_ITO
 
@@ -43,13 +45,31 @@ def test_an_unknown_part_is_refused_with_the_nearest():
         model_map(["encodr"])
 
 
-def test_all_text_takes_the_colour_of_the_page_and_stays_inside():
-    svg = model_map()
+@pytest.mark.parametrize(
+    ("svg", "size"), [(model_map(), (WIDTH, HEIGHT)), (paths.inr_paths(), (paths.WIDTH, paths.HEIGHT))]
+)
+def test_all_text_takes_the_colour_of_the_page_and_stays_inside(svg, size):
     assert 'fill="#000' not in svg and "black" not in svg and "white" not in svg
     for item in [*ElementTree.fromstring(svg).iter(f"{SVG}text"), *ElementTree.fromstring(svg).iter(f"{SVG}rect")]:
-        assert 0 <= float(item.get("x")) <= WIDTH - float(item.get("width", 0))
-        assert 0 <= float(item.get("y")) <= HEIGHT - float(item.get("height", 0))
+        assert 0 <= float(item.get("x")) <= size[0] - float(item.get("width", 0))
+        assert 0 <= float(item.get("y")) <= size[1] - float(item.get("height", 0))
         assert item.get("fill") in (None, "currentColor", *OKABE_ITO)
+
+
+def test_the_picture_of_the_inr_has_its_layers():
+    inr = INR()
+    sizes = {"T": 32, "D": 256}
+    drawn = {(box.y, box.x): [eval(part, sizes) for part in box.note.split("→")] for box in paths.BOXES}
+    top, bottom = ([drawn[key] for key in sorted(drawn) if key[0] == y] for y in sorted({key[0] for key in drawn}))
+    layers = [
+        [[layer.in_features, layer.out_features] for layer in network]
+        for network in (inr.modulation_network, [*inr.synthesis_network, inr.output])
+    ]
+    assert top == [layers[0][0], layers[0][1], layers[0][-1]], "first, second and last"
+    assert bottom == [layers[1][0], layers[1][1], layers[1][-2], layers[1][-1]]
+    last = max(index for _, _, name, *_ in paths.SYMBOLS for index in re.findall(r"α_(\d)", name))
+    assert int(last) == len(inr.modulation_network)
+    assert notebook.inr_paths().data == paths.inr_paths()
 
 
 def test_a_shape_stands_by_its_letter():

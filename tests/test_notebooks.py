@@ -25,6 +25,8 @@ BANNED = re.compile(
 )
 DETAILS = re.compile(r"<details><summary>(?P<name>\w+)</summary>\n\n(?P<body>.*?)\n\n</details>", re.DOTALL)
 EXERCISE = re.compile(r"^### Exercise (?P<number>\d) · .+ \((?P<level>★{1,3}), (?P<minutes>\d+) min\)$", re.MULTILINE)
+MINUTES = {"★": (5, 10), "★★": (10, 15), "★★★": (20, 30)}
+"""Stars of an exercise -> least and most minutes that it takes."""
 LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
 
 
@@ -168,6 +170,9 @@ def test_exercises_are_graded_hinted_and_solved(notebook, path):
     found = list(EXERCISE.finditer(words))
     assert words.count("### Exercise") == len(found) >= 3
     assert [int(match["number"]) for match in found] == list(range(1, len(found) + 1))
+    for match in found:
+        least, most = MINUTES[match["level"]]
+        assert least <= int(match["minutes"]) <= most, match[0]
     folded = [match["name"] for match in DETAILS.finditer(words)]
     assert folded == ["Hint", "Solution"] * len(found) + ["Answers"]
     unsolved = [cell.source for cell in code(notebook) if re.search(r"^\w+ = None  # ", cell.source, re.MULTILINE)]

@@ -19,8 +19,10 @@ from grade_builders import FOLDER
 from hypothesis import given
 from hypothesis import strategies as st
 from site_builders import DRAW, repository
+from typer.testing import CliRunner
 
 from mintad import plots
+from mintad.cli import app
 from mintad.course.site import build as building
 from mintad.course.site.build import build
 from mintad.course.site.formulas import formulas
@@ -155,6 +157,35 @@ def test_pages_of_other_notebooks_stay_when_one_is_made_again(tmp_path, monkeypa
     assert build(notebooks, tmp_path / "site", names=["02"]) == [tmp_path / "site/02_second.html"]
     assert (tmp_path / "site/01_first.html").read_text() == first
     assert all(f"{name}.html" in (tmp_path / "site/index.html").read_text() for name in ("01_first", "02_second"))
+
+
+@pytest.mark.parametrize("address", ["owner/some.name", ""])
+def test_a_page_links_to_binder_where_the_repository_has_an_address(tmp_path, monkeypatch, address):
+    monkeypatch.setattr(building, "executed", lambda path, timeout: nbformat.read(path, as_version=4))
+    monkeypatch.setenv("GITHUB_REPOSITORY", address)
+    result = CliRunner().invoke(app, ["notebooks", "pages", str(repository(tmp_path)), str(tmp_path / "site")])
+    assert result.exit_code == 0, result.output
+    found = {
+        page.name: link
+        for page in (tmp_path / "site").glob("*.html")
+        for _, link in Reader(page).links
+        if "binder" in link
+    }
+    expected = f"https://mybinder.org/v2/gh/{address}/HEAD?labpath=notebooks%2F"
+    assert found == {f"{n}.html": f"{expected}{n}.ipynb" for n in ("01_first", "02_second") if address}
+
+
+def test_an_address_that_is_none_is_refused(tmp_path):
+    with pytest.raises(MintadError, match="'https://github.com/a/b' is no repository.*OWNER/NAME"):
+        build(repository(tmp_path), tmp_path / "site", repository="https://github.com/a/b")
+
+
+def test_binder_finds_the_package_in_the_environment():
+    """repo2docker installs environment.yml from the root, after it has copied the repository that "-e ." needs."""
+    root = FOLDER.parent
+    parts = yaml.safe_load((root / "environment.yml").read_text())["dependencies"]
+    (by_pip,) = [part["pip"] for part in parts if isinstance(part, dict)]
+    assert by_pip == ["-e .[dev]"] and not [name for name in ("binder", ".binder") if (root / name).exists()]
 
 
 def test_two_files_do_not_share_a_page(tmp_path, monkeypatch):

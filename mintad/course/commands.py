@@ -43,6 +43,10 @@ def notebooks_pages_command(
     target: Annotated[Path, typer.Argument(help="Folder for the pages.")],
     names: Annotated[list[str] | None, typer.Argument(help="Beginnings of names, e.g. 07; default all.")] = None,
     timeout: Annotated[int, typer.Option(min=1, help="Seconds that one cell may take.")] = 1800,
+    repository: Annotated[
+        str,
+        typer.Option(metavar="OWNER/NAME", envvar="GITHUB_REPOSITORY", help="On GitHub: pages then link to Binder."),
+    ] = "",
 ) -> None:
     """Execute the notebooks and write them as a site of HTML pages that needs no network and no kernel."""
     try:
@@ -50,7 +54,7 @@ def notebooks_pages_command(
     except ImportError as error:
         raise MintadError(f"pages need further packages ({error}): pip install 'mintad[pages]'") from error
 
-    build(source, target, names=names or (), timeout=timeout)
+    build(source, target, names=names or (), timeout=timeout, repository=repository)
 
 
 @course_app.command("release")
@@ -73,11 +77,14 @@ def course_release_command(
     reference functions behind the checks. mintad course grade runs without
     them, and decides by hidden cases.
     """
-    from mintad.course.release import release
+    from mintad.course.release import STUDENTS, STUDENTS_FILE, release
 
     written = release(out, names or (), source=source, points=points, students=students)
     for path in written.notebooks:
         console.print(str(path), soft_wrap=True, markup=False)
+    if students:
+        told = f"one folder per student: {out / STUDENTS}; for the grader: --students {out / STUDENTS_FILE}"
+        console.print(told, soft_wrap=True, markup=False)
     console.print(f"points and rubric: {written.points}", soft_wrap=True, markup=False)
 
 

@@ -1,4 +1,4 @@
-"""What notebooks call: `setup` first, `model_map` to see the model, `settle` after a bet, `status` in the last cell."""
+"""What notebooks call: `setup` first, drawings of the model, `settle` after a bet, `status` in the last cell."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from mintad.course.site.mode import RENDERER
 from mintad.course.site.panels import figure_html
 from mintad.course.status import MARKS, OPEN, SOLVED, TRIED, status
 from mintad.errors import ConfigError, nearest
+from mintad.plots import inr_paths as paths
 from mintad.plots import model_map as picture
 from mintad.plots import template
 from mintad.training.device import pick_device
@@ -72,6 +73,11 @@ def mine_or_reference(mine: Callable[..., Any] | None, reference: Callable[..., 
 def model_map(*lit: str) -> HTML:
     """Show MINT-AD in one picture with some of its parts in colour, see `mintad.plots.model_map`; all without names."""
     return HTML(picture.model_map(lit))
+
+
+def inr_paths() -> HTML:
+    """Show the two paths of the INR in one picture, see `mintad.plots.inr_paths`."""
+    return HTML(paths.inr_paths())
 
 
 class _PageRenderer(MimetypeRenderer):

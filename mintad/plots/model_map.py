@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from mintad.errors import ConfigError, nearest
+from mintad.plots.drawing import Box, arrows, box, drawing, symbol, typeset
 from mintad.plots.theme import OKABE_ITO
 
 BLUE, ORANGE, GREEN, VERMILION, _, _, _, GREY = OKABE_ITO
 WIDTH, HEIGHT = 900, 500
-
-
-@dataclass(frozen=True)
-class Box:
-    """A part of the model: its place, its two lines of text, its hue."""
-
-    x: int
-    y: int
-    width: int
-    title: str
-    note: str
-    hue: str
-    part: str = ""  # the name to light it by, where it is not that of the box
-    height: int = 50
 
 
 BOXES = {
@@ -74,7 +59,6 @@ NOTES = (
     (10, 456, "at test time: no label, no noise; the score is"),
     (10, 478, "the squared difference f′ − f̂, token by token"),
 )
-INDEX = re.compile(r"(?P<letter>[^\W\d_])_(?P<index>[A-Za-z]+)")  # L_CE: a letter with an index
 
 
 def model_map(lit: Iterable[str] = (), *, ground: str | None = None) -> str:
@@ -92,55 +76,16 @@ def model_map(lit: Iterable[str] = (), *, ground: str | None = None) -> str:
         if name not in PARTS:
             raise ConfigError(f"the map has no part '{name}'." + nearest(name, PARTS))
     shown = set(lit or PARTS)
-    boxes = "".join(_box(box, (box.part or name) in shown) for name, box in BOXES.items())
-    lines = "".join(f'<path d="{part}" marker-end="url(#mintad-arrow)"/>' for d in LINES for part in _strokes(d))
-    symbols = "".join(_symbol(*each) for each in SYMBOLS)
-    notes = "".join(f'<text x="{x}" y="{y}" opacity="0.85">{_typeset(text)}</text>' for x, y, text in NOTES)
+    boxes = "".join(box(each, (each.part or name) in shown) for name, each in BOXES.items())
+    symbols = "".join(symbol(*each) for each in SYMBOLS)
+    notes = "".join(f'<text x="{x}" y="{y}" opacity="0.85">{typeset(text)}</text>' for x, y, text in NOTES)
     behind = f'<path d="M0 0H{WIDTH}V{HEIGHT}H0z" fill="{ground}"/>' if ground else ""
     told = ", ".join(name.replace("_", " ") for name in lit) or "all"
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" role="img" '
-        'style="max-width:100%;height:auto;color:inherit" font-family="system-ui,sans-serif" font-size="14">'
-        f"<title>MINT-AD; in colour: {told}</title>"
-        f"{behind}"
-        '<defs><marker id="mintad-arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
-        'orient="auto"><path d="M0 0L8 4L0 8z" fill="currentColor"/></marker></defs>'
-        f'<g fill="none" stroke="currentColor" opacity="0.6">{lines}</g>'
+    return drawing(
+        f"{behind}{arrows(LINES)}"
         f'<g fill="currentColor" text-anchor="middle">{boxes}{symbols}'
         '<text x="843" y="101" font-style="italic">f′ − f̂</text></g>'
-        f'<g fill="currentColor" font-size="13">{notes}</g></svg>'
+        f'<g fill="currentColor" font-size="13">{notes}</g>',
+        f"MINT-AD; in colour: {told}",
+        (WIDTH, HEIGHT),
     )
-
-
-def _strokes(path: str) -> list[str]:
-    """Split a path at its moves, so that each stroke gets an arrow."""
-    return [f"M{stroke.strip()}" for stroke in path.split("M")[1:]]
-
-
-def _typeset(text: str) -> str:
-    """Write "L_CE" as an italic letter with an index below the line; what follows is on the line again."""
-    written, end = "", 0
-    for match in INDEX.finditer(text):
-        before = text[end : match.start()]
-        written += f'<tspan dy="-4">{before}</tspan>' if end and before else before
-        written += f'<tspan font-style="italic">{match["letter"]}</tspan>'
-        written += f'<tspan dy="4" font-size="75%" font-style="normal">{match["index"]}</tspan>'
-        end = match.end()
-    return written + (f'<tspan dy="-4">{text[end:]}</tspan>' if end else text)
-
-
-def _box(box: Box, lit: bool) -> str:
-    middle, hue = box.x + box.width / 2, box.hue if lit else "currentColor"
-    fill, edge, seen, ink, weight = (0.22, 2, 1, 1, 600) if lit else (0.03, 1, 0.4, 0.6, 400)
-    return (
-        f'<rect x="{box.x}" y="{box.y}" width="{box.width}" height="{box.height}" rx="6" fill="{hue}" '
-        f'fill-opacity="{fill}" stroke="{hue}" stroke-width="{edge}" stroke-opacity="{seen}"/><g opacity="{ink}">'
-        f'<text x="{middle}" y="{box.y + 22}" font-size="13.5" font-weight="{weight}">{_typeset(box.title)}</text>'
-        f'<text x="{middle}" y="{box.y + 40}" font-size="12">{box.note}</text></g>'
-    )
-
-
-def _symbol(x: int, y: int, text: str, shape: str, right: int = 0, down: int = 17) -> str:
-    style = "" if not shape else ' font-style="italic" font-size="16"'
-    below = f'<text x="{x + right}" y="{y + down}" font-size="11" opacity="0.75">{shape}</text>' if shape else ""
-    return f'<text x="{x}" y="{y}"{style}>{_typeset(text)}</text>{below}'

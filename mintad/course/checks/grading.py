@@ -71,10 +71,11 @@ def require_own_work(called: Sequence[str]) -> None:
 
 
 def _line(fn: Call, error: Exception) -> str:
-    """Return where in the student's cell the error came from, if that is known."""
+    """Return where in the student's cell the error came from, if that is known; one of the grader's process says it."""
     file = getattr(getattr(fn, "__code__", None), "co_filename", None)
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-    return f" in line {lines[-1]} of the cell" if lines else ""
+    line = getattr(error, "line_of_cell", lines[-1] if lines else None)
+    return f" in line {line} of the cell" if line else ""
 
 
 def _copy(value: Any) -> Any:

@@ -16,6 +16,7 @@ from typing import Any
 
 MAGIC = re.compile(r"^(\s*)[%!?].*$|^(\s*)[\w.]+\?{1,2}$", re.MULTILINE)  # of IPython
 
+CELL = "cell "  # how the names of the files begin that tracebacks show
 DEFINES = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 IMPORTS = ast.Import | ast.ImportFrom
 COMPREHENSIONS = {"listcomp", "setcomp", "dictcomp", "genexpr"}  # as symtable calls them
@@ -195,7 +196,7 @@ def execute(statements: list[Statement], name: str) -> Any:
     """
     namespace: dict[str, Any] = {"__name__": "__main__"}
     for statement in statements:
-        code = compile(ast.Module([statement.node], type_ignores=[]), f"cell {statement.cell}", "exec")
+        code = compile(ast.Module([statement.node], type_ignores=[]), f"{CELL}{statement.cell}", "exec")
         exec(code, namespace)  # the student's own code, in its sandbox
     function = namespace.get(name)
     if function is None:

@@ -16,6 +16,7 @@ from mintad.course.grade.process import Died, Process
 from mintad.course.grade.runner import LENGTH
 from mintad.course.grade.wire import Malformed, decode
 
+MOST_LINES = 100_000  # of a cell
 NONSENSE = "it sent something that no function returns"
 
 
@@ -70,7 +71,9 @@ class Sandbox(Process):
                 raise Unusable(str(answer["unusable"]))
             if "raised" in answer:
                 name = str(answer["raised"])
-                raise type(name if name.isidentifier() else "Error", (Exception,), {})(answer.get("text", ""))
+                line = answer.get("line")
+                said = {"line_of_cell": line if isinstance(line, int) and 0 < line < MOST_LINES else None}
+                raise type(name if name.isidentifier() else "Error", (Exception,), said)(answer.get("text", ""))
             return answer
 
     def _call(self, arguments: tuple[Any, ...]) -> Any:

@@ -7,6 +7,7 @@ import io
 import pickle
 import struct
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,7 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 
-from mintad.course.grade.closure import Unusable, execute, needed
+from mintad.course.grade.closure import CELL, Unusable, execute, needed
 from mintad.course.grade.isolation import READY
 from mintad.course.grade.wire import encode
 
@@ -135,7 +136,8 @@ class _Unpickler(pickle.Unpickler):
 
 def _raised(error: BaseException) -> dict[str, Any]:
     text = str(error)[:MOST_LETTERS] if not isinstance(error, MemoryError) else "out of memory"
-    return {"raised": type(error).__name__, "text": text}
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(CELL)]
+    return {"raised": type(error).__name__, "text": text, "line": lines[-1] if lines else None}
 
 
 def _owner(path: str) -> tuple[Any, str]:

@@ -29,13 +29,17 @@ DOCUMENTS = (  # beside the series, in the index where they exist
 )
 
 
-def build(source: Path, target: Path, *, names: Sequence[str] = (), timeout: int = 1800) -> list[Path]:
+def build(
+    source: Path, target: Path, *, names: Sequence[str] = (), timeout: int = 1800, repository: str = ""
+) -> list[Path]:
     """Execute the notebooks in a folder and write the site: their pages, an index, and the documents that they link to.
 
     `names` are beginnings of notebook names ('01', '07_inr'), all if empty; pages of others that are there stay.
-    `timeout` is in seconds, for one cell. Returns the pages of the executed notebooks.
+    `timeout` is in seconds, for one cell. With the `repository` on GitHub, OWNER/NAME, each notebook's page links to
+    Binder. Returns the pages of the executed notebooks.
 
     Raises:
+        MintadError: the repository is no OWNER/NAME.
         MintadError: there is no such notebook, or one fails; the message names it and its error.
     """
     every = sorted(source.glob("*.ipynb"))
@@ -44,7 +48,7 @@ def build(source: Path, target: Path, *, names: Sequence[str] = (), timeout: int
         raise MintadError(f"no notebook in {source}" + (f" begins with {', '.join(names)}" if names else ""))
     target.mkdir(parents=True, exist_ok=True)
     made = [path for path in every if path in chosen or (target / f"{path.stem}.html").exists()]
-    links = Links(source, [path.name for path in made])
+    links = Links(source, [path.name for path in made], repository)
     chapters = [chapter(path, f"{path.stem}.html") for path in made]
     for name, content in (
         ("plotly.min.js", get_plotlyjs()),

@@ -13,6 +13,7 @@ from mintad.errors import MintadError
 
 IMAGE = re.compile(r'(<img\s[^>]*?src=")([^"]*)(")')
 LINK = re.compile(r'<a\s[^>]*?href="([^"]*)"[^>]*>(.*?)</a>', re.DOTALL)
+REPOSITORY = re.compile(r"[\w-]+/[\w.-]+", re.ASCII)
 PICTURES = {".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg"}
 """Endings of pictures that pages hold in themselves."""
 TEXTS = {".ipynb", ".md", ".py", ".csv", ".yaml", ".yml", ".toml", ".cff", ".txt", ".json"}
@@ -26,8 +27,15 @@ class Links:
         wanted: documents that pages link to, in the order in which they are met.
     """
 
-    def __init__(self, notebooks: Path, made: Collection[str]) -> None:
-        """Take the folder of the notebooks, one below the repository's, and the names of those that have a page."""
+    def __init__(self, notebooks: Path, made: Collection[str], repository: str = "") -> None:
+        """Take the folder of the notebooks, one below the repository's, and the names of those that have a page.
+
+        Raises:
+            MintadError: the `repository` is no OWNER/NAME.
+        """
+        if repository and not REPOSITORY.fullmatch(repository):
+            raise MintadError(f"'{repository}' is no repository on GitHub", fix="name it as OWNER/NAME")
+        self.repository = repository
         self.notebooks, self.root, self.made = notebooks.resolve(), notebooks.resolve().parent, set(made)
         self.wanted: dict[Path, None] = {}
         self._files = {"index.html": self.root}  # address -> the file whose page it is
@@ -56,6 +64,16 @@ class Links:
         if file.suffix != ".ipynb":
             self.wanted.setdefault(file)
         return name
+
+    def binder(self, notebook: Path) -> str:
+        """Return the address at which Binder opens a notebook; empty where the repository has no address.
+
+        Binder builds the environment from the repository's environment.yml. Colab would not: it has no mintad.
+        """
+        if not self.repository:
+            return ""
+        place = quote(notebook.resolve().relative_to(self.root).as_posix(), safe="")
+        return f"https://mybinder.org/v2/gh/{self.repository}/HEAD?labpath={place}"
 
     def inside(self, html: str, source: Path) -> str:
         """Point the links in a page's HTML to pages of the site; a link to what has no page becomes plain text."""

@@ -62,7 +62,7 @@ def notebook_page(
     anchors: Counter[str] = Counter()
     cells = [_cell(cell, source, links, anchors) for cell in notebook.cells if cell.cell_type != "raw"]
     neighbours = {"before": chapters[here - 1] if here else None, "after": (*chapters, None)[here + 1]}
-    return _filled(cells, chapters[here].title, **neighbours)
+    return _filled(cells, chapters[here].title, live=links.binder(source), **neighbours)
 
 
 def document_page(file: Path, links: Links) -> str:
@@ -92,13 +92,13 @@ def style() -> str:
     return _template("style.css").render(syntax=Markup(HtmlFormatter().get_style_defs(".highlight")))
 
 
-def _filled(cells: Sequence[dict], title: str, **neighbours: Chapter | None) -> str:
+def _filled(cells: Sequence[dict], title: str, live: str = "", **neighbours: Chapter | None) -> str:
     headings = [
         (int(level), address, Markup(re.sub(r"</?a\b[^>]*>", "", text)))
         for cell in cells
         for level, address, text in re.findall(r'<h([23]) id="([^"]*)">(.*?)<a class="anchor"', cell.get("html", ""))
     ]
-    return _template("page.html.j2").render(cells=cells, title=title, headings=headings, **neighbours)
+    return _template("page.html.j2").render(cells=cells, title=title, headings=headings, live=live, **neighbours)
 
 
 def _cell(cell: nbformat.NotebookNode, source: Path, links: Links, anchors: Counter[str]) -> dict:
