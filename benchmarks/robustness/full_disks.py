@@ -58,7 +58,7 @@ def outcome(here: Path, name: str, expected: dict[str, object], code: int, said:
     return "unharmed" if code == 0 else "refused by name"
 
 
-def errors(folder: Path, trials: int) -> list[str]:
+def errors(folder: Path, trials: range) -> list[str]:
     """Let calls of the operating system fail."""
     names = enough(NAMES, trials)
     before, after = prepare(folder, names)
@@ -96,7 +96,7 @@ def _counted(call: str, work: Callable[[], object]) -> int:
     return counted.call_count
 
 
-def disks(folder: Path, trials: int) -> list[str]:
+def disks(folder: Path, trials: range) -> list[str]:
     """Fill a small file system."""
     names = enough(NAMES, trials)
     before, _ = prepare(folder, names)

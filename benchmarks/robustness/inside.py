@@ -29,9 +29,9 @@ NAMED = r"^error: (no finished run in \S+; )?(\S*/)?(run|cache|features|predicti
 HANGS = 60  # seconds, far above what a command takes on a busy machine
 
 
-def enough(names: tuple[str, ...], trials: int) -> tuple[str, ...]:
+def enough(names: tuple[str, ...], trials: range) -> tuple[str, ...]:
     """Return the commands to try: without the export, which is the last and takes a minute, if there are few trials."""
-    return names if trials >= 30 else names[:-1]
+    return names if len(trials) >= 30 else names[:-1]
 
 
 @contextlib.contextmanager

@@ -63,7 +63,7 @@ def content(file: Path) -> object:
     return file.read_bytes()
 
 
-def kills(root: Path, trials: int) -> list[str]:
+def kills(root: Path, trials: range) -> list[str]:
     """Kill commands and give them again."""
     before, after, seconds = {}, {}, {}
     here = root / "here"  # always the same folder, because files name it
