@@ -275,3 +275,11 @@ def test_images_beside_the_folders_are_not_left_out_in_silence(tmp_path: Path, p
     table = load("folder", tmp_path)
     assert str(file) not in set(table["image"])
     assert any("more.png" in line for line in table.attrs[REMARKS])
+
+
+def test_a_folder_of_tested_images_that_may_be_called_normal_is_not_taken_for_a_defect_in_silence(tmp_path: Path):
+    mvtec_category(tmp_path / "nut", defects={"no_defect": 2, "negative_side": 2})
+    (remark,) = [line for line in load("folder", tmp_path).attrs[REMARKS] if "may be called normal" in line]
+    assert "no_defect" in remark and "negative_side" not in remark
+    told = load("folder", tmp_path, normal="no_defect")
+    assert counts(told)["nut", "test", "good"] == 4 and not any("may be" in line for line in told.attrs[REMARKS])

@@ -142,9 +142,12 @@ def test_no_doubt_without_a_reason():
 def test_many_flags_unknown_products_and_few_images_are_said_in_a_line_each():
     fitted = rules(40, 3)
     table = predicted(fitted, [99.0] * 10 + [0.0] * 10, ["a", "b"] * 10, [0.0] * 12 + [9.0] * 8)
-    few, many, unknown = doubts(table, fitted, [], {})
+    few, limit, many, unknown = doubts(table, fitted, [], {})
     assert "b (3)" in few and "a (" not in few
     assert "10 of 20" in many and "8 of 20" in unknown
+    assert "43 held-out images" in limit and "99" in limit and "2.27%" in limit and "8 of 20" in limit
+    enough = rules(100, 100)
+    assert not any("held-out" in line for line in doubts(predicted(enough, [0.0], ["a"], [9.0]), enough, [], {}))
     (few,) = doubts(predicted(rules(3, 2), [0.0], ["a"]), rules(3, 2), [], {})
     assert "5 held-out images" in few and "16.7%" in few and "19" in few
     given = fitted.adjusted(threshold=0.5)  # the user's threshold promises nothing, so nothing is surprising

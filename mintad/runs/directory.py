@@ -72,7 +72,7 @@ class Run:
         file = self.path / f"{name}.json"
         try:
             value = json.loads(file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise MintadError(f"{file} is missing: this is no finished run directory of mintad train") from None
         except (ValueError, RecursionError) as error:
             raise MintadError(f"{file} is damaged: {error}") from error

@@ -36,7 +36,8 @@ def doubts(
     """
     lines = []
     if decisions is not None and decisions.calibration is not None and len(table):
-        lines = [*few_images(set(table["judged_class"]), decisions), *many_flagged(table, decisions)]
+        lines = [*few_images(set(table["judged_class"]), decisions), *few_for_unknown(table, decisions)]
+        lines += many_flagged(table, decisions)
     return lines + (unlike_training(table, photographs, trained) if trained else [])
 
 
@@ -59,6 +60,19 @@ def few_images(classes: Iterable[str], decisions: Decisions) -> list[str]:
     return [
         f"fewer than {needed} held-out images, too few for thresholds of their own, so that the images of all classes "
         f"decide: {', '.join(few)}"
+    ]
+
+
+def few_for_unknown(table: pd.DataFrame, decisions: Decisions) -> list[str]:
+    """Say, where products are called unknown, if that rests on too few held-out images."""
+    limit, unknown = decisions.unknown(), int(table["unknown_product"].sum())
+    if limit.reached or not unknown:
+        return []
+    return [
+        f"the limit of unknown products ({unknown} of {len(table)} images are called so) rests on {limit.n} held-out "
+        f"{'image' if limit.n == 1 else 'images'}, {fewest(limit.quantile)} are needed: up to "
+        f"{100 / (limit.n + 1):.3g}% of known products are called unknown instead of "
+        f"{100 * (1 - limit.quantile):.3g}%"
     ]
 
 
