@@ -37,7 +37,7 @@ COMMANDS = {
     "predict": ["predict", "run", "pictures", "--out", "predictions", "--quiet"],
     "report": ["report", "run", "--out", "report"],
 }
-COMPARED = ("*.safetensors", "scores.csv", "maps.npy", "results.csv", "predictions.csv", "*.tex")
+COMPARED = ("*.safetensors", "scores.csv", "maps.npy", "results.csv", "predictions.csv", "*.tex", "*.zip")
 
 
 def start(name: str, folder: Path) -> subprocess.Popen:
