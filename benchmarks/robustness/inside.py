@@ -19,6 +19,7 @@ from kills import COMMANDS, SETTINGS, state
 from mintad.cli import main
 from mintad.config import preset
 from mintad.course import shared_models
+from mintad.disk import naming
 from mintad.runs.shared import train_shared
 
 COMMANDS = COMMANDS | {
@@ -148,4 +149,10 @@ def reset(here: Path, before: Path) -> None:
 
 def exported_before(folder: Path) -> mock._patch:
     """Let an export write what it wrote undisturbed: PyTorch takes a minute for it, and where it goes is the same."""
-    return mock.patch("mintad.export.run.write_onnx", lambda graph, path: shutil.copyfile(folder / EXPORTED, path))
+    content = (folder / EXPORTED).read_bytes() if (folder / EXPORTED).exists() else b""
+
+    def written(graph: object, path: Path) -> None:
+        with naming(path):
+            path.write_bytes(content)
+
+    return mock.patch("mintad.export.run.write_onnx", written)

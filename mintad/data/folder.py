@@ -9,7 +9,7 @@ that holds these itself is one product, with the name of the root. A file with a
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -82,6 +82,8 @@ def scan_folder(
     """
     if not (isinstance(test_share, int | float) and 0 < test_share < 1):
         raise ConfigError(f"data.options.test_share must be between 0 and 1, not {test_share!r}")
+    if not isinstance(seed, int) or isinstance(seed, bool):
+        raise ConfigError(f"data.options.seed must be a whole number, not {seed!r}")
     normal, abnormal = _names(normal, "normal"), _names(abnormal, "abnormal")
     if both := set(map(str.lower, normal)) & set(map(str.lower, abnormal)):
         raise ConfigError(f"data.options: '{min(both)}' is both normal and abnormal")
@@ -99,6 +101,7 @@ def scan_folder(
     problems += assign_split(rows, share=test_share, seed=seed, roots=bases)
     if not has_errors(problems):
         problems += _untrained(rows, root)
+        problems += [] if paths else _in_vain((*normal, *abnormal), rows, root)
     return rows, list(dict.fromkeys(problems))
 
 
@@ -110,6 +113,16 @@ def _untrained(rows: Sequence[Row], root: Path) -> Iterator[Problem]:
         found = f"{labels.count(1)} anomalous and {labels.count(0)} normal ones, all tested"
         fix = "label some good, and leave their split empty or let it be train"
         yield error(root, f"the category '{category}' has no images to train on ({found})", fix)
+
+
+def _in_vain(names: Iterable[str], rows: Sequence[Row], root: Path) -> Iterator[Problem]:
+    """Yield a warning for every name of folders in which no image lies: a misspelt one would change nothing."""
+    if root.is_file() or find_lists(root):  # there they are labels
+        return
+    there = {part.lower() for row in rows for part in Path(row["image"]).parts}
+    for name in (name for name in names if name.lower() not in there):
+        fix = "check how it is spelt, or leave it out"
+        yield Problem("warning", str(root), f"no image lies in a folder that is called '{name}', as was said", fix)
 
 
 def _names(names: str | Sequence[str], option: str) -> tuple[str, ...]:
