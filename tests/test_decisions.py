@@ -136,7 +136,8 @@ def test_no_doubt_without_a_reason():
     fitted = rules()
     table = predicted(fitted, [1.0] * 19 + [99.0], ["a"] * 20)  # one flag among 20 is what is expected
     assert doubts(table, fitted, [], {}) == [] and doubts(table.iloc[:0], fitted, [], {}) == []
-    assert doubts(table, None, [], {}) == []
+    (undecided,) = doubts(table, None, [], {})
+    assert "no images were held out" in undecided and "data.holdout" in undecided
 
 
 def test_many_flags_unknown_products_and_few_images_are_said_in_a_line_each():
@@ -171,5 +172,5 @@ def test_photographs_unlike_the_training_are_counted_and_the_first_is_named():
     trained["a"] |= {"formats": ["PNG"], "modes": ["L"]}
     table = pd.DataFrame({"image": ["x.png", "y\n.jpg", "z.jpg"], "judged_class": "a"})
     like, other = Photograph(40, 30, "PNG", "L", 1, 100.0), Photograph(40, 30, "JPEG", "L", 1, 100.0)
-    (line,) = doubts(table, None, [like, other, other], trained)
+    _, line = doubts(table, None, [like, other, other], trained)
     assert "2 of 3 images have another format" in line and "y?.jpg: JPEG, not PNG" in line

@@ -87,7 +87,7 @@ def errors(folder: Path, trials: range) -> list[str]:
         what = f"{name}, {os.strerror(number)} from call {healthy} of {call} on"
         return what, outcome(here, name, after[name], code, said, fails)
 
-    failures = count("errors", trials, trial, slow=120.0)
+    failures = count("errors", trials, trial, slow=300.0)
     print("  refused at:", ", ".join(f"{file} {number}" for file, number in fails.most_common()))
     return failures
 
@@ -128,7 +128,7 @@ def disks(folder: Path, trials: range) -> list[str]:
         return f"{name}, {left:,} of {needed[name]:,} bytes free", outcome(here, name, after[name], code, said, fails)
 
     try:
-        failures = count("disks", trials, trial, slow=120.0)
+        failures = count("disks", trials, trial, slow=300.0)
     finally:
         subprocess.run(["umount", here], check=False)
     print("  refused at:", ", ".join(f"{file} {number}" for file, number in fails.most_common()))

@@ -16,6 +16,10 @@ from mintad.scoring.conformal import fewest
 from mintad.scoring.decisions import Decisions
 from mintad.scoring.threshold import conformal_rank
 
+NO_THRESHOLD = (
+    "no image is called normal or anomalous, because no images were held out of this training to fit a threshold to; "
+    "give --threshold, or train anew with --set data.holdout=0.1"
+)
 SURPRISE = 1e-3
 """Probability, if all images were normal, below which the number of flagged ones is worth a word."""
 
@@ -45,6 +49,8 @@ def doubts_by_kind(
         trained: see `mintad.data.photographs.describe`; empty where it is not known.
     """
     lines: dict[str, str] = {}
+    if decisions is None and len(table):
+        lines["undecided"] = NO_THRESHOLD
     if decisions is not None and decisions.calibration is not None and len(table):
         lines |= {line: line for line in few_images(set(table["judged_class"]), decisions)}
         lines |= dict.fromkeys(["few for unknown"], line) if (line := few_for_unknown(table, decisions)) else {}
