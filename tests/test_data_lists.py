@@ -190,3 +190,26 @@ def test_a_category_without_training_images_is_an_error(tmp_path: Path, lines: l
     assert not check(file, "folder").ok
     with pytest.raises(DataError, match=f"{'other' if len(lines) == 3 else tmp_path.name}.*no images to train on"):
         load("folder", file)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", "image,label,label\nimg/000.png,good,bad\n"),
+        ("a.csv", "image,Label,label \nimg/000.png,good,bad\n"),
+        ("a.jsonl", '{"image": "img/000.png", "label": "good", "label": "bad"}\n'),
+        ("a.json", '[{"image": "img/000.png", "label": "good", "LABEL": "bad"}]'),
+    ],
+)
+def test_of_two_columns_of_one_name_none_is_chosen_in_silence(tmp_path: Path, name: str, content: str):
+    pictures(tmp_path / "img", 1)
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match="2 columns are called 'label'"):
+        load("folder", tmp_path / name)
+
+
+@pytest.mark.parametrize("content", ["image,label\n", ""])
+def test_a_list_without_lines_lists_no_images(tmp_path: Path, content: str):
+    (tmp_path / "a.csv").write_text(content)
+    with pytest.raises(DataError, match="lists no images"):
+        load("folder", tmp_path / "a.csv")

@@ -15,7 +15,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,8 @@ def scan_list(file: Path, words: Words, *, dataset: str) -> Scan:
     except (MintadError, ValueError, RecursionError, csv.Error) as fault:
         problem = getattr(fault, "problem", "") or f"cannot be read: {fault}"
         return [], [error(file, problem, "save it as CSV (UTF-8), or as JSON with one object a line")]
+    if not lines:
+        return [], [error(file, "lists no images", f"add lines; the columns are {', '.join(COLUMNS)}")]
     columns = {name for _, line in lines for name in line}
     if "image" not in columns:
         there = f", but {', '.join(sorted(columns))}" if columns else ""
@@ -87,8 +89,6 @@ def scan_list(file: Path, words: Words, *, dataset: str) -> Scan:
             seen[row["image"]] = number
             rows.append(row)
     problems += _perhaps_normal(rows, file, words)
-    if not lines:
-        problems.append(error(file, "lists no images", f"add lines; the columns are {', '.join(COLUMNS)}"))
     return rows, problems
 
 
@@ -109,19 +109,32 @@ def _lines(file: Path) -> Iterator[Line]:
     text = content.decode("utf-8-sig")
     if file.suffix.lower() in (".csv", ".tsv"):
         reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=_delimiter(text), restkey="")
+        _refuse_repeated(reader.fieldnames or ())
         for cells in reader:
             if surplus := cells.pop("", None):
                 raise ValueError(f"line {reader.line_num} has more cells than there are columns ({surplus})")
             yield reader.line_num, {_column(name): (value or "").strip() for name, value in cells.items()}
         return
     whole = text.lstrip().startswith("[")
-    entries = enumerate(json.loads(text) if whole else text.splitlines(), start=1)
+    entries = enumerate(json.loads(text, object_pairs_hook=_entry) if whole else text.splitlines(), start=1)
     for number, entry in entries:
         if whole or entry.strip():
-            entry = entry if whole else json.loads(entry)
+            entry = entry if whole else json.loads(entry, object_pairs_hook=_entry)
             if not isinstance(entry, Mapping):
                 raise ValueError(f"entry {number} is no object with the key 'image'")
             yield number, {_column(name): _text(value) for name, value in entry.items()}
+
+
+def _entry(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    _refuse_repeated([name for name, _ in pairs])
+    return dict(pairs)
+
+
+def _refuse_repeated(names: Sequence[str]) -> None:
+    """Raise a ValueError for two columns of one name, of which one would be read."""
+    for name, times in Counter(map(_column, names)).items():
+        if times > 1 and name:
+            raise ValueError(f"{times} columns are called '{name}'")
 
 
 def _first_columns(file: Path) -> set[str]:
