@@ -85,7 +85,7 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
     Returns:
         For example ``" Did you mean 'width'? Allowed: depth, width."``.
     """
-    options = sorted(str(option) for option in allowed)
+    options = sorted(visible(str(option)) for option in allowed)
     close = difflib.get_close_matches(name, options, n=1, cutoff=0.5)
     hint = f" Did you mean '{close[0]}'?" if close else ""
     return f"{hint} Allowed: {', '.join(options)}."

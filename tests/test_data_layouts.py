@@ -107,6 +107,15 @@ def test_names_that_the_user_tells(tmp_path: Path):
     assert told["label"].value_counts().to_dict() == {0: 5, 1: 5}
 
 
+def test_a_name_that_is_told_and_that_no_folder_has_is_said(tmp_path: Path):
+    pictures(tmp_path / "nut/good", 4)
+    pictures(tmp_path / "nut/bad", 2)
+    pictures(tmp_path / "nut/scrap", 2)
+    table = load("folder", tmp_path, normal="Good", abnormal="scrap,scarp")
+    (remark,) = [line for line in table.attrs[REMARKS] if "no image lies" in line]
+    assert "'scarp'" in remark and table["label"].sum() == 4
+
+
 def test_folders_told_by_their_paths_are_one_product(tmp_path: Path):
     root = tmp_path / "plant"
     pictures(root / "line1/ok", 5)
@@ -154,7 +163,16 @@ def test_normal_images_of_every_root_take_part_in_the_split(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "options", [{"normal": 3}, {"normal": "a", "abnormal": "A"}, {"test_share": 0}, {"test_share": "x"}, {"roots": [1]}]
+    "options",
+    [
+        {"normal": 3},
+        {"normal": "a", "abnormal": "A"},
+        {"test_share": 0},
+        {"test_share": "x"},
+        {"roots": [1]},
+        {"seed": "abc"},
+        {"seed": 1.5},
+    ],
 )
 def test_options_that_cannot_be_meant(tmp_path: Path, options: dict):
     pictures(tmp_path / "nut/good", 4)
@@ -275,3 +293,11 @@ def test_images_beside_the_folders_are_not_left_out_in_silence(tmp_path: Path, p
     table = load("folder", tmp_path)
     assert str(file) not in set(table["image"])
     assert any("more.png" in line for line in table.attrs[REMARKS])
+
+
+def test_a_folder_of_tested_images_that_may_be_called_normal_is_not_taken_for_a_defect_in_silence(tmp_path: Path):
+    mvtec_category(tmp_path / "nut", defects={"no_defect": 2, "negative_side": 2})
+    (remark,) = [line for line in load("folder", tmp_path).attrs[REMARKS] if "may be called normal" in line]
+    assert "no_defect" in remark and "negative_side" not in remark
+    told = load("folder", tmp_path, normal="no_defect")
+    assert counts(told)["nut", "test", "good"] == 4 and not any("may be" in line for line in told.attrs[REMARKS])

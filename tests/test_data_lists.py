@@ -9,6 +9,8 @@ import pytest
 from data_builders import counts, mask, mvtec_category, pictures, save
 
 from mintad.data import load
+from mintad.data.check import check
+from mintad.data.records import REMARKS
 from mintad.errors import DataError
 
 
@@ -151,3 +153,63 @@ def test_other_tables_in_the_root_change_nothing(tmp_path: Path, content: str):
     for suffix in (".csv", ".json", ".jsonl"):
         (tmp_path / f"table{suffix}").write_text(content)
     assert len(load("folder", tmp_path)) == 3
+
+
+@pytest.mark.parametrize("label", ["none", "No defect", "n/a", "-1", "0.00", "O.K.", "goood", "clean"])
+def test_a_label_that_may_well_say_normal_is_not_taken_for_a_defect_in_silence(tmp_path: Path, label: str):
+    pictures(tmp_path / "img", 6)
+    lines = [{"image": f"img/{k:03d}.png", "label": label if k < 2 else "OK"} for k in range(5)]
+    file = write_list(tmp_path / "a.csv", [*lines, {"image": "img/005.png", "label": "scratch"}])
+    (remark,) = [line for line in load("folder", file).attrs[REMARKS] if "name of a defect" in line]
+    assert f"'{label}'" in remark and "2 image(s)" in remark
+    table = load("folder", file, normal=[label] if "/" not in label else [])
+    assert (table["label"].sum() == 1) == ("/" not in label), "--normal says what is meant"
+
+
+def test_a_missing_label_of_json_is_none(tmp_path: Path):
+    """Python and pandas write NaN, which is no name of a defect."""
+    pictures(tmp_path / "img", 4)
+    lines = [{"image": f"img/{k:03d}.png", "label": float("nan")} for k in range(3)]
+    file = write_list(tmp_path / "a.jsonl", [*lines, {"image": "img/003.png", "label": "dent", "mask": float("nan")}])
+    assert load("folder", file)["label"].sum() == 1
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [("a", "bad", ""), ("b", "scratch", "")],
+        [("a", "good", "test"), ("b", "bad", "test")],
+        [("a", "good", ""), ("b", "good", ""), ("c", "bad", "", "other")],
+    ],
+)
+def test_a_category_without_training_images_is_an_error(tmp_path: Path, lines: list[tuple]):
+    pictures(tmp_path / "img", 3)
+    names = ("image", "label", "split", "category")
+    images = [dict(zip(names, (f"img/{k:03d}.png", *line[1:]), strict=False)) for k, line in enumerate(lines)]
+    file = write_list(tmp_path / "a.csv", images)
+    assert not check(file, "folder").ok
+    with pytest.raises(DataError, match=f"{'other' if len(lines) == 3 else tmp_path.name}.*no images to train on"):
+        load("folder", file)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", "image,label,label\nimg/000.png,good,bad\n"),
+        ("a.csv", "image,Label,label \nimg/000.png,good,bad\n"),
+        ("a.jsonl", '{"image": "img/000.png", "label": "good", "label": "bad"}\n'),
+        ("a.json", '[{"image": "img/000.png", "label": "good", "LABEL": "bad"}]'),
+    ],
+)
+def test_of_two_columns_of_one_name_none_is_chosen_in_silence(tmp_path: Path, name: str, content: str):
+    pictures(tmp_path / "img", 1)
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match="2 columns are called 'label'"):
+        load("folder", tmp_path / name)
+
+
+@pytest.mark.parametrize("content", ["image,label\n", ""])
+def test_a_list_without_lines_lists_no_images(tmp_path: Path, content: str):
+    (tmp_path / "a.csv").write_text(content)
+    with pytest.raises(DataError, match="lists no images"):
+        load("folder", tmp_path / "a.csv")

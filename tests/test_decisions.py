@@ -136,15 +136,19 @@ def test_no_doubt_without_a_reason():
     fitted = rules()
     table = predicted(fitted, [1.0] * 19 + [99.0], ["a"] * 20)  # one flag among 20 is what is expected
     assert doubts(table, fitted, [], {}) == [] and doubts(table.iloc[:0], fitted, [], {}) == []
-    assert doubts(table, None, [], {}) == []
+    (undecided,) = doubts(table, None, [], {})
+    assert "no images were held out" in undecided and "data.holdout" in undecided
 
 
 def test_many_flags_unknown_products_and_few_images_are_said_in_a_line_each():
     fitted = rules(40, 3)
     table = predicted(fitted, [99.0] * 10 + [0.0] * 10, ["a", "b"] * 10, [0.0] * 12 + [9.0] * 8)
-    few, many, unknown = doubts(table, fitted, [], {})
+    few, limit, many, unknown = doubts(table, fitted, [], {})
     assert "b (3)" in few and "a (" not in few
     assert "10 of 20" in many and "8 of 20" in unknown
+    assert "43 held-out images" in limit and "99" in limit and "2.27%" in limit and "8 of 20" in limit
+    enough = rules(100, 100)
+    assert not any("held-out" in line for line in doubts(predicted(enough, [0.0], ["a"], [9.0]), enough, [], {}))
     (few,) = doubts(predicted(rules(3, 2), [0.0], ["a"]), rules(3, 2), [], {})
     assert "5 held-out images" in few and "16.7%" in few and "19" in few
     given = fitted.adjusted(threshold=0.5)  # the user's threshold promises nothing, so nothing is surprising
@@ -168,5 +172,5 @@ def test_photographs_unlike_the_training_are_counted_and_the_first_is_named():
     trained["a"] |= {"formats": ["PNG"], "modes": ["L"]}
     table = pd.DataFrame({"image": ["x.png", "y\n.jpg", "z.jpg"], "judged_class": "a"})
     like, other = Photograph(40, 30, "PNG", "L", 1, 100.0), Photograph(40, 30, "JPEG", "L", 1, 100.0)
-    (line,) = doubts(table, None, [like, other, other], trained)
+    _, line = doubts(table, None, [like, other, other], trained)
     assert "2 of 3 images have another format" in line and "y?.jpg: JPEG, not PNG" in line

@@ -232,7 +232,7 @@ def test_a_missing_package_is_named_with_the_fix(finished, tmp_path, monkeypatch
 
 def test_folders_and_links_are_refused(packages, finished, tmp_path):
     (tmp_path / "link.onnx").symlink_to(tmp_path / "elsewhere")
-    for target, reason in ((tmp_path, "is a folder"), (tmp_path / "link.onnx", "is a link")):
+    for target, reason in ((tmp_path, "is a folder"), ("", "is a folder"), (tmp_path / "link.onnx", "is a link")):
         assert reason in str(invoke("export", finished.path, target).exception)
     assert not (tmp_path / "elsewhere").exists()
 

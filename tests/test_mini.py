@@ -4,6 +4,7 @@ import dataclasses
 import json
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import psutil
@@ -16,6 +17,7 @@ from mintad.data.mini import DEFECTS, PRODUCTS, MiniParameters, make_mini, rende
 from mintad.data.mini.factory import load_mini
 from mintad.data.mini.products import TEXTURES
 from mintad.errors import DataError
+from mintad.lock import exclusive_lock
 
 SMALL = MiniParameters(categories=("mesh", "capsule"), n_train=2, n_test_good=1, n_test_defect=1, size=64)
 
@@ -124,6 +126,18 @@ make_mini(Path({str(tmp_path / "set")!r}), MiniParameters(categories=("mesh",), 
         (folder / "notes.txt").touch()
     make_mini(tmp_path / "set", SMALL)
     assert {path.name for path in tmp_path.iterdir()} == {"set", ".set.lock", *(folder.name for folder in own)}
+
+
+def test_who_waits_for_another_drawing_says_so(tmp_path, caplog):
+    parameters = dataclasses.replace(SMALL, categories=("mesh",))
+    with ThreadPoolExecutor(1) as pool:
+        with exclusive_lock(tmp_path / ".set.lock"):
+            drawn = pool.submit(make_mini, tmp_path / "set", parameters)
+            deadline = time.monotonic() + 10
+            while not caplog.records and time.monotonic() < deadline:
+                time.sleep(0.05)
+            assert str(tmp_path / "set") in caplog.text and not drawn.done()
+        assert drawn.result(60) == tmp_path / "set"
 
 
 def test_load_draws_on_first_use_in_the_cache_folder(tmp_path, monkeypatch):

@@ -20,6 +20,7 @@ from mintad.report.runs import read_runs
 from mintad.runs.evaluate import evaluate_run
 from mintad.runs.predict import Predictor
 from mintad.runs.predict_files import predict_files
+from mintad.runs.region import new_region
 from mintad.runs.separate import train_separate
 from mintad.runs.summary import print_results
 from mintad.runs.train import train_run
@@ -308,3 +309,13 @@ def test_a_mistaken_region_changes_nothing(copied, tmp_path):
     assert all(file.read_bytes() == content for file, content in files.items())
     assert dataclasses.asdict(copied.config())
     Predictor(copied.path, device="cpu")
+
+
+def test_a_region_that_is_smaller_than_a_token_is_said(finished, tmp_path, caplog):
+    dot = np.zeros((64, 64), np.uint8)
+    for side, said in ((4, 1), (40, 0)):
+        dot[:side, :side] = 255
+        Image.fromarray(dot).save(tmp_path / "region.png")
+        caplog.clear()
+        new_region(finished, tmp_path / "region.png")
+        assert sum("smaller than one token" in record.msg for record in caplog.records) == said

@@ -1,5 +1,7 @@
 """Files of a run that are damaged, changed, lost or of an older version: named, refused, or made anew."""
 
+import shutil
+
 import pandas as pd
 import pytest
 import torch
@@ -159,3 +161,35 @@ def test_a_damaged_list_of_training_images_is_named(copied, content):
     file.unlink() if content is None else file.write_bytes(content)
     with pytest.raises(MintadError, match=r"images\.csv.*train anew"):
         copied.training_images()
+
+
+@pytest.mark.parametrize("name", ["threshold.json", "digests.json"])
+@pytest.mark.parametrize("content", [None, b"{", b"[]"])
+def test_what_the_refusal_of_a_damaged_file_advises_helps(copied, products, tmp_path, name, content):
+    file, photos = copied.path / name, [products / "mesh/test/good"]
+    file.unlink() if content is None else file.write_bytes(content)
+    if name == "digests.json" and content is None:  # not refused, see its warning
+        return
+    with pytest.raises(MintadError, match=f"{name}.*mintad evaluate {copied.path} writes it anew") as caught:
+        predict_files(copied.path, photos, tmp_path / "out", device="cpu", progress=False)
+    if "remove it" in caught.value.fix:
+        file.unlink()
+    evaluate_run(copied.path, device="cpu", progress=False)
+    predict_files(copied.path, photos, tmp_path / "out", device="cpu", progress=False)
+
+
+def test_a_finished_run_without_its_checkpoint_is_not_said_to_be_unfinished(copied, products):
+    """The same training command would find it finished, and train nothing."""
+    shutil.rmtree(copied.path / "checkpoints")
+    with pytest.raises(MintadError, match="no checkpoint.*--overwrite"):
+        copied.checkpoint()
+
+
+def test_data_that_have_moved_are_no_reason_to_train_anew(copied):
+    config = copied.config().override(**{"data.root": "/elsewhere"})
+    with pytest.raises(MintadError, match=f"data.root.*mintad evaluate {copied.path} --root"):
+        with open_run(copied.path, config):
+            pass
+    with pytest.raises(MintadError) as caught, open_run(copied.path, config.override(**{"train.seed": 9})):
+        pass
+    assert "evaluate" not in caught.value.fix

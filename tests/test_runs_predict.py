@@ -89,7 +89,8 @@ def test_what_makes_predictions_doubtful_is_recorded(finished, products, tmp_pat
     folder.mkdir()
     Image.open(products / "mesh/test/good/000.png").resize((200, 30)).convert("RGB").save(folder / "wide.jpg")
     predict_files(finished.path, [folder], out, progress=False)
-    few, size, form = (out / "warnings.txt").read_text().splitlines()
+    few, unknown, size, form = (out / "warnings.txt").read_text().splitlines()
+    assert "unknown products" in unknown and "99 are needed" in unknown
     assert "6 held-out images" in few and "wide.jpg: 200 x 30 pixels" in size and "JPEG, not PNG" in form
     predict_files(finished.path, [products / "mesh/test/good"], out, progress=False)
     assert (out / "warnings.txt").read_text().splitlines() == [few]
@@ -343,6 +344,15 @@ def test_what_a_folder_holds_beside_images_is_counted(finished, products, tmp_pa
     (tmp_path / "only/a.heic").write_bytes(b"")
     with pytest.raises(DataError, match="no images.*1 .heic"):
         find_images([tmp_path / "only"])
+
+
+def test_heatmaps_of_earlier_predictions_are_no_photographs(finished, products, tmp_path):
+    folder = shutil.copytree(products / "mesh/test/good", tmp_path / "new")
+    photos = find_images([folder]).files
+    predict_files(finished.path, [folder], folder / "monday", progress=False)
+    found = find_images([folder], exclude=folder / "tuesday")
+    assert found.files == photos and found.results == [folder / "monday"] and "monday" in found.note()
+    assert find_images([folder / "monday"]).files, "who names the folder means it"
 
 
 def test_heatmap_map_and_regions_have_the_photographs_own_size(finished, products, tmp_path):

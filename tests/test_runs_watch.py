@@ -6,6 +6,7 @@ import shutil
 
 import pandas as pd
 import pytest
+from PIL import Image
 from test_cli import invoke
 
 from mintad.errors import DataError, MintadError
@@ -111,7 +112,7 @@ def test_predict_does_not_remove_what_watch_has_scored(finished, predictor, prod
     before = {file.name: file.read_bytes() for file in out.iterdir()}
     with pytest.raises(MintadError, match="watch.*choose another --out"):
         predict_files(finished.path, [products / "capsule/test/good"], out, device="cpu", progress=False)
-    assert {file.name: file.read_bytes() for file in out.iterdir()} == before and len(before) == 6
+    assert {file.name: file.read_bytes() for file in out.iterdir()} == before and len(before) == 7
 
 
 def test_a_line_that_was_changed_is_scored_anew(predictor, products, tmp_path, looks):
@@ -143,3 +144,31 @@ def test_the_command_prints_a_line_for_each_image(finished, products, tmp_path):
     table = pd.read_csv(tmp_path / "out/predictions.csv")
     assert table["anomalous"].all() and set(table["threshold"]) == {-1} and "wrong_product" in table
     assert len(list((tmp_path / "out").glob("*.npy"))) == 3
+
+
+def test_doubts_are_said_when_they_begin(predictor, products, tmp_path, looks, caplog):
+    folder, out, source = tmp_path / "belt", tmp_path / "out", products / "mesh/test/good/000.png"
+    folder.mkdir()
+
+    def put(*names, size=(64, 64)):
+        for name in names:
+            Image.open(source).resize(size).save(folder / name)
+
+    pauses = (lambda: put("a.png"), lambda: put("b.png", "c.png", size=(30, 64)), nothing, nothing)
+    looks(predictor, folder, out, *pauses, overlays=False)
+    said = [record.getMessage() for record in caplog.records]
+    assert sum("held-out images, 19 are needed" in line for line in said) == 1
+    (size,) = [line for line in said if "another size" in line]
+    assert "b.png: 30 x 64 pixels" in size, "once, of the first"
+    written = (out / "warnings.txt").read_text()
+    assert "19 are needed" in written and "another size" in written
+    looks(predictor, folder, out, nothing, overlays=False)
+    assert not (out / "warnings.txt").exists(), "of this call"
+
+
+def test_a_refused_watch_leaves_nothing_in_the_folder(predictor, products, tmp_path):
+    folder = shutil.copytree(products / "mesh/test/good", tmp_path / "belt")
+    before = sorted(os.listdir(folder))
+    with pytest.raises(DataError, match="folder of the results"):
+        next(watch_folder(predictor, folder, folder))
+    assert sorted(os.listdir(folder)) == before

@@ -24,6 +24,7 @@ def test_threshold_has_the_conformal_rank():
     scores = np.arange(100.0)[::-1]
     assert fit_threshold(scores, 0.95) == Threshold(95.0, 0.95, n=100, rank=96, reached=True)  # ceil(101 * 0.95)
     assert fit_threshold(np.arange(19.0), 0.95) == Threshold(18.0, 0.95, n=19, rank=19, reached=True)
+    assert fit_threshold(scores, 1e-12).rank == 1, "the lowest score, not the highest"
     short = fit_threshold(np.arange(18.0), 0.95)  # rank 19 of 18: the maximum stands in
     assert short == Threshold(17.0, 0.95, n=18, rank=18, reached=False)
 

@@ -28,7 +28,7 @@ from mintad.course.site.build import build
 from mintad.course.site.formulas import formulas
 from mintad.course.site.links import Links
 from mintad.course.site.mode import RENDERER
-from mintad.course.site.page import Chapter, notebook_page
+from mintad.course.site.page import Chapter, chapter, index_page, notebook_page
 from mintad.course.site.panels import MOST_STATES, still_panel, thinned
 from mintad.course.widgets import panel
 from mintad.errors import MintadError
@@ -137,6 +137,17 @@ def test_titles_and_outputs_are_shown_as_text(site):
     assert "Does a panel <em>move</em>?" in index and "<code>x &lt; 1</code>" in index
     assert all(text in (site / "tool.py.html").read_text() for text in ('class="kn"', "&lt;b&gt;"))
     assert page.count("</script>") == page.count("<script"), "no text in a panel ends its script"
+
+
+def test_the_index_runs_nothing_of_a_notebook(tmp_path):
+    text = "# 01 · <img src=x onerror=run()>\n\nWhy <b onclick=run()> $a < b_1$?</b> <script>run()</script>"
+    path = tmp_path / "01.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text)]), path)
+    blocks = Chapter("02.html", "02", '<script>run()</script>\n<marquee onstart="run()">', "")
+    index = index_page([chapter(path, "01.html"), blocks], [], "")
+    own = index[index.index('<ol class="map">') : index.index("</ol>")]
+    assert not re.search(r"<(img|b |script|marquee)", own), own
+    assert own.count("run()") == 5 and "<math" in own and "</msub></mrow></math>?" in own, "formulas are drawn"
 
 
 def test_a_page_says_nothing_of_the_machine_that_made_it(site):

@@ -7,6 +7,7 @@ from synthetic import small
 from mintad.config import preset
 from mintad.config.tiles import tiled
 from mintad.errors import ConfigError
+from mintad.runs.options import resolve_config
 from mintad.runs.predict import Predictor
 from mintad.runs.train import train_run
 
@@ -22,6 +23,13 @@ def test_the_input_is_larger_and_the_transformer_sees_as_many_tokens(tiles):
     assert highest[0] == highest[1]
     changed = {key for key, value in now.flat().items() if value != before.flat()[key]}
     assert changed <= {"features.image_size", "features.grid", "model.pool", "scoring.top_share"}
+
+
+def test_a_size_that_is_set_is_that_of_one_tile():
+    """It used to replace what --tiles had made of it, which then did nothing."""
+    one = ["features.image_size=320", "features.grid=10"]
+    assert resolve_config(settings=one, tiles=2) == tiled(resolve_config(settings=one), 2)
+    assert resolve_config(settings=one, tiles=2).features.image_size == 640
 
 
 @pytest.mark.parametrize("tiles", [0, 1000])

@@ -75,11 +75,11 @@ def damage(file: Path, rng: np.random.Generator) -> str:
 
 
 def count(
-    name: str, trials: int, trial: Callable[[np.random.Generator], tuple[str, str]], *, slow: float = SLOW
+    name: str, trials: range, trial: Callable[[np.random.Generator], tuple[str, str]], *, slow: float = SLOW
 ) -> list[str]:
-    """Run `trial` as often; it returns what was damaged, and the outcome. Print counts, and return the failures."""
+    """Run `trial` with every seed; it returns what was damaged, and the outcome. Print counts, and return failures."""
     outcomes, slowest, failures = Counter(), 0.0, []
-    for seed in range(trials):
+    for seed in trials:
         began, what = time.perf_counter(), ""
         try:
             what, outcome = trial(np.random.default_rng(seed))
@@ -92,11 +92,11 @@ def count(
         outcomes[outcome.partition(":")[0]] += 1
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     counts = ", ".join(f"{number} {outcome}" for outcome, number in sorted(outcomes.items()))
-    print(f"{name}: {trials} tried: {counts}; seconds {slowest:.1f}, MiB {peak:.0f}", flush=True)
+    print(f"{name}: {len(trials)} tried: {counts}; seconds {slowest:.1f}, MiB {peak:.0f}", flush=True)
     return failures
 
 
-def images(folder: Path, trials: int) -> list[str]:
+def images(folder: Path, trials: range) -> list[str]:
     """Damage images of every format, and read them."""
     rng = np.random.default_rng(0)
     picture = Image.fromarray(rng.integers(0, 256, (96, 80, 3), dtype=np.uint8))
@@ -128,7 +128,7 @@ def _encoded(image: Image.Image, suffix: str) -> bytes:
     return file.getvalue()
 
 
-def cache(folder: Path, trials: int) -> list[str]:
+def cache(folder: Path, trials: range) -> list[str]:
     """Damage a file of a feature cache, and extract."""
     backbone = build_backbone("efficientnet_lite0", weights="random", image_size=32, grid=2, reductions=(2, 4))
     rng, paths = np.random.default_rng(0), [folder / f"{n}.png" for n in range(6)]
@@ -189,7 +189,7 @@ def same(ours: list[torch.Tensor], theirs: list[torch.Tensor]) -> str:
     return "same weights" if equal else "other weights"
 
 
-def checkpoints(folder: Path, trials: int) -> list[str]:
+def checkpoints(folder: Path, trials: range) -> list[str]:
     """Damage a file of an interrupted run, or rename a checkpoint, and resume."""
     expected = train_in(folder / "straight")
     try:
@@ -218,7 +218,7 @@ def checkpoints(folder: Path, trials: int) -> list[str]:
     return count("checkpoints", trials, trial)
 
 
-def errors(folder: Path, trials: int) -> list[str]:
+def errors(folder: Path, trials: range) -> list[str]:
     """Let the disk fail in a training, and resume it when the disk is well again."""
     expected = train_in(folder / "straight")
 
@@ -248,18 +248,23 @@ def errors(folder: Path, trials: int) -> list[str]:
 
 
 def run_parts(
-    about: str, parts: dict[str, Callable[[Path, int], list[str]]], arguments: list[str] | None = None
+    about: str, parts: dict[str, Callable[[Path, range], list[str]]], arguments: list[str] | None = None
 ) -> int:
-    """Run the trials that the command line asks for, of each part `--NAME TRIALS`; return the exit code."""
+    """Run the trials that the command line asks for, of each part `--NAME TRIALS`, and return the exit code.
+
+    A part is given its trials' seeds, from `--first-seed` on, so that another call can try other cases.
+    """
     parser = argparse.ArgumentParser(description=about.partition("\n")[0])
     for name in parts:
         parser.add_argument(f"--{name}", type=int, default=0, metavar="TRIALS")
+    parser.add_argument("--first-seed", type=int, default=0, metavar="SEED", help="of the trials; 0 if left out")
     chosen = vars(parser.parse_args(arguments))
+    first = chosen["first_seed"]
     failures: list[str] = []
     for name, part in parts.items():
         if chosen[name]:
             with tempfile.TemporaryDirectory() as folder:
-                failures += part(Path(folder), chosen[name])
+                failures += part(Path(folder), range(first, first + chosen[name]))
     print(*(f"FAILED {failure}" for failure in failures), sep="\n", end="")
     return bool(failures)
 

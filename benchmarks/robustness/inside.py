@@ -13,35 +13,53 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from unittest import mock
 
-from kills import COMMANDS, state
+import yaml
+from kills import COMMANDS, SETTINGS, state
 
 from mintad.cli import main
+from mintad.config import preset
+from mintad.course import shared_models
+from mintad.disk import naming
+from mintad.runs.shared import train_shared
 
 COMMANDS = COMMANDS | {
     "page": ["train", *COMMANDS["train"][1:], "--baselines", "nearest"],
     "watch": ["watch", "run", "pictures", "--out", "watched", "--idle", "0.2", "--interval", "0.05"],
+    "pack": ["course", "pack", "models.zip"],
+    "unpack": ["course", "unpack", "models.zip"],
+    "sweep": ["sweep", "sweep.yaml"],
     "export": ["export", "run", "model.onnx", "--images", "2", "--quiet"],
 }
-"""Of these, page adds a baseline to a finished run and writes its page anew."""
+"""Of these, page adds a baseline to a finished run and writes its page anew; pack and unpack know one shared model."""
+SLOW = ("pack", "unpack", "sweep", "export")  # they take a minute to prepare
+CHANGES = dict(setting.split("=", 1) for setting in SETTINGS)
+SHARED = {
+    "SHARED_MODELS": {"uniad": {"model.variant": "uniad"}},
+    "preset": lambda name: preset(name).override(**CHANGES),
+}
+SWEEP = {"out": "sweep", "notebook": "none", "runs": [{"preset": "fast", "device": "cpu"}]}
 EXPORTED = "exported.onnx"  # what the export wrote undisturbed, beside the folder
-NAMED = r"^error: (no finished run in \S+; )?(\S*/)?(run|cache|features|predictions|watched|report|model\.onnx)[:/]"
+NAMED = (
+    r"^error: (no finished run in \S+; )?(\S*/)?(run|cache|features|predictions|watched|report|runs|sweep|model)[s.:/]"
+)
 """How a message that names a file begins."""
-HANGS = 60  # seconds, far above what a command takes on a busy machine
+HANGS = 120  # seconds, far above what a command takes on a busy machine
 
 
-def enough(names: tuple[str, ...], trials: int) -> tuple[str, ...]:
-    """Return the commands to try: without the export, which is the last and takes a minute, if there are few trials."""
-    return names if trials >= 30 else names[:-1]
+def enough(names: tuple[str, ...], trials: range) -> tuple[str, ...]:
+    """Return the commands to try: without those of `SLOW`, which come last, if there are few trials."""
+    return tuple(name for name in names if len(trials) >= 24 or name not in SLOW)
 
 
 @contextlib.contextmanager
 def inside(folder: Path) -> Iterator[None]:
-    """Work in a folder that has its own caches, for the block."""
+    """Work in a folder that has its own caches and shared models, for the block."""
     own = {"HOME": str(folder), "MINTAD_CACHE": str(folder / "cache"), "XDG_DATA_HOME": str(folder / "data")}
+    own["MINTAD_RUNS"] = str(folder / "runs")
     before = os.getcwd()
     os.chdir(folder)
     try:
-        with mock.patch.dict(os.environ, own):
+        with mock.patch.dict(os.environ, own), mock.patch.multiple(shared_models, **SHARED):
             yield
     finally:
         os.chdir(before)
@@ -88,6 +106,7 @@ def prepare(folder: Path, names: Sequence[str]) -> tuple[dict[str, Path], dict[s
     here, before, after = folder / "here", {}, {}
     here.mkdir()
     for name in names:
+        arrange(here, name)
         before[name] = Path(shutil.copytree(here, folder / f"before-{name}", symlinks=True))
         with inside(here):
             code, said = run(COMMANDS[name], hangs=900)
@@ -100,6 +119,21 @@ def prepare(folder: Path, names: Sequence[str]) -> tuple[dict[str, Path], dict[s
             images = sorted(here.rglob("test/*/*.png"))
             shutil.copytree(images[0].parent, here / "pictures")
     return before, after
+
+
+def arrange(here: Path, name: str) -> None:
+    """Put into the folder what a command needs beside what those before it have left."""
+    if name == "pack":
+        with inside(here):
+            (config,) = shared_models.configurations().values()
+            train_shared(config)
+    if name == "unpack":
+        shutil.rmtree(here / "runs")
+    if name == "sweep":
+        settings = {key: value for key, value in CHANGES.items() if key != "train.device"}
+        overrides = {key: yaml.safe_load(value) for key, value in settings.items()}
+        spec = SWEEP | {"fixed": {"overrides": overrides}}
+        (here / "sweep.yaml").write_text(yaml.safe_dump(spec))
 
 
 def reset(here: Path, before: Path) -> None:
@@ -115,4 +149,10 @@ def reset(here: Path, before: Path) -> None:
 
 def exported_before(folder: Path) -> mock._patch:
     """Let an export write what it wrote undisturbed: PyTorch takes a minute for it, and where it goes is the same."""
-    return mock.patch("mintad.export.run.write_onnx", lambda graph, path: shutil.copyfile(folder / EXPORTED, path))
+    content = (folder / EXPORTED).read_bytes() if (folder / EXPORTED).exists() else b""
+
+    def written(graph: object, path: Path) -> None:
+        with naming(path):
+            path.write_bytes(content)
+
+    return mock.patch("mintad.export.run.write_onnx", written)

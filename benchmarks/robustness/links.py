@@ -48,7 +48,7 @@ def plant(place: Path, kind: str, outside: Path) -> None:
         place.symlink_to(target)
 
 
-def links(folder: Path, trials: int) -> list[str]:
+def links(folder: Path, trials: range) -> list[str]:
     """Plant links and give commands."""
     names = enough(NAMES, trials)
     before, _ = prepare(folder, names)

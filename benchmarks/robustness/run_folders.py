@@ -83,7 +83,7 @@ def answers(run: Run, pictures: list[Image.Image]) -> tuple:
     return rules, scores.tobytes(), maps.tobytes(), tuple(names), predictor.map_range, *tables
 
 
-def runs(folder: Path, trials: int) -> list[str]:
+def runs(folder: Path, trials: range) -> list[str]:
     """Damage a file of a finished run, and ask the run."""
     run = finished_run(folder)
     rng = np.random.default_rng(0)
@@ -117,7 +117,7 @@ def runs(folder: Path, trials: int) -> list[str]:
     return count("runs", trials, trial)
 
 
-def configurations(folder: Path, trials: int) -> list[str]:
+def configurations(folder: Path, trials: range) -> list[str]:
     """Write a configuration of random pieces, read it, and build its model."""
 
     def trial(rng: np.random.Generator) -> tuple[str, str]:

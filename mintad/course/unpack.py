@@ -8,7 +8,6 @@ same look at them, and does the rest.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import re
@@ -18,7 +17,6 @@ import time
 import zipfile
 import zlib
 from collections import namedtuple
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +30,11 @@ from mintad.disk import UNFINISHED, digest, open_file, remove, sync
 from mintad.errors import ConfigError, DataError, MintadError
 from mintad.lock import exclusive_lock
 from mintad.model import build_model
-from mintad.runs.directory import DIGESTS, LOCK, RESULTS, Run
+from mintad.runs.directory import DIGESTS, RESULTS, Run
 from mintad.runs.fingerprint import code_fingerprint
 from mintad.runs.load import identity_of
 from mintad.runs.prepare import configured_backbone, resolve_paths
-from mintad.runs.shared import runs_dir, shared_model_dir
+from mintad.runs.shared import nobody_trains, runs_dir, shared_model_dir
 from mintad.training import load_weights
 from mintad.training.checkpoint import STATE, WEIGHTS
 
@@ -258,7 +256,7 @@ def _place(folder: Path, name: str, config: Config) -> str | None:
     """
     target = shared_model_dir(config)
     run, packed = Run(target), Run(folder / target.name)
-    with _locked(run):
+    with nobody_trains(run):
         wrong = _fault(run, config) if run.finished else ""
         kept = wrong is None
         if not kept:
@@ -282,17 +280,3 @@ def _fault(run: Run, config: Config) -> str | None:
     except (MintadError, OSError, *DAMAGE) as error:
         return " ".join(str(error).split()) or type(error).__name__
     return None
-
-
-@contextlib.contextmanager
-def _locked(run: Run) -> Iterator[None]:
-    """Wait for processes that train this model, as `mintad.runs.shared.train_shared` does, and keep others out."""
-
-    def say() -> None:
-        print(f"waiting for another process that trains runs/{run.path.name}")
-
-    with exclusive_lock(run.path.with_suffix(".lock"), on_wait=say):
-        if run.path.is_dir():
-            with exclusive_lock(run.path / LOCK, on_wait=say):
-                pass
-        yield

@@ -9,13 +9,13 @@ that holds these itself is one product, with the name of the root. A file with a
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from mintad.data.dataset import Dataset
-from mintad.data.labelled import ABNORMAL, NORMAL, Words, scan_folders, scan_labelled
+from mintad.data.labelled import scan_folders, scan_labelled
 from mintad.data.list_file import find_lists, scan_list
 from mintad.data.listing import absolute, list_folder
 from mintad.data.mask_names import MASK_FOLDERS
@@ -24,7 +24,8 @@ from mintad.data.products import one_product, products_below_labels, products_of
 from mintad.data.records import REMARKS
 from mintad.data.registry import DATASETS
 from mintad.data.split import assign_split
-from mintad.data.tree import Layout, Scan, build_records, images_beside, scan_category
+from mintad.data.tree import Layout, Row, Scan, build_records, images_beside, scan_category
+from mintad.data.words import ABNORMAL, NORMAL, Words
 from mintad.errors import ConfigError
 
 
@@ -69,7 +70,7 @@ def scan_folder(
     Args:
         root: absolute path of a folder of products, of one product, or of a list.
         dataset: the name in the table's `dataset` column.
-        normal, abnormal: names of folders of normal and anomalous images besides `labelled.NORMAL` and `ABNORMAL`, in
+        normal, abnormal: names of folders of normal and anomalous images besides `words.NORMAL` and `ABNORMAL`, in
             any case, several with commas between them. Paths, such as "line1/ok,line2/ok" or ".", make `root` one
             product.
         roots: further folders; products of the same name are one.
@@ -81,6 +82,8 @@ def scan_folder(
     """
     if not (isinstance(test_share, int | float) and 0 < test_share < 1):
         raise ConfigError(f"data.options.test_share must be between 0 and 1, not {test_share!r}")
+    if not isinstance(seed, int) or isinstance(seed, bool):
+        raise ConfigError(f"data.options.seed must be a whole number, not {seed!r}")
     normal, abnormal = _names(normal, "normal"), _names(abnormal, "abnormal")
     if both := set(map(str.lower, normal)) & set(map(str.lower, abnormal)):
         raise ConfigError(f"data.options: '{min(both)}' is both normal and abnormal")
@@ -96,7 +99,30 @@ def scan_folder(
     problems = [problem for problem in problems if problem.untrained not in trained]
     bases = [folder.parent if folder.is_file() else folder for folder in folders]
     problems += assign_split(rows, share=test_share, seed=seed, roots=bases)
+    if not has_errors(problems):
+        problems += _untrained(rows, root)
+        problems += [] if paths else _in_vain((*normal, *abnormal), rows, root)
     return rows, list(dict.fromkeys(problems))
+
+
+def _untrained(rows: Sequence[Row], root: Path) -> Iterator[Problem]:
+    """Yield an error for every category without images to train on: a list may have no others."""
+    trained = {row["category"] for row in rows if row["split"] == "train"}
+    for category in sorted({row["category"] for row in rows} - trained):
+        labels = [row["label"] for row in rows if row["category"] == category]
+        found = f"{labels.count(1)} anomalous and {labels.count(0)} normal ones, all tested"
+        fix = "label some good, and leave their split empty or let it be train"
+        yield error(root, f"the category '{category}' has no images to train on ({found})", fix)
+
+
+def _in_vain(names: Iterable[str], rows: Sequence[Row], root: Path) -> Iterator[Problem]:
+    """Yield a warning for every name of folders in which no image lies: a misspelt one would change nothing."""
+    if root.is_file() or find_lists(root):  # there they are labels
+        return
+    there = {part.lower() for row in rows for part in Path(row["image"]).parts}
+    for name in (name for name in names if name.lower() not in there):
+        fix = "check how it is spelt, or leave it out"
+        yield Problem("warning", str(root), f"no image lies in a folder that is called '{name}', as was said", fix)
 
 
 def _names(names: str | Sequence[str], option: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from mintad.data.listing import Listing, list_folder
@@ -18,28 +18,7 @@ from mintad.data.mask_names import MASK_FOLDERS, beside, match_masks, with_owner
 from mintad.data.problems import Problem, error
 from mintad.data.records import GOOD
 from mintad.data.tree import Row, Scan
-
-NORMAL = ("good", "ok", "normal", "pass", "passed", "io")
-ABNORMAL = (
-    *("bad", "ng", "nok", "not_ok", "ko", "nio", "fail", "failed", "reject", "rejected"),
-    *("defect", "defects", "defective", "anomaly", "anomalies", "anomalous", "abnormal"),
-)
-
-
-@dataclass(frozen=True)
-class Words:
-    """Names of the folders, or values of a list's column, that say normal and anomalous; any case."""
-
-    normal: tuple[str, ...] = NORMAL
-    abnormal: tuple[str, ...] = ABNORMAL
-
-    def is_normal(self, name: str) -> bool:
-        """Return whether the name says normal."""
-        return name.lower() in self.normal
-
-    def is_abnormal(self, name: str) -> bool:
-        """Return whether the name says anomalous."""
-        return name.lower() in self.abnormal
+from mintad.data.words import Words
 
 
 def scan_labelled(folder: Path, words: Words, *, dataset: str) -> Scan:

@@ -2,7 +2,7 @@
 
 All columns but ``image`` may be missing or empty: the category is then the folder's name, the split is made
 (`mintad.data.split`), an image without a label is normal. Paths start at the file's folder. ``label`` is a word for
-normal or anomalous (`mintad.data.labelled`), 0 or 1, or the name of a defect; ``mask`` may be several paths with ";"
+normal or anomalous (`mintad.data.words`), 0 or 1, or the name of a defect; ``mask`` may be several paths with ";"
 between them.
 """
 
@@ -14,15 +14,16 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mintad.data.labelled import Words
 from mintad.data.listing import list_folder
 from mintad.data.problems import Problem, error
 from mintad.data.records import GOOD
 from mintad.data.tree import Row, Scan
+from mintad.data.words import Words
 from mintad.disk import naming, open_file
 from mintad.errors import MintadError, nearest
 
@@ -60,10 +61,12 @@ def scan_list(file: Path, words: Words, *, dataset: str) -> Scan:
     except (MintadError, ValueError, RecursionError, csv.Error) as fault:
         problem = getattr(fault, "problem", "") or f"cannot be read: {fault}"
         return [], [error(file, problem, "save it as CSV (UTF-8), or as JSON with one object a line")]
+    if not lines:
+        return [], [error(file, "lists no images", f"add lines; the columns are {', '.join(COLUMNS)}")]
     columns = {name for _, line in lines for name in line}
     if "image" not in columns:
-        hint = nearest("image", columns) if columns else ""
-        return [], [error(file, f"no column 'image'.{hint}", f"the columns are {', '.join(COLUMNS)}")]
+        there = f", but {', '.join(sorted(columns))}" if columns else ""
+        return [], [error(file, f"no column 'image'{there}", f"the columns are {', '.join(COLUMNS)}")]
     if _predictions(columns):
         fix = "make a list of the columns image and label alone, or give the folder of the images"
         return [], [error(file, "predictions of a model, not a list of images", fix)]
@@ -85,9 +88,16 @@ def scan_list(file: Path, words: Words, *, dataset: str) -> Scan:
         if row and not faults:
             seen[row["image"]] = number
             rows.append(row)
-    if not lines:
-        problems.append(error(file, "lists no images", f"add lines; the columns are {', '.join(COLUMNS)}"))
+    problems += _perhaps_normal(rows, file, words)
     return rows, problems
+
+
+def _perhaps_normal(rows: Iterable[Row], file: Path, words: Words) -> Iterator[Problem]:
+    """Yield a warning for each label that was read as the name of a defect and may well say normal."""
+    labels = Counter(row["defect"] for row in rows if row["label"])
+    for label in sorted(label for label in labels if words.perhaps_normal(label)):
+        problem = f"'{label}' is read as the name of a defect, so that {labels[label]} image(s) are anomalous"
+        yield Problem("warning", str(file), problem, "if they are normal, write good, or leave the label empty")
 
 
 def _lines(file: Path) -> Iterator[Line]:
@@ -99,19 +109,32 @@ def _lines(file: Path) -> Iterator[Line]:
     text = content.decode("utf-8-sig")
     if file.suffix.lower() in (".csv", ".tsv"):
         reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=_delimiter(text), restkey="")
+        _refuse_repeated(reader.fieldnames or ())
         for cells in reader:
             if surplus := cells.pop("", None):
                 raise ValueError(f"line {reader.line_num} has more cells than there are columns ({surplus})")
             yield reader.line_num, {_column(name): (value or "").strip() for name, value in cells.items()}
         return
     whole = text.lstrip().startswith("[")
-    entries = enumerate(json.loads(text) if whole else text.splitlines(), start=1)
+    entries = enumerate(json.loads(text, object_pairs_hook=_entry) if whole else text.splitlines(), start=1)
     for number, entry in entries:
         if whole or entry.strip():
-            entry = entry if whole else json.loads(entry)
+            entry = entry if whole else json.loads(entry, object_pairs_hook=_entry)
             if not isinstance(entry, Mapping):
                 raise ValueError(f"entry {number} is no object with the key 'image'")
             yield number, {_column(name): _text(value) for name, value in entry.items()}
+
+
+def _entry(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    _refuse_repeated([name for name, _ in pairs])
+    return dict(pairs)
+
+
+def _refuse_repeated(names: Sequence[str]) -> None:
+    """Raise a ValueError for two columns of one name, of which one would be read."""
+    for name, times in Counter(map(_column, names)).items():
+        if times > 1 and name:
+            raise ValueError(f"{times} columns are called '{name}'")
 
 
 def _first_columns(file: Path) -> set[str]:
@@ -150,7 +173,9 @@ def _column(name: Any) -> str:
 def _text(value: Any) -> str:
     if isinstance(value, list):
         return ";".join(map(str, value))
-    return "" if value is None else str(int(value) if isinstance(value, bool) else value).strip()
+    if value is None or value != value:  # NaN, as Python writes what is missing
+        return ""
+    return str(int(value) if isinstance(value, bool) else value).strip()
 
 
 class _Files:

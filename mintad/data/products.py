@@ -12,10 +12,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from mintad.data.labelled import Words
 from mintad.data.listing import Listing, list_folder
 from mintad.data.mask_names import MASK_FOLDERS
 from mintad.data.problems import Problem, error
+from mintad.data.words import Words
 
 DOUBTFUL = (
     *("train", "training", "test", "testing", "val", "valid", "validation", "pos", "positive", "neg", "negative"),

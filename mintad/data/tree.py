@@ -24,6 +24,7 @@ from mintad.data.listing import Listing, absolute, hint_at_case, list_folder
 from mintad.data.mask_names import MASK_FOLDERS, composed, match_masks, with_owner
 from mintad.data.problems import Problem, error, has_errors, raise_errors
 from mintad.data.records import GOOD, make_records
+from mintad.data.words import Words
 
 __all__ = ["Layout", "Listing", "Row", "Scan", "absolute", "build_records", "hint_at_case", "list_folder", "scan_root"]
 
@@ -155,6 +156,14 @@ def _split(
         problem, fix = f"no normal images{hint}", f"put normal images {use} there"
         untrained = category.name if layout.own and split == "train" else ""
         problems.append(Problem("warning" if optional else "error", str(folder / normal), problem, fix, untrained))
+    if layout.own and split == "test":
+        fix = f"if they are normal, move them into {split}/{normal}, or say so with --normal NAME"
+        words = Words(normal=layout.normal)
+        problems += [
+            Problem("warning", folders[name].folder, "folder of anomalous images that may be called normal", fix)
+            for name in defects
+            if words.perhaps_normal(name) and folders[name].images
+        ]
     if split == "train":
         fix = f"training images are all normal: move them to test/ or into train/{normal}"
         problems += [error(folder / name, "unexpected folder in train/", fix) for name in defects]

@@ -72,6 +72,8 @@ def export_run(run_path: str | Path, path: str | Path, *, limit: int | None = No
 def _refuse_target(path: Path) -> None:
     """Refuse to replace what is no model: links, folders, and files of other kinds, such as those of a run."""
     refuse_link(path)
+    if not path.name:
+        raise MintadError("is a folder", path=path, fix="name a file, such as model.onnx")
     for target in (path, data_file(path)):
         if target.is_dir():
             raise MintadError("is a folder", path=target, fix="name another file, such as model.onnx")

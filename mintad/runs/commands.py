@@ -93,7 +93,8 @@ def watch_command(
     """Score every image that is put into a folder, with a model that is loaded once; Ctrl-C ends it.
 
     The results are those of mintad predict, image by image, and each is a line on the terminal. An image is taken when
-    its size has stopped changing. What was scored before is not scored again.
+    its size has stopped changing. What was scored before is not scored again. Warnings are those of mintad predict,
+    too, about the latest hundred images.
     """
     from mintad.runs.predict import Predictor
     from mintad.runs.watch import watch_folder

@@ -72,14 +72,26 @@ class Run:
         file = self.path / f"{name}.json"
         try:
             value = json.loads(file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
+            if name != "config" and self.finished:
+                raise MintadError("is missing", path=file, fix=self._how_to_mend(name)) from None
             raise MintadError(f"{file} is missing: this is no finished run directory of mintad train") from None
         except (ValueError, RecursionError) as error:
-            raise MintadError(f"{file} is damaged: {error}") from error
+            raise MintadError(f"is damaged: {error}", path=file, fix=self._how_to_mend(name)) from error
         kind = list if name == "classes" else dict
         if not isinstance(value, kind) and not (name == "threshold" and value is None):
-            raise MintadError(f"{file} is damaged: it must hold {'a list' if kind is list else 'a mapping'}")
+            problem = f"is damaged: it must hold {'a list' if kind is list else 'a mapping'}"
+            raise MintadError(problem, path=file, fix=self._how_to_mend(name))
         return value
+
+    def _how_to_mend(self, name: str) -> str:
+        """Say what to do about a JSON file that is damaged, or missing in a finished run."""
+        anew = f"mintad evaluate {self.path} writes it anew"
+        if name == Path(DIGESTS).stem:  # of which an evaluation takes what the results rest on
+            return f"remove it, and {anew}"
+        if name in ("threshold", Path(PHOTOGRAPHS).stem):
+            return anew
+        return "restore it, or train into another --out" + (" or with --overwrite" if name != "config" else "")
 
     def require_scoring(self) -> None:
         """Raise MintadError if the configuration scores otherwise than when the results were written."""
@@ -165,6 +177,8 @@ class Run:
     def _how_to_finish(self) -> str:
         if (self.path / CATEGORIES).exists():
             return "it is a separate training, which the call that began it finishes (notebook 10, setting 'separate')"
+        if self.finished:
+            return f"restore it, or train anew: the same mintad train --out {self.path} with --overwrite"
         return f"mintad train --out {self.path} finishes it"
 
     def scores(self) -> pd.DataFrame:

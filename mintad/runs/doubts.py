@@ -16,6 +16,10 @@ from mintad.scoring.conformal import fewest
 from mintad.scoring.decisions import Decisions
 from mintad.scoring.threshold import conformal_rank
 
+NO_THRESHOLD = (
+    "no image is called normal or anomalous, because no images were held out of this training to fit a threshold to; "
+    "give --threshold, or train anew with --set data.holdout=0.1"
+)
 SURPRISE = 1e-3
 """Probability, if all images were normal, below which the number of flagged ones is worth a word."""
 
@@ -26,7 +30,17 @@ def doubts(
     photographs: Sequence[Photograph],
     trained: Mapping[str, Mapping[str, Any]],
 ) -> list[str]:
-    """Return a line for each doubt about predictions.
+    """Return a line for each doubt about predictions; for the arguments see `doubts_by_kind`."""
+    return list(doubts_by_kind(table, decisions, photographs, trained).values())
+
+
+def doubts_by_kind(
+    table: pd.DataFrame,
+    decisions: Decisions | None,
+    photographs: Sequence[Photograph],
+    trained: Mapping[str, Mapping[str, Any]],
+) -> dict[str, str]:
+    """Return kind -> line for each doubt about predictions, so that one of a kind can be said once.
 
     Args:
         table: columns image, judged_class, and those of `Decisions.of` where there are decisions.
@@ -34,10 +48,14 @@ def doubts(
         photographs: one for each row.
         trained: see `mintad.data.photographs.describe`; empty where it is not known.
     """
-    lines = []
+    lines: dict[str, str] = {}
+    if decisions is None and len(table):
+        lines["undecided"] = NO_THRESHOLD
     if decisions is not None and decisions.calibration is not None and len(table):
-        lines = [*few_images(set(table["judged_class"]), decisions), *many_flagged(table, decisions)]
-    return lines + (unlike_training(table, photographs, trained) if trained else [])
+        lines |= {line: line for line in few_images(set(table["judged_class"]), decisions)}
+        lines |= dict.fromkeys(["few for unknown"], line) if (line := few_for_unknown(table, decisions)) else {}
+        lines |= many_flagged(table, decisions)
+    return lines | (unlike_training(table, photographs, trained) if trained else {})
 
 
 def few_images(classes: Iterable[str], decisions: Decisions) -> list[str]:
@@ -62,24 +80,37 @@ def few_images(classes: Iterable[str], decisions: Decisions) -> list[str]:
     ]
 
 
-def many_flagged(table: pd.DataFrame, decisions: Decisions) -> list[str]:
+def few_for_unknown(table: pd.DataFrame, decisions: Decisions) -> str:
+    """Say, where products are called unknown, if that rests on too few held-out images; '' if not."""
+    limit, unknown = decisions.unknown(), int(table["unknown_product"].sum())
+    if limit.reached or not unknown:
+        return ""
+    return (
+        f"the limit of unknown products ({unknown} of {len(table)} images are called so) rests on {limit.n} held-out "
+        f"{'image' if limit.n == 1 else 'images'}, {fewest(limit.quantile)} are needed: up to "
+        f"{100 / (limit.n + 1):.3g}% of known products are called unknown instead of "
+        f"{100 * (1 - limit.quantile):.3g}%"
+    )
+
+
+def many_flagged(table: pd.DataFrame, decisions: Decisions) -> dict[str, str]:
     """Say if far more images are flagged than normal ones would be.
 
     The rate of false alarms of a threshold that is the k-th of n scores is not known but has a Beta(n + 1 - k, k)
     distribution, so their number among new normal images is beta-binomial. With several thresholds the least
     probable number counts, times the number of thresholds.
     """
-    lines, pooled = [], decisions.pooled()
+    lines, pooled = {}, decisions.pooled()
     rate = 1 - decisions.quantile if pooled.reached else 1 / (pooled.n + 1)
     if decisions.fixed is None and _surprise(table, decisions) < SURPRISE:
         flagged, count = int(table["anomalous"].sum()), len(table)
-        lines.append(
+        lines["many flagged"] = (
             f"{flagged} of {count} images ({flagged / count:.0%}) are flagged, and of normal images about {rate:.1%} "
             "should be; there are many defects, or the images are not like those of the training"
         )
     unknown, count, limit = int(table["unknown_product"].sum()), len(table), decisions.unknown()
     if betabinom.sf(unknown - 1, count, limit.n + 1 - limit.rank, limit.rank) < SURPRISE:
-        lines.append(
+        lines["many unknown"] = (
             f"{unknown} of {count} images ({unknown / count:.0%}) look like no product of the training: scores and "
             "classes of an unknown product mean nothing"
         )
@@ -103,14 +134,14 @@ def _surprise(table: pd.DataFrame, decisions: Decisions) -> float:
 
 def unlike_training(
     table: pd.DataFrame, photographs: Sequence[Photograph], trained: Mapping[str, Mapping[str, Any]]
-) -> list[str]:
+) -> dict[str, str]:
     """Say of every kind of difference from the training images how many images have it, and give the first."""
     found: dict[str, list[str]] = {}
     for image, judged, one in zip(table["image"], table["judged_class"], photographs, strict=True):
         for kind, values in unlike(one, trained, judged).items():
             name = "".join(sign if sign.isprintable() else "?" for sign in str(image))  # one line, whatever the name
             found.setdefault(kind, []).append(f"{name}: {values}")
-    return [
-        f"{len(images)} of {len(table)} images have another {kind} than the training images (first: {images[0]})"
+    return {
+        kind: f"{len(images)} of {len(table)} images have another {kind} than the training images (first: {images[0]})"
         for kind, images in found.items()
-    ]
+    }

@@ -13,6 +13,7 @@ from mintad.data.listing import list_folder
 from mintad.data.problems import Problem
 from mintad.disk import real_path
 from mintad.errors import DataError
+from mintad.runs.prediction_folder import LINES, TABLE
 
 
 @dataclass
@@ -24,18 +25,24 @@ class NewImages:
     """How many files of other kinds there are, by the ends of their names, and how many 'hidden' names."""
     problems: list[str] = field(default_factory=list)
     """A message for each folder that cannot be listed."""
+    results: list[Path] = field(default_factory=list)
+    """Folders of earlier predictions, which are not searched: their heatmaps are no photographs."""
 
     def note(self) -> str:
         """Return a line about what was passed over, '' if nothing was."""
         listed = ", ".join(f"{count} {kind}" for kind, count in self.passed_over.most_common())
-        return f"passed over, because the names are none of images: {listed}" if listed else ""
+        lines = [f"passed over, because the names are none of images: {listed}"] if listed else []
+        if self.results:
+            lines.append(f"not searched, because earlier predictions lie there: {', '.join(map(str, self.results))}")
+        return "; ".join(lines)
 
 
 def find_images(paths: Iterable[str | Path], *, exclude: str | Path | None = None, empty: bool = False) -> NewImages:
     """List image files: a file that is named is taken, a folder is searched in depth, in sorted order.
 
     As in training, a folder's hidden names, and its folders whose names begin with '_', are left out, and links are
-    followed, each folder once. The folder `exclude` of the results is not searched: its heatmaps are no images.
+    followed, each folder once. The folder `exclude` of the results is not searched, nor are those of other predictions
+    below a folder: their heatmaps are no photographs. Whoever names such a folder itself means it.
 
     Raises:
         DataError: a path does not exist, a folder to search lies in `exclude`, or there is no image, unless `empty`
@@ -60,13 +67,16 @@ def find_images(paths: Iterable[str | Path], *, exclude: str | Path | None = Non
     return found
 
 
-def _search(folder: Path, results: Path | None, found: NewImages, seen: set[Path]) -> None:
+def _search(folder: Path, results: Path | None, found: NewImages, seen: set[Path], *, below: bool = False) -> None:
     real = real_path(folder)
     if real == results or real in seen:
         return
     seen.add(real)
     problems: list[Problem] = []
     listing = list_folder(folder, problems)
+    if below and {TABLE, LINES} <= set(listing.others):
+        found.results.append(folder)
+        return
     faults = [str(problem) for problem in problems if problem.severity != "note"]  # litter is counted below
     found.problems += faults
     found.files += [folder / name for name in listing.images]
@@ -77,4 +87,4 @@ def _search(folder: Path, results: Path | None, found: NewImages, seen: set[Path
         if hidden > 0:
             found.passed_over["hidden"] += hidden
     for name in listing.folders:
-        _search(folder / name, results, found, seen)
+        _search(folder / name, results, found, seen, below=True)

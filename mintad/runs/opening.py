@@ -52,7 +52,10 @@ def open_run(path: str | Path, config: Config, *, overwrite: bool = False) -> It
         changes = _changes(run, config)
         if changes and run.begun:
             problem = f"the run has another configuration ({'; '.join(changes[:5])})"
-            raise TrainingError(problem, path=run.path, fix="choose another --out, or --overwrite to start afresh")
+            fix = "choose another --out, or --overwrite to start afresh"
+            if all(change.startswith("data.root: ") for change in changes) and run.finished:
+                fix += f"; if the same images lie there now, mintad evaluate {run.path} --root takes them"
+            raise TrainingError(problem, path=run.path, fix=fix)
         if changes:  # what was recorded is of the other configuration
             for name in OWN_FILES:
                 (run.path / name).unlink(missing_ok=True)

@@ -67,15 +67,15 @@ def resolve_config(
     abnormal: str | None = None,
     tiles: int = 1,
 ) -> Config:
-    """Return the configuration that the options describe: preset or file, then --data and its like, then --set.
+    """Return the configuration that the options describe: preset or file, --data and its like, --set, and --tiles last.
 
-    For `tiles` see `mintad.config.tiles.tiled`.
+    For `tiles` see `mintad.config.tiles.tiled`; a size that --set gives is that of one tile.
 
     Where a root is given without the name of a data set, the name is that which the root looks like.
     """
     if preset_name and file:
         raise ConfigError("give --preset or --config, not both; the file may name its base with 'preset: paper'")
-    base = tiled(load_config(file) if file else preset(preset_name or "fast"), tiles)
+    base = load_config(file) if file else preset(preset_name or "fast")
     folders = own_folders(normal, abnormal)
     named = (
         data
@@ -91,7 +91,7 @@ def resolve_config(
         if not equals:
             raise ConfigError(f"--set takes KEY=VALUE, not '{key}'")
         changes[key.strip()] = value.strip()
-    return base.override(**changes)
+    return tiled(base.override(**changes), tiles)
 
 
 def own_folders(normal: str | None, abnormal: str | None) -> dict[str, list[str]]:

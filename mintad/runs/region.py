@@ -55,5 +55,7 @@ def new_region(run: Run, path: str | Path) -> np.ndarray:
     mask = read_region(path)
     region_SS = at_size(mask, run.config().features.image_size, path)
     _warn_of_another_shape(run, mask, path)
+    if region_SS.mean() * run.config().features.grid ** 2 < 1:
+        log.warning("%s is smaller than one token of the map, which is no finer: draw it larger", path)
     log.info("region of interest: %.0f%% of the image, from %s", 100 * region_SS.mean(), path)
     return region_SS

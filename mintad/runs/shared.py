@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,20 +94,27 @@ def train_shared(config: Config, *, baselines: Iterable[str] = ()) -> Run:
     run, names = Run(shared_model_dir(config)), tuple(baselines)
     if run.finished and not names:
         return run
-    run.path.parent.mkdir(parents=True, exist_ok=True)
-
-    def say() -> None:
-        print(f"waiting for another process that trains runs/{run.path.name}; if it was stopped, end it")
-
-    with torch.random.fork_rng(), exclusive_lock(run.path.with_suffix(".lock"), on_wait=say):
-        if run.path.exists():  # `mintad train --out` knows this lock alone
-            with exclusive_lock(run.path / LOCK, on_wait=say):
-                pass
+    with torch.random.fork_rng(), nobody_trains(run):
         if not run.finished:
             print(f"training {config.model.variant} on {config.data.name} once; kept in runs/{run.path.name}")
         elif not names:  # another process has trained it meanwhile
             return run
         return train_run(config, run.path, baseline_names=names, progress=False)
+
+
+@contextlib.contextmanager
+def nobody_trains(run: Run) -> Iterator[None]:
+    """Wait for processes that train this shared model, which is said, and keep others out while the block runs."""
+
+    def say() -> None:
+        print(f"waiting for another process that trains runs/{run.path.name}; if it was stopped, end it", flush=True)
+
+    run.path.parent.mkdir(parents=True, exist_ok=True)
+    with exclusive_lock(run.path.with_suffix(".lock"), on_wait=say):
+        if run.path.is_dir():  # `mintad train --out` knows this lock alone
+            with exclusive_lock(run.path / LOCK, on_wait=say):
+                pass
+        yield
 
 
 def shared_model_dir(config: Config) -> Path:

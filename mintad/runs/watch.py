@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import time
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
+
+from mintad.data.photographs import Photograph
+from mintad.disk import write
 from mintad.errors import DataError, MintadError
+from mintad.runs.doubts import doubts_by_kind
 from mintad.runs.new_images import find_images
 from mintad.runs.predict import Predictor
 from mintad.runs.predict_files import predict_rows
-from mintad.runs.prediction_folder import PredictionFolder, Row, identity, sound
+from mintad.runs.prediction_folder import WARNINGS, PredictionFolder, Row, identity, sound
 
 State = tuple[int, int]
 """Size and time of change of a file."""
+RECENT = 100  # images whose decisions are looked at together
+log = logging.getLogger(__name__)
 
 
 def watch_folder(
@@ -32,6 +41,9 @@ def watch_folder(
     one whose content has changed is scored again. What stands in `out` from an earlier call, or from `mintad predict`
     with the same run and options, is not scored again, and stays when its image is gone.
 
+    What makes decisions doubtful (`mintad.runs.doubts`) among the `RECENT` latest images of this call is logged when it
+    begins, and written into ``warnings.txt`` of `out`.
+
     Args:
         predictor: a run.
         folder: searched in depth, as `find_images` does; it may be empty.
@@ -47,6 +59,7 @@ def watch_folder(
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError("no such folder to watch", path=folder, fix="make it, or name another one")
+    _states(folder, Path(out))  # refused before anything is written into `out`, which may be the folder itself
     about = predictor.about() | {"overlays": overlays, "maps": maps}
     with PredictionFolder(out, identity(about), predictor.columns()) as results:
         before = results.read()
@@ -57,6 +70,7 @@ def watch_folder(
         scored = {row["image"]: row for row in results.rows}  # the newest line of each image
         done = {row["image"]: tuple(row["state"]) for row in results.rows if "state" in row}
         seen: dict[str, State] = {}
+        remarks = Remarks(predictor, results.path)
         last = time.monotonic()
         while idle is None or time.monotonic() - last < idle:
             now = _states(folder, results.path)
@@ -66,12 +80,39 @@ def watch_folder(
                 row["state"] = now[row["image"]]
                 results.add([row])
                 scored.update({row["image"]: results.rows[-1]} if "error" not in row else {})
+                remarks.add(row)
                 yield row
                 last = time.monotonic()
             done |= {file: now[file] for file in ready}  # those that are gone are kept: a drive may be away for a while
             seen = now
             if not ready:
                 time.sleep(interval)
+
+
+class Remarks:
+    """What makes the latest predictions doubtful; each kind of doubt is said when it begins."""
+
+    def __init__(self, predictor: Predictor, folder: Path) -> None:
+        """Take whose predictions they are, and the folder for ``warnings.txt``."""
+        self.predictor, self.file = predictor, folder / WARNINGS
+        self.recent: deque[Row] = deque(maxlen=RECENT)
+        self.lasting: set[str] = set()
+        self.lines: dict[str, str] = {}
+        self.file.unlink(missing_ok=True)
+
+    def add(self, row: Row) -> None:
+        """Look at the latest predictions after one more; an image that could not be read is none."""
+        if "error" in row:
+            return
+        self.recent.append(row)
+        table, photographs = pd.DataFrame(self.recent), [Photograph(**one["photograph"]) for one in self.recent]
+        found = doubts_by_kind(table, self.predictor.decisions, photographs, self.predictor.photographs)
+        for kind in found.keys() - self.lasting:
+            log.warning("warning: %s", found[kind])
+        if not found.keys() <= self.lasting:
+            self.lines |= found
+            write(self.file, "\n".join(self.lines.values()) + "\n")
+        self.lasting = set(found)
 
 
 def _states(folder: Path, out: Path) -> dict[str, State]:

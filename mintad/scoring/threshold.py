@@ -45,5 +45,5 @@ def fit_threshold(normal_scores: np.ndarray, quantile: float) -> Threshold:
 
 
 def conformal_rank(n: int, quantile: float) -> int:
-    """Return k = ceil((n + 1) * quantile), which is above n if n images are too few for the quantile."""
-    return math.ceil((n + 1) * quantile - 1e-9)  # 20 * 0.95 is 19, whatever rounding says
+    """Return k = ceil((n + 1) * quantile), which is above n if n images are too few for the quantile; at least 1."""
+    return max(1, math.ceil((n + 1) * quantile - 1e-9))  # 20 * 0.95 is 19, whatever rounding says

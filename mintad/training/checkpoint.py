@@ -97,6 +97,7 @@ class Checkpoint:
 
     def _damaged(self, problem: str, name: str) -> DamagedCheckpointError:
         fix = f"restore it, or delete {self.path}: the training then begins anew, or at an older checkpoint"
+        fix += "; a finished run is trained anew with --overwrite"
         return DamagedCheckpointError(problem, path=self.path / name, fix=fix)
 
 

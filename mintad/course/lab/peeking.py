@@ -10,11 +10,10 @@ import numpy as np
 import torch
 
 from mintad.config import Config
-from mintad.lock import exclusive_lock
 from mintad.model import ReconstructionModel
 from mintad.runs.directory import Run
 from mintad.runs.prepare import PreparedData
-from mintad.runs.shared import shared_model_dir
+from mintad.runs.shared import nobody_trains, shared_model_dir
 from mintad.runs.train import train_run
 from mintad.scoring.maps import grid_maps, image_scores
 from mintad.training.schedule import total_steps
@@ -43,7 +42,7 @@ def scores_by_step(config: Config, every: int = 20) -> ScoresByStep:
     """
     run, file = Run(shared_model_dir(config)), scores_file(config, every)
     file.parent.mkdir(parents=True, exist_ok=True)
-    with torch.random.fork_rng(), exclusive_lock(run.path.with_suffix(".lock")):
+    with torch.random.fork_rng(), nobody_trains(run):
         if not file.exists():
             again = "once more, because its scores by step were not kept" if run.finished else "once"
             print(f"training {config.model.variant} on {config.data.name} {again}; kept in runs/{file.name}")

@@ -29,6 +29,8 @@ LONGEST_SHOWN = 15  # lines of a code cell that is open at first
 HEADING = re.compile(r"<h([1-6]) id=\"[^\"]*\">(.*?)<a class=\"anchor-link\".*?</a></h\1>", re.DOTALL)
 WIDGET = "application/vnd.jupyter.widget-view+json"
 PICTURES = ("image/svg+xml", "image/png", "image/jpeg")
+FORMULA_TAG = re.compile(r'</?m[a-z]+(?: (?!on|href)[a-z]+="[^"]*")*/?>')
+"""A tag of MathML as `mintad.course.site.formulas` writes it, in which no script can stand."""
 
 
 @dataclass(frozen=True)
@@ -144,12 +146,22 @@ def _prose(markdown: str, source: Path, links: Links, anchors: Counter[str]) -> 
     return links.inside(html, source)
 
 
+class _TextAndFormulas(IPythonRenderer):
+    """Shows HTML that stands in Markdown as text, but for formulas: the index is nobody's own page."""
+
+    def inline_html(self, html: str) -> str:
+        return html if FORMULA_TAG.fullmatch(html) else escape(html)
+
+    def block_html(self, html: str) -> str:
+        return escape(html)
+
+
 def _prose_inline(markdown: str) -> str:
-    return re.sub(r"</?(p|a)\b[^>]*>", "", _html(formulas(markdown)))
+    return re.sub(r"</?(p|a)\b[^>]*>", "", _html(formulas(markdown), _TextAndFormulas()))
 
 
-def _html(markdown: str) -> str:
-    converter = MarkdownWithMath(renderer=IPythonRenderer(escape=False))
+def _html(markdown: str, renderer: IPythonRenderer | None = None) -> str:
+    converter = MarkdownWithMath(renderer=renderer or IPythonRenderer(escape=False))
     table_in_list(converter)  # which nbconvert leaves out
     return converter.render(markdown)
 

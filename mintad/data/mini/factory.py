@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import glob
 import json
+import logging
 import os
 import re
 import shutil
@@ -35,6 +36,7 @@ from mintad.errors import DataError, nearest, shown
 from mintad.lock import exclusive_lock
 from mintad.progress import track
 
+log = logging.getLogger(__name__)
 LAYOUT = Layout(dataset="mini", masks_required=True)
 VERSION = 1  # increased whenever the same parameters give other pictures
 VISIBLE = 0.05  # change of a channel from which a pixel counts as anomalous
@@ -132,7 +134,8 @@ def make_mini(root: str | Path, parameters: MiniParameters | None = None, *, pro
     if root.exists() and any(root.iterdir()):
         raise DataError("not empty and no mini set", path=root, fix="choose another root")
     root.parent.mkdir(parents=True, exist_ok=True)
-    with exclusive_lock(root.with_name(f".{root.name}.lock")):
+    text = "waiting for another process that draws %s; if it was stopped, end it"
+    with exclusive_lock(root.with_name(f".{root.name}.lock"), on_wait=lambda: log.warning(text, root)):
         if made_with.exists():  # another process was faster
             return make_mini(root, parameters)
         _remove_abandoned(root)
