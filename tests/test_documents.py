@@ -31,6 +31,11 @@ def test_named_and_linked_files_are_there(page):
 
 
 @pytest.mark.parametrize("page", PAGES)
+def test_no_number_is_left_to_be_filled_in(page):
+    assert not re.search(r"@@\w*@@|TODO|XXX", (ROOT / page).read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_links_into_a_page_reach_a_heading(page):
     for link, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", (ROOT / page).read_text(encoding="utf-8")):
         target = (ROOT / page).parent / link if link else ROOT / page

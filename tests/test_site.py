@@ -147,7 +147,7 @@ def test_the_index_runs_nothing_of_a_notebook(tmp_path):
     index = index_page([chapter(path, "01.html"), blocks], [], "")
     own = index[index.index('<ol class="map">') : index.index("</ol>")]
     assert not re.search(r"<(img|b |script|marquee)", own), own
-    assert own.count("run()") == 5 and "<math" in own and "</msub></mrow></math>?" in own, "formulas are drawn"
+    assert own.count("run()") == 5 and "<mo>&lt;</mo>" in own and "</msub></mrow></math>?" in own, "formulas are drawn"
 
 
 def test_a_page_says_nothing_of_the_machine_that_made_it(site):
@@ -186,9 +186,10 @@ def test_a_page_links_to_binder_where_the_repository_has_an_address(tmp_path, mo
     assert found == {f"{n}.html": f"{expected}{n}.ipynb" for n in ("01_first", "02_second") if address}
 
 
-def test_an_address_that_is_none_is_refused(tmp_path):
-    with pytest.raises(MintadError, match="'https://github.com/a/b' is no repository.*OWNER/NAME"):
-        build(repository(tmp_path), tmp_path / "site", repository="https://github.com/a/b")
+@pytest.mark.parametrize("address", ["https://github.com/a/b", "a", "a/b/c", "a/.."])
+def test_an_address_that_is_none_is_refused(tmp_path, address):
+    with pytest.raises(MintadError, match=f"'{re.escape(address)}' is no repository.*OWNER/NAME"):
+        build(repository(tmp_path), tmp_path / "site", repository=address)
 
 
 def test_binder_finds_the_package_in_the_environment():

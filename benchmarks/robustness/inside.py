@@ -31,7 +31,7 @@ COMMANDS = COMMANDS | {
     "export": ["export", "run", "model.onnx", "--images", "2", "--quiet"],
 }
 """Of these, page adds a baseline to a finished run and writes its page anew; pack and unpack know one shared model."""
-SLOW = ("pack", "unpack", "sweep", "export")  # they take a minute to prepare
+SLOW_COMMANDS = ("pack", "unpack", "sweep", "export")  # they take a minute to prepare
 CHANGES = dict(setting.split("=", 1) for setting in SETTINGS)
 SHARED = {
     "SHARED_MODELS": {"uniad": {"model.variant": "uniad"}},
@@ -47,8 +47,8 @@ HANGS = 120  # seconds, far above what a command takes on a busy machine
 
 
 def enough(names: tuple[str, ...], trials: range) -> tuple[str, ...]:
-    """Return the commands to try: without those of `SLOW`, which come last, if there are few trials."""
-    return tuple(name for name in names if len(trials) >= 24 or name not in SLOW)
+    """Return the commands to try: without those of `SLOW_COMMANDS`, which come last, if there are few trials."""
+    return tuple(name for name in names if len(trials) >= 24 or name not in SLOW_COMMANDS)
 
 
 @contextlib.contextmanager

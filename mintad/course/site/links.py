@@ -13,7 +13,7 @@ from mintad.errors import MintadError
 
 IMAGE = re.compile(r'(<img\s[^>]*?src=")([^"]*)(")')
 LINK = re.compile(r'<a\s[^>]*?href="([^"]*)"[^>]*>(.*?)</a>', re.DOTALL)
-REPOSITORY = re.compile(r"[\w-]+/[\w.-]+", re.ASCII)
+REPOSITORY = re.compile(r"[\w-]+/(?!\.+$)[\w.-]+", re.ASCII)
 PICTURES = {".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg"}
 """Endings of pictures that pages hold in themselves."""
 TEXTS = {".ipynb", ".md", ".py", ".csv", ".yaml", ".yml", ".toml", ".cff", ".txt", ".json"}

@@ -157,7 +157,7 @@ class _TextAndFormulas(IPythonRenderer):
 
 
 def _prose_inline(markdown: str) -> str:
-    return re.sub(r"</?(p|a)\b[^>]*>", "", _html(formulas(markdown), _TextAndFormulas()))
+    return re.sub(r"</?(p|a)\b[^>]*>", "", _html(formulas(markdown), _TextAndFormulas(escape=False)))
 
 
 def _html(markdown: str, renderer: IPythonRenderer | None = None) -> str:
