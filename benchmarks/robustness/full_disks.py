@@ -28,13 +28,11 @@ from unittest import mock
 
 import numpy as np
 from damage import count, run_parts
-from inside import COMMANDS, NAMED, enough, exported_before, inside, prepare, reset, run
-from kills import state
+from inside import NAMED, enough, exported_before, inside, prepare, reset, run
+from tiny_run import COMMANDS, SHARES, state
 
 from mintad.disk import UNFINISHED
 
-NAMES = ("train", "evaluate", "page", "predict", "watch", "report", "pack", "unpack", "sweep", "export")
-SHARES = (0.25, 0.1, 0.1, 0.1, 0.05, 0.1, 0.1, 0.1, 0.05, 0.05)  # of the trials; the last two take long
 SIZE = 64 << 20  # bytes of the small file system
 
 
@@ -62,7 +60,7 @@ def outcome(here: Path, name: str, expected: dict[str, object], code: int, said:
 
 def errors(folder: Path, trials: range) -> list[str]:
     """Let calls of the operating system fail."""
-    names = enough(NAMES, trials)
+    names = enough(tuple(COMMANDS), trials)
     before, after = prepare(folder, names)
     here, fails, calls = folder / "here", Counter(), {}
 
@@ -100,7 +98,7 @@ def _counted(call: str, work: Callable[[], object]) -> int:
 
 def disks(folder: Path, trials: range) -> list[str]:
     """Fill a small file system."""
-    names = enough(NAMES, trials)
+    names = enough(tuple(COMMANDS), trials)
     before, _ = prepare(folder, names)
     shutil.rmtree(folder / "here")
     here, fails = folder / "here", Counter()

@@ -9,12 +9,12 @@ import shutil
 import signal
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from unittest import mock
 
 import yaml
-from kills import COMMANDS, SETTINGS, state
+from tiny_run import COMMANDS, SETTINGS, state
 
 from mintad.cli import main
 from mintad.config import preset
@@ -22,15 +22,6 @@ from mintad.course import shared_models
 from mintad.disk import naming
 from mintad.runs.shared import train_shared
 
-COMMANDS = COMMANDS | {
-    "page": ["train", *COMMANDS["train"][1:], "--baselines", "nearest"],
-    "watch": ["watch", "run", "pictures", "--out", "watched", "--idle", "0.2", "--interval", "0.05"],
-    "pack": ["course", "pack", "models.zip"],
-    "unpack": ["course", "unpack", "models.zip"],
-    "sweep": ["sweep", "sweep.yaml"],
-    "export": ["export", "run", "model.onnx", "--images", "2", "--quiet"],
-}
-"""Of these, page adds a baseline to a finished run and writes its page anew; pack and unpack know one shared model."""
 SLOW_COMMANDS = ("pack", "unpack", "sweep", "export")  # they take a minute to prepare
 CHANGES = dict(setting.split("=", 1) for setting in SETTINGS)
 SHARED = {
@@ -97,8 +88,16 @@ def run(arguments: Sequence[str], hangs: int = HANGS) -> tuple[int, str]:
     return code, "\n".join(errors)
 
 
-def prepare(folder: Path, names: Sequence[str]) -> tuple[dict[str, Path], dict[str, dict[str, object]]]:
-    """Run the commands undisturbed, one after the other, in `folder`/here.
+def run_here(name: str, here: Path) -> tuple[int, str]:
+    """Run a command of `COMMANDS` in a folder; return what `run` returns."""
+    with inside(here):
+        return run(COMMANDS[name], hangs=900)
+
+
+def prepare(
+    folder: Path, names: Sequence[str], perform: Callable[[str, Path], tuple[int, str]] = run_here
+) -> tuple[dict[str, Path], dict[str, dict[str, object]]]:
+    """Run the commands undisturbed, one after the other, in `folder`/here; `perform` runs one, as `run_here` does.
 
     Returns:
         For each command a copy of the folder as it is before it, and the `state` that it leaves.
@@ -108,8 +107,7 @@ def prepare(folder: Path, names: Sequence[str]) -> tuple[dict[str, Path], dict[s
     for name in names:
         arrange(here, name)
         before[name] = Path(shutil.copytree(here, folder / f"before-{name}", symlinks=True))
-        with inside(here):
-            code, said = run(COMMANDS[name], hangs=900)
+        code, said = perform(name, here)
         if code:
             raise SystemExit(f"{name} fails undisturbed: {said}")
         after[name] = state(here)
@@ -156,3 +154,10 @@ def exported_before(folder: Path) -> mock._patch:
             path.write_bytes(content)
 
     return mock.patch("mintad.export.run.write_onnx", written)
+
+
+def alone(name: str, here: Path) -> None:
+    """Run a command of `COMMANDS` in a folder, in a process that has nothing else to do and may be killed."""
+    quick = exported_before(here.parent) if (here.parent / EXPORTED).exists() else contextlib.nullcontext()
+    with inside(here), quick, mock.patch.object(sys, "argv", ["mintad", *COMMANDS[name]]):
+        main()

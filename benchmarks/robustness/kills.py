@@ -2,16 +2,17 @@
 
     OMP_NUM_THREADS=1 python benchmarks/robustness/kills.py --kills 100
 
-A trial draws one of the commands train, evaluate, predict and report, and a moment between its start and the time that
-it takes undisturbed. After the kill nothing of it may be alive, and the same command must end well and leave what the
-undisturbed one left: weights, scores, maps, results, predictions and tables, bit for bit, and no unfinished file.
-Anything else is a failure, which is listed with its seed; then the exit code is 1.
+A trial draws a command and a moment between its start and the time that it takes undisturbed. The commands are train,
+evaluate, one more baseline with its page, predict, watch, report, pack and unpack of a shared model, a sweep of one
+run, and export (of which PyTorch's own part, a minute, is left out). After the kill nothing of it may be alive, and the
+same command must end well and leave what the undisturbed one left: weights, scores, maps, results, predictions, tables
+and archives, bit for bit, and no unfinished file. Anything else is a failure, which is listed with its seed; then the
+exit code is 1.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,72 +20,43 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import psutil
 from damage import count, run_parts
-from safetensors.numpy import load_file
+from inside import enough, prepare, reset
+from tiny_run import COMMANDS, SHARES, state
 
 from mintad.disk import UNFINISHED
 
-SETTINGS = (
-    "data.options={categories: [mesh, gear], n_train: 12, n_test_good: 3, n_test_defect: 1, size: 64}",
-    *("features.image_size=64", "features.grid=4", "features.weights=random", "model.pool=1", "model.width=16"),
-    *("model.heads=2", "model.ffn_dim=32", "train.steps=60", "train.checkpoint_every=10", "train.device=cpu"),
-)
-COMMANDS = {
-    "train": ["train", "--data", "mini", "--out", "run", "--quiet", *(f"--set={setting}" for setting in SETTINGS)],
-    "evaluate": ["evaluate", "run", "--baselines", "padim", "--quiet"],
-    "predict": ["predict", "run", "pictures", "--out", "predictions", "--quiet"],
-    "report": ["report", "run", "--out", "report"],
-}
-COMPARED = ("*.safetensors", "scores.csv", "maps.npy", "results.csv", "predictions.csv", "*.tex", "*.zip")
+ALONE = "import sys; from pathlib import Path; from inside import alone; alone(sys.argv[1], Path(sys.argv[2]))"
 
 
 def start(name: str, folder: Path) -> subprocess.Popen:
-    """Start a command in a folder that has its own caches."""
-    own = {"HOME": str(folder), "MINTAD_CACHE": str(folder / "cache"), "XDG_DATA_HOME": str(folder / "data")}
-    command = [sys.executable, "-m", "mintad", *COMMANDS[name]]
+    """Start a command in a process of its own."""
+    command = [sys.executable, "-c", ALONE, name, str(folder)]
+    here = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])}
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, cwd=folder, env=os.environ | own, start_new_session=True, **quiet)
-
-
-def state(folder: Path) -> dict[str, object]:
-    """Return every file of `COMPARED` and its content: tensors without their metadata, tables without seconds."""
-    files = [file for pattern in COMPARED for file in folder.rglob(pattern) if "cache" not in file.parts]
-    return {str(file.relative_to(folder)): content(file) for file in files}
-
-
-def content(file: Path) -> object:
-    """Return what must be the same in a file."""
-    if file.suffix == ".safetensors":
-        return {name: tensor.tobytes() for name, tensor in load_file(file).items()}
-    if file.name == "predictions.csv":
-        return pd.read_csv(file).drop(columns="seconds").to_csv()
-    return file.read_bytes()
+    return subprocess.Popen(command, cwd=folder, env=here, start_new_session=True, **quiet)
 
 
 def kills(root: Path, trials: range) -> list[str]:
     """Kill commands and give them again."""
-    before, after, seconds = {}, {}, {}
-    here = root / "here"  # always the same folder, because files name it
-    here.mkdir()
-    for name in COMMANDS:
-        before[name] = Path(shutil.copytree(here, root / f"before-{name}"))
+    seconds = {}
+
+    def perform(name: str, folder: Path) -> tuple[int, str]:
         began = time.perf_counter()
-        process = start(name, here)
+        process = start(name, folder)
         message = process.communicate()[1].decode()
-        if process.returncode:
-            raise SystemExit(f"{name} fails undisturbed: {message}")
-        seconds[name], after[name] = time.perf_counter() - began, state(here)
-        if name == "train":
-            images = sorted(here.rglob("test/*/*.png"))
-            shutil.copytree(images[0].parent, here / "pictures")
+        seconds[name] = time.perf_counter() - began
+        return process.returncode, message
+
+    names = enough(tuple(COMMANDS), trials)
+    before, after = prepare(root, names, perform)
+    shares, here = np.array(SHARES[: len(names)]), root / "here"  # always the same folder, because files name it
 
     def trial(rng: np.random.Generator) -> tuple[str, str]:
-        name = list(COMMANDS)[rng.choice(len(COMMANDS), p=(0.55, 0.15, 0.2, 0.1))]
+        name = str(rng.choice(names, p=shares / shares.sum()))
         moment = float(rng.uniform(0, seconds[name]))
-        shutil.rmtree(here)
-        shutil.copytree(before[name], here)
+        reset(here, before[name])
         process = start(name, here)
         time.sleep(moment)
         children = psutil.Process(process.pid).children(recursive=True)

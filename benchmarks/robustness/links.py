@@ -20,7 +20,8 @@ from pathlib import Path
 
 import numpy as np
 from damage import count, run_parts
-from inside import COMMANDS, NAMED, enough, exported_before, inside, prepare, reset, run
+from inside import NAMED, enough, exported_before, inside, prepare, reset, run
+from tiny_run import COMMANDS
 
 NAMES = ("train", "evaluate", "page", "predict", "watch", "report", "export")
 SHARES = (0.2, 0.2, 0.15, 0.15, 0.1, 0.15, 0.05)  # of the trials; an export takes long
