@@ -7,7 +7,7 @@ brighter or darker by a quarter of the range, in the middle half of the picture.
 number of steps, 96 channels in the sharp prior (for all alike, to spare memory), and `--tiles`. Without tiles a picture
 is reduced to 224 pixels, so that a square of 4 is one pixel. Columns: tiles, seed, category, pixels (side of the
 square), image_auroc (against the same pictures without it), and score_seconds, per image, without reading it.
-`--resume` keeps the rows that the table has, of the same options, and trains for the others alone.
+`--resume` keeps the rows that the table has, if it is there, of the same options, and trains for the others alone.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def main(
     resume: Annotated[bool, typer.Option("--resume", help="Keep the table's rows, of the same other options.")] = False,
 ) -> None:
     """Train once per number of tiles and seed, and write the table after each."""
-    tables = [pd.read_csv(csv, comment="#")] if resume else []
+    tables = [pd.read_csv(csv, comment="#")] if resume and csv.exists() else []
     there = {tuple(each) for table in tables for each in table[["tiles", "seed"]].to_numpy().tolist()}
     for seed in seeds:
         missing = [number for number in tiles if (number, seed) not in there]

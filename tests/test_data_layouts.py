@@ -301,3 +301,17 @@ def test_a_folder_of_tested_images_that_may_be_called_normal_is_not_taken_for_a_
     assert "no_defect" in remark and "negative_side" not in remark
     told = load("folder", tmp_path, normal="no_defect")
     assert counts(told)["nut", "test", "good"] == 4 and not any("may be" in line for line in told.attrs[REMARKS])
+    told = load("folder", tmp_path, abnormal="no_defect")
+    assert counts(told)["nut", "test", "no_defect"] == 2 and not any("may be" in line for line in told.attrs[REMARKS])
+
+
+@pytest.mark.parametrize(
+    ("names", "doubted"), [(("good", "0"), 0), (("good", "00", "01"), 0), (("0", "1", "2"), 0), (("0", "1"), 1)]
+)
+def test_numbered_kinds_of_defects_are_not_doubted(tmp_path: Path, names: tuple[str, ...], doubted: int):
+    """Without normal images 0 and 1 may be labels."""
+    pictures(tmp_path / "nut/train/good", 2)
+    for name in names:
+        pictures(tmp_path / "nut/test" / name, 2)
+    remarks = load("folder", tmp_path).attrs[REMARKS]
+    assert sum("may be called normal" in line for line in remarks) == doubted

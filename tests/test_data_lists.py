@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from data_builders import counts, mask, mvtec_category, pictures, save
+from synthetic import small
 
 from mintad.data import load
 from mintad.data.check import check
 from mintad.data.records import REMARKS
+from mintad.data.words import Words
 from mintad.errors import DataError
+from mintad.runs.prepare import load_records, require_trained
+from mintad.runs.train import train_run
 
 
 def write_list(path: Path, lines: list[dict]) -> Path:
@@ -155,7 +160,10 @@ def test_other_tables_in_the_root_change_nothing(tmp_path: Path, content: str):
     assert len(load("folder", tmp_path)) == 3
 
 
-@pytest.mark.parametrize("label", ["none", "No defect", "n/a", "-1", "0.00", "O.K.", "goood", "clean"])
+NUMBERED = ("okay", "Correct", "conform", "ok_1", "OK2", "good 03", "good_new", "none_1", "00")
+
+
+@pytest.mark.parametrize("label", ["none", "No defect", "n/a", "-1", "0.00", "O.K.", "goood", "clean", *NUMBERED])
 def test_a_label_that_may_well_say_normal_is_not_taken_for_a_defect_in_silence(tmp_path: Path, label: str):
     pictures(tmp_path / "img", 6)
     lines = [{"image": f"img/{k:03d}.png", "label": label if k < 2 else "OK"} for k in range(5)]
@@ -164,6 +172,43 @@ def test_a_label_that_may_well_say_normal_is_not_taken_for_a_defect_in_silence(t
     assert f"'{label}'" in remark and "2 image(s)" in remark
     table = load("folder", file, normal=[label] if "/" not in label else [])
     assert (table["label"].sum() == 1) == ("/" not in label), "--normal says what is meant"
+
+
+DEFECTS = (
+    *("broken_large", "broken_small", "contamination", "bent_wire", "cable_swap", "combined", "cut_inner_insulation"),
+    *("cut_outer_insulation", "missing_cable", "missing_wire", "poke_insulation", "crack", "faulty_imprint", "poke"),
+    *("scratch", "squeeze", "color", "cut", "hole", "metal_contamination", "thread", "bent", "broken", "glue", "print"),
+    *("fold", "glue_strip", "liquid", "flip", "rough", "oil", "gray_stroke", "pill_type", "manipulated_front"),
+    *(
+        "scratch_head",
+        "scratch_neck",
+        "thread_side",
+        "thread_top",
+        "defective",
+        "bent_lead",
+        "cut_lead",
+        "damaged_case",
+    ),
+    *("misplaced", "broken_teeth", "fabric_border", "fabric_interior", "split_teeth", "squeezed_teeth"),
+    *(
+        "bad",
+        "ko",
+        "Anomaly",
+        "chip around edge and corner",
+        "colour spot similar to the object",
+        "extra wax in candle",
+    ),
+    *("other", "dirt", "melt", "missing", "bubble", "burnt", "leak", "small holes", "wrong place", "weird candle wick"),
+    *("foreign particals of candle", "stuck together", "same colour spot", "damaged corner of packaging", "bend"),
+    *("bend_and_parts_mismatch", "parts_mismatch", "scratches", "defective_painting", "flattening", "anomalous"),
+    *("major_rust", "total_rust", "hole_2", "bad_1", "abnormal1", "ng2", "n1", "NO2", "2", "17", "no_cap"),
+)
+"""Names of MVTec AD, BTAD, VisA and MPDD, and some with numbers."""
+
+
+@pytest.mark.parametrize("name", DEFECTS)
+def test_the_name_of_a_defect_is_not_doubted(name: str):
+    assert not Words().perhaps_normal(name)
 
 
 def test_a_missing_label_of_json_is_none(tmp_path: Path):
@@ -182,14 +227,20 @@ def test_a_missing_label_of_json_is_none(tmp_path: Path):
         [("a", "good", ""), ("b", "good", ""), ("c", "bad", "", "other")],
     ],
 )
-def test_a_category_without_training_images_is_an_error(tmp_path: Path, lines: list[tuple]):
+def test_a_category_without_training_images_is_warned_of_and_not_trained(tmp_path: Path, lines: list[tuple]):
     pictures(tmp_path / "img", 3)
     names = ("image", "label", "split", "category")
     images = [dict(zip(names, (f"img/{k:03d}.png", *line[1:]), strict=False)) for k, line in enumerate(lines)]
     file = write_list(tmp_path / "a.csv", images)
-    assert not check(file, "folder").ok
-    with pytest.raises(DataError, match=f"{'other' if len(lines) == 3 else tmp_path.name}.*no images to train on"):
-        load("folder", file)
+    name, config = "other" if len(lines) == 3 else tmp_path.name, small(file)
+    (problem,) = [problem for problem in check(file, "folder").of("warning") if "to train on" in problem.problem]
+    assert name in problem.problem
+    with pytest.raises(DataError, match=f"to train on of folder/{name}") as caught:
+        train_run(config, tmp_path / "run", progress=False)
+    assert "data.categories" in caught.value.fix and not (tmp_path / "run").exists()
+    if len(lines) == 3:
+        chosen = config.override(**{"data.categories": (tmp_path.name,)})
+        require_trained(load_records(chosen), chosen)
 
 
 @pytest.mark.parametrize(
@@ -204,8 +255,45 @@ def test_a_category_without_training_images_is_an_error(tmp_path: Path, lines: l
 def test_of_two_columns_of_one_name_none_is_chosen_in_silence(tmp_path: Path, name: str, content: str):
     pictures(tmp_path / "img", 1)
     (tmp_path / name).write_text(content)
-    with pytest.raises(DataError, match="2 columns are called 'label'"):
+    with pytest.raises(DataError, match="2 columns are called 'label'") as caught:
         load("folder", tmp_path / name)
+    assert "rename or remove" in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", "image,label,note,note\nimg/000.png,good,a,b\n"),
+        ("a.jsonl", '{"image": "img/000.png", "label": "good", "note": 1, "Note": 2}\n'),
+        ("a.json", '[{"image": "img/000.png", "label": "good", "about": {"label": 1, "label": 2}}]'),
+    ],
+)
+def test_columns_that_are_not_read_may_have_one_name(tmp_path: Path, name: str, content: str):
+    pictures(tmp_path / "img", 1)
+    (tmp_path / name).write_text(content)
+    assert load("folder", tmp_path / name)["label"].tolist() == [0]
+
+
+@pytest.mark.parametrize("as_root", [True, False])
+def test_a_list_that_pandas_wrote_with_its_index_is_read(tmp_path: Path, as_root: bool):
+    pictures(tmp_path / "img", 2)
+    lines = pd.DataFrame({"image": ["img/000.png", "img/001.png"], "label": ["good", "dent"]})
+    lines.to_csv(tmp_path / "a.csv")
+    table = load("folder", tmp_path / "a.csv" if as_root else tmp_path)
+    assert sorted(table["defect"]) == ["dent", "good"] and not any("''" in line for line in table.attrs[REMARKS])
+    (tmp_path / "a.csv").write_text(",image,label\n0,img/000.png,good,more\n")
+    with pytest.raises(DataError, match="more cells"):
+        load("folder", tmp_path / "a.csv")
+
+
+def test_of_a_table_without_images_ten_columns_are_named_so_that_they_can_be_shown(tmp_path: Path):
+    (tmp_path / "a.csv").write_text(
+        ",".join(["\x1b[31m", *(f"column{k:02d}" for k in range(30))]) + "\n" + "1," * 30 + "1\n"
+    )
+    with pytest.raises(DataError, match="21 more") as caught:
+        load("folder", tmp_path / "a.csv")
+    text = str(caught.value)
+    assert text.count("column0") == 9 and "column10" not in text and "\x1b" not in text
 
 
 @pytest.mark.parametrize("content", ["image,label\n", ""])

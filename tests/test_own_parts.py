@@ -308,3 +308,41 @@ def test_a_sweep_collects_what_there_is(good_run, mixed_run, tmp_path):
     (tmp_path / WORK).mkdir()
     table = collect(tmp_path)
     assert set(table["run"]) == {"mixed"} and table["value"].notna().all()
+
+
+@pytest.fixture
+def list_with_an_untrained_product(tmp_path):
+    lines = [(path, "a", "good") for path in pictures(tmp_path / "a", 9)] + [
+        (path, name, "bad") for name in "ab" for path in pictures(tmp_path / f"{name}-bad", 2)
+    ]
+    pd.DataFrame(lines, columns=["image", "category", "label"]).to_csv(tmp_path / "parts.csv", index=False)
+    return tmp_path / "parts.csv"
+
+
+def test_a_product_without_pictures_to_train_on_can_be_left_out(list_with_an_untrained_product, cache, tmp_path):
+    changes = {"train.steps": 2, "data.categories": ("a",)}
+    run = train_run(small(list_with_an_untrained_product, **changes), tmp_path / "run", progress=False)
+    evaluate_run(run.path, progress=False)
+    assert set(run.scores()["category"]) == {"a"}
+
+
+@pytest.mark.parametrize("train", [train_run, train_separate])
+def test_a_product_without_pictures_to_train_on_is_not_trained(list_with_an_untrained_product, train, tmp_path):
+    with pytest.raises(DataError, match="to train on of folder/b") as caught:
+        train(small(list_with_an_untrained_product), tmp_path / "run", progress=False)
+    assert "data.categories" in caught.value.fix and not (tmp_path / "run").exists()
+
+
+def test_a_finished_run_with_a_product_that_was_not_trained_is_evaluated(
+    list_with_an_untrained_product, cache, tmp_path, monkeypatch
+):
+    """Versions before trained it."""
+    config = small(list_with_an_untrained_product, **{"train.steps": 2})
+    with monkeypatch.context() as patch:
+        patch.setattr("mintad.runs.train.require_trained", lambda records, config: None)
+        run = train_run(config, tmp_path / "run", progress=False)
+    evaluate_run(run.path, progress=False)
+    assert set(train_run(config, run.path, progress=False).scores()["category"]) == {"a", "b"}
+    with pytest.raises(DataError, match="to train on of folder/b"):
+        train_run(config, run.path, overwrite=True, progress=False)
+    assert run.finished

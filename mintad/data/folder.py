@@ -23,7 +23,7 @@ from mintad.data.problems import Problem, error, has_errors, summaries
 from mintad.data.products import one_product, products_below_labels, products_of_images
 from mintad.data.records import REMARKS
 from mintad.data.registry import DATASETS
-from mintad.data.split import assign_split
+from mintad.data.split import UNTRAINED_FIX, assign_split
 from mintad.data.tree import Layout, Row, Scan, build_records, images_beside, scan_category
 from mintad.data.words import ABNORMAL, NORMAL, Words
 from mintad.errors import ConfigError
@@ -106,13 +106,13 @@ def scan_folder(
 
 
 def _untrained(rows: Sequence[Row], root: Path) -> Iterator[Problem]:
-    """Yield an error for every category without images to train on: a list may have no others."""
+    """Yield a warning for every category without images to train on: a training that selects it is refused."""
     trained = {row["category"] for row in rows if row["split"] == "train"}
     for category in sorted({row["category"] for row in rows} - trained):
         labels = [row["label"] for row in rows if row["category"] == category]
         found = f"{labels.count(1)} anomalous and {labels.count(0)} normal ones, all tested"
-        fix = "label some good, and leave their split empty or let it be train"
-        yield error(root, f"the category '{category}' has no images to train on ({found})", fix)
+        problem = f"the category '{category}' has no images to train on ({found})"
+        yield Problem("warning", str(root), problem, UNTRAINED_FIX)
 
 
 def _in_vain(names: Iterable[str], rows: Sequence[Row], root: Path) -> Iterator[Problem]:
@@ -209,7 +209,7 @@ def _scan_product(folder: Path, words: Words, dataset: str) -> Scan:
     names = list_folder(folder).folders
     if not {"train", "test"} & set(names) and any(words.is_normal(name) or words.is_abnormal(name) for name in names):
         return scan_labelled(folder, words, dataset=dataset)
-    return scan_category(folder, Layout(dataset=dataset, normal=words.normal, own=True))
+    return scan_category(folder, Layout(dataset=dataset, normal=words.normal, abnormal=words.abnormal, own=True))
 
 
 def _scan_paths(root: Path, normal: Sequence[str], abnormal: Sequence[str], dataset: str) -> Scan:

@@ -25,11 +25,12 @@ from mintad.data.records import GOOD
 from mintad.data.tree import Row, Scan
 from mintad.data.words import Words
 from mintad.disk import naming, open_file
-from mintad.errors import MintadError, nearest
+from mintad.errors import DataError, MintadError, nearest, visible
 
 COLUMNS = ("image", "category", "split", "label", "mask")
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
 MAX_BYTES = 200_000_000  # of a list, which is read whole
+_LISTED = 10  # columns that an error names
 _HEAD = 10_000  # characters of damaged JSON that are looked at
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test", "": ""}
@@ -60,12 +61,15 @@ def scan_list(file: Path, words: Words, *, dataset: str) -> Scan:
         lines = list(_lines(file))
     except (MintadError, ValueError, RecursionError, csv.Error) as fault:
         problem = getattr(fault, "problem", "") or f"cannot be read: {fault}"
-        return [], [error(file, problem, "save it as CSV (UTF-8), or as JSON with one object a line")]
+        fix = fault.fix if isinstance(fault, DataError) else "save it as CSV (UTF-8), or as JSON with one object a line"
+        return [], [error(file, problem, fix)]
     if not lines:
         return [], [error(file, "lists no images", f"add lines; the columns are {', '.join(COLUMNS)}")]
     columns = {name for _, line in lines for name in line}
     if "image" not in columns:
-        there = f", but {', '.join(sorted(columns))}" if columns else ""
+        names = [visible(name) for name in sorted(columns)[:_LISTED]]
+        more = f" and {len(columns) - _LISTED} more" if len(columns) > _LISTED else ""
+        there = f", but {', '.join(names)}{more}" if columns else ""
         return [], [error(file, f"no column 'image'{there}", f"the columns are {', '.join(COLUMNS)}")]
     if _predictions(columns):
         fix = "make a list of the columns image and label alone, or give the folder of the images"
@@ -108,33 +112,39 @@ def _lines(file: Path) -> Iterator[Line]:
         raise ValueError(f"more than {MAX_BYTES:,} bytes")
     text = content.decode("utf-8-sig")
     if file.suffix.lower() in (".csv", ".tsv"):
-        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=_delimiter(text), restkey="")
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=_delimiter(text))
         _refuse_repeated(reader.fieldnames or ())
         for cells in reader:
-            if surplus := cells.pop("", None):
+            if surplus := cells.pop(None, None):
                 raise ValueError(f"line {reader.line_num} has more cells than there are columns ({surplus})")
-            yield reader.line_num, {_column(name): (value or "").strip() for name, value in cells.items()}
+            named = {_column(name): (value or "").strip() for name, value in cells.items()}
+            named.pop("", None)  # the index of a table of pandas
+            yield reader.line_num, named
         return
     whole = text.lstrip().startswith("[")
-    entries = enumerate(json.loads(text, object_pairs_hook=_entry) if whole else text.splitlines(), start=1)
+    entries = enumerate(json.loads(text, object_pairs_hook=_Entry) if whole else text.splitlines(), start=1)
     for number, entry in entries:
         if whole or entry.strip():
-            entry = entry if whole else json.loads(entry, object_pairs_hook=_entry)
-            if not isinstance(entry, Mapping):
+            entry = entry if whole else json.loads(entry, object_pairs_hook=_Entry)
+            if not isinstance(entry, _Entry):
                 raise ValueError(f"entry {number} is no object with the key 'image'")
+            _refuse_repeated(entry.names)
             yield number, {_column(name): _text(value) for name, value in entry.items()}
 
 
-def _entry(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    _refuse_repeated([name for name, _ in pairs])
-    return dict(pairs)
+class _Entry(dict[str, Any]):
+    """An object of JSON, and its keys as they were written, of which a dict keeps each once."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.names = [name for name, _ in pairs]
 
 
 def _refuse_repeated(names: Sequence[str]) -> None:
-    """Raise a ValueError for two columns of one name, of which one would be read."""
+    """Raise a DataError for two columns of one name, of which one would be read."""
     for name, times in Counter(map(_column, names)).items():
-        if times > 1 and name:
-            raise ValueError(f"{times} columns are called '{name}'")
+        if times > 1 and name in COLUMNS:
+            raise DataError(f"{times} columns are called '{name}'", fix="rename or remove one of them")
 
 
 def _first_columns(file: Path) -> set[str]:

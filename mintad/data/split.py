@@ -15,6 +15,12 @@ from pathlib import Path
 from mintad.data.problems import Problem
 from mintad.data.tree import Row
 
+UNTRAINED_FIX = (
+    "give it normal images to train on (label good, split train or empty, or a smaller data.options.test_share), "
+    "or leave it out (data.categories)"
+)
+"""What helps a category of which all images are tested."""
+
 
 def assign_split(rows: Sequence[Row], *, share: float, seed: int, roots: Sequence[Path]) -> Iterator[Problem]:
     """Set ``split`` of the rows where it is ""; yield a note for every category of which some are tested.

@@ -24,7 +24,7 @@ from mintad.data.listing import Listing, absolute, hint_at_case, list_folder
 from mintad.data.mask_names import MASK_FOLDERS, composed, match_masks, with_owner
 from mintad.data.problems import Problem, error, has_errors, raise_errors
 from mintad.data.records import GOOD, make_records
-from mintad.data.words import Words
+from mintad.data.words import ABNORMAL, Words
 
 __all__ = ["Layout", "Listing", "Row", "Scan", "absolute", "build_records", "hint_at_case", "list_folder", "scan_root"]
 
@@ -40,6 +40,8 @@ class Layout:
     dataset: str
     normal: tuple[str, ...] = (GOOD,)
     """Names of the folders of normal images; 'ok' in BTAD."""
+    abnormal: tuple[str, ...] = ABNORMAL
+    """Names of folders of anomalous images that say so; the others name defects."""
     masks_required: bool = False
     """Whether a category without ground_truth/ is an error; otherwise it has image labels only."""
     own: bool = False
@@ -157,12 +159,14 @@ def _split(
         untrained = category.name if layout.own and split == "train" else ""
         problems.append(Problem("warning" if optional else "error", str(folder / normal), problem, fix, untrained))
     if layout.own and split == "test":
-        fix = f"if they are normal, move them into {split}/{normal}, or say so with --normal NAME"
-        words = Words(normal=layout.normal)
+        fix = f"if they are normal, move them into {split}/{normal}, or say --normal NAME; if not, --abnormal NAME"
+        words = Words(layout.normal, layout.abnormal)
+        numbers = {int(name) for name in defects if name.isdecimal()}
+        counted = bool(numbers - {0, 1}) or len(defects) < len(folders)  # kinds of defects by number, not labels
         problems += [
             Problem("warning", folders[name].folder, "folder of anomalous images that may be called normal", fix)
             for name in defects
-            if words.perhaps_normal(name) and folders[name].images
+            if words.perhaps_normal(name) and not (counted and name.isdecimal()) and folders[name].images
         ]
     if split == "train":
         fix = f"training images are all normal: move them to test/ or into train/{normal}"

@@ -18,9 +18,10 @@ from mintad.data.images import require_masks_fit
 from mintad.data.mask_check import check_masks
 from mintad.data.problems import summaries
 from mintad.data.records import REMARKS, category_keys, select, tested_rows
+from mintad.data.split import UNTRAINED_FIX
 from mintad.data.tree import absolute
 from mintad.disk import real_path
-from mintad.errors import ConfigError, DataError
+from mintad.errors import ConfigError, DataError, visible
 from mintad.features.backbone import Backbone, build_backbone
 from mintad.features.extract import extract
 from mintad.features.table import FeatureTable
@@ -123,6 +124,17 @@ def load_records(config: Config) -> pd.DataFrame:
         fix = f"; of {', '.join(single)} there is a single image: add some, or leave it out (data.categories)"
         raise DataError(problem, path=config.data.root, fix="set data.holdout=0.1" + (fix if single else ""))
     return records
+
+
+def require_trained(records: pd.DataFrame, config: Config) -> None:
+    """Raise DataError for classes that are tested without an image to train on, after the selection of categories.
+
+    A training refuses them; a run that has them already may be evaluated.
+    """
+    names = records["prompt_class"]
+    if untrained := sorted(set(names) - set(names[records["split"] == "train"]) - {""}):
+        problem = f"there are no images to train on of {', '.join(map(visible, untrained))}"
+        raise DataError(problem, path=config.data.root, fix=UNTRAINED_FIX)
 
 
 def prepare_data(

@@ -24,7 +24,14 @@ from mintad.runs.baselines import is_comparable, require_baselines, require_comp
 from mintad.runs.directory import CATEGORIES, Run
 from mintad.runs.load import trained_detector, trained_model
 from mintad.runs.opening import open_run, versions
-from mintad.runs.prepare import PreparedData, load_records, prepare_data, require_outside_data, resolve_paths
+from mintad.runs.prepare import (
+    PreparedData,
+    load_records,
+    prepare_data,
+    require_outside_data,
+    require_trained,
+    resolve_paths,
+)
 from mintad.runs.save import save_results
 from mintad.runs.train import train_run
 from mintad.scoring.evaluate import results_of
@@ -61,6 +68,8 @@ def train_separate(
     out = Path(out)
     if (out / "checkpoints").exists():
         raise TrainingError(f"{out} holds a unified training; choose another folder for the separate one")
+    if not Run(out).finished:
+        require_trained(records, config)
     with open_run(out, config) as run:
         refuse_link(out / CATEGORIES)
         (out / CATEGORIES).mkdir(exist_ok=True)

@@ -30,6 +30,7 @@ from mintad.runs.prepare import (
     log_remarks,
     prepare_data,
     require_outside_data,
+    require_trained,
     resolve_paths,
 )
 from mintad.runs.region import stored_region
@@ -86,6 +87,8 @@ def train_run(
     run = Run(Path(out))
     if (run.path / CATEGORIES).exists():
         raise TrainingError("holds a separate training", path=run.path, fix="choose another folder for the unified one")
+    if overwrite or not run.finished:
+        require_trained(records, config)
     with _opened_by_main_process(run, config, accelerator, overwrite) as main:
         if main and not run.finished:
             log_remarks(records)
