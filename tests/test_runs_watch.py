@@ -217,8 +217,8 @@ def test_few_images_for_unknown_products_are_said_once_although_these_are_rare(r
 
 def test_many_flags_begin_once_until_they_have_left_the_latest_images(remarks, caplog):
     watched = remarks(rules(("a",), 100))
-    for normal in (50, 2 * RECENT):  # among the latest, then gone from them
-        remark(watched, ["a"] * 6, score=999.0)
+    for flagged, normal in (6, 50), (20, 2 * RECENT):  # all among the latest, then gone from them
+        remark(watched, ["a"] * flagged, score=999.0)
         remark(watched, ["a"] * normal)
     assert [record.getMessage().count("are flagged") for record in caplog.records] == [1]
     remark(watched, ["a"] * 60, score=999.0)
