@@ -253,6 +253,10 @@ def test_the_warnings_of_predictions_that_stay_are_kept(finished, predictor, pro
     after = (out / "warnings.txt").read_text().splitlines()
     assert after[: len(before)] == before and any("flat.png" in line for line in after)
     assert len(set(after)) == len(after)
+    (out / "warnings.txt").rename(tmp_path / "mine.txt")
+    (out / "warnings.txt").symlink_to(tmp_path / "mine.txt")
+    looks(predictor, belt, out, nothing, nothing)
+    assert not (out / "warnings.txt").is_symlink() and (tmp_path / "mine.txt").exists()
 
 
 def test_a_folder_of_earlier_predictions_that_is_not_searched_is_named(predictor, products, tmp_path, looks, caplog):

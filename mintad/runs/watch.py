@@ -103,7 +103,7 @@ class Remarks:
         self.classes: set[str] = set()
         self.lasting: set[str] = set()
         self.lines: dict[str, str] = {}
-        if keep and self.file.is_file():
+        if keep and self.file.is_file() and not self.file.is_symlink():
             self.lines = {line: line for line in self.file.read_text("utf-8", errors="replace").splitlines()}
         else:
             self.file.unlink(missing_ok=True)
