@@ -29,12 +29,12 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="limits need POSIX")
 
 @pytest.fixture
 def sandbox(tmp_path, request):
-    """A sandbox for code in a notebook's cell: `sandbox(code, name)` returns the function."""
+    """A sandbox for code in a notebook's cell, or cells: `sandbox(code, name)` returns the function."""
     made = remote.Sandbox(tmp_path / "anna", seconds=30, memory=1, isolated=request.param)
 
     def load(code, name="f"):
         (tmp_path / "anna").mkdir(exist_ok=True)
-        cells = [{"cell_type": "code", "source": code}]
+        cells = [{"cell_type": "code", "source": source} for source in ([code] if isinstance(code, str) else code)]
         (tmp_path / "anna/n.ipynb").write_text(json.dumps({"cells": cells}))
         made.allow()
         return made.load("n.ipynb", name, name)
@@ -72,6 +72,24 @@ def test_an_error_names_the_line_of_the_students_cell(sandbox):
     wrong = sandbox("import math\n\ndef f(x):\n    y = 0\n    return math.sqrt(x) / y")
     with pytest.raises(CheckFailed, match="raised ZeroDivisionError in line 5 of the cell: "):
         call(wrong, 4.0, takes="x")
+
+
+@pytest.mark.parametrize("sandbox", [False], indirect=True)
+def test_an_error_in_a_helper_of_another_cell_names_the_line_that_calls_it(sandbox):
+    helper = "\n" * 9 + "def divide(x):\n    return x / 0"
+    wrong = sandbox([helper, "def f(x):\n    return divide(x)"])
+    with pytest.raises(CheckFailed, match="raised ZeroDivisionError in line 2 of the cell: "):
+        call(wrong, 4.0, takes="x")
+
+
+@pytest.mark.parametrize("sandbox", [False], indirect=True)
+@pytest.mark.parametrize(("sent", "line"), [(3, 3), (True, None), (0, None), ("3", None), (None, None)])
+def test_a_line_that_is_no_number_of_one_is_not_named(sandbox, monkeypatch, sent, line):
+    function = sandbox("def f(x):\n    return x")
+    monkeypatch.setattr(remote, "decode", lambda read: {"raised": "ValueError", "text": "no", "line": sent})
+    with pytest.raises(Exception, match="no") as caught:
+        function(1.0)
+    assert caught.value.line_of_cell is line
 
 
 @pytest.mark.parametrize("sandbox", [False], indirect=True)

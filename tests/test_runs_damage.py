@@ -163,13 +163,24 @@ def test_a_damaged_list_of_training_images_is_named(copied, content):
         copied.training_images()
 
 
-@pytest.mark.parametrize("name", ["threshold.json", "digests.json"])
-@pytest.mark.parametrize("content", [None, b"{", b"[]"])
+@pytest.mark.parametrize("content", [b"{", b"[]"])
+def test_damaged_seconds_can_be_removed(copied, products, content):
+    file = copied.path / "seconds.json"
+    file.write_bytes(content)
+    with pytest.raises(MintadError, match=r"seconds\.json.*remove it") as caught:
+        copied.seconds()
+    assert "train" not in caught.value.fix
+    file.unlink()
+    assert evaluate_run(copied.path, device="cpu", progress=False).seconds()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("threshold.json", None), *((name, bad) for name in ("threshold.json", "digests.json") for bad in (b"{", b"[]"))],
+)
 def test_what_the_refusal_of_a_damaged_file_advises_helps(copied, products, tmp_path, name, content):
     file, photos = copied.path / name, [products / "mesh/test/good"]
     file.unlink() if content is None else file.write_bytes(content)
-    if name == "digests.json" and content is None:  # not refused, see its warning
-        return
     with pytest.raises(MintadError, match=f"{name}.*mintad evaluate {copied.path} writes it anew") as caught:
         predict_files(copied.path, photos, tmp_path / "out", device="cpu", progress=False)
     if "remove it" in caught.value.fix:

@@ -3,7 +3,9 @@
 import json
 import os
 import shutil
+from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
@@ -13,7 +15,9 @@ from mintad.errors import DataError, MintadError
 from mintad.runs import watch
 from mintad.runs.predict import Predictor
 from mintad.runs.predict_files import predict_files
-from mintad.runs.watch import watch_folder
+from mintad.runs.watch import RECENT, Remarks, watch_folder
+from mintad.scoring.conformal import Calibration
+from mintad.scoring.decisions import Decisions
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -164,6 +168,103 @@ def test_doubts_are_said_when_they_begin(predictor, products, tmp_path, looks, c
     assert "19 are needed" in written and "another size" in written
     looks(predictor, folder, out, nothing, overlays=False)
     assert not (out / "warnings.txt").exists(), "of this call"
+
+
+def rules(names, held_out):
+    scores = np.tile(np.arange(held_out), len(names))
+    classes = np.repeat(names, held_out)
+    return Decisions(Calibration(scores, classes), Calibration([1.0] * len(scores), [""] * len(scores)), names, 0.95)
+
+
+def remark(remarks, names, score=0.0, distance=0.0):
+    """Give remarks a prediction of each of these classes, all found at one look at the folder."""
+    add(remarks, names, score, distance)
+    remarks.look()
+
+
+def add(remarks, names, score=0.0, distance=0.0):
+    table = remarks.predictor.decisions.of([score] * len(names), names, [distance] * len(names))
+    photograph = {"width": 9, "height": 9, "format": "PNG", "mode": "L", "orientation": 1, "brightness": 9.0}
+    for name, decided in zip(names, table.to_dict("records"), strict=True):
+        remarks.add({"image": "i.png", "judged_class": name, "photograph": photograph} | decided)
+
+
+@pytest.fixture
+def remarks(tmp_path):
+    return lambda decisions: Remarks(SimpleNamespace(decisions=decisions, photographs={}), tmp_path)
+
+
+@pytest.mark.parametrize("batch", [1, 150])
+def test_few_held_out_images_are_said_once_whichever_products_come(remarks, tmp_path, caplog, batch):
+    names = tuple("abcdefgh")
+    watched = remarks(rules(names, 10))
+    for name in [*names, *names]:
+        remark(watched, [name] * batch)
+    assert [record.getMessage().count("a (10)") for record in caplog.records] == [1]
+    (line,) = (tmp_path / "warnings.txt").read_text().splitlines()
+    assert all(f"{name} (10)" in line for name in names), "also those that came later, and long ago"
+
+
+def test_few_images_for_unknown_products_are_said_once_although_these_are_rare(remarks, tmp_path, caplog):
+    watched = remarks(rules(("a",), 40))
+    for _ in range(3):
+        remark(watched, ["a"], distance=9.0)
+        for _ in range(2):
+            remark(watched, ["a"] * RECENT)
+    assert [record.getMessage().count("unknown products") for record in caplog.records] == [1]
+    assert len((tmp_path / "warnings.txt").read_text().splitlines()) == 1
+
+
+def test_many_flags_begin_once_until_they_have_left_the_latest_images(remarks, caplog):
+    watched = remarks(rules(("a",), 100))
+    for flagged, normal in (6, 50), (20, 2 * RECENT):  # all among the latest, then gone from them
+        remark(watched, ["a"] * flagged, score=999.0)
+        remark(watched, ["a"] * normal)
+    assert [record.getMessage().count("are flagged") for record in caplog.records] == [1]
+    remark(watched, ["a"] * 60, score=999.0)
+    assert [record.getMessage().count("are flagged") for record in caplog.records] == [1, 1]
+
+
+def test_doubts_are_looked_for_once_at_each_look_at_the_folder(predictor, products, tmp_path, looks, monkeypatch):
+    sizes, found = [], watch.doubts_by_kind
+    monkeypatch.setattr(watch, "doubts_by_kind", lambda table, *rest: sizes.append(len(table)) or found(table, *rest))
+    looks(predictor, products / "mesh/test/good", tmp_path / "out", nothing, nothing, overlays=False)
+    assert sizes == [3]
+
+
+def test_no_image_of_a_full_folder_is_left_out_of_the_looks(remarks, caplog):
+    watched = remarks(rules(("a",), 100))
+    for score in 999.0, 0.0:
+        add(watched, ["a"] * 2 * RECENT, score=score)
+    watched.look()
+    assert any("are flagged" in record.getMessage() for record in caplog.records)
+
+
+def test_the_warnings_of_predictions_that_stay_are_kept(finished, predictor, products, tmp_path, looks):
+    belt, out = shutil.copytree(products / "mesh/test/good", tmp_path / "belt"), tmp_path / "out"
+    Image.open(belt / "000.png").resize((30, 64)).save(belt / "narrow.png")
+    predict_files(finished.path, [belt], out, device="cpu", progress=False)
+    before = (out / "warnings.txt").read_text().splitlines()
+    assert any("narrow.png" in line for line in before)
+    looks(predictor, belt, out, nothing, nothing)
+    assert (out / "warnings.txt").read_text().splitlines() == before
+    Image.open(belt / "000.png").resize((64, 30)).save(belt / "flat.png")
+    looks(predictor, belt, out, nothing, nothing)
+    after = (out / "warnings.txt").read_text().splitlines()
+    assert after[: len(before)] == before and any("flat.png" in line for line in after)
+    assert len(set(after)) == len(after)
+    (out / "warnings.txt").rename(tmp_path / "mine.txt")
+    (out / "warnings.txt").symlink_to(tmp_path / "mine.txt")
+    looks(predictor, belt, out, nothing, nothing)
+    assert not (out / "warnings.txt").is_symlink() and (tmp_path / "mine.txt").exists()
+
+
+def test_a_folder_of_earlier_predictions_that_is_not_searched_is_named(predictor, products, tmp_path, looks, caplog):
+    belt = shutil.copytree(products / "mesh/test/good", tmp_path / "belt")
+    looks(predictor, products / "mesh/test/good", belt / "earlier", nothing, nothing)
+    with caplog.at_level("INFO"):
+        assert len(looks(predictor, belt, tmp_path / "out", nothing, nothing)) == 3
+    assert [str(belt / "earlier") in record.getMessage() for record in caplog.records].count(True) == 1
 
 
 def test_a_refused_watch_leaves_nothing_in_the_folder(predictor, products, tmp_path):

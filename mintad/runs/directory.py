@@ -20,7 +20,6 @@ import contextlib
 import hashlib
 import json
 import logging
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from mintad.config import Config
 from mintad.disk import digest, refuse_special, write
 from mintad.errors import ConfigError, MintadError, TrainingError
 from mintad.lock import exclusive_lock
+from mintad.runs.damage import advice, read_array
 from mintad.scoring.decisions import Decisions
 from mintad.scoring.known_products import KnownProducts
 from mintad.scoring.metrics import RESULT_COLUMNS
@@ -74,24 +74,15 @@ class Run:
             value = json.loads(file.read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):
             if name != "config" and self.finished:
-                raise MintadError("is missing", path=file, fix=self._how_to_mend(name)) from None
+                raise MintadError("is missing", path=file, fix=advice(self.path, name)) from None
             raise MintadError(f"{file} is missing: this is no finished run directory of mintad train") from None
         except (ValueError, RecursionError) as error:
-            raise MintadError(f"is damaged: {error}", path=file, fix=self._how_to_mend(name)) from error
+            raise MintadError(f"is damaged: {error}", path=file, fix=advice(self.path, name)) from error
         kind = list if name == "classes" else dict
         if not isinstance(value, kind) and not (name == "threshold" and value is None):
             problem = f"is damaged: it must hold {'a list' if kind is list else 'a mapping'}"
-            raise MintadError(problem, path=file, fix=self._how_to_mend(name))
+            raise MintadError(problem, path=file, fix=advice(self.path, name))
         return value
-
-    def _how_to_mend(self, name: str) -> str:
-        """Say what to do about a JSON file that is damaged, or missing in a finished run."""
-        anew = f"mintad evaluate {self.path} writes it anew"
-        if name == Path(DIGESTS).stem:  # of which an evaluation takes what the results rest on
-            return f"remove it, and {anew}"
-        if name in ("threshold", Path(PHOTOGRAPHS).stem):
-            return anew
-        return "restore it, or train into another --out" + (" or with --overwrite" if name != "config" else "")
 
     def require_scoring(self) -> None:
         """Raise MintadError if the configuration scores otherwise than when the results were written."""
@@ -192,7 +183,7 @@ class Run:
         """Return the anomaly maps (N, H, W) of the scored test rows; raise MintadError if the file is damaged."""
         file = self._sound("maps.npy")
         try:
-            return _read_array(file)
+            return read_array(file)
         except (ValueError, EOFError) as error:
             fix = f"mintad evaluate {self.path} writes it anew"
             raise MintadError(f"is damaged: {error}", path=file, fix=fix) from error
@@ -320,18 +311,6 @@ class Run:
 def scoring_digest(config: Config) -> str:
     """Return a digest of what decides how a run is scored."""
     return hashlib.sha256(json.dumps(config.to_dict()["scoring"], sort_keys=True).encode()).hexdigest()
-
-
-def _read_array(path: Path) -> np.ndarray:
-    """Read a .npy file; ValueError where its header promises another size than the file's, before memory is taken."""
-    with path.open("rb") as file:
-        version = np.lib.format.read_magic(file)
-        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read_header(file)
-        promised, there = math.prod(shape) * dtype.itemsize, path.stat().st_size - file.tell()
-        if promised != there:
-            raise ValueError(f"its header says {promised:,} bytes, and it has {there:,}")
-    return np.load(path, allow_pickle=False)
 
 
 def _read_masks(text: str) -> tuple[str, ...]:

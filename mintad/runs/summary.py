@@ -58,7 +58,7 @@ def print_thresholds(run: Run, console: Console) -> None:
             f"{visible(name) or 'all'} {value.value:.4g}" for name, value in decisions.thresholds().items()
         )
         console.print(f"thresholds by predicted class: {listed}", markup=False)
-        for line in few_images(decisions.classes, decisions):
+        if line := few_images(decisions.classes, decisions):
             console.print(f"warning: {visible(line)}", style="yellow", markup=False)
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from mintad.data.photographs import Photograph
 from mintad.disk import write
 from mintad.errors import DataError, MintadError
-from mintad.runs.doubts import doubts_by_kind
+from mintad.runs.doubts import doubts_by_kind, few_images
 from mintad.runs.new_images import find_images
 from mintad.runs.predict import Predictor
 from mintad.runs.predict_files import predict_rows
@@ -42,7 +42,7 @@ def watch_folder(
     with the same run and options, is not scored again, and stays when its image is gone.
 
     What makes decisions doubtful (`mintad.runs.doubts`) among the `RECENT` latest images of this call is logged when it
-    begins, and written into ``warnings.txt`` of `out`.
+    begins, and written into ``warnings.txt`` of `out`, below the lines of a `mintad predict` whose predictions stay.
 
     Args:
         predictor: a run.
@@ -59,7 +59,9 @@ def watch_folder(
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError("no such folder to watch", path=folder, fix="make it, or name another one")
-    _states(folder, Path(out))  # refused before anything is written into `out`, which may be the folder itself
+    found = find_images([folder], exclude=out, empty=True)  # refused before anything is written into `out`
+    if found.note():
+        log.info(found.note())
     about = predictor.about() | {"overlays": overlays, "maps": maps}
     with PredictionFolder(out, identity(about), predictor.columns()) as results:
         before = results.read()
@@ -70,7 +72,7 @@ def watch_folder(
         scored = {row["image"]: row for row in results.rows}  # the newest line of each image
         done = {row["image"]: tuple(row["state"]) for row in results.rows if "state" in row}
         seen: dict[str, State] = {}
-        remarks = Remarks(predictor, results.path)
+        remarks = Remarks(predictor, results.path, keep=any("state" not in row for row in results.rows))
         last = time.monotonic()
         while idle is None or time.monotonic() - last < idle:
             now = _states(folder, results.path)
@@ -83,6 +85,7 @@ def watch_folder(
                 remarks.add(row)
                 yield row
                 last = time.monotonic()
+            remarks.look()
             done |= {file: now[file] for file in ready}  # those that are gone are kept: a drive may be away for a while
             seen = now
             if not ready:
@@ -92,27 +95,47 @@ def watch_folder(
 class Remarks:
     """What makes the latest predictions doubtful; each kind of doubt is said when it begins."""
 
-    def __init__(self, predictor: Predictor, folder: Path) -> None:
-        """Take whose predictions they are, and the folder for ``warnings.txt``."""
+    def __init__(self, predictor: Predictor, folder: Path, *, keep: bool = False) -> None:
+        """Take whose predictions they are, and the folder for ``warnings.txt``, whose lines are kept or removed."""
         self.predictor, self.file = predictor, folder / WARNINGS
         self.recent: deque[Row] = deque(maxlen=RECENT)
+        self.new = 0  # images since the last look
+        self.classes: set[str] = set()
         self.lasting: set[str] = set()
         self.lines: dict[str, str] = {}
-        self.file.unlink(missing_ok=True)
+        if keep and self.file.is_file() and not self.file.is_symlink():
+            self.lines = {line: line for line in self.file.read_text("utf-8", errors="replace").splitlines()}
+        else:
+            self.file.unlink(missing_ok=True)
 
     def add(self, row: Row) -> None:
-        """Look at the latest predictions after one more; an image that could not be read is none."""
+        """Take one more prediction; none is left out of every look. An image that could not be read is none."""
         if "error" in row:
             return
         self.recent.append(row)
+        self.classes.add(row["judged_class"])
+        self.new += 1
+        if self.new == RECENT:
+            self.look()
+
+    def look(self) -> None:
+        """Look at the latest predictions together, if there are new ones."""
+        if not self.new:
+            return
+        self.new = 0
         table, photographs = pd.DataFrame(self.recent), [Photograph(**one["photograph"]) for one in self.recent]
         found = doubts_by_kind(table, self.predictor.decisions, photographs, self.predictor.photographs)
-        for kind in found.keys() - self.lasting:
-            log.warning("warning: %s", found[kind])
-        if not found.keys() <= self.lasting:
+        if "few" in found:  # of all classes so far, not only of the latest
+            found["few"] = few_images(self.classes, self.predictor.decisions)
+        for kind, line in found.items():
+            if kind not in self.lasting:
+                log.warning("warning: %s", line)
+        if self.lines | found != self.lines:
             self.lines |= found
-            write(self.file, "\n".join(self.lines.values()) + "\n")
-        self.lasting = set(found)
+            write(self.file, "\n".join(dict.fromkeys(self.lines.values())) + "\n")
+        # too few held-out images stay too few, and while no image has left the latest ones, no doubt has ended
+        full = len(self.recent) == RECENT
+        self.lasting = {k for k in self.lasting if k.startswith("few") or not full} | set(found)
 
 
 def _states(folder: Path, out: Path) -> dict[str, State]:

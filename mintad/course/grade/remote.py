@@ -72,7 +72,7 @@ class Sandbox(Process):
             if "raised" in answer:
                 name = str(answer["raised"])
                 line = answer.get("line")
-                said = {"line_of_cell": line if isinstance(line, int) and 0 < line < MOST_LINES else None}
+                said = {"line_of_cell": line if type(line) is int and 0 < line < MOST_LINES else None}
                 raise type(name if name.isidentifier() else "Error", (Exception,), said)(answer.get("text", ""))
             return answer
 

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 
-from mintad.course.grade.closure import CELL, Unusable, execute, needed
+from mintad.course.grade.closure import Unusable, execute, needed
 from mintad.course.grade.isolation import READY
 from mintad.course.grade.wire import encode
 
@@ -37,7 +37,7 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
         except Unusable as error:
             runner.send({"unusable": str(error)})
         except BaseException as error:  # also SystemExit: the student's code raised it
-            runner.send(_raised(error))
+            runner.send(_raised(error, runner.function))
 
 
 class Runner:
@@ -59,7 +59,7 @@ class Runner:
         try:
             data = encode(answer)
         except (ValueError, RuntimeError, TypeError, RecursionError, MemoryError) as error:
-            data = encode(_raised(error))
+            data = encode(_raised(error, self.function))
         self.answers.write(data)
         self.answers.flush()
 
@@ -134,9 +134,11 @@ class _Unpickler(pickle.Unpickler):
         return self.runner.callback(number)
 
 
-def _raised(error: BaseException) -> dict[str, Any]:
+def _raised(error: BaseException, function: Callable[..., Any] | None) -> dict[str, Any]:
+    """Return what to say of an error, with its line in the cell of the function; a helper's cell may be another."""
     text = str(error)[:MOST_LETTERS] if not isinstance(error, MemoryError) else "out of memory"
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(CELL)]
+    file = getattr(getattr(function, "__code__", None), "co_filename", None)
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
     return {"raised": type(error).__name__, "text": text, "line": lines[-1] if lines else None}
 
 
