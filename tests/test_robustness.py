@@ -19,7 +19,7 @@ FOLDER = Path(__file__).parents[1] / "benchmarks/robustness"
         ("run_folders", "runs", 15),
         ("run_folders", "configurations", 100),
         ("links", "links", 6),
-        ("full_disks", "errors", 2),
+        ("full_disks", "errors", 12),  # six commands, each with fsync and with rename
     ],
 )
 def test_random_damage_never_passes_in_silence(monkeypatch, capsys, tmp_path, script, what, trials):

@@ -5,15 +5,16 @@
 The commands are train (features, training, checkpoints, evaluation, page), one more baseline with its page, evaluate,
 predict, watch, report, pack and unpack of a shared model, a sweep of one run, and export. A trial of --disks works on a
 small file system (tmpfs, which takes the right to mount), on which as much is free as a random share of what the
-command needs. A trial of --errors lets every call of fsync, or of rename, fail from a random one on, with an I/O error
-or a full disk. The command must end with exit code 2 and one line that names a file (a sweep may end with 1: its table
-says why the run failed), or, if all fitted, well. Then the disk is well again, and the same command must end well and
-leave what it leaves undisturbed, bit for bit. Anything else is a failure, which is listed with its seed; then the exit
-code is 1.
+command needs. The trials of --errors take the commands in turn, each with fsync and then with rename: every call of it
+fails from a random one on, with an I/O error or a full disk. The command must end with exit code 2 and one line that
+names a file (a sweep may end with 1: its table says why the run failed), or, if all fitted, well. Then the disk is well
+again, and the same command must end well and leave what it leaves undisturbed, bit for bit. Anything else is a failure,
+which is listed with its seed; then the exit code is 1.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import os
@@ -22,13 +23,13 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock
 
 import numpy as np
 from damage import count, run_parts
-from inside import NAMED, enough, exported_before, inside, prepare, reset, run
+from inside import NAMED, enough, exported_before, inside, prepare, reset, run, run_here
 from tiny_run import COMMANDS, SHARES, state
 
 from mintad.disk import UNFINISHED
@@ -58,22 +59,28 @@ def outcome(here: Path, name: str, expected: dict[str, object], code: int, said:
     return "unharmed" if code == 0 else "refused by name"
 
 
+CALLS = ("fsync", "replace")
+
+
 def errors(folder: Path, trials: range) -> list[str]:
-    """Let calls of the operating system fail."""
-    names = enough(tuple(COMMANDS), trials)
-    before, after = prepare(folder, names)
-    here, fails, calls = folder / "here", Counter(), {}
+    """Let calls of the operating system fail, of every command in turn."""
+    pairs = list(itertools.product(COMMANDS, CALLS))
+    wanted = [pairs[seed % len(pairs)] for seed in trials]
+    last = max(tuple(COMMANDS).index(name) for name, _ in wanted)
+    made: dict[str, dict[str, int]] = {}  # how many calls a command makes undisturbed
+
+    def perform(name: str, here: Path) -> tuple[int, str]:
+        with counting() as made[name]:
+            return run_here(name, here)
+
+    before, after = prepare(folder, tuple(COMMANDS)[: last + 1], perform)
+    here, fails, turns = folder / "here", Counter(), iter(wanted)
 
     def trial(rng: np.random.Generator) -> tuple[str, str]:
-        shares = np.array(SHARES[: len(names)])
-        name, call = str(rng.choice(names, p=shares / shares.sum())), str(rng.choice(["fsync", "replace"]))
-        number = int(rng.choice([errno.EIO, errno.ENOSPC]))
+        (name, call), number = next(turns), int(rng.choice([errno.EIO, errno.ENOSPC]))
         reset(here, before[name])
-        if (name, call) not in calls:  # how many there are in all
-            with inside(here), exported_before(folder):
-                calls[name, call] = _counted(call, lambda: run(COMMANDS[name]))
-            reset(here, before[name])
-        healthy, numbers, healthy_call = int(rng.integers(calls[name, call] + 1)), itertools.count(), getattr(os, call)
+        healthy = int(rng.integers(max(made[name][call], 1)))  # unpack renames nothing
+        numbers, healthy_call = itertools.count(), getattr(os, call)
 
         def failing(*arguments: object, **options: object) -> None:
             if next(numbers) >= healthy:
@@ -90,10 +97,22 @@ def errors(folder: Path, trials: range) -> list[str]:
     return failures
 
 
-def _counted(call: str, work: Callable[[], object]) -> int:
-    with mock.patch.object(os, call, wraps=getattr(os, call)) as counted:
-        work()
-    return counted.call_count
+@contextlib.contextmanager
+def counting() -> Iterator[dict[str, int]]:
+    """Count the `CALLS` in the block."""
+    made = dict.fromkeys(CALLS, 0)
+
+    def counted(call: str) -> Callable[..., None]:
+        original = getattr(os, call)
+
+        def work(*arguments: object, **options: object) -> None:
+            made[call] += 1
+            original(*arguments, **options)
+
+        return work
+
+    with mock.patch.multiple(os, **{call: counted(call) for call in CALLS}):
+        yield made
 
 
 def disks(folder: Path, trials: range) -> list[str]:

@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 SETTINGS = (
     "data.options={categories: [mesh, gear], n_train: 12, n_test_good: 3, n_test_defect: 1, size: 64}",
     *("features.image_size=64", "features.grid=4", "features.weights=random", "model.pool=1", "model.width=16"),
-    *("model.heads=2", "model.ffn_dim=32", "train.steps=60", "train.checkpoint_every=10", "train.device=cpu"),
+    *("model.heads=2", "model.ffn_dim=32", "train.steps=24", "train.checkpoint_every=4", "train.device=cpu"),
 )
 CHANGED = [f"--set={setting}" for setting in SETTINGS]
 COMMANDS = {
