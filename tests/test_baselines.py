@@ -5,12 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from baseline_builders import CHANNELS, GRID, TOKENS, fitted, normal_images, quick
+from baseline_builders import CHANNELS, GRID, TOKENS, MemoryImages, fitted, normal_images, quick, stripes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mintad.baselines import BASELINES, coreset
 from mintad.baselines import padim as padim_module
+from mintad.baselines.base import Baseline
 from mintad.baselines.coreset import greedy_coreset
 from mintad.baselines.nearest import NearestNeighbour
 from mintad.baselines.padim import PaDiM
@@ -262,6 +263,34 @@ def test_per_category_takes_its_labels_in_any_batches():
     assert gaussians.image_score(table.gather(test), whole, categories[test]) is None
     with pytest.raises(DataError, match="category of every image"):
         separate.anomaly_map(table.gather(test))
+
+
+class MeanImage(Baseline):
+    """Stands for a baseline on images: the distance to their mean, its largest value as the score."""
+
+    def fit(self, table, rows):
+        self.mean_3SS = table.gather(rows).mean(0)
+        return self
+
+    def anomaly_map(self, images_B3SS, labels=None):
+        return (images_B3SS - self.mean_3SS).norm(dim=1)
+
+    def image_score(self, images_B3SS, map_BHW, labels=None):
+        return map_BHW.amax((1, 2))
+
+
+def test_per_category_gives_images_to_their_own_baseline_too():
+    table, rows = MemoryImages(torch.cat([stripes(4), 1 - stripes(4, seed=1)])), np.arange(8)
+    categories = np.array(["nut"] * 4 + ["bolt"] * 4)
+    separate = PerCategory(lambda: MeanImage((32, 32)), categories).fit(table, rows)
+    mixed = np.array([5, 1, 7])
+    images = table.gather(mixed)
+    maps = separate.anomaly_map(images, categories[mixed])
+    scores = separate.image_score(images, maps, categories[mixed])
+    for name, places in (("nut", [1]), ("bolt", [0, 2])):
+        own = MeanImage((32, 32)).fit(table, rows[categories == name])
+        assert torch.equal(maps[places], own.anomaly_map(images[places]))
+        assert torch.equal(scores[places], own.image_score(images[places], maps[places]))
 
 
 @pytest.mark.parametrize("name", ["mint_ad", "plain_variant"])

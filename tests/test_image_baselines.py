@@ -1,4 +1,4 @@
-"""What all baselines on images have in common: decoding, settings, runs, one model per category, determinism."""
+"""What all baselines on images have in common: decoding, settings, runs, determinism."""
 
 import dataclasses
 import json
@@ -20,7 +20,6 @@ from synthetic import small
 
 from mintad.baselines import BASELINES
 from mintad.baselines.images import ImageTable, normalised
-from mintad.baselines.per_category import PerCategory
 from mintad.config import Config, preset
 from mintad.errors import ConfigError, DataError, TrainingError
 from mintad.features.backbone import build_backbone
@@ -66,15 +65,23 @@ def test_they_are_normalised_as_the_backbone_does():
     torch.testing.assert_close(normalised(images, backbone), backbone.normalise(picture))
 
 
+def evaluated(name, data, products, separate):
+    evaluation = evaluate_baseline(name, data, small(products), separate=separate, options=QUICK_SETTING)
+    results = evaluation.results
+    values = results[results["metric"] == "image_auroc"].set_index("category")["value"]
+    assert set(results["setting"]) == {"separate" if separate else "unified"}
+    assert set(values.index) > CATEGORIES and values.between(0, 1).all()
+    assert (results["metric"] == "pixel_ap").any() and len(evaluation.scores) == len(data.test_rows)
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_a_run_evaluates_it_unified_and_one_per_category(name, data, products):
-    for separate in (False, True):
-        evaluation = evaluate_baseline(name, data, small(products), separate=separate, options=QUICK_SETTING)
-        results = evaluation.results
-        values = results[results["metric"] == "image_auroc"].set_index("category")["value"]
-        assert set(results["setting"]) == {"separate" if separate else "unified"}
-        assert set(values.index) > CATEGORIES and values.between(0, 1).all()
-        assert (results["metric"] == "pixel_ap").any() and len(evaluation.scores) == len(data.test_rows)
+def test_a_run_evaluates_it(name, data, products):
+    evaluated(name, data, products, separate=False)
+
+
+def test_a_run_evaluates_one_per_category(data, products):
+    """Of one method; how a run does it does not depend on which."""
+    evaluated("fcdd", data, products, separate=True)
 
 
 def test_a_run_in_a_folder_is_compared_with_one(copied, monkeypatch):
@@ -166,50 +173,52 @@ def test_baselines_do_not_name_a_shared_model():
     assert shared_model_dir(config) == shared_model_dir(config.override(**{"baselines.length": 0.5}))
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_it_is_deterministic_and_seeded_and_leaves_the_global_generator_alone(name):
-    images = stripes(6)
+class RecordedImages(MemoryImages):
+    """Images in memory that note how many are asked for at a time."""
+
+    def __init__(self, images_n3SS):
+        super().__init__(images_n3SS)
+        self.sizes = []
+
+    def gather(self, indices):
+        self.sizes.append(len(indices))
+        return super().gather(indices)
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def trained(request):
+    """Name, training images, images in steps, and the fitted method, of each; made once, because training takes long.
+
+    Its table has two other images besides.
+    """
+    images = stripes(7)
+    table = RecordedImages(torch.cat([images, torch.ones(2, 3, 32, 32)]))
+    method = quick_on_images(request.param).fit(table, np.arange(7))
+    return request.param, images, table.sizes, method
+
+
+def test_it_is_deterministic_uses_the_given_rows_only_and_leaves_the_global_generator_alone(trained):
+    name, images, _, method = trained
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
-    maps = [fitted_on_images(quick_on_images(name, seed=seed), images).anomaly_map(images) for seed in (0, 0, 1)]
+    again, other = (fitted_on_images(quick_on_images(name, seed=seed), images).anomaly_map(images) for seed in (0, 1))
     assert torch.equal(torch.rand(3), expected)
-    assert torch.equal(maps[0], maps[1]) and not torch.equal(maps[0], maps[2])
-    assert torch.isfinite(maps[0]).all() and maps[0].dtype == torch.float32 and not maps[0].requires_grad
+    maps = method.anomaly_map(images)
+    assert torch.equal(maps, again) and not torch.equal(maps, other)
+    assert torch.isfinite(maps).all() and maps.dtype == torch.float32 and not maps.requires_grad
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_it_uses_the_given_rows_only_and_any_batch(name):
-    images = torch.cat([stripes(6), torch.ones(2, 3, 32, 32)])
-    table = MemoryImages(images)
-    baseline = quick_on_images(name).fit(table, np.arange(6))
-    again = fitted_on_images(quick_on_images(name), images[:6])
-    whole = baseline.anomaly_map(images)
-    torch.testing.assert_close(whole, again.anomaly_map(images))
-    one_by_one = torch.cat([baseline.anomaly_map(image[None]) for image in images])
+def test_it_takes_images_in_any_batch(trained):
+    _, images, _, method = trained
+    images = torch.cat([images[1:], torch.ones(1, 3, 32, 32)])
+    whole = method.anomaly_map(images)
+    one_by_one = torch.cat([method.anomaly_map(image[None]) for image in images])
     torch.testing.assert_close(whole, one_by_one, rtol=1e-3, atol=1e-3 * whole.abs().max().item())
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_memory_is_bounded_by_the_images_of_a_step(name, monkeypatch):
-    images, sizes = stripes(7), []
-    gather = MemoryImages.gather
-    monkeypatch.setattr(MemoryImages, "gather", lambda self, rows: sizes.append(len(rows)) or gather(self, rows))
-    fitted_on_images(quick_on_images(name, images=2), images)
-    assert max(sizes) <= 2
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_each_category_has_a_model_of_its_own(name):
-    table, rows = MemoryImages(torch.cat([stripes(4), 1 - stripes(4, seed=1)])), np.arange(8)
-    categories = np.array(["nut"] * 4 + ["bolt"] * 4)
-    separate = PerCategory(lambda: quick_on_images(name), categories).fit(table, rows)
-    mixed = np.array([5, 1])
-    maps = separate.anomaly_map(table.gather(mixed), categories[mixed])
-    nut = quick_on_images(name).fit(table, rows[:4])
-    torch.testing.assert_close(maps[1:], nut.anomaly_map(table.gather([1])), rtol=1e-3, atol=1e-2)
-    with pytest.raises(DataError, match="Did you mean 'bolt'"):
-        separate.anomaly_map(table.gather([0]), ["bold"])
+def test_memory_is_bounded_by_the_images_of_a_step(trained):
+    assert 0 < max(trained[2]) <= QUICK_SETTING["images"] < len(trained[1])
 
 
 @pytest.mark.parametrize("name", NAMES)
