@@ -199,7 +199,7 @@ def test_runs_share_the_cores_but_never_take_more_than_this_process_may(
     spec = load_spec(write_spec(tmp_path, grid={"seed": [0]}, **({"threads": given} if given else {})))
     (spec.out / status.WORK).mkdir(parents=True)
     monkeypatch.setattr("mintad.sweep.engine.os.sched_getaffinity", lambda _: set(range(8)), raising=False)
-    monkeypatch.setattr("mintad.sweep.engine.torch.get_num_threads", lambda: limit)
+    monkeypatch.setattr("torch.get_num_threads", lambda: limit)
     monkeypatch.setattr("mintad.sweep.engine.supervise", lambda job, stopped: job.threads)
     assert [threads for _, threads in run_locally(jobs_of(spec, plan(spec)), workers)] == [expected]
 

@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
 from pathlib import Path
 
-import torch
 from rich.console import Console
 
 from mintad.disk import write
@@ -95,6 +94,8 @@ def run_locally(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Status
     OMP_NUM_THREADS=1 works beside something else, and two programs that take all cores wait for each other. Leaving the
     iteration early interrupts the running jobs and starts no more.
     """
+    import torch  # here, because the process of every run imports this package and may need no PyTorch
+
     stop = threading.Event()
     affinity = getattr(os, "sched_getaffinity", None)  # a batch system limits the cores
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
