@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -199,3 +200,11 @@ def test_flat_values_are_plain():
 def test_overrides_round_trip(steps, lr):
     config = preset("fast").override(**{"train.steps": steps, "train.lr": lr})
     assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_configurations_in_published_tables_are_read():
+    prefix, configs = "# config: ", []
+    for path in sorted((Path(__file__).parent.parent / "data/results").glob("*.csv")):
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith(prefix)]
+        configs += [Config.from_dict(json.loads(line.removeprefix(prefix))) for line in lines]
+    assert configs and all(config.model.ffn_dim == 512 and config.model.inr.hidden == 128 for config in configs)

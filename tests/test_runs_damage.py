@@ -1,4 +1,4 @@
-"""Files of a run that are damaged, changed, lost or of an older version: named, refused, or made anew."""
+"""Files of a run that are damaged, changed, lost or of another version: named, refused, or made anew."""
 
 import shutil
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mintad.errors import ConfigError, MintadError
-from mintad.runs.directory import OLD_BASELINES, OLD_PAGE, OLD_RESULTS, PRODUCTS
+from mintad.runs.directory import PRODUCTS
 from mintad.runs.evaluate import evaluate_run
 from mintad.runs.opening import open_run
 from mintad.runs.predict_files import predict_files
@@ -31,28 +31,15 @@ def test_thresholds_that_are_gone_are_missed(copied):
         copied.decisions()
 
 
-def make_old(run):
-    """Leave the result files of version 0.1 in a run."""
-    run.discard_results()
-    (run.path / OLD_RESULTS).write_text("{}")
-    (run.path / OLD_PAGE).write_text("<html>")
-    (run.path / OLD_BASELINES).write_text("method,I mean\nmint_ad,0.9\npadim,0.8\n")
-
-
-def test_results_of_an_older_version_are_refused_with_the_way_to_convert_them(copied, finished):
-    make_old(copied)
-    assert not copied.finished
-    with pytest.raises(MintadError, match=f"older version.*mintad evaluate {copied.path}"):
-        copied.results()
-    converted = evaluate_run(copied.path, progress=False)
-    pd.testing.assert_frame_equal(converted.results(), finished.results())
-    assert not {OLD_RESULTS, OLD_BASELINES, OLD_PAGE} & {file.name for file in copied.path.iterdir()}
-
-
-def test_overwriting_leaves_nothing_of_an_older_version(copied):
-    make_old(copied)
-    with open_run(copied.path, copied.config(), overwrite=True) as run:
-        assert {file.name for file in run.path.iterdir()} == {"config.json", ".lock"}
+@pytest.mark.parametrize("change", [{"ffn": 512}, {"adapter": True}, {"width": "wide"}])
+def test_a_configuration_of_another_version_is_refused_by_that_version(copied, change):
+    tree = copied.read("config")
+    copied.write("config", tree | {"model": tree["model"] | change})
+    copied.write("versions", copied.read("versions") | {"mintad": "9.8.7"})
+    for use in (lambda: evaluate_run(copied.path, progress=False), copied.config):
+        with pytest.raises(ConfigError, match=rf"of mintad 9\.8\.7: .*model.{next(iter(change))}") as caught:
+            use()
+        assert "train anew" in caught.value.fix
 
 
 @pytest.mark.parametrize("content", [None, "", "step,lo"])
@@ -140,7 +127,7 @@ def test_features_of_other_products_are_refused(copied, products, tmp_path):
     assert evaluate_run(copied.path, progress=False).decisions().products == decisions.products
 
 
-def test_lost_digests_are_named_and_a_run_without_any_is_an_old_one(copied, caplog):
+def test_lost_digests_are_named(copied, caplog):
     file = copied.path / "digests.json"
     file.unlink()
     copied.scores(), copied.results()
@@ -148,11 +135,6 @@ def test_lost_digests_are_named_and_a_run_without_any_is_an_old_one(copied, capl
     caplog.clear()
     evaluate_run(copied.path, device="cpu", progress=False)
     assert file.exists()
-    file.unlink()
-    (copied.path / "photographs.json").unlink()  # as in a run of an older version
-    caplog.clear()
-    copied.scores()
-    assert not caplog.records
 
 
 @pytest.mark.parametrize("content", [b"precious\n", b"", b"\xff\xfe", None])

@@ -174,7 +174,7 @@ def test_a_training_is_checked_before_it_starts(tmp_path):
     cell.metadata["tags"] = ["parameters", TRAINING]
     metadata = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
     nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=metadata), tmp_path / "tiny.ipynb")
-    assert len(planned(tmp_path, grid={"overrides": {"off": {"model.adapter": False}}})) == 1
+    assert len(planned(tmp_path, grid={"overrides": {"off": {"model.adapter": "random"}}})) == 1
     with pytest.raises(ConfigError, match="'model.adpter'.*'model.adapter'"):
         planned(tmp_path, grid={"overrides": {"off": {"model.adpter": False}}})
     with pytest.raises(ConfigError, match="'unaid'.*'uniad'"):

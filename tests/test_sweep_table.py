@@ -58,7 +58,7 @@ def record(out, name, parameters, labels, table, state="finished"):
 
 @pytest.fixture
 def out(tmp_path):
-    off = {"variant": "mint_ad", "seed": 0, "overrides": {"model.adapter": False}}
+    off = {"variant": "mint_ad", "seed": 0, "overrides": {"model.adapter": "random"}}
     labels = {"seed": "0", "overrides": "no adapter", "growth": "one"}
     record(tmp_path, "a", off, labels, results(0, pixels=pixels()))
     plain = {"variant": "uniad", "seed": 1, "overrides": ""}
@@ -82,7 +82,7 @@ def test_parameters_keep_their_types_and_labels_stand_for_mappings(out):
     first = collect(out).groupby("run").first()
     assert first.loc["a", "seed"] == 0 and first["seed"].dtype.kind == "i"
     assert first.loc["a", "overrides"] == "no adapter" and first.loc["a", "growth"] == "one"
-    assert json.loads(first.loc["a", "overrides.value"]) == {"model.adapter": False}
+    assert json.loads(first.loc["a", "overrides.value"]) == {"model.adapter": "random"}
     assert first.loc["b", "overrides"] == "" and first.loc["b", "variant"] == "uniad"
 
 
@@ -111,7 +111,7 @@ def keep(monkeypatch):
 
 def test_a_kept_sweep_is_read_like_its_runs(tmp_path, keep, capsys):
     """benchmarks/keep_sweep.py, and `mintad report` on what it writes: Table 5 from a label, its mapping and a seed."""
-    off, out, kept = {"model.adapter": False, "model.class_query": False}, tmp_path / "sweep", tmp_path / "kept.csv"
+    off, out, kept = {"model.adapter": "random", "model.class_query": False}, tmp_path / "sweep", tmp_path / "kept.csv"
     plain = {"preset": "fast", "data": "mini", "variant": "mint_ad", "categories": "", "device": "auto"}
     record(out, "a", {**plain, "overrides": off, "seed": 0}, {"overrides": "no adapter"}, results(0))
     record(out, "b", {**plain, "overrides": "", "seed": 1}, {"seed": "1"}, results(1))
@@ -125,7 +125,7 @@ def test_a_kept_sweep_is_read_like_its_runs(tmp_path, keep, capsys):
         original = there[there["seed"] == config.train.seed].set_index(["category", "metric"])["value"]
         assert rows.to_dict() == pytest.approx(original.to_dict(), abs=1e-5)
         assert config.model.class_query is (config.train.seed == 1)
-        assert config.model.adapter == ("learned" if config.model.class_query else "random"), "what false meant"
+        assert config.model.adapter == ("learned" if config.model.class_query else "random")
         assert config.train.steps == 1600 and config.data.name == "mini"
     settings = select_runs(found, 5).rows.groupby("seed")["paper_setting"].first()
     assert settings.to_dict() == {0: "class_loss+prior_loss", 1: "adapter+class_loss+prior_loss+class_query"}

@@ -13,10 +13,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from synthetic import MODEL, TRAIN, fresh_model, two_categories
-from training_builders import make_old, run, stop_at, weights
+from training_builders import run, stop_at, weights
 
 from mintad.errors import MintadError, TrainingError
-from mintad.training import latest_checkpoint, load_weights, train
+from mintad.training import latest_checkpoint, train
 
 
 def test_resuming_with_another_length_or_model_is_refused(tmp_path):
@@ -25,19 +25,6 @@ def test_resuming_with_another_length_or_model_is_refused(tmp_path):
         run(tmp_path, dataclasses.replace(TRAIN, steps=20))
     with pytest.raises(TrainingError, match="does not fit the model"):
         run(tmp_path, model_config=dataclasses.replace(MODEL, ffn_dim=64))
-
-
-def test_weights_of_an_older_version_are_loaded(tmp_path):
-    model, _ = run(tmp_path)
-    make_old(tmp_path)
-    checkpoint = latest_checkpoint(tmp_path / "checkpoints")
-    tensors = load_file(checkpoint.weights)
-    tensors["standardise.deviation_F"] = tensors.pop("standardise.std_F") * 2
-    save_file(tensors, checkpoint.weights)
-    other = fresh_model()
-    load_weights(other, checkpoint)
-    assert torch.equal(other.standardise.std_F, model.standardise.std_F * 2)
-    assert torch.equal(other.output.weight, model.output.weight)
 
 
 def cut(file):
@@ -103,19 +90,6 @@ def test_a_damaged_checkpoint_is_refused_by_the_name_of_its_file(tmp_path, name)
     with pytest.raises(TrainingError, match="delete .*step-0000000[67]") as caught:
         run(tmp_path)
     assert Path(caught.value.path).name == file
-
-
-@pytest.mark.parametrize(
-    "name", ["optimizer without tensors", "optimizer of another shape", "optimizer of a later step"]
-)
-def test_an_optimizer_state_of_an_older_version_must_fit_too(tmp_path, name):
-    with pytest.raises(KeyboardInterrupt):
-        stop_at(tmp_path, 7)
-    make_old(tmp_path)
-    file, damage = DAMAGE[name]
-    damage(latest_checkpoint(tmp_path / "checkpoints").path / file)
-    with pytest.raises(TrainingError, match="does not fit"):
-        run(tmp_path)
 
 
 def test_an_older_sound_checkpoint_is_taken_instead_of_a_damaged_one(tmp_path, caplog):

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from synthetic import TRAIN, changed_model
-from training_builders import make_old, run, stop_at, weights
+from training_builders import run, stop_at, weights
 
 from mintad.training import latest_checkpoint
 from mintad.training.checkpoint import sealed
@@ -87,16 +87,6 @@ def change_state(folder, **changes):
     """Change values of the newest checkpoint's state as the trainer would have written it."""
     file = latest_checkpoint(folder / "checkpoints").path / "state.json"
     file.write_text(json.dumps(sealed(json.loads(file.read_text()) | changes)))
-
-
-def test_a_checkpoint_of_an_older_version_resumes_bit_for_bit(tmp_path):
-    run(tmp_path / "straight")
-    with pytest.raises(KeyboardInterrupt):
-        stop_at(tmp_path / "old", 7)
-    make_old(tmp_path / "old")
-    run(tmp_path / "old")
-    expected, got = weights(tmp_path / "straight"), weights(tmp_path / "old")
-    assert all(torch.equal(expected[name], got[name]) for name in expected)
 
 
 @pytest.mark.parametrize("content", [None, "", "step,lo", "step,loss\n2,"])

@@ -1,6 +1,5 @@
-"""Short trainings of the small stand-ins, whole and interrupted, and checkpoints as older versions left them."""
+"""Short trainings of the small stand-ins, whole and interrupted."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -24,13 +23,6 @@ def weights(folder):
     checkpoint = latest_checkpoint(Path(folder) / "checkpoints")
     assert checkpoint.step == TRAIN.steps
     return load_file(checkpoint.weights)
-
-
-def make_old(folder):
-    """Leave the newest checkpoint as older versions wrote it."""
-    file = latest_checkpoint(folder / "checkpoints").path / "state.json"
-    state = json.loads(file.read_text())
-    file.write_text(json.dumps({name: state[name] for name in ("step", "steps", "scaler", "seconds")}))
 
 
 def stop_at(folder, call):

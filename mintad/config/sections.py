@@ -6,7 +6,6 @@ from dataclasses import field
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen, MultipleOf
-from pydantic import BeforeValidator
 
 from mintad.config.fields import (
     Bool,
@@ -19,7 +18,6 @@ from mintad.config.fields import (
     PathText,
     Size,
     Text,
-    read_yaml,
     require,
     section,
 )
@@ -143,12 +141,6 @@ class RecentreConfig:
     """Images that are kept, at most; a random choice where there are more."""
 
 
-def _read_adapter(value: Any) -> Any:
-    """Read true and false, which older configurations have, by what they meant."""
-    value = read_yaml(value)
-    return {True: "learned", False: "random"}[value] if isinstance(value, bool) else value
-
-
 @section("model")
 class ModelConfig:
     """The model (§3), and which of its parts are switched on (Tables 4, 5)."""
@@ -158,12 +150,12 @@ class ModelConfig:
     'mlp_query'; 'uniad' and its class-aware improvements (Fig. 2), 'query_pool', 'class_token', 'text_prompt'."""
     options: dict[str, Any] = field(default_factory=dict)
     """Options of the variant alone: 'hidden' of mlp_query, 'encoder' of text_prompt."""
-    adapter: Annotated[Literal["learned", "projection", "random"], BeforeValidator(_read_adapter)] = "learned"
+    adapter: Literal["learned", "projection", "random"] = "learned"
     """Table 5, 'Adapter'. On, 'learned': one linear layer makes the features that class encoder and prior read and the
     transformer reconstructs from. Off, which the paper leaves open, 'projection': UniAD's learned input projection, the
     same layer, for the transformer alone; class encoder and prior read the backbone's features. Where neither is used,
     and for variants outside the MINT-AD family, it is the same network as 'learned'. 'random', a weaker 'off': the
-    layer keeps its random weights. Older configurations say true for 'learned' and false for 'random'."""
+    layer keeps its random weights."""
     class_loss: Bool = True
     """Table 5, 'L_CE', of the MINT-AD family: a head on the class token learns the labels."""
     prior_loss: Bool = True

@@ -27,17 +27,6 @@ from mintad.errors import ConfigError, DataError, nearest, shown
 
 _OF_BASELINES = "baselines.options"  # baselines.options.NAME.OPTION is a key, too
 _MAPPINGS = ("data.options", "model.options", _OF_BASELINES)  # data.options.NAME is a key, too
-_MOVED_MODEL = yaml.safe_load("""{
-    ffn: ffn_dim, jitter_scale: jitter.scale, jitter_prob: jitter.probability, jitter_at: jitter.at,
-    token_width: prompt_mapper.token_width, token_hidden: prompt_mapper.hidden,
-    class_encoder_softmax: prompt_mapper.class_encoder_softmax, token_softmax: prompt_mapper.token_softmax,
-    head_reads: prompt_mapper.head_input, prompt_mapper_gain: prompt_mapper.gain, inr_width: inr.hidden,
-    inr_layers: inr.layers, inr_omega: inr.omega, modulator_skip: inr.modulator_skip,
-    min_log_variance: prior.min_log_variance, mlp_hidden: options.hidden, text_encoder: options.encoder}""")
-_MOVED = {f"model.{old}": f"model.{new}" for old, new in _MOVED_MODEL.items()}
-"""Keys of older run directories and tables, and what they are called now."""
-_OLD_OPTIONS = {"model.mlp_hidden": ("mlp_query", 256), "model.text_encoder": ("text_prompt", "minilm")}
-"""Old keys of one variant, and their defaults: they stood in the configuration of every variant."""
 
 
 @section("")
@@ -62,16 +51,12 @@ class Config:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Config:
-        """Return the configuration that `to_dict` gave, now or in an older version; missing keys keep their defaults.
+        """Return the configuration that `to_dict` gave; missing keys keep their defaults.
 
         Raises:
             ConfigError: an unknown key (the nearest valid one is named) or a value that is not allowed.
         """
-        flat = _flatten(values)
-        for key, (variant, default) in _OLD_OPTIONS.items():
-            if flat.get("model.variant") != variant or flat.get(key) == default:
-                flat.pop(key, None)
-        return cls(**_nest({_MOVED.get(key, key): value for key, value in flat.items()}))
+        return cls(**_nest(_flatten(values)))
 
     def override(self, **changes: Any) -> Config:
         """Return a copy with single values changed, keys dotted: ``config.override(**{"model.inr.layers": 2})``.
@@ -171,7 +156,6 @@ def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
     """Return the nested mappings that dotted keys describe; refuses unknown keys."""
     tree: dict[str, Any] = {}
     for key, value in flat.items():
-        require(key not in _MOVED, f"the configuration key '{key}' is now called '{_MOVED.get(key)}'")
         if key not in _fields() and not key.startswith(tuple(f"{mapping}." for mapping in _MAPPINGS)):
             raise ConfigError(f"unknown configuration key '{key}'." + nearest(key, _fields()))
         deepest = 3 if key.startswith(f"{_OF_BASELINES}.") else 2  # no section is deeper; the rest is an option's name

@@ -142,24 +142,10 @@ class FeatureCache:
         return digest(shard, self.folder.name, *hashes)
 
     def _require_sound(self, index: Path, shard: Path) -> None:
-        """Raise ValueError or the like if a shard is not what was written.
-
-        An index of an older version has no digest. Its shard is accepted if its features are finite, and gets one:
-        computing all of a large cache again takes hours, and what is damaged from here on is noticed.
-        """
+        """Raise ValueError or the like if a shard is not what was written."""
         content = _read_index(index)
-        found = self._digest(shard, content["images"])
-        if "digest" in content:
-            if found != content["digest"]:
-                raise ValueError("its digest is another")
-            return
-        features_nLF = np.load(shard, mmap_mode="r", allow_pickle=False)
-        if features_nLF.shape != (len(content["images"]), *self.row_shape) or features_nLF.dtype != self.dtype:
-            raise ValueError(f"holds {features_nLF.shape} {features_nLF.dtype}")
-        if not np.isfinite(features_nLF).all():
-            raise ValueError("features that are not finite")
-        with suppress(ConfigError), _writing(self.folder):  # a shared cache may be read-only
-            write(index, json.dumps(content | {"digest": found}))
+        if self._digest(shard, content["images"]) != content["digest"]:
+            raise ValueError("its digest is another")
 
     @contextmanager
     def _dropping_damaged(self, index: Path) -> Iterator[None]:
@@ -191,15 +177,10 @@ def _stamp(*paths: Path) -> tuple[int, ...]:
 
 
 def _read_index(index: Path) -> dict[str, Any]:
-    """Read the index of a shard: images, bytes and, but in older versions, digest; raise ValueError for anything else.
-
-    The keys are compared so that damage to one does not make an index look like that of an older version.
-    """
+    """Read the index of a shard: images, bytes and digest; raise ValueError for anything else."""
     refuse_special(index)
     content = json.loads(index.read_text(encoding="utf-8"))
-    if content.keys() - {"digest"} != {"images", "bytes"} or not all(
-        isinstance(name, str) for name in content["images"]
-    ):
+    if content.keys() != {"images", "bytes", "digest"} or not all(isinstance(name, str) for name in content["images"]):
         raise ValueError("the index is damaged")
     return content
 

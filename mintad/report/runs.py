@@ -20,7 +20,7 @@ from mintad.data.merged import MERGED
 from mintad.errors import DataError, MintadError, visible
 from mintad.model import VARIANTS, require_variant
 from mintad.report.commented_csv import read_commented_csv
-from mintad.runs.directory import OLD_RESULTS, Run
+from mintad.runs.directory import Run
 from mintad.runs.experiment import configure
 from mintad.scoring.metrics import ALL, MEAN, METRICS, POOLED, RESULT_COLUMNS
 from mintad.sweep.status import PLAN, WORK, read_plan, read_status
@@ -112,7 +112,7 @@ def _unfinished(run: Run) -> str | None:
     status = read_status(run.path)
     if status.state not in ("waiting", "finished"):  # 'waiting' is also what a run outside of a sweep has
         return f"{status.state}: {status.error.splitlines()[0]}" if status.error else status.state
-    trains = status.state == "waiting" or run.finished or (run.path / OLD_RESULTS).exists()
+    trains = status.state == "waiting" or run.finished
     return None if trains else "no results: its notebook trains nothing"
 
 
@@ -126,8 +126,7 @@ def _read_csv(path: Path, runs: Runs) -> Iterator[pd.DataFrame]:
         runs.complexity = _with_complexity(runs.complexity, table.assign(file=str(path)), head)
         return
     if missing := [name for name in RESULT_COLUMNS if name not in table]:
-        lacking = f"{path} is no table of results: it lacks {', '.join(missing)}"
-        raise DataError(f"{lacking} (benchmarks/convert_results.py converts old ones)")
+        raise DataError(f"{path} is no table of results: it lacks {', '.join(missing)}")
     table = table[table["metric"].isin(METRICS)]
     yield from _by_parameters(path, table, runs) if "variant" in table else _by_method(path, table, runs, head)
 

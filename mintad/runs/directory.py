@@ -49,7 +49,6 @@ RESULT_FILES = ("scores.csv", "maps.npy", "threshold.json", MADE, REGION, DIGEST
 """In the order in which they are written: results.csv says that the run is finished."""
 _FITTED = (SHARP_PRIOR, PRODUCTS, PHOTOGRAPHS)
 OWN_FILES = (*RECORD_FILES, *_FITTED, *RESULT_FILES, BEFORE, "config.json")  # in the order in which they are removed
-OLD_RESULTS, OLD_BASELINES, OLD_PAGE = "metrics.json", "peers.csv", "report.html"  # of versions before 0.2
 CATEGORIES = "categories"  # folder of a separate training: a run directory per category
 LOCK = ".lock"
 log = logging.getLogger(__name__)
@@ -95,9 +94,9 @@ class Run:
             raise MintadError(problem, path=self.path / "config.json", fix=fix)
 
     def digests(self) -> dict[str, Any]:
-        """Return what ``digests.json`` holds of the result files; nothing of a run older than 0.3, which has none.
+        """Return what ``digests.json`` holds of the result files; nothing of a folder with a table alone (a report's).
 
-        Where a run that is not older has lost the file, which would let damage pass, a warning names it.
+        Where a run has lost the file, which would let damage pass, a warning names it.
         """
         file = self.path / DIGESTS
         if file.exists():
@@ -114,7 +113,7 @@ class Run:
         return REGION in self.digests()
 
     def _sound(self, name: str) -> Path:
-        """Return the path of a result file that is as it was written; runs of older versions have no digests."""
+        """Return the path of a result file that is as it was written, where there are digests."""
         file, digests = self.path / name, self.digests()
         if digests and (not file.is_file() or digest(file) != digests.get(name)):
             fix = f"mintad evaluate {self.path} writes it anew"
@@ -140,7 +139,8 @@ class Run:
             return Config.from_dict(self.read("config"))
         except ConfigError as error:
             problem = f"{self.path / 'config.json'}, of mintad {self._version()}: {error}"
-            raise ConfigError(problem) from error
+            fix = "use the version that made the run, or train anew into another --out"
+            raise ConfigError(problem, fix=fix) from error
 
     def require_name(self) -> None:
         """Raise MintadError for a name that is no UTF-8, under which safetensors reads no file."""
@@ -192,15 +192,12 @@ class Run:
         """Return every number of the run: columns `mintad.scoring.metrics.RESULT_COLUMNS`, the model's rows first.
 
         Raises:
-            MintadError: the run is unfinished, damaged, or of an older version; the message says how to convert it.
+            MintadError: the run is unfinished or damaged.
         """
         file = self.path / RESULTS
         if not self.finished:
-            problem, fix = "the run is not finished", self._how_to_finish()
-            if (self.path / OLD_RESULTS).exists():
-                problem = "the run is of an older version"
-                fix = fix if (self.path / CATEGORIES).exists() else f"mintad evaluate {self.path} converts it"
-            raise MintadError(f"{problem}, {RESULTS} is missing", path=self.path, fix=fix)
+            problem = f"the run is not finished, {RESULTS} is missing"
+            raise MintadError(problem, path=self.path, fix=self._how_to_finish())
         try:
             table = pd.read_csv(
                 self._sound(RESULTS), dtype=dict.fromkeys(("method", "setting", "category", "metric"), str)
@@ -218,8 +215,8 @@ class Run:
         if self.finished:
             methods = self.results()["method"]
         else:
-            former = next((self.path / name for name in (BEFORE, OLD_BASELINES) if (self.path / name).exists()), None)
-            methods = pd.Series(dtype=str) if former is None else pd.read_csv(former)["method"]
+            former = self.path / BEFORE
+            methods = pd.read_csv(former)["method"] if former.exists() else pd.Series(dtype=str)
         return [name for name in methods.unique() if name.partition("+")[0] != self.config().model.variant]
 
     def decisions(self) -> Decisions | None:
@@ -252,12 +249,12 @@ class Run:
         return known
 
     def photographs(self) -> dict[str, Any]:
-        """Return what the training images are like, see `mintad.data.photographs`; empty in an older run."""
+        """Return what the training images are like, see `mintad.data.photographs`; empty where none are noted."""
         return {} if PHOTOGRAPHS not in self.digests() else self.read(Path(self._sound(PHOTOGRAPHS)).stem)
 
     def discard_results(self) -> None:
         """Remove the results, so that a crash from here on leaves an unfinished run and no mixture of old and new."""
-        for name in (RESULTS, MADE, REGION, OLD_RESULTS, OLD_BASELINES, OLD_PAGE):
+        for name in (RESULTS, MADE, REGION):
             (self.path / name).unlink(missing_ok=True)
 
     def training_images(self) -> pd.DataFrame:
@@ -299,7 +296,7 @@ class Run:
     @property
     def begun(self) -> bool:
         """Whether there is anything that a configuration has made: a checkpoint, results, or separate models."""
-        made = (CATEGORIES, RESULTS, OLD_RESULTS)
+        made = (CATEGORIES, RESULTS)
         return any((self.path / name).exists() for name in made) or any((self.path / "checkpoints").glob("step-*"))
 
     @property
@@ -314,5 +311,5 @@ def scoring_digest(config: Config) -> str:
 
 
 def _read_masks(text: str) -> tuple[str, ...]:
-    """Return the files of an image's masks; before 0.3 they were joined by semicolons."""
-    return tuple(json.loads(text)) if text.startswith("[") else tuple(filter(None, text.split(";")))
+    """Return the files of an image's masks."""
+    return tuple(json.loads(text)) if text else ()

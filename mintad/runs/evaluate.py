@@ -61,8 +61,8 @@ def evaluate_run(
 ) -> Run:
     """Evaluate the newest checkpoint of a run again, in float32, and write its results anew.
 
-    The run may be of an older version, and trained on another device. The baselines are evaluated together with those
-    that the run was compared with before. Where the data have moved, `root` is their new folder, which the run then
+    The run may have been trained on another device. The baselines are evaluated together with those that the run was
+    compared with before. Where the data have moved, `root` is their new folder, which the run then
     remembers; the training images must be the same.
 
     With a `region` of interest, an image file, anomalies count in this part of the images alone from now on, in scores,

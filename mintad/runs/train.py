@@ -125,7 +125,7 @@ def train_run(
             lost = not len(history)  # and the training was at its end, so that none was added
             seconds = run.checkpoint().state().get("seconds", 0.0) if lost else history["seconds"].iloc[-1]
             run.note_seconds("training", seconds)
-            former = run.baselines()  # of an older version
+            former = run.baselines()  # of results that an interrupted writing has left
             data = dataclasses.replace(data, region=stored_region(run))  # of an evaluation that was interrupted
             evaluate_and_save(run, model, data, config, baseline_names=former, progress=progress)
             missing = [name for name in dict.fromkeys(baseline_names) if name not in former]

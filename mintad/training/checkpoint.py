@@ -3,7 +3,7 @@
 A checkpoint is a folder ``step-00000400/`` with `model.safetensors`, `optimizer.safetensors` and `state.json`. It is
 written under a temporary name, flushed to disk, and renamed, so that a process killed at any moment leaves all or none.
 The state has digests of both files, says which run it belongs to, and has a digest of itself: whatever is loaded is
-what was saved, in the same step of the same run. Checkpoints of older versions have no digests.
+what was saved, in the same step of the same run.
 """
 
 from __future__ import annotations
@@ -27,8 +27,6 @@ from mintad.disk import digest, remove, sync
 from mintad.errors import TrainingError
 
 STATE, WEIGHTS, OPTIMIZER = "state.json", "model.safetensors", "optimizer.safetensors"
-_OLD_NAMES = {"standardise.deviation_F": "standardise.std_F"}  # of weights that were renamed
-_OLD_STATE = {"step", "steps", "scaler", "seconds"}  # all that a state without digests may have
 
 
 class DamagedCheckpointError(TrainingError):
@@ -48,9 +46,9 @@ class Checkpoint:
         return self.path / WEIGHTS
 
     @property
-    def weights_digest(self) -> str | None:
-        """The digest of the weights' file, which tells them from all others; None in older versions."""
-        return self.state().get("files", {}).get(WEIGHTS)
+    def weights_digest(self) -> str:
+        """The digest of the weights' file, which tells them from all others."""
+        return self.state()["files"][WEIGHTS]
 
     def state(self) -> dict[str, Any]:
         """Return what the trainer noted beside the tensors.
@@ -61,12 +59,12 @@ class Checkpoint:
         file = self.path / STATE
         try:
             state = json.loads(file.read_text(encoding="utf-8"))
-            known = sealed(state)["digest"] == state["digest"] if "digest" in state else state.keys() <= _OLD_STATE
+            known = sealed(state)["digest"] == state.get("digest")
             numbers = isinstance(state["step"], int) and isinstance(state["steps"], int)
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise self._damaged(f"cannot be read ({error!r})", STATE) from error
         if not known or not numbers:
-            raise self._damaged("is damaged", STATE)
+            raise self._damaged("is damaged, or of an older version", STATE)
         if state["step"] != self.step:
             raise self._damaged(f"is of step {state['step']}, the folder is named after another", STATE)
         return state
@@ -76,7 +74,7 @@ class Checkpoint:
 
         Only what both know is compared, so that a new version can add settings.
         """
-        saved, now = self.state().get("identity", {}), json.loads(json.dumps(identity))
+        saved, now = self.state()["identity"], json.loads(json.dumps(identity))
         other = [name for name in now if name in saved and saved[name] != now[name]]
         if other:
             listed = "; ".join(
@@ -87,9 +85,9 @@ class Checkpoint:
 
     def tensors(self, name: str) -> dict[str, Tensor]:
         """Read one of the two files, as it was saved; raise DamagedCheckpointError otherwise."""
-        files = self.state().get("files")
+        files = self.state()["files"]
         try:
-            if files is not None and digest(self.path / name) != files[name]:
+            if digest(self.path / name) != files[name]:
                 raise self._damaged("is damaged: its digest is not the one in state.json", name)
             return load_file(self.path / name)
         except (OSError, KeyError, SafetensorError) as error:
@@ -178,7 +176,7 @@ def keep_only(folder: Path, checkpoint: Checkpoint | None) -> None:
 
 
 def load_weights(model: nn.Module, checkpoint: Checkpoint) -> None:
-    """Load a checkpoint's weights into `model`; those of older versions, too.
+    """Load a checkpoint's weights into `model`.
 
     Raises:
         DamagedCheckpointError: the file is not what was saved.
@@ -186,7 +184,7 @@ def load_weights(model: nn.Module, checkpoint: Checkpoint) -> None:
     """
     weights = checkpoint.tensors(WEIGHTS)
     try:
-        model.load_state_dict({_OLD_NAMES.get(name, name): tensor for name, tensor in weights.items()})
+        model.load_state_dict(weights)
     except RuntimeError as error:
         problem = f"does not fit the model of this configuration ({' '.join(str(error).split())[:300]})"
         fix = "use the configuration that the run was started with, or another --out folder"
