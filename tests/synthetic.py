@@ -6,6 +6,9 @@ import argparse
 import itertools
 import os
 import signal
+import socket
+import traceback
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +29,8 @@ MODEL = ModelConfig(
     inr=INRConfig(hidden=16),
 )
 TRAIN = TrainConfig(epochs=None, steps=14, batch_size=8, lr=1e-3, checkpoint_every=3, log_every=2, device="cpu", seed=3)
+TOGETHER = {"dropout": 0.0, "attention_dropout": 0.0, "jitter.probability": 0.5}
+"""Of a model that two processes train: without dropout, whose masks are drawn per process."""
 
 SMALL = {
     "data.holdout": 0.3,
@@ -103,47 +108,58 @@ def die(when: str, step: int) -> None:
 
 
 def main() -> None:
-    """Train in this process, or in processes that are killed.
+    """Train in processes that are killed, or in two that share the batches.
 
     ``--kill-at S`` starts a process that ends itself with SIGKILL in step S, ``--kill-saving S`` one that does so while
-    it saves checkpoint S; each trains in a folder of its own, such as ``at-2``. They are forked, because importing
-    PyTorch takes longer than the training.
+    it saves checkpoint S; each trains in a folder of its own, such as ``at-2``. ``--together`` starts two that train
+    one model (`TOGETHER`), with the variables that `torchrun` and `accelerate launch` set. They are forked, because
+    importing PyTorch takes longer than the training.
     """
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--kill-at", type=int, nargs="*", default=[])
     parser.add_argument("--kill-saving", type=int, nargs="*", default=[])
-    parser.add_argument("--dropout", type=float, default=0.1)
-    parser.add_argument("--jitter-prob", type=float, default=1.0)
+    parser.add_argument("--together", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     import mintad.training.loop as loop
 
     features, labels = two_categories()
-    changes = {"dropout": arguments.dropout, "attention_dropout": arguments.dropout}
-    changes |= {"jitter.probability": arguments.jitter_prob}
     rows = np.arange(len(features))
 
-    def train(folder: Path) -> None:
-        loop.train(fresh_model(changed_model(**changes)), features, rows, labels, TRAIN, folder, progress=False)
+    def train(folder: Path, config: ModelConfig = MODEL) -> None:
+        loop.train(fresh_model(config), features, rows, labels, TRAIN, folder, progress=False)
 
-    kills = [("at", step) for step in arguments.kill_at] + [("saving", step) for step in arguments.kill_saving]
-    for when, step in kills:
-        if os.fork() == 0:
-            die(when, step)
-            train(arguments.folder / f"{when}-{step}")
-            os._exit(0)
-    if kills:
-        endings = [os.waitstatus_to_exitcode(os.wait()[1]) for _ in kills]
-        assert endings == [-signal.SIGKILL] * len(kills), endings
-        return
-    train(arguments.folder)
-    if torch.distributed.is_initialized():
+    def train_together(rank: int, port: int) -> None:
+        os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        train(arguments.folder, changed_model(**TOGETHER))
         from torch.distributed.distributed_c10d import _get_default_group
 
         backend = _get_default_group()._get_backend(torch.device("cpu"))
         hours = backend.options._timeout.total_seconds() / 3600
         os.write(1, f"patience in hours: {hours}\n".encode())  # at once: two processes share the pipe
+
+    def kill(when: str, step: int) -> None:
+        die(when, step)
+        train(arguments.folder / f"{when}-{step}")
+
+    kills = [("at", step) for step in arguments.kill_at] + [("saving", step) for step in arguments.kill_saving]
+    works = [partial(kill, *which) for which in kills]
+    if arguments.together:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        works += [partial(train_together, rank, port) for rank in range(2)]
+    for work in works:
+        if os.fork() == 0:
+            try:
+                work()
+                os._exit(0)
+            except BaseException:
+                traceback.print_exc()
+                os._exit(1)
+    endings = sorted(os.waitstatus_to_exitcode(os.wait()[1]) for _ in works)
+    assert endings == [-signal.SIGKILL] * len(kills) + [0] * (len(works) - len(kills)), endings
 
 
 if __name__ == "__main__":

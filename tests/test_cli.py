@@ -37,13 +37,25 @@ ROOT = Path(__file__).parents[1]
 
 HEAVY = {"torch", "timm", "sklearn", "plotly"}
 RUN_AND_LIST = f"""
-import sys
+import contextlib, io, json, sys
 from mintad.cli import main
-try:
-    main()
-finally:
-    print("heavy:", *sorted({HEAVY!r} & set(sys.modules)))
+for arguments in json.load(sys.stdin):
+    sys.argv, said, code = ["mintad", *arguments], io.StringIO(), 0
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+    print(json.dumps([code, said.getvalue(), sorted({HEAVY!r} & set(sys.modules))]))
 """
+ANSWERED = [
+    (["--help"], 0, "notebooks"),
+    (["train", "--help"], 0, "patchcore"),
+    (["data", "get", "--help"], 0, "mvtec"),
+    (["train", "--presett", "fast"], 2, "--preset"),
+    (["train", "--set", "train.stepps=3"], 2, "'train.steps'"),
+    (["trian"], 2, "train"),
+]
 
 
 def invoke(*arguments, **environment):
@@ -76,24 +88,16 @@ def test_describe_gives_the_papers_counts():
     assert macs["total"] == sum(macs[name] for name in parts)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code", "text"),
-    [
-        (["--help"], 0, "notebooks"),
-        (["train", "--help"], 0, "patchcore"),
-        (["data", "get", "--help"], 0, "mvtec"),
-        (["train", "--presett", "fast"], 2, "--preset"),
-        (["train", "--set", "train.stepps=3"], 2, "'train.steps'"),
-        (["trian"], 2, "train"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
-)
-def test_help_and_mistakes_are_answered_before_anything_heavy_is_imported(arguments, code, text):
-    command = [sys.executable, "-c", RUN_AND_LIST, *arguments]
+def test_help_and_mistakes_are_answered_before_anything_heavy_is_imported():
+    """One after the other in one process: what one imports, all after it have imported."""
     environment = os.environ | {"COLUMNS": "200", "TERMINAL_WIDTH": "200"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
-    assert done.returncode == code and text in done.stdout + done.stderr, done.stderr
-    assert "Traceback" not in done.stderr and done.stdout.splitlines()[-1] == "heavy:"
+    given = json.dumps([arguments for arguments, *_ in ANSWERED])
+    command = [sys.executable, "-c", RUN_AND_LIST]
+    done = subprocess.run(command, input=given, capture_output=True, text=True, env=environment, timeout=60)
+    assert done.returncode == 0, done.stderr
+    for (arguments, code, text), line in zip(ANSWERED, done.stdout.splitlines(), strict=True):
+        ended, said, heavy = json.loads(line)
+        assert (ended, heavy) == (code, []) and text in said and "Traceback" not in said, (arguments, said)
 
 
 def test_help_and_list_name_the_entries_of_a_plug_in(tmp_path, monkeypatch):

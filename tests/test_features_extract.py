@@ -209,45 +209,44 @@ def test_shards_hold_a_bounded_number_of_images(get, records, monkeypatch, tmp_p
 
 
 SLOW = """
-import sys, time
+import os, sys, time
 sys.path.insert(0, {tests!r})
 import pandas as pd
 import mintad.features.extract as module
 from mintad.features.backbone import Backbone, build_backbone
 module.SHARD_IMAGES = 2
+doomed = os.fork()  # importing PyTorch a second time takes longer than all that is done here
 forward = Backbone.forward
 def slow(self, images):
-    time.sleep({pause})
+    time.sleep(0.02 if doomed else 0.1)
     return forward(self, images)
 Backbone.forward = slow
+if doomed:
+    print(doomed, flush=True)
 backbone = build_backbone("efficientnet_lite0", weights="random", image_size=64, grid=4, reductions=(2, 4, 8))
 records = pd.DataFrame({{"image": {images!r}}})
-print("ready", flush=True)
 module.extract(records, backbone, cache_dir={cache!r}, dtype="float32", workers=1)
+if not doomed:
+    os._exit(0)
+ended = os.waitstatus_to_exitcode(os.waitpid(doomed, 0)[1])
+sys.exit(f"the other process ended with {{ended}}" if ended != -9 else 0)
 """
 
 
-def start(records, tmp_path, pause):
-    code = SLOW.format(
-        tests=os.path.dirname(__file__),
-        pause=pause,
-        images=list(records["image"]),
-        cache=str(tmp_path / "cache"),
-    )
+def test_two_processes_at_once_and_kill_9(get, records, tmp_path, backbone):
+    """The first starts the second, which is killed, and looks how it ended."""
+    names = {"tests": os.path.dirname(__file__), "images": list(records["image"]), "cache": str(tmp_path / "cache")}
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     root = os.path.dirname(os.path.dirname(__file__))
-    return subprocess.Popen([sys.executable, "-c", code], cwd=root, env=environment, stdout=subprocess.PIPE)
-
-
-def test_two_processes_at_once_and_kill_9(get, records, tmp_path, backbone):
-    doomed, other = start(records, tmp_path, 0.1), start(records, tmp_path, 0.02)
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and doomed.poll() is None:
+    command = [sys.executable, "-c", SLOW.format(**names)]
+    process = subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.PIPE)
+    doomed, deadline = int(process.stdout.readline()), time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
         if sum(cache.images for cache in list_caches(tmp_path / "cache")) >= 2:
             break
         time.sleep(0.02)
-    doomed.send_signal(signal.SIGKILL)
-    assert doomed.wait(30) == -signal.SIGKILL and other.wait(60) == 0
+    os.kill(doomed, signal.SIGKILL)
+    assert process.wait(60) == 0
     assert torch.equal(get(records).gather(range(N)), direct(backbone, records))
 
 

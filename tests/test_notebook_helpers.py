@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import ipywidgets
@@ -232,10 +231,9 @@ def test_panels_have_one_to_three_controls_with_values():
     ],
 )
 def test_teaching_figures_are_titled_and_small(figure):
-    began = time.perf_counter()
     made = figure()
     assert isinstance(made, go.Figure) and made.layout.title.text == "t"
-    assert len(made.to_json()) < 50_000 and time.perf_counter() - began < 5
+    assert len(made.to_json()) < 50_000
 
 
 def test_maps_share_one_scale_and_show_row_0_on_top():

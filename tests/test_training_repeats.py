@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from synthetic import TRAIN, changed_model
+from synthetic import TOGETHER, TRAIN, changed_model
 from training_builders import run, stop_at, weights
 
 from mintad.training import latest_checkpoint
@@ -20,9 +20,9 @@ from mintad.training.checkpoint import sealed
 WORKER = Path(__file__).with_name("synthetic.py")
 
 
-def worker(folder, *options, launcher=()):
+def worker(folder, *options):
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, *launcher, str(WORKER), str(folder), *options]
+    command = [sys.executable, str(WORKER), str(folder), *options]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
 
 
@@ -65,15 +65,11 @@ def test_killed_and_resumed_is_bit_identical(one_thread, tmp_path):
 
 
 def test_two_processes_give_the_single_process_result(tmp_path):
-    """Two gloo processes share each batch, its noise, and the decision to jitter it. Dropout off: its masks are drawn
-    per process. Tolerance 2e-4 on every weight (the learning rate is 1e-3): sums in another order. Left out are the
-    biases of attention keys: softmax cancels them, their gradient is rounding noise alone, and AdamW scales noise up
-    to full steps."""
-    options = ("--dropout", "0", "--jitter-prob", "0.5")
-    changes = {"dropout": 0.0, "attention_dropout": 0.0, "jitter.probability": 0.5}
-    run(tmp_path / "one", model_config=changed_model(**changes))
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
-    double = worker(tmp_path / "two", *options, launcher=launcher)
+    """Two gloo processes share each batch, its noise, and the decision to jitter it. Tolerance 2e-4 on every weight
+    (the learning rate is 1e-3): sums in another order. Left out are the biases of attention keys: softmax cancels them,
+    their gradient is rounding noise alone, and AdamW scales noise up to full steps."""
+    run(tmp_path / "one", model_config=changed_model(**TOGETHER))
+    double = worker(tmp_path / "two", "--together")
     assert double.returncode == 0, double.stderr
     assert double.stdout.count("patience in hours: 12.0") == 2  # the first process may extract features for long
     expected, got = weights(tmp_path / "one"), weights(tmp_path / "two")
