@@ -13,7 +13,7 @@ demo: setup  ## train and evaluate on real solar cells (ELPV), leave a results p
 # Workers share the cores: two whose PyTorch each takes all of them wait for each other most of the time.
 test: export OMP_NUM_THREADS = 1
 test: setup lint  ## lint, all tests, then every notebook
-	$(BIN)/python -m pytest -n $(JOBS)
+	$(BIN)/python -m pytest -p no:nbval -n $(JOBS)
 	$(BIN)/mintad notebooks train --jobs $(JOBS)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --nbval-lax --nbval-cell-timeout 600 notebooks
 

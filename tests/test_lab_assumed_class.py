@@ -94,7 +94,8 @@ def test_the_pull_agrees_with_the_exercise_and_is_0_for_the_true_class():
 def test_a_trained_query_pool_reconstructs_better_with_the_true_class_and_is_pulled_by_the_wrong_one(tmp_path):
     features, labels = two_categories()
     model = variant("query_pool")
-    train(model, features, np.arange(len(labels)), labels, dataclasses.replace(TRAIN, steps=60, lr=1e-2), tmp_path)
+    config = dataclasses.replace(TRAIN, steps=60, lr=1e-2, checkpoint_every=60)
+    train(model, features, np.arange(len(labels)), labels, config, tmp_path)
     model.eval()
     feat, labels = features.array, torch.as_tensor(labels)
     reconstruction, errors = assumed_class.with_each_class(model, feat, 2)

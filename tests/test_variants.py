@@ -177,7 +177,7 @@ def test_a_fixed_adapter_stays_what_it_is(tmp_path):
 def test_every_variant_learns_to_reconstruct(name, tmp_path):
     model = variant(name)
     features, labels = two_categories()
-    config = dataclasses.replace(TRAIN, steps=60, lr=3e-3)
+    config = dataclasses.replace(TRAIN, steps=60, lr=3e-3, checkpoint_every=60)
     history = train(model, features, np.arange(len(features)), labels, config, tmp_path, progress=False)
     assert history["mse"].iloc[-1] < 0.8 * history["mse"].iloc[0]
 
