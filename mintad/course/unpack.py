@@ -236,7 +236,7 @@ def _require_usable(run: Run, config: Config) -> None:
     backbone = configured_backbone(config.features, weights="random")
     identity = identity_of(config, run.read("classes"), backbone)
     del identity["backbone"]
-    if "digest" not in state or "files" not in state or not identity.keys() <= state.get("identity", {}).keys():
+    if not identity.keys() <= state["identity"].keys():
         raise ValueError(f"{STATE} does not say which run it belongs to")
     checkpoint.require(identity)
     sizes = {"channels": backbone.channels, "grid": backbone.grid, "classes": len(identity["classes"])}
@@ -268,7 +268,7 @@ def _place(folder: Path, name: str, config: Config) -> str | None:
         new = folder / steps.name
         if name == SCORED_BY_STEP and new.exists() and not steps.exists():
             packed = packed if kept else run
-            if run.checkpoint().state().get("files") == packed.checkpoint().state().get("files"):
+            if run.checkpoint().state()["files"] == packed.checkpoint().state()["files"]:
                 new.rename(steps)  # they end with the scores of these very weights
     return wrong
 

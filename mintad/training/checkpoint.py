@@ -59,7 +59,7 @@ class Checkpoint:
         file = self.path / STATE
         try:
             state = json.loads(file.read_text(encoding="utf-8"))
-            known = sealed(state)["digest"] == state.get("digest")
+            known = {"digest", "files", "identity"} <= state.keys() and sealed(state)["digest"] == state["digest"]
             numbers = isinstance(state["step"], int) and isinstance(state["steps"], int)
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise self._damaged(f"cannot be read ({error!r})", STATE) from error
