@@ -42,8 +42,8 @@ def open_run(path: str | Path, config: Config, *, overwrite: bool = False) -> It
     new = not run.path.exists()
     run.path.mkdir(parents=True, exist_ok=True)
     with run.locked():
-        for file in (*run.path.glob(f"{UNFINISHED}*"), *(run.path / f".{name}.tmp" for name in OWN_FILES)):
-            remove(file)  # of processes that were killed, and of older versions
+        for file in run.path.glob(f"{UNFINISHED}*"):
+            remove(file)  # of processes that were killed
         if overwrite:  # by name, anything else is left; config.json last, so that this can be interrupted and repeated
             remove(run.path / "checkpoints")
             run.discard_results()
