@@ -28,6 +28,9 @@ _KINDS = {
 MAX_BYTES = 2 << 30  # of a file that is read whole
 MAX_TEXT = 64 << 20  # bytes of a text that is read whole
 UNFINISHED = ".writing-"  # how the names of files begin that are being written; a killed process leaves some
+BESIDE_PACKAGE = Path(__file__).resolve().parents[1]
+"""The folder that the package lies in: a clone of the repository (`IN_CLONE`), or where pip has installed to."""
+IN_CLONE = (BESIDE_PACKAGE / "pyproject.toml").exists()
 
 
 def expanded(path: str | Path) -> Path:
