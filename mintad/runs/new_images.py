@@ -59,7 +59,10 @@ def find_images(paths: Iterable[str | Path], *, exclude: str | Path | None = Non
             _search(path, results, found, seen)
         else:
             found.files.append(path)
-    found.files = list(dict.fromkeys(found.files))
+    once: dict[str, Path] = {}  # a file may be named twice, by itself, below its folder, or relative and absolute
+    for file in found.files:
+        once.setdefault(os.path.abspath(file), file)
+    found.files = list(once.values())
     if not found.files and not found.problems and not empty:
         note = found.note()
         kinds = f"no images ({', '.join(sorted(IMAGE_SUFFIXES))}) in {', '.join(map(str, paths))}"
