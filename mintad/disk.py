@@ -81,7 +81,7 @@ def read_text(path: str | Path) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        raise DataError(f"is no text in UTF-8 ({error})", path=path, fix="save it as UTF-8") from error
+        raise DataError(f"is not UTF-8 text ({error})", path=path, fix="save it as UTF-8") from error
 
 
 def digest(path: str | Path, *about: str) -> str:

@@ -197,4 +197,4 @@ def read_notebook(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"this is no notebook: {error}", path=path) from error
+        raise DataError(f"this is not a notebook: {error}", path=path) from error

@@ -31,9 +31,9 @@ class NewImages:
     def note(self) -> str:
         """Return a line about what was passed over, '' if nothing was."""
         listed = ", ".join(f"{count} {kind}" for kind, count in self.passed_over.most_common())
-        lines = [f"passed over, because the names are none of images: {listed}"] if listed else []
+        lines = [f"skipped, because they are not image files: {listed}"] if listed else []
         if self.results:
-            lines.append(f"not searched, because earlier predictions lie there: {', '.join(map(str, self.results))}")
+            lines.append(f"not searched, because they hold earlier predictions: {', '.join(map(str, self.results))}")
         return "; ".join(lines)
 
 

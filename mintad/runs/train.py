@@ -88,7 +88,9 @@ def train_run(
     require_comparable(baseline_names, records)
     run = Run(Path(out))
     if (run.path / CATEGORIES).exists():
-        raise TrainingError("holds a separate training", path=run.path, fix="choose another folder for the unified one")
+        raise TrainingError(
+            "holds one model per category", path=run.path, fix="choose another --out for the unified one"
+        )
     if overwrite or not run.finished:
         require_trained(records, config)
     with _opened_by_main_process(run, config, accelerator, overwrite) as main:

@@ -77,7 +77,7 @@ def grade(
         seconds: of processor time for one exercise.
         memory: GB for the code of one submission.
         seed: of the hidden cases; by default that of the last time in this folder, else drawn at random.
-        unsafe: grade also where submissions cannot be isolated; then they run with the rights of who grades.
+        unsafe: grade also where submissions cannot be isolated; then they run with the grader's own permissions.
 
     Raises:
         ConfigError: the points file or a limit is wrong.
