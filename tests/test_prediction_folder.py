@@ -164,7 +164,7 @@ def test_no_cell_is_a_formula_and_our_reader_gives_the_name_back(finished, produ
     again = read_table("out/predictions.csv")
     pd.testing.assert_frame_equal(again, table, check_exact=True, check_dtype=False)
     assert again["image"][0] == f"{name}.png" and (tmp_path / "out" / again["heatmap"][0]).exists()
-    with pytest.raises(DataError, match="no table of predictions"):
+    with pytest.raises(DataError, match="not a table of predictions"):
         read_table(finished.path / "results.csv")
 
 
