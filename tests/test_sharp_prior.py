@@ -23,7 +23,8 @@ from mintad.runs.prepare import prepare_data
 from mintad.runs.train import train_run
 from mintad.scoring import auroc, value_of
 from mintad.scoring.class_gaussians import ClassGaussians, mahalanobis, whitening
-from mintad.scoring.maps import image_scores
+from mintad.scoring.detect import detect
+from mintad.scoring.maps import grid_maps, image_scores
 from mintad.scoring.sharp_prior import SharpPrior, SharpPriorDetector
 
 
@@ -160,6 +161,24 @@ def test_a_head_chooses_the_class_and_labels_replace_it(prior, monkeypatch):
     assert told.shape == (len(labels), *GRID) and told.max() < head.min(), "the head is always wrong here"
     both = SharpPriorDetector(model, gaussians, score="both").anomaly_map(feat_nLF, labels)
     torch.testing.assert_close(both, (told + model.anomaly_map(feat_nLF)) / 2)
+
+
+def test_detectors_that_share_a_model_share_its_run(prior):
+    gaussians, feat_nLF, labels = prior
+    model, rows, scoring = fresh_model().eval(), np.arange(len(labels)), ScoringConfig()
+    features = FeatureTable.from_tensor(feat_nLF)
+    detectors = [model, *(SharpPriorDetector(model, gaussians, score=score) for score in ("gaussian", "both"))]
+    with torch.no_grad():
+        named = [("nut", "bolt")[k] for k in model(feat_nLF).class_logits.argmax(-1)]
+    for told in (None, labels):
+        found = detect(model, detectors, features, rows, ["nut", "bolt"], scoring, labels=told, batch_size=10)
+        for detector, maps_nHW in zip(detectors, found.maps, strict=True):
+            alone = grid_maps(detector, features, rows, scoring, labels=told, batch_size=10)
+            np.testing.assert_array_equal(maps_nHW, alone)
+        assert found.predicted == named
+        assert found.judged == (named if told is None else [("nut", "bolt")[k] for k in labels])
+    with pytest.raises(ValueError, match="4 labels for 48 rows"):
+        detect(model, detectors, features, rows, ["nut", "bolt"], scoring, labels=labels[:4])
 
 
 def test_the_file_gives_the_same_distances(prior, tmp_path):

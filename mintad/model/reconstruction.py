@@ -208,4 +208,9 @@ class ReconstructionModel(nn.Module):
         """Return the maps (B, H, W) of squared errors (Eq. 7), see `mintad.scoring.maps.Detector`."""
         device = self.output.weight.device
         labels_B = None if labels is None else torch.as_tensor(labels, device=device)
-        return self(feat_BLF.to(device), labels_B=labels_B).token_error.unflatten(1, self.grid)
+        feat_BLF = feat_BLF.to(device)
+        return self.map_of(feat_BLF, self(feat_BLF, labels_B=labels_B))
+
+    def map_of(self, feat_BLF: Tensor, output: Output, labels_B: Tensor | None = None) -> Tensor:
+        """Return the maps (B, H, W) of features (B, L, F) for which the model gave `output`."""
+        return output.token_error.unflatten(1, self.grid)

@@ -28,9 +28,10 @@ from mintad.runs.opening import log_to, versions
 from mintad.runs.prepare import PreparedData, image_list, prepare_data, resolve_paths
 from mintad.runs.region import new_region, stored_region
 from mintad.runs.save import save_results
-from mintad.scoring.evaluate import evaluate, predict_classes
+from mintad.scoring.detect import detect
+from mintad.scoring.evaluate import Evaluation, results_of
 from mintad.scoring.known_products import KnownProducts
-from mintad.scoring.maps import grid_maps
+from mintad.scoring.maps import grid_maps, image_scores
 from mintad.scoring.metrics import value_of
 from mintad.scoring.sharp_prior import SharpPrior, SharpPriorDetector, score_method
 from mintad.training.device import pick_device
@@ -122,26 +123,22 @@ def evaluate_and_save(
     model.eval()
     rows, variant = data.scored_rows, config.model.variant
     with run.timing("evaluation"):
-        labels, classes = data.labels_for(model, rows), predict_classes(model, data.features, rows, data.classes)
-        detectors, inputs = run_detectors(run, model, data, config), (data.features, data.records, config)
-        evaluations = {
-            score: evaluate(
-                detector,
-                *inputs,
-                method=score_method(variant, score),
-                labels=labels,
-                pred_class=classes,
-                rows=rows,
-                region=data.region,
-            )
-            for score, detector in detectors.items()
-        }
+        detectors, labels = run_detectors(run, model, data, config), data.labels_for(model, rows)
+        inputs = data.features, rows, data.classes, config.scoring
+        found = detect(model, detectors.values(), *inputs, labels=labels)
+        evaluations = {}
+        for score, maps_nHW in zip(detectors, found.maps, strict=True):
+            scores_n = image_scores(maps_nHW, config.features.image_size, config.scoring, data.region)
+            scores = data.records.iloc[rows].reset_index(drop=True)
+            scores = scores.assign(pred_score=scores_n, pred_class=found.predicted)
+            about = {"method": score_method(variant, score), "region": data.region}
+            evaluations[score] = Evaluation(scores, maps_nHW, results_of(scores, maps_nHW, config, **about))
         decisive, decisions = evaluations[config.scoring.score], None
         if len(data.holdout_rows):
             products = KnownProducts.fit(data.features, data.train_rows, seed=config.train.seed)
             products.save(run.path / PRODUCTS)
             decisions = calibrate(products, detectors[config.scoring.score], model, data, config)
-            decisive.scores = decide(decisions, products, decisive.scores, model, data)
+            decisive.scores = decide(decisions, products, decisive.scores, found.judged, data)
     with run.timing("made defects") if len(rows_without_defects(data)) else contextlib.nullcontext():
         made = score_made_defects(detectors[config.scoring.score], model, data, config, decisions)
     tables = [evaluation.results for evaluation in evaluations.values()]

@@ -15,15 +15,20 @@ from mintad.features.table import FeatureTable
 from mintad.model import ReconstructionModel
 from mintad.runs.prepare import PreparedData
 from mintad.scoring.decisions import Decisions
-from mintad.scoring.evaluate import predict_classes
-from mintad.scoring.maps import Detector, maps_and_scores
+from mintad.scoring.detect import detect
+from mintad.scoring.maps import image_scores
+from mintad.scoring.sharp_prior import SharpPriorDetector
 
 PER_CATEGORY = 60  # images with a made defect, at most
 COLUMNS = ("category", "image", "pred_score", "anomalous", "defect", "made_score", "made_anomalous")
 
 
 def score_made_defects(
-    detector: Detector, model: ReconstructionModel, data: PreparedData, config: Config, decisions: Decisions | None
+    detector: ReconstructionModel | SharpPriorDetector,
+    model: ReconstructionModel,
+    data: PreparedData,
+    config: Config,
+    decisions: Decisions | None,
 ) -> pd.DataFrame | None:
     """Score held-out normal images of categories without anomalous test images, as they are and with a made defect.
 
@@ -41,13 +46,12 @@ def score_made_defects(
     table = pd.DataFrame({"category": keys, "image": records["image"].to_numpy(), "defect": kinds})
     inputs = {("pred_score", "anomalous"): (data.features, rows)}
     inputs["made_score", "made_anomalous"] = features_of(images, data), np.arange(len(rows))
-    labels, told = data.labels_for(model, rows), list(records["prompt_class"])
+    labels = data.labels_for(model, rows)
     for (score, anomalous), (features, numbers) in inputs.items():
-        settings = {"labels": labels, "region": data.region}
-        scores = maps_and_scores(detector, features, numbers, size, config.scoring, **settings)[1]
-        names = told if model.needs_labels else predict_classes(model, features, numbers, data.classes)
-        table[score] = scores
-        table[anomalous] = decisions.flags(scores, names) if decisions else ""
+        settings = data.classes, config.scoring
+        [maps_nHW], _, judged = detect(model, [detector], features, numbers, *settings, labels=labels)
+        table[score] = scores_n = image_scores(maps_nHW, size, config.scoring, data.region)
+        table[anomalous] = decisions.flags(scores_n, judged) if decisions else ""
     return table[list(COLUMNS)]
 
 

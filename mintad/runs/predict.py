@@ -29,9 +29,9 @@ from mintad.runs.prepare import configured_backbone
 from mintad.runs.region import stored_region
 from mintad.scoring.decisions import COLUMNS as DECIDED
 from mintad.scoring.decisions import Decisions
-from mintad.scoring.evaluate import predict_classes
+from mintad.scoring.detect import detect
 from mintad.scoring.known_products import pooled
-from mintad.scoring.maps import full_maps, grid_maps, image_scores
+from mintad.scoring.maps import full_maps, image_scores
 from mintad.scoring.region_of_interest import share_of_cells
 from mintad.training.device import pick_device
 
@@ -148,7 +148,7 @@ class Predictor:
 
         `labels` (B,) are class indices, for a model that must be given the class, instead of its category.
         """
-        return self.score(self.features(images), labels)
+        return self.score(self.features(images), labels)[:3]
 
     @torch.no_grad()
     def features(self, images: list[Image.Image]) -> FeatureTable:
@@ -157,28 +157,28 @@ class Predictor:
         with full_precision():
             return FeatureTable.from_tensor(self.backbone(batch))
 
-    @torch.no_grad()
     def score(
         self, features: FeatureTable, labels: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray, list[str]]:
-        """Return what a call returns, of images with these features."""
+    ) -> tuple[np.ndarray, np.ndarray, list[str], list[str]]:
+        """Return what a call returns, of images with these features, and the classes by which they are judged."""
         rows, scoring = np.arange(len(features)), self.config.scoring
         if self.label is not None:
             labels = np.full(len(features), self.label)
-        maps_BHW = grid_maps(self.detector, features, rows, scoring, labels=labels)
-        names = predict_classes(self.model, features, rows, self.classes)
-        return image_scores(maps_BHW, self.config.features.image_size, scoring, self.region), maps_BHW, names
+        inputs = self.model, [self.detector], features, rows, self.classes, scoring
+        [maps_BHW], names, judged = detect(*inputs, labels=labels)
+        return image_scores(maps_BHW, self.config.features.image_size, scoring, self.region), maps_BHW, names, judged
 
     def full_maps(self, maps_BHW: np.ndarray) -> np.ndarray:
         """Return grid maps in the size in which they are scored (B, S, S), zero outside the region of interest."""
         return full_maps(maps_BHW, self.config.features.image_size, self.config.scoring, self.region)
 
-    def decide(self, features: FeatureTable, scores_B: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
+    def decide(
+        self, features: FeatureTable, scores_B: np.ndarray, names: Sequence[str], judged: Sequence[str]
+    ) -> pd.DataFrame:
         """Return what is decided about images: judged_class, threshold, the columns of `Decisions.of`, wrong_product.
 
-        The class by which an image is judged is the predicted one, or that which the model was given.
+        `names` and `judged` are the predicted classes, and those by which the images are judged.
         """
-        judged = list(names) if self.label is None else [self.classes[self.label]] * len(features)
         if self.decisions is None:
             table = pd.DataFrame({"judged_class": judged}).assign(threshold="", **dict.fromkeys(DECIDED, ""))
         else:
@@ -214,8 +214,9 @@ class Predictor:
         if readable:
             began = time.perf_counter()
             features = self.features([Image.fromarray(pixels) for pixels, *_ in readable.values()])
-            scores, maps_BHW, names = self.score(features)
-            table = self.decide(features, scores, names).assign(pred_score=scores.astype(float), pred_class=names)
+            scores, maps_BHW, names, judged = self.score(features)
+            table = self.decide(features, scores, names, judged)
+            table = table.assign(pred_score=scores.astype(float), pred_class=names)
             maps_BSS = self.full_maps(maps_BHW)
             share = (time.perf_counter() - began) / len(readable)
             for number, row, map_SS in zip(readable, table.to_dict("records"), maps_BSS, strict=True):
