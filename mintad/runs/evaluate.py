@@ -27,7 +27,7 @@ from mintad.runs.made import rows_without_defects, score_made_defects
 from mintad.runs.opening import log_to, versions
 from mintad.runs.prepare import PreparedData, image_list, prepare_data, resolve_paths
 from mintad.runs.region import new_region, stored_region
-from mintad.runs.save import save_results
+from mintad.runs.save import RunResults, save_results
 from mintad.scoring.detect import detect
 from mintad.scoring.evaluate import Evaluation, results_of
 from mintad.scoring.known_products import KnownProducts
@@ -46,8 +46,9 @@ def add_baselines(
     """Evaluate baselines that a finished run lacks, and add each to its results before the next one begins."""
     for name in names:
         [table] = baseline_results(run, [name], data, run.config(), device, progress=progress)
-        results = pd.concat([run.results(), table], ignore_index=True)
-        save_results(run, results, run.scores(), run.maps(), run.decisions(), run.made_defects(), data.region)
+        found = RunResults.of(run)
+        results = pd.concat([found.results, table], ignore_index=True)
+        save_results(run, dataclasses.replace(found, results=results))
 
 
 def evaluate_run(
@@ -145,7 +146,7 @@ def evaluate_and_save(
     tables += baseline_results(run, baseline_names, data, config, model.output.weight.device, progress=progress)
     results = pd.concat(tables, ignore_index=True)
     scores = with_hashes(decisive.scores, row_hashes(data.features.hashes, data.scored_rows))
-    save_results(run, results, scores, decisive.grid_maps, decisions, made, data.region)
+    save_results(run, RunResults(results, scores, decisive.grid_maps, decisions, made, data.region))
     auroc = value_of(results, "image_auroc")
     log.info(
         "image AUROC, mean over categories: %s", "no category has both kinds of images" if auroc is None else auroc

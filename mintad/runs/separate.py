@@ -32,7 +32,7 @@ from mintad.runs.prepare import (
     require_trained,
     resolve_paths,
 )
-from mintad.runs.save import save_results
+from mintad.runs.save import RunResults, save_results
 from mintad.runs.train import train_run
 from mintad.scoring.evaluate import results_of
 from mintad.scoring.maps import grid_maps, image_scores
@@ -137,7 +137,8 @@ def _evaluate_and_save(run: Run, runs: Mapping[str, Run], data: PreparedData, co
         *_other_results(runs, method),
     ]
     made = pd.concat(made, ignore_index=True) if made else None
-    save_results(run, pd.concat(results, ignore_index=True), scores, maps_nHW, None, made)
+    results = pd.concat(results, ignore_index=True)
+    save_results(run, RunResults(results, scores, maps_nHW, decisions=None, made=made, region=None))
 
 
 def _maps_of_chosen(
