@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from mintad.data.photographs import Photograph, describe, photograph, unlike
-from mintad.errors import ConfigError
+from mintad.errors import ConfigError, MintadError
 from mintad.features.table import FeatureTable
 from mintad.runs.doubts import doubts
 from mintad.scoring.conformal import Calibration
@@ -76,6 +77,19 @@ def test_distances_do_not_depend_on_the_units_of_a_channel_or_on_the_batch():
     np.testing.assert_allclose(known.distance(new), alone, rtol=1e-5)
     np.testing.assert_allclose(KnownProducts(known.pooled_nF * scale).distance(new * scale), alone, rtol=1e-3)
     assert np.isfinite(KnownProducts(torch.ones(1, 8)).distance(new)).all()
+
+
+def test_a_file_that_does_not_say_what_it_holds_is_read_if_its_digest_is_right(tmp_path):
+    """Older versions wrote the digest of the products alone."""
+    file, known = tmp_path / "products.safetensors", KnownProducts(torch.arange(12.0).view(3, 4))
+    save_file(known.state_dict(), file, metadata={"digest": known.digest()})
+    assert torch.equal(KnownProducts.load(file).pooled_nF, known.pooled_nF)
+    known.save(file)
+    assert KnownProducts.load(file).digest() == known.digest()
+    for metadata in ({"digest": known.digest(), "about": "others"}, {"digest": "0"}, None):
+        save_file(known.state_dict(), file, metadata=metadata)
+        with pytest.raises(MintadError, match="products.safetensors: .*digest"):
+            KnownProducts.load(file)
 
 
 # Photographs

@@ -20,9 +20,10 @@ import numpy as np
 import pandas as pd
 import torch
 
+from mintad.disk import hash_file
 from mintad.errors import ConfigError, DataError, message
 from mintad.features.backbone import Backbone, read_pixels
-from mintad.features.cache import FeatureCache, cache_root, describe_key, hash_file
+from mintad.features.cache import FeatureCache, cache_root, describe_key
 from mintad.features.table import FeatureTable
 from mintad.progress import progress_bar
 from mintad.threads import limit_threads

@@ -16,9 +16,9 @@ import torch
 from PIL import Image
 
 from mintad.data.photographs import Photograph, photograph
+from mintad.disk import hash_file
 from mintad.errors import ConfigError, DataError, nearest
 from mintad.features.backbone import read_pixels
-from mintad.features.cache import hash_file
 from mintad.features.extract import full_precision
 from mintad.features.table import FeatureTable
 from mintad.runs.directory import Run

@@ -11,23 +11,19 @@ Letters: n normal images, B images of a batch, L tokens, F channels.
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from mintad.disk import write
-from mintad.errors import MintadError
 from mintad.features.table import FeatureTable
-from mintad.features.weights import fingerprint
+from mintad.scoring.sealed_tensors import opened_sealed, save_sealed, tensors_digest
 
 NEIGHBOURS = 5
 IMAGES = 20_000  # training images that are kept, at most: 0.8 kB each for 192 channels
 BATCH = 64
+ABOUT = "known products"
 
 
 class KnownProducts(nn.Module):
@@ -61,27 +57,17 @@ class KnownProducts(nn.Module):
 
     def save(self, file: Path) -> None:
         """Write them into a safetensors file."""
-        write(file, save({"pooled_nF": self.pooled_nF.contiguous()}, metadata={"digest": self.digest()}))
+        save_sealed(file, self.state_dict(), ABOUT)
 
     def digest(self) -> str:
         """Return a hash of the features."""
-        return hashlib.sha256(f"known products {fingerprint(self)}".encode()).hexdigest()
+        return tensors_digest(self.state_dict(), ABOUT)
 
     @classmethod
     def load(cls, file: Path) -> KnownProducts:
         """Read what `save` wrote; raise MintadError if it is missing or was changed."""
-        try:
-            known = cls(load_file(file)["pooled_nF"])
-            with safe_open(file, framework="pt") as opened:
-                if (opened.metadata() or {}).get("digest") != known.digest():
-                    raise ValueError("the digest in it is another")
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
-            problem, fix = (
-                f"the products' features cannot be read ({error})",
-                f"mintad evaluate {file.parent} writes it",
-            )
-            raise MintadError(problem, path=file, fix=fix) from error
-        return known
+        with opened_sealed(file, "the products' features", default=ABOUT) as (tensors, _):
+            return cls(tensors["pooled_nF"])
 
 
 def pooled(features: FeatureTable, rows: np.ndarray) -> Tensor:
