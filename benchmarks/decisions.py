@@ -36,7 +36,7 @@ from mintad.scoring import auroc
 from mintad.scoring.conformal import Calibration
 from mintad.scoring.decisions import UNKNOWN_QUANTILE, Decisions
 from mintad.scoring.detect import detect
-from mintad.scoring.known_products import KnownProducts, pooled
+from mintad.scoring.known_products import KnownProducts, median_over_tokens
 from mintad.scoring.maps import image_scores
 from mintad.scoring.metrics import MEAN
 from mintad.scoring.ranking import tpr_at
@@ -103,7 +103,7 @@ def of_rates(scores: pd.DataFrame) -> Iterator[Row]:
 def of_unknown(data: PreparedData, scores: pd.DataFrame, seed: int) -> Iterator[Row]:
     """Yield how well every category is told from the others when it was left out of the known products."""
     keys, everything = category_keys(data.records).to_numpy(), np.arange(len(data.records))
-    described, test, labels = pooled(data.features, everything), data.test_rows, scores["label"].to_numpy()
+    described, test, labels = median_over_tokens(data.features, everything), data.test_rows, scores["label"].to_numpy()
     for key in sorted(set(keys[test])):
         train, held_out = (rows[keys[rows] != key] for rows in (data.train_rows, data.holdout_rows))
         known = KnownProducts.fit(data.features, train, seed=seed)

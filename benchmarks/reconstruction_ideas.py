@@ -30,7 +30,7 @@ from mintad.data.images import read_image
 from mintad.data.records import category_keys
 from mintad.features.backbone import to_pixels
 from mintad.model.losses import Losses, compute_losses
-from mintad.model.nearest_images import Recentre
+from mintad.model.recentre import Recentre
 from mintad.model.reconstruction import Output, ReconstructionModel
 from mintad.model.transformer import Attention, FeedForward
 from mintad.report.commented_csv import read_commented_csv

@@ -13,7 +13,7 @@ from mintad.features.table import FeatureTable
 from mintad.runs.doubts import doubts
 from mintad.scoring.conformal import Calibration
 from mintad.scoring.decisions import COLUMNS, Decisions
-from mintad.scoring.known_products import KnownProducts, pooled
+from mintad.scoring.known_products import KnownProducts, median_over_tokens
 
 
 def rules(n: int = 40, few: int = 40) -> Decisions:
@@ -63,16 +63,16 @@ def table_of(*products, seed=0, spoiled=0):
 def test_an_unknown_product_is_far_and_a_defect_is_not():
     rows = np.arange(60)
     known = KnownProducts.fit(table_of(1, 2), rows)
-    normal = known.distance(pooled(table_of(1, 2, seed=1), rows))
-    defects = known.distance(pooled(table_of(1, 2, seed=2, spoiled=4), rows))  # a quarter of the image
-    unknown = known.distance(pooled(table_of(3, 4, seed=3), rows))
+    normal = known.distance(median_over_tokens(table_of(1, 2, seed=1), rows))
+    defects = known.distance(median_over_tokens(table_of(1, 2, seed=2, spoiled=4), rows))  # a quarter of the image
+    unknown = known.distance(median_over_tokens(table_of(3, 4, seed=3), rows))
     assert normal.max() < defects.max() < unknown.min()
     assert np.median(defects) < 2 * np.median(normal) < unknown.min()
 
 
 def test_distances_do_not_depend_on_the_units_of_a_channel_or_on_the_batch():
-    features, new = table_of(1, 2), pooled(table_of(1, seed=5), np.arange(30))
-    known, scale = KnownProducts(pooled(features, np.arange(60))), torch.logspace(-3, 3, 8)
+    features, new = table_of(1, 2), median_over_tokens(table_of(1, seed=5), np.arange(30))
+    known, scale = KnownProducts(median_over_tokens(features, np.arange(60))), torch.logspace(-3, 3, 8)
     alone = np.concatenate([known.distance(row[None]) for row in new])
     np.testing.assert_allclose(known.distance(new), alone, rtol=1e-5)
     np.testing.assert_allclose(KnownProducts(known.pooled_nF * scale).distance(new * scale), alone, rtol=1e-3)

@@ -12,7 +12,9 @@ from synthetic import CHANNELS, GRID, changed_model, fresh_model, small, two_cat
 from mintad.config.sections import RecentreConfig
 from mintad.data.images import read_image
 from mintad.model import VARIANTS, build_model
-from mintad.model.nearest_images import NearestImages, Recentre, pooled
+from mintad.model.nearest_images import NearestImages
+from mintad.model.pooling import pool_squares
+from mintad.model.recentre import Recentre
 from mintad.runs.load import trained_model
 from mintad.runs.predict import Predictor
 from mintad.runs.prepare import prepare_data
@@ -83,7 +85,7 @@ def test_images_are_compared_by_coarse_maps():
     """Two images that differ in fine detail alone are as near as copies are on a coarse grid."""
     generator = torch.Generator().manual_seed(0)
     normal, noise = torch.randn(5, 196, 3, generator=generator), torch.randn(1, 196, 3, generator=generator)
-    fine = noise - pooled(noise, (14, 14), 2).unflatten(1, (7, 7)).repeat_interleave(2, 1).repeat_interleave(
+    fine = noise - pool_squares(noise, (14, 14), 2).unflatten(1, (7, 7)).repeat_interleave(2, 1).repeat_interleave(
         2, 2
     ).flatten(1, 2)
     nearest = NearestImages(normal, (14, 14), 1)

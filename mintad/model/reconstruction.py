@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from mintad.config import ModelConfig
 from mintad.errors import ConfigError
 from mintad.model.jitter import FeatureJitter
-from mintad.model.nearest_images import Recentre, pooled
+from mintad.model.pooling import pool_squares
+from mintad.model.recentre import Recentre
 from mintad.model.transformer import Transformer
 
 
@@ -171,7 +172,7 @@ class ReconstructionModel(nn.Module):
 
     def pooled(self, feat_BLF: Tensor) -> Tensor:
         """Average the features over squares of `config.pool` tokens, to the model's own L tokens."""
-        return pooled(feat_BLF, self.feature_grid, self.config.pool)
+        return pool_squares(feat_BLF, self.feature_grid, self.config.pool)
 
     def embed(self, feat_BLF: Tensor) -> Output:
         """Return an output with the clean target (B, L, F) and the adapted features (B, L, C)."""

@@ -12,7 +12,7 @@ from mintad.runs.prepare import PreparedData
 from mintad.scoring.conformal import Calibration
 from mintad.scoring.decisions import Decisions
 from mintad.scoring.detect import detect
-from mintad.scoring.known_products import KnownProducts, pooled
+from mintad.scoring.known_products import KnownProducts, median_over_tokens
 from mintad.scoring.maps import image_scores
 from mintad.scoring.sharp_prior import SharpPriorDetector
 
@@ -32,7 +32,7 @@ def calibrate(
     inputs = data.features, rows, data.classes, config.scoring
     [maps_nHW], _, judged = detect(model, [detector], *inputs, labels=data.labels_for(model, rows))
     scores_n = image_scores(maps_nHW, config.features.image_size, config.scoring, data.region)
-    distances_n = products.distance(pooled(data.features, rows))
+    distances_n = products.distance(median_over_tokens(data.features, rows))
     return Decisions(
         Calibration(scores_n, judged),
         Calibration(distances_n, [""] * len(rows)),
@@ -53,5 +53,5 @@ def decide(
 
     `judged` are the classes by which they are judged.
     """
-    distances = products.distance(pooled(data.features, data.scored_rows))
+    distances = products.distance(median_over_tokens(data.features, data.scored_rows))
     return pd.concat([scores, decisions.of(list(scores["pred_score"]), judged, distances)], axis=1)

@@ -17,7 +17,7 @@ from mintad.data.photographs import describe
 from mintad.errors import ConfigError, MintadError, TrainingError
 from mintad.features.table import FeatureTable
 from mintad.model import ReconstructionModel, require_variant
-from mintad.model.nearest_images import compact
+from mintad.model.precision import joined_in_float16
 from mintad.runs.baselines import evaluate_baseline, require_baselines, require_comparable
 from mintad.runs.calibrate import calibrate, decide
 from mintad.runs.changes import record_training_images, row_hashes, with_hashes
@@ -187,7 +187,7 @@ def residuals(model: ReconstructionModel, data: PreparedData) -> FeatureTable:
         labels = data.labels_for(model, rows)
         labels_B = None if labels is None else torch.as_tensor(labels, device=device)
         parts.append(model(data.features.gather(rows).to(device), labels_B=labels_B).residual.cpu())
-    return FeatureTable.from_tensor(compact(parts))
+    return FeatureTable.from_tensor(joined_in_float16(parts))
 
 
 def baseline_results(

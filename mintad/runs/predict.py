@@ -30,7 +30,7 @@ from mintad.runs.region import stored_region
 from mintad.scoring.decisions import COLUMNS as DECIDED
 from mintad.scoring.decisions import Decisions
 from mintad.scoring.detect import detect
-from mintad.scoring.known_products import pooled
+from mintad.scoring.known_products import median_over_tokens
 from mintad.scoring.maps import full_maps, image_scores
 from mintad.scoring.region_of_interest import share_of_cells
 from mintad.training.device import pick_device
@@ -182,7 +182,8 @@ class Predictor:
         if self.decisions is None:
             table = pd.DataFrame({"judged_class": judged}).assign(threshold="", **dict.fromkeys(DECIDED, ""))
         else:
-            distances = self.products.distance(pooled(features, np.arange(len(features)))) if self.products else []
+            rows = np.arange(len(features))
+            distances = self.products.distance(median_over_tokens(features, rows)) if self.products else []
             table = self.decisions.of(scores_B, judged, distances)
             table = table.assign(judged_class=judged, threshold=[self.decisions.threshold(name) for name in judged])
         if self.expected is None:

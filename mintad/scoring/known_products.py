@@ -27,10 +27,10 @@ ABOUT = "known products"
 
 
 class KnownProducts(nn.Module):
-    """Pooled features of normal images, and the distance of new ones from them.
+    """Features of whole normal images (`median_over_tokens`), and the distance of new ones from them.
 
     Args:
-        pooled_nF: `pooled` features of the normal images, float32.
+        pooled_nF: features of the normal images, float32.
     """
 
     def __init__(self, pooled_nF: Tensor) -> None:
@@ -42,11 +42,11 @@ class KnownProducts(nn.Module):
         """Keep what the normal images in `rows` look like; of more than `IMAGES`, a random choice from `seed`."""
         if len(rows) > IMAGES:
             rows = np.sort(np.random.default_rng([seed, 5]).choice(rows, IMAGES, replace=False))
-        return cls(pooled(features, rows))
+        return cls(median_over_tokens(features, rows))
 
     @torch.no_grad()
     def distance(self, pooled_BF: Tensor) -> np.ndarray:
-        """Return the distances (B,) of images with `pooled` features (B, F), in standard deviations of a channel."""
+        """Return the distances (B,) of images with features (B, F), in standard deviations of a channel."""
         scale_F = self.pooled_nF.std(dim=0, correction=0)
         scale_F = torch.where(scale_F > 1e-6, scale_F, 1.0)
         exact = "donot_use_mm_for_euclid_dist"  # the products of large matrices lose small differences
@@ -70,7 +70,7 @@ class KnownProducts(nn.Module):
             return cls(tensors["pooled_nF"])
 
 
-def pooled(features: FeatureTable, rows: np.ndarray) -> Tensor:
+def median_over_tokens(features: FeatureTable, rows: np.ndarray) -> Tensor:
     """Return the median over the tokens of each channel (n, F), float32 on the CPU, of some rows."""
     batches = (rows[start : start + BATCH] for start in range(0, len(rows), BATCH))
     return torch.cat([features.gather(batch).float().median(dim=1).values.cpu() for batch in batches])

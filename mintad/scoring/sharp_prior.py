@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from mintad.config import SharpPriorConfig
 from mintad.features.table import FeatureTable
-from mintad.model.nearest_images import compact
+from mintad.model.precision import joined_in_float16
 from mintad.model.reconstruction import Output, ReconstructionModel
 from mintad.scoring.class_gaussians import BATCH, ClassGaussians
 from mintad.scoring.sealed_tensors import opened_sealed, save_sealed
@@ -93,7 +93,7 @@ class SharpPrior(nn.Module):
                 chosen = np.sort(rng.choice(chosen, config.images, replace=False))
             batches = (chosen[start : start + BATCH] for start in range(0, len(chosen), BATCH))
             parts = [of_channels(features.gather(batch), channels_K) for batch in batches]
-            classes.append(ClassGaussians(compact(parts), grid, config).fit())
+            classes.append(ClassGaussians(joined_in_float16(parts), grid, config).fit())
         return cls(classes, channels_K)
 
     def distance(self, feat_BLF: Tensor, weights_BN: Tensor) -> Tensor:
