@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
@@ -161,3 +162,21 @@ def test_a_run_recentres_and_predicts_alike(products, tmp_path):
 
 def test_a_plain_model_keeps_no_images():
     assert not any("recentre" in name for name in fresh_model().state_dict())
+
+
+def test_other_images_leave_nothing_that_was_computed_from_the_former():
+    """Whatever is cached, in a subclass too."""
+
+    class Counted(NearestImages):
+        @functools.cached_property
+        def count(self):
+            return len(self.images_nLF)
+
+    normal, cached = images(6), {"count", "_compared_images", "_of_the_images"}
+    nearest = Counted(normal, (2, 2), 2)
+    assert nearest.count == 6 and nearest(normal).shape == normal.shape
+    assert vars(nearest).keys() >= cached
+    nearest.replace(normal[:4])
+    assert nearest.count == 4
+    torch.testing.assert_close(nearest(normal[:4]), NearestImages(normal[:4], (2, 2), 2)(normal[:4]))
+    assert vars(nearest).keys() >= cached and not vars(nearest.to("cpu")).keys() & cached

@@ -130,13 +130,8 @@ class NearestImages(nn.Module):
 
     def _forget(self) -> None:
         """Forget what was computed from other images, or from these on another device."""
-        for name in (
-            "_mean_and_deviation_F",
-            "_compared_images",
-            "_projection_DP",
-            "_projected_images",
-            "_of_the_images",
-        ):
+        members = (member for kind in type(self).__mro__ for member in vars(kind).items())
+        for name in [name for name, member in members if isinstance(member, functools.cached_property)]:
             self.__dict__.pop(name, None)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> NearestImages:
