@@ -104,7 +104,7 @@ def test_a_runs_configuration_shortens_every_training_alike(length, steps, data,
     monkeypatch.setattr(BASELINES["fcdd"], "fit", lambda self, *_: self)
     monkeypatch.setattr(BASELINES["cfa"], "fit", lambda self, *_: self)
     config = small(products, **{"baselines.length": length})
-    assert [fit_baseline(name, data, config)[0].steps for name in ("fcdd", "cfa")] == [steps, steps]
+    assert [fit_baseline(name, data, config)[0].planned_steps for name in ("fcdd", "cfa")] == [steps, steps]
     assert fit_baseline("padim", data, config)[0].title == "PaDiM"  # which has no steps
 
 

@@ -15,6 +15,20 @@ from mintad.config import FeatureConfig, ScoringConfig
 from mintad.features.table import FeatureTable
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Context:
+    """What a run tells a baseline about itself, besides features and rows; most methods need nothing of it."""
+
+    stages: tuple[int, ...] = ()
+    """Channels of each backbone stage in the features; empty: they are one stage."""
+    categories: np.ndarray | None = None
+    """Category of every row of the feature table; None: there is one."""
+    length: float = 1.0
+    """What the steps of a training are multiplied by."""
+    show_progress: bool = False
+    """Whether `fit` may show a progress bar."""
+
+
 class Baseline(ABC):
     """A detector that is fitted to features; see `mintad.scoring.maps.Detector`.
 
@@ -34,14 +48,10 @@ class Baseline(ABC):
     reads_images: ClassVar[bool] = False
     """Whether it reads images and not features, see `mintad.baselines.images.ImageBaseline`."""
     returns_squared_error = False
-    stages: tuple[int, ...] = ()
-    """Channels of each backbone stage in the features, which a run tells every baseline; empty: they are one stage."""
-    categories: np.ndarray | None = None
-    """Category of every row of the feature table, which a run tells every baseline; None: there is one."""
+    context: Context = Context()
+    """What a run tells every baseline before `fit`."""
     needs_labels: ClassVar[bool] = False
     """Whether a unified one is given the category of every test image, and so knows more than the others."""
-    show_progress: bool = False
-    """Whether `fit` may show a progress bar, which a run decides."""
 
     def __init__(self, grid: tuple[int, int], *, seed: int = 0) -> None:
         self.grid, self.seed = grid, seed

@@ -128,10 +128,17 @@ class TrainedBaseline(Baseline):
         self.learn_scale(features, rows)
         with seeded(self.seed, features.device):
             optimizer = self.prepare(features, rows)
-            length = {"steps": self.steps, "images": self.images, "cosine": self.cosine}
-            descend(self._loss_of, optimizer, features, rows, **length, title=self.title, show=self.show_progress)
+            length = {"steps": self.planned_steps, "images": self.images, "cosine": self.cosine}
+            descend(
+                self._loss_of, optimizer, features, rows, **length, title=self.title, show=self.context.show_progress
+            )
         self.finish(features, rows)
         return self
+
+    @property
+    def planned_steps(self) -> int:
+        """The steps that `fit` takes, at least one: `steps`, as many times as the run says."""
+        return max(1, round(self.steps * self.context.length))
 
     def learn_scale(self, features: FeatureTable, rows: np.ndarray) -> None:
         """Measure mean and deviation of every channel, for `standardise`."""
@@ -149,7 +156,11 @@ class TrainedBaseline(Baseline):
         """
 
     def _loss_of(self, feat_BLF: Tensor, rows: np.ndarray) -> Tensor:
-        return self.loss(feat_BLF, None if self.categories is None else self.categories[rows])
+        return self.loss(feat_BLF, self.labels_of(rows))
+
+    def labels_of(self, rows: np.ndarray) -> np.ndarray | None:
+        """Return the categories (n,) of rows of the table; None where there is one."""
+        return None if self.context.categories is None else self.context.categories[rows]
 
     def finish(self, features: FeatureTable, rows: np.ndarray) -> None:  # noqa: B027 - most have nothing to do
         """Do what follows the training."""

@@ -15,7 +15,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from mintad.baselines import BASELINES
-from mintad.baselines.base import Baseline
+from mintad.baselines.base import Baseline, Context
 from mintad.baselines.images import ImageTable, Setting
 from mintad.baselines.per_category import PerCategory
 from mintad.baselines.training import TrainedBaseline
@@ -202,9 +202,7 @@ def fit_baseline(
 
     def new() -> Baseline:
         fresh = BASELINES[name](given, **options)
-        fresh.stages, fresh.show_progress, fresh.categories = stages, progress, categories
-        if isinstance(fresh, TrainedBaseline):
-            fresh.steps = max(1, round(fresh.steps * config.baselines.length))
+        fresh.context = Context(stages, categories, config.baselines.length, progress)
         return fresh
 
     baseline = PerCategory(new, categories) if separate else new()
