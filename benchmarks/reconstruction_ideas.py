@@ -22,13 +22,14 @@ import torch
 import torch.nn.functional as F
 import typer
 from provenance import write
-from synthetic_defects import add_defects, features_of
 from torch import Tensor, nn
 
 from mintad.config import Config
 from mintad.data.images import read_image
 from mintad.data.records import category_keys
+from mintad.data.synthetic import add_defects
 from mintad.features.backbone import to_pixels
+from mintad.features.extract import features_of
 from mintad.model.losses import Losses, compute_losses
 from mintad.model.recentre import Recentre
 from mintad.model.reconstruction import Output, ReconstructionModel
@@ -243,7 +244,7 @@ def development_set(data: PreparedData, size: int) -> dict[str, Tensor]:
     kinds = {"defects": False, "subtle defects": True}
     spoiled = {name: add_defects(images, keys, subtle=subtle)[0] for name, subtle in kinds.items()}
     return {"normal": data.features.gather(data.holdout_rows)} | {
-        name: features_of(pictures, data).half() for name, pictures in spoiled.items()
+        name: features_of(data.backbone, pictures).half() for name, pictures in spoiled.items()
     }
 
 

@@ -27,6 +27,7 @@ from mintad.data.images import read_image
 from mintad.data.records import category_keys
 from mintad.data.synthetic import add_defects
 from mintad.features.backbone import to_pixels
+from mintad.features.extract import features_of
 from mintad.report.commented_csv import read_commented_csv
 from mintad.runs.baselines import fit_baseline, published
 from mintad.runs.options import resolve_config
@@ -59,18 +60,11 @@ class SyntheticTest:
         records = prepared.records.iloc[prepared.holdout_rows]
         images = [to_pixels(read_image(path), size) for path in records["image"]]
         with_defects, masks = add_defects(images, category_keys(records).to_numpy())
-        return cls(features_of(with_defects, prepared), masks)
+        return cls(features_of(prepared.backbone, with_defects), masks)
 
     def gather(self, rows: np.ndarray) -> torch.Tensor:
         """Return the features (B, L, F) of some images, as `FeatureTable.gather` does for `grid_maps`."""
         return self.feat_nLF[rows]
-
-
-@torch.no_grad()
-def features_of(images: list[np.ndarray], prepared: PreparedData) -> torch.Tensor:
-    """Compute the features (n, L, F) of images in memory."""
-    batches, backbone = np.array_split(np.stack(images), max(1, len(images) // 16)), prepared.backbone
-    return torch.cat([backbone(backbone.normalise(batch)) for batch in batches])
 
 
 def evaluate(

@@ -25,7 +25,7 @@ from mintad.errors import ConfigError, DataError, nearest
 from mintad.features.table import FeatureTable
 from mintad.runs.prepare import PreparedData, configured_backbone, extract_features
 from mintad.scoring.evaluate import Evaluation, evaluate
-from mintad.training.batches import GPU_MEMORY_SHARE
+from mintad.training.device import near
 
 log = logging.getLogger(__name__)
 MAY_BE_ZERO = (".projection",)  # whole numbers of which 0 says that there is none
@@ -196,9 +196,7 @@ def fit_baseline(
         if own.features != config.features:
             backbone, features = extract_features(own.features, data.records, device=device, progress=progress)
         given, stages = backbone.grid, backbone.stage_channels
-        if torch.device(device).type == "cuda":
-            if features.nbytes < GPU_MEMORY_SHARE * torch.cuda.mem_get_info(device)[0]:
-                features = features.to(device)
+        features = near(features, torch.device(device))
 
     def new() -> Baseline:
         fresh = BASELINES[name](given, **options)

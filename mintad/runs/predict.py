@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from PIL import Image
 
 from mintad.data.photographs import Photograph, photograph
 from mintad.disk import hash_file
 from mintad.errors import ConfigError, DataError, nearest
-from mintad.features.backbone import read_pixels
-from mintad.features.extract import full_precision
+from mintad.features.backbone import read_pixels, to_pixels
+from mintad.features.extract import features_of
 from mintad.features.table import FeatureTable
 from mintad.runs.directory import Run
 from mintad.runs.heatmaps import Region, regions
@@ -150,12 +149,10 @@ class Predictor:
         """
         return self.score(self.features(images), labels)[:3]
 
-    @torch.no_grad()
     def features(self, images: list[Image.Image]) -> FeatureTable:
         """Compute the features of RGB images."""
-        batch = self.backbone.prepare(images).to(self.device)
-        with full_precision():
-            return FeatureTable.from_tensor(self.backbone(batch))
+        pixels = [to_pixels(image, self.config.features.image_size) for image in images]
+        return FeatureTable.from_tensor(features_of(self.backbone, pixels))
 
     def score(
         self, features: FeatureTable, labels: np.ndarray | None = None
