@@ -25,7 +25,7 @@ from mintad.scoring import auroc, value_of
 from mintad.scoring.class_gaussians import ClassGaussians, mahalanobis, whitening
 from mintad.scoring.detect import detect
 from mintad.scoring.maps import grid_maps, image_scores
-from mintad.scoring.sharp_prior import SharpPrior, SharpPriorDetector
+from mintad.scoring.sharp_prior import SCORES, SharpPrior, SharpPriorDetector, score_method, split_method
 
 
 def features(n: int, tokens: int = 4, channels: int = 3, seed: int = 0) -> torch.Tensor:
@@ -288,6 +288,12 @@ def test_a_run_measures_every_score_and_the_decisive_one_decides(finished, produ
         list(only.results()["method"].unique()) == ["mint_ad"] and not (only.path / "sharp_prior.safetensors").exists()
     )
     assert value_of(only.results(), "image_auroc") == pytest.approx(means["mint_ad"])
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_a_methods_name_tells_variant_and_score(score):
+    assert split_method(score_method("mint_ad", score)) == ("mint_ad", score)
+    assert split_method("padim") == ("padim", "reconstruction")
 
 
 def test_predicting_gives_the_scores_of_the_evaluation(finished):

@@ -52,6 +52,12 @@ def score_method(variant: str, score: str) -> str:
     return variant if score == "reconstruction" else f"{variant}+{score}"
 
 
+def split_method(method: str) -> tuple[str, str]:
+    """Return the variant and the score of a method that `score_method` named; a baseline is a variant of one score."""
+    variant, _, score = method.partition("+")
+    return variant, score or "reconstruction"
+
+
 class SharpPrior(nn.Module):
     """The Gaussians of all classes.
 
