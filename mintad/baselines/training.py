@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mintad.baselines.base import Baseline
 from mintad.errors import DataError, TrainingError
+from mintad.features.moments import RunningMoments
 from mintad.features.table import FeatureTable
 from mintad.progress import progress_bar
 
@@ -83,18 +84,11 @@ def descend(
 
 
 def channel_scale(features: FeatureTable, rows: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation (F,) of each channel over all tokens of the images in `rows`.
-
-    A channel that does not vary has a deviation of 1, so that dividing by it is harmless.
-    """
-    total_F = square_F = 0.0
+    """Return mean and standard deviation (F,) of each channel over all tokens of the images in `rows`."""
+    moments = RunningMoments()
     for first in range(0, len(rows), CHUNK):
-        tokens_NF = features.gather(rows[first : first + CHUNK]).flatten(0, 1).double()
-        total_F, square_F = total_F + tokens_NF.sum(0), square_F + tokens_NF.square().sum(0)
-    count = len(rows) * features.tokens
-    mean_F = total_F / count
-    std_F = (square_F / count - mean_F.square()).clamp(min=0).sqrt()
-    return mean_F.float(), torch.where(std_F > 1e-6, std_F, torch.ones_like(std_F)).float()
+        moments.add(features.gather(rows[first : first + CHUNK]).flatten(0, 1))
+    return moments.mean_and_std()
 
 
 class TrainedBaseline(Baseline):

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from mintad.config import ModelConfig
 from mintad.errors import ConfigError
+from mintad.features.moments import RunningMoments
 from mintad.model.jitter import FeatureJitter
 from mintad.model.pooling import pool_squares
 from mintad.model.recentre import Recentre
@@ -63,16 +64,11 @@ class Standardise(nn.Module):
 
     def fit(self, batches: Iterable[Tensor]) -> None:
         """Take mean and standard deviation of batches (B, L, F); a constant channel keeps a standard deviation of 1."""
-        count, total_F, squares_F = 0, 0.0, 0.0
+        moments = RunningMoments()
         for batch_BLF in batches:
-            tokens_NF = batch_BLF.flatten(0, 1).double()
-            count += len(tokens_NF)
-            total_F = total_F + tokens_NF.sum(dim=0)
-            squares_F = squares_F + tokens_NF.square().sum(dim=0)
-        mean_F = total_F / count
-        std_F = (squares_F / count - mean_F.square()).clamp(min=0).sqrt()
-        self.mean_F.copy_(mean_F)
-        self.std_F.copy_(torch.where(std_F > 1e-6, std_F, 1.0))
+            moments.add(batch_BLF.flatten(0, 1))
+        for buffer_F, value_F in zip((self.mean_F, self.std_F), moments.mean_and_std(), strict=True):
+            buffer_F.copy_(value_F)
 
     def forward(self, feat_BLF: Tensor) -> Tensor:
         """Return standardised features, same shape."""
