@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
+import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -55,6 +57,13 @@ class Baseline(ABC):
 
     def __init__(self, grid: tuple[int, int], *, seed: int = 0) -> None:
         self.grid, self.seed = grid, seed
+
+    @classmethod
+    def option_types(cls) -> dict[str, Any]:
+        """Return the types of what `baselines.options` may set, by name: the parameters without grid and seed."""
+        hints, parameters = typing.get_type_hints(cls.__init__), inspect.signature(cls).parameters.values()
+        named = [own.name for own in parameters if own.kind is not own.VAR_KEYWORD]
+        return {name: hints.get(name, Any) for name in named if name not in ("grid", "features", "seed")}
 
     @classmethod
     def published_features(cls, config: FeatureConfig) -> FeatureConfig:

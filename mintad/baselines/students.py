@@ -94,7 +94,7 @@ class UninformedStudents(ImageBaseline):
         moments = RunningMoments()
         for images_bSS in self.batches(table, rows):
             moments.add(self.teacher(normalised(images_bSS, self.teacher)).flatten(0, 1))
-        self.mean_F, self.std_F = moments.mean_and_std()
+        self.teacher_mean_F, self.teacher_std_F = moments.mean_and_std()
         students = nn.ModuleList(Student(channels, self.setting.width) for _ in range(STUDENTS))
         self.students = students.to(self.device)
         return torch.optim.Adam(students.parameters(), lr=self.setting.rate, weight_decay=1e-5)
@@ -125,4 +125,4 @@ class UninformedStudents(ImageBaseline):
         """Return the students' features (M, B, L, F) and the teacher's (B, L, F), standardised."""
         inputs = normalised(images_B3SS, self.teacher)
         predicted = [student(inputs).flatten(2).transpose(1, 2) for student in self.students]
-        return torch.stack(predicted), (self.teacher(inputs) - self.mean_F) / self.std_F
+        return torch.stack(predicted), (self.teacher(inputs) - self.teacher_mean_F) / self.teacher_std_F

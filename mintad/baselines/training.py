@@ -119,7 +119,7 @@ class TrainedBaseline(Baseline):
         """
         if len(rows) == 0:
             raise DataError(f"{self.title} needs at least one normal training image")
-        self.learn_scale(features, rows)
+        self.begin(features, rows)
         with seeded(self.seed, features.device):
             optimizer = self.prepare(features, rows)
             length = {"steps": self.planned_steps, "images": self.images, "cosine": self.cosine}
@@ -134,8 +134,8 @@ class TrainedBaseline(Baseline):
         """The steps that `fit` takes, at least one: `steps`, as many times as the run says."""
         return max(1, round(self.steps * self.context.length))
 
-    def learn_scale(self, features: FeatureTable, rows: np.ndarray) -> None:
-        """Measure mean and deviation of every channel, for `standardise`."""
+    def begin(self, features: FeatureTable, rows: np.ndarray) -> None:
+        """Learn what `prepare` needs of the features: mean and deviation of every channel, for `standardise`."""
         self.mean_F, self.std_F = channel_scale(features, rows)
 
     @abstractmethod

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import logging
 import math
-import typing
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -16,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from mintad.baselines import BASELINES
 from mintad.baselines.base import Baseline, Context
-from mintad.baselines.images import ImageTable, Setting
+from mintad.baselines.images import ImageTable
 from mintad.baselines.per_category import PerCategory
 from mintad.baselines.training import TrainedBaseline
 from mintad.config import Config
@@ -68,18 +66,11 @@ def differently_made(names: Iterable[str], before: Config, now: Config) -> list[
 
 def _require_options(name: str, config: Config) -> None:
     """Refuse options that a baseline has not, or of another type, and sizes below 1, before any training."""
-    cls, given = BASELINES[name], config.baselines.options.get(name, {})
-    hints = typing.get_type_hints(cls.__init__)
-    if cls.reads_images:
-        hints |= typing.get_type_hints(Setting)
-    parameters = inspect.signature(cls).parameters.values()
-    known = {own.name for own in parameters if own.kind is not own.VAR_KEYWORD} - {"grid", "features", "seed"}
-    if cls.reads_images:
-        known |= {field.name for field in dataclasses.fields(Setting)} | {"setting"}
-    for option, value in given.items():
+    cls, known = BASELINES[name], BASELINES[name].option_types()
+    for option, value in config.baselines.options.get(name, {}).items():
         if option not in known:
             raise ConfigError(f"baselines.options: {cls.title} has no option '{option}'." + nearest(option, known))
-        _require_value(f"baselines.options.{name}.{option}", value, hints.get(option, Any))
+        _require_value(f"baselines.options.{name}.{option}", value, known[option])
     if cls.reads_images:
         cls(config.features, **options_of(name, config))  # refuses an unknown setting
 
