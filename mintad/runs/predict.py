@@ -85,16 +85,31 @@ class Prediction:
         }
 
 
+@dataclass(frozen=True)
+class JudgingRules:
+    """How images are judged otherwise than the run says."""
+
+    category: str | None = None
+    """The class of all images, for a model that must be given it."""
+    quantile: float | None = None
+    """See `Decisions.adjusted`."""
+    threshold: float | None = None
+    """See `Decisions.adjusted`."""
+    expect: str | None = None
+    """The product that all images should show, a class as in `class_index`."""
+
+
+AS_THE_RUN = JudgingRules()
+
+
 class Predictor:
     """A trained run's newest checkpoint, ready for images; it computes in float32.
 
     Args:
         path: the run directory.
+        rules: how images are judged.
         device: 'auto', 'cpu' or 'cuda'.
-        category: the class of all images, for a model that must be given it.
-        any_category: of such a model, each call gives the classes instead.
-        quantile, threshold: instead of the run's, see `Decisions.adjusted`.
-        expect: the product that all images should show, a class as in `class_index`.
+        any_category: of a model that must be given the class, each call gives the classes instead of `rules`.
 
     Raises:
         MintadError: not a run directory, missing weights, no such device or class.
@@ -103,13 +118,10 @@ class Predictor:
     def __init__(
         self,
         path: str | Path,
+        rules: JudgingRules = AS_THE_RUN,
         *,
         device: str = "auto",
-        category: str | None = None,
         any_category: bool = False,
-        quantile: float | None = None,
-        threshold: float | None = None,
-        expect: str | None = None,
     ) -> None:
         run = Run(Path(path))
         self.config, self.device = run.config(), pick_device(device)
@@ -120,20 +132,19 @@ class Predictor:
         self.region = stored_region(run)
         """(S, S) bool, where anomalies count; None: everywhere."""
         without = Decisions(None, None, tuple(self.classes), self.config.scoring.threshold_quantile)
-        rules = (fitted or without).adjusted(quantile=quantile, threshold=threshold)
-        self.decisions = None if rules.calibration is None and rules.fixed is None else rules
+        adjusted = (fitted or without).adjusted(quantile=rules.quantile, threshold=rules.threshold)
+        self.decisions = None if adjusted.calibration is None and adjusted.fixed is None else adjusted
         """The rules of decision; None where no images were held out, and no threshold is given."""
         self.backbone = configured_backbone(self.config.features).to(self.device)
         self.model = trained_model(run, self.backbone, self.device)
         self.detector = trained_detector(run, self.model)
         self.weights = run.checkpoint().weights_digest
-        if category is not None and not self.model.needs_labels:
-            log.warning(
-                "the category '%s' is not used: model.variant=%s needs none", category, self.config.model.variant
-            )
+        if rules.category is not None and not self.model.needs_labels:
+            text = "the category '%s' is not used: model.variant=%s needs none"
+            log.warning(text, rules.category, self.config.model.variant)
         told = self.model.needs_labels and not any_category
-        self.label = class_index(self.classes, category) if told else None
-        self.expected = None if expect is None else self._expected(expect)
+        self.label = class_index(self.classes, rules.category) if told else None
+        self.expected = None if rules.expect is None else self._expected(rules.expect)
         maps_nHW = run.maps()
         if self.region is not None:
             maps_nHW = maps_nHW[:, share_of_cells(self.region, maps_nHW.shape[1:]) > 0]
