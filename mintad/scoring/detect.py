@@ -55,8 +55,9 @@ def detect(
         for parts, detector in zip(maps, detectors, strict=True):
             map_BHW = detector.map_of(feat_BLF, output, labels_B)
             parts.append(as_distance(map_BHW, config, squared=detector.returns_squared_error))
-        headless = model.needs_labels or output.class_logits is None
-        numbers = [] if headless else output.class_logits.argmax(-1).tolist()
-        predicted += [""] * len(feat_BLF) if headless else [classes[number] for number in numbers]
+        if model.needs_labels or output.class_logits is None:
+            predicted += [""] * len(feat_BLF)
+        else:
+            predicted += [classes[number] for number in output.class_logits.argmax(-1).tolist()]
     judged = predicted if labels is None else [classes[number] for number in labels]
     return Detected([np.concatenate(parts) for parts in maps], predicted, judged)
