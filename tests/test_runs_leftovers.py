@@ -14,7 +14,7 @@ from synthetic import small
 
 from mintad.disk import UNFINISHED, published
 from mintad.errors import MintadError
-from mintad.runs.directory import RESULT_FILES
+from mintad.runs.directory import PAGE, RESULT_FILES
 from mintad.runs.evaluate import evaluate_run
 from mintad.runs.made import COLUMNS
 from mintad.runs.opening import open_run
@@ -128,6 +128,7 @@ def test_results_that_are_read_and_written_again_lose_nothing(copied):
     region[8:40, 16:48] = True
     save_results(copied, dataclasses.replace(RunResults.of(copied), region=region, made=made))
     assert copied.region and copied.made_defects().equals(made)
-    before = {name: (copied.path / name).read_bytes() for name in RESULT_FILES}
+    names = [name for name in RESULT_FILES if name != PAGE]  # whose figures have new names each time
+    before = [(copied.path / name).read_bytes() for name in names]
     save_results(copied, RunResults.of(copied))
-    assert {name: (copied.path / name).read_bytes() for name in RESULT_FILES} == before
+    assert [(copied.path / name).read_bytes() for name in names] == before
