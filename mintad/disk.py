@@ -29,6 +29,9 @@ _KINDS = {
 MAX_BYTES = 2 << 30  # of a file that is read whole
 MAX_TEXT = 64 << 20  # bytes of a text that is read whole
 UNFINISHED = ".writing-"  # how the names of files begin that are being written; a killed process leaves some
+BESIDE_PACKAGE = Path(__file__).resolve().parents[1]
+"""The folder that the package lies in: a clone of the repository (`IN_CLONE`), or where pip has installed to."""
+IN_CLONE = (BESIDE_PACKAGE / "pyproject.toml").exists()
 
 
 def expanded(path: str | Path) -> Path:
@@ -79,7 +82,7 @@ def read_text(path: str | Path) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        raise DataError(f"is no text in UTF-8 ({error})", path=path, fix="save it as UTF-8") from error
+        raise DataError(f"is not UTF-8 text ({error})", path=path, fix="save it as UTF-8") from error
 
 
 def digest(path: str | Path, *about: str) -> str:

@@ -264,7 +264,7 @@ def test_models_of_other_code_are_refused_with_what_to_do(archive, student, monk
 def test_a_member_that_is_no_file_of_a_shared_model_is_refused(archive, student, tmp_path, name):
     name = name.format(model=shared_model_dir(CONFIGS["uniad"]).name)
     hostile = rewritten(tmp_path / "hostile.zip", contents(archive) | {name: b"harm"})
-    refused(hostile, "is no file of a shared model|not those of its manifest")
+    refused(hostile, "is not a file of a shared model|not those of its manifest")
     assert not list(tmp_path.rglob("outside*"))
 
 

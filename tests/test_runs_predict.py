@@ -2,6 +2,7 @@
 
 import shutil
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -159,6 +160,12 @@ def test_what_a_folder_holds_beside_images_is_counted(finished, products, tmp_pa
     (tmp_path / "only/a.heic").write_bytes(b"")
     with pytest.raises(DataError, match="no images.*1 .heic"):
         find_images([tmp_path / "only"])
+
+
+def test_an_image_that_is_named_in_several_ways_is_taken_once(tmp_path, monkeypatch):
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    monkeypatch.chdir(tmp_path)
+    assert find_images(["a.png", tmp_path / "a.png", tmp_path, "./a.png"]).files == [Path("a.png")]
 
 
 def test_heatmaps_of_earlier_predictions_are_no_photographs(finished, products, tmp_path):

@@ -45,7 +45,7 @@ class Agreement:
         counts = {"decisions": self.decisions_changed, "classes": self.classes_changed}
         problems += [f"{count} {name} changed" for name, count in counts.items() if count]
         if self.p_values_impossible or not np.isfinite(self.p_value_difference):
-            problems.append("a p-value is no number from 0 to 1")
+            problems.append("a p-value is not a number from 0 to 1")
         if problems:
             problem = f"not written, because on {self.images} images the exported model is not the run: "
             problem += f"{', '.join(problems)} (accepted: {TOLERANCE:.0e}, no change)"

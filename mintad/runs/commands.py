@@ -89,7 +89,7 @@ def watch_command(
     overlays: OverlaysOption = True,
     maps: MapsOption = False,
     interval: Annotated[float, typer.Option(min=0.01, help="Seconds between two looks into the folder.")] = 0.5,
-    idle: Annotated[float | None, typer.Option(min=0, help="End after so many seconds without an image.")] = None,
+    idle: Annotated[float | None, typer.Option(min=0, help="Stop after this many seconds without an image.")] = None,
 ) -> None:
     """Score every image that is put into a folder, with a model that is loaded once; Ctrl-C ends it.
 

@@ -76,7 +76,7 @@ class Run:
         except (FileNotFoundError, NotADirectoryError):
             if name != "config" and self.finished:
                 raise MintadError("is missing", path=file, fix=advice(self.path, name)) from None
-            raise MintadError(f"{file} is missing: this is no finished run directory of mintad train") from None
+            raise MintadError(f"{file} is missing: this is not a finished run directory of mintad train") from None
         except (ValueError, RecursionError) as error:
             raise MintadError(f"is damaged: {error}", path=file, fix=advice(self.path, name)) from error
         kind = list if name == "classes" else dict
@@ -148,7 +148,7 @@ class Run:
         try:
             str(self.path).encode()
         except UnicodeEncodeError:
-            raise MintadError("name that is not in UTF-8", path=self.path, fix="rename the folder") from None
+            raise MintadError("its name is not UTF-8", path=self.path, fix="rename the folder") from None
 
     def _version(self) -> str:
         with contextlib.suppress(MintadError):

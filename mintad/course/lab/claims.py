@@ -93,7 +93,7 @@ CLAIMS = (
             Test("real-8", "SimpleNet, one model a class minus one for all", ("shared_steps_real8", SIMPLENET),
                  ("other_methods_real8", SIMPLENET)),
         ),
-        "a data set or a length of training at which UniAD loses in company as much as PaDiM",
+        "a data set or a length of training at which UniAD loses as much as PaDiM by sharing one model",
     ),
     Claim(
         "better than UniAD",
