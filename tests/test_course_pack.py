@@ -24,11 +24,10 @@ from mintad.course import unpack as unpacking
 from mintad.course.lab.peeking import scores_by_step, scores_file
 from mintad.course.pack import MANIFEST, pack
 from mintad.course.unpack import unpack
-from mintad.disk import digest
+from mintad.disk import digest, sealed
 from mintad.errors import DataError
 from mintad.runs.directory import Run
 from mintad.runs.shared import TrainedRun, runs_dir, shared_model_dir, train_shared
-from mintad.training.checkpoint import sealed
 
 MODELS = {"mint_ad": {"model.variant": "mint_ad"}, "uniad": {"model.variant": "uniad"}}
 CONFIGS = {name: SMALL.override(**changes) for name, changes in MODELS.items()}

@@ -37,6 +37,7 @@ from mintad.runs.damage import advice, read_array
 from mintad.scoring.decisions import Decisions
 from mintad.scoring.known_products import KnownProducts
 from mintad.scoring.metrics import RESULT_COLUMNS
+from mintad.scoring.sharp_prior import split_method
 from mintad.scoring.threshold import Threshold
 from mintad.training import Checkpoint, latest_checkpoint
 
@@ -220,7 +221,8 @@ class Run:
         else:
             former = next((self.path / name for name in (BEFORE, OLD_BASELINES) if (self.path / name).exists()), None)
             methods = pd.Series(dtype=str) if former is None else pd.read_csv(former)["method"]
-        return [name for name in methods.unique() if name.partition("+")[0] != self.config().model.variant]
+        variant = self.config().model.variant
+        return [name for name in methods.unique() if split_method(name)[0] != variant]
 
     def decisions(self) -> Decisions | None:
         """Return the rules by which the run decides; None where no images were held out, and for separate models.

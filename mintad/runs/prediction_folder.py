@@ -23,9 +23,8 @@ from typing import Any, BinaryIO
 
 import pandas as pd
 
-from mintad.disk import UNFINISHED, naming, sync, write
+from mintad.disk import UNFINISHED, hash_file, naming, sync, write
 from mintad.errors import DataError, MintadError
-from mintad.features.cache import hash_file
 from mintad.lock import exclusive_lock
 
 TABLE, LINES, WARNINGS, LOCK = "predictions.csv", "predictions.jsonl", "warnings.txt", ".lock"

@@ -18,7 +18,7 @@ from accelerate import Accelerator
 from mintad.config import Config
 from mintad.errors import TrainingError
 from mintad.model import ReconstructionModel, build_model, require_variant
-from mintad.model.nearest_images import compact
+from mintad.model.precision import joined_in_float16
 from mintad.runs.baselines import require_baselines, require_comparable
 from mintad.runs.changes import changes_of, record_training_images, report_changes
 from mintad.runs.directory import CATEGORIES, Run
@@ -56,7 +56,8 @@ def new_model(config: Config, data: PreparedData) -> ReconstructionModel:
             rng = np.random.default_rng([config.train.seed, 0, 4])
             rows = np.sort(rng.choice(rows, limit, replace=False))
         parts = np.array_split(rows, max(1, len(rows) // 256))
-        model.recentre.fit(compact([model.standardise(model.pooled(data.features.gather(part))) for part in parts]))
+        kept = [model.standardise(model.pooled(data.features.gather(part))) for part in parts]
+        model.recentre.fit(joined_in_float16(kept))
     model.learn_names(data.classes)
     return model
 
