@@ -72,11 +72,15 @@ def lloyd(tokens_NF: Tensor, centres_KF: Tensor, iterations: int) -> Tensor:
     tokens_NF, centres_KF = tokens_NF - origin_F, centres_KF - origin_F
     nearest_N = None
     for _ in range(iterations):
-        distances = relative_distances(tokens_NF, centres_KF)
-        former_N, nearest_N = nearest_N, torch.cat([distance_nK.argmin(1) for distance_nK in distances])
+        former_N, nearest_N = nearest_N, assign(tokens_NF, centres_KF)
         if former_N is not None and torch.equal(former_N, nearest_N):
             break
         count_K = torch.bincount(nearest_N, minlength=len(centres_KF))
         total_KF = torch.zeros_like(centres_KF).index_add_(0, nearest_N, tokens_NF)
         centres_KF = torch.where(count_K[:, None] > 0, total_KF / count_K.clamp(min=1)[:, None], centres_KF)
     return centres_KF + origin_F
+
+
+def assign(tokens_NF: Tensor, centres_KF: Tensor) -> Tensor:
+    """Return the number (N,) of every token's nearest centre."""
+    return torch.cat([distance_nK.argmin(1) for distance_nK in relative_distances(tokens_NF, centres_KF)])

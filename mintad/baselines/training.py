@@ -131,8 +131,8 @@ class TrainedBaseline(Baseline):
 
     @property
     def planned_steps(self) -> int:
-        """The steps that `fit` takes, at least one: `steps`, as many times as the run says."""
-        return max(1, round(self.steps * self.context.length))
+        """The steps that `fit` takes: `steps` times what the run says, of some at least one."""
+        return max(min(1, self.steps), round(self.steps * self.context.length))
 
     def begin(self, features: FeatureTable, rows: np.ndarray) -> None:
         """Learn what `prepare` needs of the features: mean and deviation of every channel, for `standardise`."""
