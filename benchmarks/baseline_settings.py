@@ -20,7 +20,7 @@ from synthetic_defects import SyntheticTest, evaluate
 
 from mintad.baselines import BASELINES
 from mintad.report.commented_csv import read_commented_csv
-from mintad.runs.baselines import published
+from mintad.runs.baselines import fit_baseline, published
 from mintad.runs.options import resolve_config
 from mintad.runs.prepare import prepare_data
 from mintad.scoring.metrics import MEAN
@@ -45,9 +45,7 @@ def main() -> None:
     test = SyntheticTest.from_holdout(prepared, config.features.image_size)
     for options in arguments.settings:
         began = time.perf_counter()
-        baseline = BASELINES[arguments.baseline](prepared.backbone.grid, seed=config.train.seed, **options)
-        baseline.stages = prepared.backbone.stage_channels
-        baseline.fit(prepared.features, prepared.train_rows)
+        baseline, _, _ = fit_baseline(arguments.baseline, prepared, config, options=options)
         seconds = time.perf_counter() - began
         values = evaluate(baseline, prepared, config, test)
         measured = {metric: round(float(values[MEAN, metric]), 4) for metric in SHOWN}

@@ -28,15 +28,16 @@ import typer
 from provenance import write
 
 from mintad.data.records import category_keys
-from mintad.runs.calibrate import calibrate, decide, judged_classes
+from mintad.runs.calibrate import calibrate, decide
 from mintad.runs.directory import Run
 from mintad.runs.load import trained_model
 from mintad.runs.prepare import PreparedData, prepare_data
 from mintad.scoring import auroc
 from mintad.scoring.conformal import Calibration
 from mintad.scoring.decisions import UNKNOWN_QUANTILE, Decisions
-from mintad.scoring.evaluate import evaluate
-from mintad.scoring.known_products import KnownProducts, pooled
+from mintad.scoring.detect import detect
+from mintad.scoring.known_products import KnownProducts, median_over_tokens
+from mintad.scoring.maps import image_scores
 from mintad.scoring.metrics import MEAN
 from mintad.scoring.ranking import tpr_at
 from mintad.scoring.resampling import interval, resampled_tprs
@@ -55,12 +56,16 @@ def judged(run: Run, data: PreparedData) -> tuple[Decisions, pd.DataFrame]:
         inputs = (data.features, data.train_rows, data.train_labels, data.backbone.grid, config.scoring.sharp_prior)
         prior = SharpPrior.fit(*inputs, seed=config.train.seed)
         detector = SharpPriorDetector(model, prior, score=config.scoring.score)
-    names = judged_classes(model, data, data.test_rows)
-    records = data.records.assign(masks=[()] * len(data.records))  # no pixel metrics
-    scores = evaluate(detector, data.features, records, config, method="", pred_class=names).scores
+    rows, scoring = data.test_rows, config.scoring
+    labels = data.labels_for(model, rows)
+    [maps_nHW], predicted, names = detect(model, [detector], data.features, rows, data.classes, scoring, labels=labels)
+    scores = data.records.iloc[rows].reset_index(drop=True)
+    scores = scores.assign(
+        pred_score=image_scores(maps_nHW, config.features.image_size, scoring, data.region), pred_class=predicted
+    )
     products = KnownProducts.fit(data.features, data.train_rows, seed=config.train.seed)
     decisions = calibrate(products, detector, model, data, config)
-    return decisions, decide(decisions, products, scores, model, data)
+    return decisions, decide(decisions, products, scores, names, data)
 
 
 def of_thresholds(decisions: Decisions, scores: pd.DataFrame) -> Iterator[Row]:
@@ -98,7 +103,7 @@ def of_rates(scores: pd.DataFrame) -> Iterator[Row]:
 def of_unknown(data: PreparedData, scores: pd.DataFrame, seed: int) -> Iterator[Row]:
     """Yield how well every category is told from the others when it was left out of the known products."""
     keys, everything = category_keys(data.records).to_numpy(), np.arange(len(data.records))
-    described, test, labels = pooled(data.features, everything), data.test_rows, scores["label"].to_numpy()
+    described, test, labels = median_over_tokens(data.features, everything), data.test_rows, scores["label"].to_numpy()
     for key in sorted(set(keys[test])):
         train, held_out = (rows[keys[rows] != key] for rows in (data.train_rows, data.holdout_rows))
         known = KnownProducts.fit(data.features, train, seed=seed)

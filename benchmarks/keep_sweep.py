@@ -16,8 +16,8 @@ from provenance import write
 
 from mintad.sweep import collect
 
-OF_THE_MACHINE = ("run", "root", "out_dir", "device")
-"""Columns about the machine and its folders, which are left out."""
+OF_THE_MACHINE = ("run", "root", "out_dir", "device", "student", "board_dir")
+"""Columns about the machine, its folders and its user, which are left out."""
 
 
 def main() -> None:

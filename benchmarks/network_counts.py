@@ -37,7 +37,7 @@ def count(name: str, config: Config) -> dict[str, float]:
     if cls.reads_images:
         baseline = cls(config.features, setting="paper")
         side = baseline.setting.image_size
-        baseline.learn_scale(ImageTable([""], side), rows)
+        baseline.begin(ImageTable([""], side), rows)
         baseline.prepare(ImageTable([""], side), rows)
         baseline.finish(ImageTable([""], side), rows)
         given, macs, numbers = torch.rand(1, 3, side, side), 0, 0
@@ -49,7 +49,7 @@ def count(name: str, config: Config) -> dict[str, float]:
             given = backbone(torch.rand(1, 3, features.image_size, features.image_size)).detach()
         macs, numbers = counter.get_total_flops() // 2, parameters(backbone)
         table = FeatureTable.from_tensor(given)
-        baseline.learn_scale(table, rows)
+        baseline.begin(table, rows)
         baseline.prepare(table, rows)
         baseline.finish(table, rows)
     with FlopCounterMode(display=False) as counter:

@@ -22,15 +22,16 @@ import torch
 import torch.nn.functional as F
 import typer
 from provenance import write
-from synthetic_defects import add_defects, features_of
 from torch import Tensor, nn
 
 from mintad.config import Config
 from mintad.data.images import read_image
 from mintad.data.records import category_keys
+from mintad.data.synthetic import add_defects
 from mintad.features.backbone import to_pixels
-from mintad.model.losses import compute_losses
-from mintad.model.nearest_images import Recentre
+from mintad.features.extract import features_of
+from mintad.model.losses import Losses, compute_losses
+from mintad.model.recentre import Recentre
 from mintad.model.reconstruction import Output, ReconstructionModel
 from mintad.model.transformer import Attention, FeedForward
 from mintad.report.commented_csv import read_commented_csv
@@ -42,6 +43,7 @@ from mintad.scoring.maps import image_scores
 from mintad.scoring.metrics import MEAN
 from mintad.training.batches import Batches
 from mintad.training.device import make_accelerator
+from mintad.training.loop import train_step
 from mintad.training.schedule import learning_rate
 
 
@@ -175,6 +177,11 @@ class Idea:
     model: Callable[[ReconstructionModel, PreparedData], None] | None = None
     loss: Callable[[Output], Tensor] = squared
 
+    def losses(self, output: Output, *others: Any) -> Losses:
+        """Return the losses of Eq. 6 with the idea's own in the place of the squared error, see `compute_losses`."""
+        losses, own = compute_losses(output, *others), self.loss(output)
+        return dataclasses.replace(losses, mse=own, total=losses.total - losses.mse + own)
+
 
 PLAIN = {"model.dropout": 0.0, "model.recentre.neighbours": 0}
 SMALL_BATCHES = {"train.batch_size": 8, "train.steps": 6400}
@@ -203,7 +210,10 @@ IDEAS = {
 
 
 def trained(idea: Idea, data: PreparedData, config: Config) -> ReconstructionModel:
-    """Train a model as the package does, with the idea's changes."""
+    """Train a model as the package does, with the idea's changes, without checkpoints or a fused optimizer.
+
+    A fused one rounds differently: the table's last digits are those of the plain one.
+    """
     config = config.override(**idea.settings)
     model = new_model(config, data)
     if idea.model is not None:
@@ -212,16 +222,12 @@ def trained(idea: Idea, data: PreparedData, config: Config) -> ReconstructionMod
     batches = Batches(data.features, data.train_rows, data.train_labels, model, config.train, accelerator)
     parameters = model.to(accelerator.device).train().parameters()
     optimizer = torch.optim.AdamW(parameters, lr=config.train.lr, weight_decay=config.train.weight_decay)
+    wrapped, stepper = accelerator.prepare(model, optimizer)
     for step in range(batches.steps):
-        batch = batches[step]
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, batches.steps, config.train)
-        output = model(batch.feat_BLF, batch.noise, batch.labels_B)
-        losses = compute_losses(output, batch.labels_B, config.train)
-        optimizer.zero_grad()
-        (losses.total - losses.mse + idea.loss(output)).backward()
-        nn.utils.clip_grad_norm_(model.parameters(), config.train.clip_norm)
-        optimizer.step()
+        train_step(wrapped, batches[step], stepper, accelerator, config.train, idea.losses)
+    accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
     return model.eval()
 
 
@@ -238,7 +244,7 @@ def development_set(data: PreparedData, size: int) -> dict[str, Tensor]:
     kinds = {"defects": False, "subtle defects": True}
     spoiled = {name: add_defects(images, keys, subtle=subtle)[0] for name, subtle in kinds.items()}
     return {"normal": data.features.gather(data.holdout_rows)} | {
-        name: features_of(pictures, data).half() for name, pictures in spoiled.items()
+        name: features_of(data.backbone, pictures).half() for name, pictures in spoiled.items()
     }
 
 

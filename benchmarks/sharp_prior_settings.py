@@ -21,12 +21,13 @@ import pandas as pd
 import torch
 import typer
 from provenance import write
-from synthetic_defects import add_defects, features_of
 
 from mintad.config import SharpPriorConfig
 from mintad.data.images import read_image
 from mintad.data.records import category_keys
+from mintad.data.synthetic import add_defects
 from mintad.features.backbone import to_pixels
+from mintad.features.extract import features_of
 from mintad.features.table import FeatureTable
 from mintad.runs.options import resolve_config
 from mintad.runs.prepare import PreparedData, prepare_data
@@ -50,7 +51,7 @@ def with_defects(prepared: PreparedData, rows: np.ndarray, size: int) -> torch.T
     """Return the features (n, L, F), float16, of the images in `rows`, each with one synthetic defect."""
     images = [to_pixels(read_image(path), size) for path in prepared.records["image"].iloc[rows]]
     spoiled, _ = add_defects(images, np.zeros(len(rows)))
-    return features_of(spoiled, prepared).half()
+    return features_of(prepared.backbone, spoiled).half()
 
 
 def scores(prepared: PreparedData, category: str, size: int) -> Iterator[tuple[dict, float, np.ndarray, np.ndarray]]:

@@ -27,8 +27,9 @@ from mintad.data.images import read_image
 from mintad.data.records import category_keys
 from mintad.data.synthetic import add_defects
 from mintad.features.backbone import to_pixels
+from mintad.features.extract import features_of
 from mintad.report.commented_csv import read_commented_csv
-from mintad.runs.baselines import published
+from mintad.runs.baselines import fit_baseline, published
 from mintad.runs.options import resolve_config
 from mintad.runs.prepare import PreparedData, prepare_data
 from mintad.runs.train import new_model
@@ -59,18 +60,11 @@ class SyntheticTest:
         records = prepared.records.iloc[prepared.holdout_rows]
         images = [to_pixels(read_image(path), size) for path in records["image"]]
         with_defects, masks = add_defects(images, category_keys(records).to_numpy())
-        return cls(features_of(with_defects, prepared), masks)
+        return cls(features_of(prepared.backbone, with_defects), masks)
 
     def gather(self, rows: np.ndarray) -> torch.Tensor:
         """Return the features (B, L, F) of some images, as `FeatureTable.gather` does for `grid_maps`."""
         return self.feat_nLF[rows]
-
-
-@torch.no_grad()
-def features_of(images: list[np.ndarray], prepared: PreparedData) -> torch.Tensor:
-    """Compute the features (n, L, F) of images in memory."""
-    batches, backbone = np.array_split(np.stack(images), max(1, len(images) // 16)), prepared.backbone
-    return torch.cat([backbone(backbone.normalise(batch)) for batch in batches])
 
 
 def evaluate(
@@ -87,7 +81,7 @@ def evaluate(
         prepared: the data, with held-out images.
         config: of the run.
         test: the same images with defects.
-        prompt_labels: class labels of the held-out images, for a model that is given the class.
+        prompt_labels: classes of the held-out images, indices or names, for a detector that is given them.
     """
     rows, keys = prepared.holdout_rows, category_keys(prepared.records).to_numpy()[prepared.holdout_rows]
     normal = grid_maps(detector, prepared.features, rows, config.scoring, labels=prompt_labels)
@@ -109,10 +103,9 @@ def evaluate(
 
 def evaluate_baseline(name: str, prepared: PreparedData, config: Config, test: SyntheticTest) -> dict[int, Values]:
     """Fit and evaluate a baseline; the number of steps is 0."""
-    baseline = BASELINES[name](prepared.backbone.grid)
-    baseline.stages = prepared.backbone.stage_channels
-    baseline.fit(prepared.features, prepared.train_rows)
-    return {0: evaluate(baseline, prepared, config, test)}
+    baseline, _, _ = fit_baseline(name, prepared, config)
+    names = category_keys(prepared.records).to_numpy()[prepared.holdout_rows]
+    return {0: evaluate(baseline, prepared, config, test, names if baseline.needs_labels else None)}
 
 
 def evaluate_training(prepared: PreparedData, config: Config, test: SyntheticTest) -> dict[int, Values]:

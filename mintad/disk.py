@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import shutil
 import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from mintad.errors import DataError, MintadError
 
@@ -28,6 +29,9 @@ _KINDS = {
 MAX_BYTES = 2 << 30  # of a file that is read whole
 MAX_TEXT = 64 << 20  # bytes of a text that is read whole
 UNFINISHED = ".writing-"  # how the names of files begin that are being written; a killed process leaves some
+BESIDE_PACKAGE = Path(__file__).resolve().parents[1]
+"""The folder that the package lies in: a clone of the repository (`IN_CLONE`), or where pip has installed to."""
+IN_CLONE = (BESIDE_PACKAGE / "pyproject.toml").exists()
 
 
 def expanded(path: str | Path) -> Path:
@@ -78,7 +82,7 @@ def read_text(path: str | Path) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        raise DataError(f"is no text in UTF-8 ({error})", path=path, fix="save it as UTF-8") from error
+        raise DataError(f"is not UTF-8 text ({error})", path=path, fix="save it as UTF-8") from error
 
 
 def digest(path: str | Path, *about: str) -> str:
@@ -94,6 +98,27 @@ def digest(path: str | Path, *about: str) -> str:
         while block := file.read(1 << 20):
             state.update(block)
     return state.hexdigest()
+
+
+def hash_file(path: str | Path) -> str:
+    """Hash the bytes of a file that is not ours, an image: BLAKE2b, 128 bits, hexadecimal; for errors see `open_file`.
+
+    The feature cache and the lists of training images know an image by this hash.
+    """
+    state = hashlib.blake2b(digest_size=16)
+    with open_file(path) as file:
+        try:
+            while block := file.read(1 << 20):
+                state.update(block)
+        except OSError as error:
+            raise DataError(f"cannot be read ({error})", path=path, fix="copy it again from its source") from error
+    return state.hexdigest()
+
+
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a JSON file is to hold with the digest of all that is in it, which replaces an earlier one."""
+    content = {name: value for name, value in content.items() if name != "digest"}
+    return content | {"digest": hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()}
 
 
 @contextmanager

@@ -44,6 +44,11 @@ QUICK_SETTING = {"image_size": 32, "width": 8, "steps": 3, "images": 3, "rate": 
 RANDOM_WEIGHTS = preset("fast").override(**{"features.weights": "random"}).features
 
 
+def quick_setting(name):
+    """What of `QUICK_SETTING` a baseline has."""
+    return {key: value for key, value in QUICK_SETTING.items() if key in BASELINES[name].option_types()}
+
+
 class MemoryImages(ImageTable):
     """Images (n, 3, S, S) that lie in memory and in no file."""
 
@@ -67,7 +72,7 @@ def stripes(count, seed=0, side=32):
 
 def quick_on_images(name, **options):
     """An unfitted baseline on images that takes no time, with random weights."""
-    return BASELINES[name](RANDOM_WEIGHTS, **(QUICK_SETTING | options))
+    return BASELINES[name](RANDOM_WEIGHTS, **(quick_setting(name) | options))
 
 
 def fitted_on_images(baseline, images):

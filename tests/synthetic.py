@@ -92,7 +92,7 @@ def die(when: str, step: int) -> None:
     import mintad.training.checkpoint as checkpoint
     import mintad.training.loop as loop
 
-    steps, compute, save = itertools.count(1), loop.compute_losses, checkpoint.save_file
+    steps, compute, save = itertools.count(1), loop.train_step, checkpoint.save_file
 
     def compute_or_die(*args):
         if next(steps) == step and when == "at":
@@ -104,7 +104,7 @@ def die(when: str, step: int) -> None:
         if when == "saving" and f"{step:08d}" in str(path):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    loop.compute_losses, checkpoint.save_file = compute_or_die, save_or_die
+    loop.train_step, checkpoint.save_file = compute_or_die, save_or_die
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from baseline_builders import CHANNELS, GRID, TOKENS, fitted, normal_images
 
+from mintad.baselines.base import Context
 from mintad.baselines.cflow import CFLOW, Coupling, Flow, position_encoding
 from mintad.config import preset
 from mintad.errors import ConfigError
@@ -88,7 +89,7 @@ def test_positions_are_encoded_by_sines_and_cosines_of_row_and_column():
 def test_stages_have_flows_of_their_own_and_the_loss_is_their_sum():
     images = normal_images(5)
     baseline = CFLOW(GRID, steps=2, images=2, condition=CONDITION)
-    baseline.stages = (4, 3, 5)
+    baseline.context = Context(stages=(4, 3, 5))
     fitted(baseline, images)
     likelihood_SN = baseline.log_likelihoods(images)
     assert likelihood_SN.shape == (3, 5 * TOKENS)
@@ -107,7 +108,7 @@ def test_stages_have_flows_of_their_own_and_the_loss_is_their_sum():
 def test_the_map_is_what_the_stages_exponentials_lack():
     train, test = normal_images(9), normal_images(2, seed=1)
     baseline = CFLOW(GRID, steps=2, condition=CONDITION, reference=100)
-    baseline.stages = (4, 8)
+    baseline.context = Context(stages=(4, 8))
     fitted(baseline, train)
     with torch.no_grad():
         highest, values = baseline.log_likelihoods(train).max(1).values, baseline.log_likelihoods(test)
@@ -131,7 +132,7 @@ def test_what_is_normal_at_one_position_is_found_at_another():
 
 def test_a_stage_of_one_channel_is_refused():
     baseline = CFLOW(GRID)
-    baseline.stages = (1, CHANNELS - 1)
+    baseline.context = Context(stages=(1, CHANNELS - 1))
     with pytest.raises(ConfigError, match="at least 2 channels"):
         fitted(baseline, normal_images(2))
 

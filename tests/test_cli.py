@@ -24,7 +24,7 @@ from mintad.errors import ConfigError, DataError, MintadError
 from mintad.model import VARIANTS
 from mintad.runs.directory import Run
 from mintad.runs.options import resolve_config
-from mintad.runs.predict import COLUMNS
+from mintad.runs.predict import COLUMNS, JudgingRules
 from mintad.scoring.metrics import METRICS
 
 if sys.version_info >= (3, 11):
@@ -215,12 +215,11 @@ def test_predict_hands_on_what_decides(monkeypatch):
     asked = []
     monkeypatch.setattr(
         "mintad.runs.predict_files.predict_files",
-        lambda *paths, **options: asked.append(options) or (pd.DataFrame(columns=list(COLUMNS)), []),
+        lambda run, images, out, rules, **_: asked.append(rules) or (pd.DataFrame(columns=list(COLUMNS)), []),
     )
     invoke("predict", "run", "images", "--quantile", "0.9", "--expect", "screw")
-    invoke("predict", "run", "images", "--threshold", "3.5")
-    keys = ("quantile", "threshold", "expect")
-    assert [[options[key] for key in keys] for options in asked] == [[0.9, None, "screw"], [None, 3.5, None]]
+    invoke("predict", "run", "images", "--threshold", "3.5", "--category", "nut")
+    assert asked == [JudgingRules(quantile=0.9, expect="screw"), JudgingRules(threshold=3.5, category="nut")]
 
 
 def test_a_run_of_an_older_version_shows_its_results_and_how_to_get_thresholds(tmp_path, monkeypatch):

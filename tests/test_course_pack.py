@@ -24,11 +24,10 @@ from mintad.course import unpack as unpacking
 from mintad.course.lab.peeking import scores_by_step, scores_file
 from mintad.course.pack import MANIFEST, pack
 from mintad.course.unpack import unpack
-from mintad.disk import digest
+from mintad.disk import digest, sealed
 from mintad.errors import DataError
 from mintad.runs.directory import Run
 from mintad.runs.shared import TrainedRun, runs_dir, shared_model_dir, train_shared
-from mintad.training.checkpoint import sealed
 
 MODELS = {"mint_ad": {"model.variant": "mint_ad"}, "uniad": {"model.variant": "uniad"}}
 CONFIGS = {name: SMALL.override(**changes) for name, changes in MODELS.items()}
@@ -264,7 +263,7 @@ def test_models_of_other_code_are_refused_with_what_to_do(archive, student, monk
 def test_a_member_that_is_no_file_of_a_shared_model_is_refused(archive, student, tmp_path, name):
     name = name.format(model=shared_model_dir(CONFIGS["uniad"]).name)
     hostile = rewritten(tmp_path / "hostile.zip", contents(archive) | {name: b"harm"})
-    refused(hostile, "is no file of a shared model|not those of its manifest")
+    refused(hostile, "is not a file of a shared model|not those of its manifest")
     assert not list(tmp_path.rglob("outside*"))
 
 

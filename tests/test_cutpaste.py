@@ -84,9 +84,9 @@ def test_the_map_is_the_scores_gradient_times_the_maps():
     with torch.no_grad():
         maps = baseline._maps(test).double()
     maps.requires_grad_()
-    offset = maps.mean((2, 3)) - baseline.mean_F
+    offset = maps.mean((2, 3)) - baseline.embedding_F
     (offset @ baseline.precision_FF * offset).sum().backward()
-    expected = (maps.grad * (maps - baseline.mean_F[:, None, None])).sum(1) * maps.shape[2] * maps.shape[3] / 2
+    expected = (maps.grad * (maps - baseline.embedding_F[:, None, None])).sum(1) * maps.shape[2] * maps.shape[3] / 2
     torch.testing.assert_close(baseline.anomaly_map(test), expected.detach().float(), rtol=1e-3, atol=1e-3)
 
 

@@ -5,14 +5,15 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from mintad.data.photographs import Photograph, describe, photograph, unlike
-from mintad.errors import ConfigError
+from mintad.errors import ConfigError, MintadError
 from mintad.features.table import FeatureTable
 from mintad.runs.doubts import doubts
 from mintad.scoring.conformal import Calibration
 from mintad.scoring.decisions import COLUMNS, Decisions
-from mintad.scoring.known_products import KnownProducts, pooled
+from mintad.scoring.known_products import KnownProducts, median_over_tokens
 
 
 def rules(n: int = 40, few: int = 40) -> Decisions:
@@ -62,20 +63,33 @@ def table_of(*products, seed=0, spoiled=0):
 def test_an_unknown_product_is_far_and_a_defect_is_not():
     rows = np.arange(60)
     known = KnownProducts.fit(table_of(1, 2), rows)
-    normal = known.distance(pooled(table_of(1, 2, seed=1), rows))
-    defects = known.distance(pooled(table_of(1, 2, seed=2, spoiled=4), rows))  # a quarter of the image
-    unknown = known.distance(pooled(table_of(3, 4, seed=3), rows))
+    normal = known.distance(median_over_tokens(table_of(1, 2, seed=1), rows))
+    defects = known.distance(median_over_tokens(table_of(1, 2, seed=2, spoiled=4), rows))  # a quarter of the image
+    unknown = known.distance(median_over_tokens(table_of(3, 4, seed=3), rows))
     assert normal.max() < defects.max() < unknown.min()
     assert np.median(defects) < 2 * np.median(normal) < unknown.min()
 
 
 def test_distances_do_not_depend_on_the_units_of_a_channel_or_on_the_batch():
-    features, new = table_of(1, 2), pooled(table_of(1, seed=5), np.arange(30))
-    known, scale = KnownProducts(pooled(features, np.arange(60))), torch.logspace(-3, 3, 8)
+    features, new = table_of(1, 2), median_over_tokens(table_of(1, seed=5), np.arange(30))
+    known, scale = KnownProducts(median_over_tokens(features, np.arange(60))), torch.logspace(-3, 3, 8)
     alone = np.concatenate([known.distance(row[None]) for row in new])
     np.testing.assert_allclose(known.distance(new), alone, rtol=1e-5)
     np.testing.assert_allclose(KnownProducts(known.pooled_nF * scale).distance(new * scale), alone, rtol=1e-3)
     assert np.isfinite(KnownProducts(torch.ones(1, 8)).distance(new)).all()
+
+
+def test_a_file_that_does_not_say_what_it_holds_is_read_if_its_digest_is_right(tmp_path):
+    """Older versions wrote the digest of the products alone."""
+    file, known = tmp_path / "products.safetensors", KnownProducts(torch.arange(12.0).view(3, 4))
+    save_file(known.state_dict(), file, metadata={"digest": known.digest()})
+    assert torch.equal(KnownProducts.load(file).pooled_nF, known.pooled_nF)
+    known.save(file)
+    assert KnownProducts.load(file).digest() == known.digest()
+    for metadata in ({"digest": known.digest(), "about": "others"}, {"digest": "0"}, None):
+        save_file(known.state_dict(), file, metadata=metadata)
+        with pytest.raises(MintadError, match="products.safetensors: .*digest"):
+            KnownProducts.load(file)
 
 
 # Photographs

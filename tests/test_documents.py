@@ -16,6 +16,8 @@ ROOT = Path(__file__).parents[1]
 PAGES = [
     *("README.md", "data/README.md", "data/results/README.md", "toy/README.md"),
     *("notebooks/ENGINEER.md", "notebooks/INSTRUCTOR.md", "notebooks/SYMBOLS.md"),
+    *("data/results/class_awareness.md", "data/results/sharing_one_model.md", "data/results/densities.md"),
+    *("data/results/decisions.md", "data/results/class_token.md"),
 ]
 
 

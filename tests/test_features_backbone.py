@@ -134,7 +134,7 @@ def test_the_fingerprint_sees_every_tensor():
     ids = {backbone.weights_id}
     for name in ("conv1.weight", "bn1.running_mean", "layer3.1.bn2.bias"):
         backbone.network.state_dict()[name][0] += 1e-3
-        ids.add(fingerprint(backbone.network))
+        ids.add(fingerprint(backbone.network.state_dict()))
     assert len(ids) == 4
 
 

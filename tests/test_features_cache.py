@@ -10,10 +10,10 @@ import time
 import numpy as np
 import pytest
 
-from mintad.disk import digest
+from mintad.disk import digest, hash_file
 from mintad.errors import ConfigError
 from mintad.features import cache as module
-from mintad.features.cache import FeatureCache, cache_root, clear_caches, hash_file, list_caches, open_shard
+from mintad.features.cache import FeatureCache, cache_root, clear_caches, list_caches, open_shard
 
 DESCRIPTION = {
     "backbone": "tiny",

@@ -350,5 +350,11 @@ def test_gathered_rows_are_copies_and_bounds_are_checked():
     assert table.nbytes == 3 * 2 * 2 * 4 and len(table) == 3
 
 
-def test_free_memory_is_plausible():
-    assert 1 << 20 < free_memory() < 1 << 50
+@pytest.mark.parametrize("limit, expected", [("1000000", 600_000), ("300000", 0), ("max", None), (None, None)])
+def test_free_memory_is_what_a_container_may_still_use(tmp_path, limit, expected):
+    stat = "anon 500000\ninactive_anon 7\nactive_file 1\ninactive_file 100000\n"
+    for name, text in {"memory.max": limit, "memory.current": "500000", "memory.stat": stat}.items():
+        if text:
+            (tmp_path / name).write_text(text + "\n")
+    free = free_memory(tmp_path)
+    assert free == expected if expected is not None else 1 << 20 < free < 1 << 50

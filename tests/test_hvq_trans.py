@@ -6,6 +6,7 @@ import torch
 from baseline_builders import CHANNELS, GRID, TOKENS, fitted, normal_images, quick
 
 from mintad.baselines import hvq_trans as hvq_module
+from mintad.baselines.base import Context
 from mintad.baselines.codebooks import Codebooks
 from mintad.baselines.hvq_trans import HVQTrans, VectorQuantisedTransformer
 from mintad.baselines.hvq_trans_told import HVQTransTold
@@ -129,7 +130,7 @@ def test_the_loss_is_the_sum_of_its_three_parts_and_told_has_no_head_to_train():
     images, names = normal_images(4), np.array(["nut", "bolt", "nut", "bolt"], dtype=object)
     for new in (HVQTrans, HVQTransTold):
         baseline = new(GRID, beta=0.5, steps=1, **OPTIONS)
-        baseline.categories = names
+        baseline.context = Context(categories=names)
         baseline.fit(FeatureTable.from_tensor(images), np.arange(4))
         target, class_B = baseline.standardise(images), torch.tensor([1, 0, 1, 0])
         tokens, logits = baseline.network.encode(target)
@@ -157,7 +158,7 @@ def pair():
     baselines = []
     for new in (HVQTrans, HVQTransTold):
         baseline = new(GRID, steps=60, **small)
-        baseline.categories = names
+        baseline.context = Context(categories=names)
         baselines.append(baseline.fit(FeatureTable.from_tensor(images), np.arange(60)))
     test = images[60:].clone()
     test[::4, 7] = kinds[1, 0]  # images of nuts, with something that is normal in a bolt

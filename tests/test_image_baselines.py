@@ -13,6 +13,7 @@ from baseline_builders import (
     MemoryImages,
     fitted_on_images,
     quick_on_images,
+    quick_setting,
     stripes,
 )
 from PIL import Image
@@ -66,7 +67,7 @@ def test_they_are_normalised_as_the_backbone_does():
 
 
 def evaluated(name, data, products, separate):
-    evaluation = evaluate_baseline(name, data, small(products), separate=separate, options=QUICK_SETTING)
+    evaluation = evaluate_baseline(name, data, small(products), separate=separate, options=quick_setting(name))
     results = evaluation.results
     values = results[results["metric"] == "image_auroc"].set_index("category")["value"]
     assert set(results["setting"]) == {"separate" if separate else "unified"}
@@ -111,7 +112,7 @@ def test_a_runs_configuration_shortens_every_training_alike(length, steps, data,
     monkeypatch.setattr(BASELINES["fcdd"], "fit", lambda self, *_: self)
     monkeypatch.setattr(BASELINES["cfa"], "fit", lambda self, *_: self)
     config = small(products, **{"baselines.length": length})
-    assert [fit_baseline(name, data, config)[0].steps for name in ("fcdd", "cfa")] == [steps, steps]
+    assert [fit_baseline(name, data, config)[0].planned_steps for name in ("fcdd", "cfa")] == [steps, steps]
     assert fit_baseline("padim", data, config)[0].title == "PaDiM"  # which has no steps
 
 
@@ -123,6 +124,7 @@ def test_a_runs_configuration_shortens_every_training_alike(length, steps, data,
         ({"draem": {"seed": 3}}, ("DRAEM has no option 'seed'",)),
         ({"draem": {"setting": "papers"}}, ("DRAEM has no setting 'papers'", "Did you mean 'paper'")),
         ({"simplenet": {"step": 3}}, ("SimpleNet has no option 'step'", "Did you mean 'steps'")),
+        ({"panda": {"width": 99}}, ("PANDA has no option 'width'",)),
         ({"simplenet": {"setting": "paper"}}, ("SimpleNet has no option 'setting'",)),
         ({"draem": {"steps": "abc"}}, ("baselines.options.draem.steps must be int, not 'abc'",)),
         ({"draem": {"steps": -5}}, ("baselines.options.draem.steps must be a number from 1 on",)),

@@ -5,7 +5,7 @@ import pytest
 import torch
 from baseline_builders import CHANNELS, GRID, fitted, normal_images
 
-from mintad.baselines import kmeans, memory
+from mintad.baselines import memory
 from mintad.baselines.kmeans import KMeans, assign, lloyd
 
 
@@ -14,7 +14,7 @@ def distances(tokens, centres):
 
 
 def test_every_token_is_given_to_its_nearest_centre(monkeypatch):
-    monkeypatch.setattr(kmeans, "MATRIX_ENTRIES", 70)  # several chunks
+    monkeypatch.setattr(memory, "MATRIX_ENTRIES", 70)  # several chunks
     points = torch.randn(57, 4, generator=torch.Generator().manual_seed(0)) + 3
     assert assign(points, points[:9]).tolist() == distances(points, points[:9]).argmin(1).tolist()
 
@@ -66,6 +66,5 @@ def test_centres_find_separate_groups_and_what_lies_between_them():
 def test_few_distances_at_a_time_change_nothing(entries, monkeypatch):
     train = normal_images(6)
     whole = fitted(KMeans(GRID, clusters=5), train).anomaly_map(train)
-    for module in (kmeans, memory):
-        monkeypatch.setattr(module, "MATRIX_ENTRIES", entries)
+    monkeypatch.setattr(memory, "MATRIX_ENTRIES", entries)
     torch.testing.assert_close(fitted(KMeans(GRID, clusters=5), train).anomaly_map(train), whole)

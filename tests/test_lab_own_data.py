@@ -66,6 +66,7 @@ def test_the_band_of_false_alarms_is_what_thresholds_do():
         assert np.mean(rates) == pytest.approx(mean, rel=0.06)
         assert np.quantile(rates, 0.95) == pytest.approx(high, rel=0.06)
         assert np.quantile(rates, 0.05) == pytest.approx(low, rel=0.15, abs=1e-3)
+    assert own_data.false_alarms(9, 1e-12)[1] == pytest.approx(0.9), "the lowest score is the least threshold"
     title = own_data.false_alarm_figure(0.95, 20).layout.title.text
     assert title.startswith("20 held-out images: 4.8% false alarms on average")
 

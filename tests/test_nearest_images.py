@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from synthetic import CHANNELS, GRID, changed_model, fresh_model, small, two_cat
 from mintad.config.sections import RecentreConfig
 from mintad.data.images import read_image
 from mintad.model import VARIANTS, build_model
-from mintad.model.nearest_images import NearestImages, Recentre, pooled
+from mintad.model.nearest_images import NearestImages
+from mintad.model.pooling import pool_squares
+from mintad.model.recentre import Recentre
 from mintad.runs.load import trained_model
 from mintad.runs.predict import Predictor
 from mintad.runs.prepare import prepare_data
@@ -83,7 +86,7 @@ def test_images_are_compared_by_coarse_maps():
     """Two images that differ in fine detail alone are as near as copies are on a coarse grid."""
     generator = torch.Generator().manual_seed(0)
     normal, noise = torch.randn(5, 196, 3, generator=generator), torch.randn(1, 196, 3, generator=generator)
-    fine = noise - pooled(noise, (14, 14), 2).unflatten(1, (7, 7)).repeat_interleave(2, 1).repeat_interleave(
+    fine = noise - pool_squares(noise, (14, 14), 2).unflatten(1, (7, 7)).repeat_interleave(2, 1).repeat_interleave(
         2, 2
     ).flatten(1, 2)
     nearest = NearestImages(normal, (14, 14), 1)
@@ -159,3 +162,21 @@ def test_a_run_recentres_and_predicts_alike(products, tmp_path):
 
 def test_a_plain_model_keeps_no_images():
     assert not any("recentre" in name for name in fresh_model().state_dict())
+
+
+def test_other_images_leave_nothing_that_was_computed_from_the_former():
+    """Whatever is cached, in a subclass too."""
+
+    class Counted(NearestImages):
+        @functools.cached_property
+        def count(self):
+            return len(self.images_nLF)
+
+    normal, cached = images(6), {"count", "_compared_images", "_of_the_images"}
+    nearest = Counted(normal, (2, 2), 2)
+    assert nearest.count == 6 and nearest(normal).shape == normal.shape
+    assert vars(nearest).keys() >= cached
+    nearest.replace(normal[:4])
+    assert nearest.count == 4
+    torch.testing.assert_close(nearest(normal[:4]), NearestImages(normal[:4], (2, 2), 2)(normal[:4]))
+    assert vars(nearest).keys() >= cached and not vars(nearest.to("cpu")).keys() & cached

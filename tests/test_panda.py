@@ -24,7 +24,7 @@ def test_the_last_half_of_the_weights_learns_with_finite_gradients_and_the_norms
     images = stripes(6)
     baseline = fitted_on_images(quick_on_images("panda", steps=3, rate=1.0), images)
     before = quick_on_images("panda")
-    before.learn_scale(type("Table", (), {"device": "cpu"}), None)
+    before.begin(type("Table", (), {"device": "cpu"}), None)
     fresh = dict(before.new_backbone().network.named_parameters())
     same = [torch.equal(weight, fresh[name]) for name, weight in baseline.backbone.network.named_parameters()]
     assert all(same[: len(same) // 2]) and not any(same[-10:])

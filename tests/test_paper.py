@@ -273,7 +273,7 @@ def test_absent_tables_are_an_error_with_a_cure(tmp_path, monkeypatch):
 
 def test_tables_installed_by_a_wheel_are_found(tmp_path, monkeypatch):
     """As after `pip install .`: no data/ beside the package, the tables below the environment's share/."""
-    package, share = tmp_path / "lib" / "mintad" / "__init__.py", tmp_path / "share" / "mintad" / "paper"
+    share = tmp_path / "share" / "mintad" / "paper"
     shutil.copytree(REPOSITORY, share)
 
     class Recorded(type(Path())):
@@ -281,13 +281,13 @@ def test_tables_installed_by_a_wheel_are_found(tmp_path, monkeypatch):
             return tmp_path / "lib" / self
 
     recorded = [Recorded("mintad/report/paper.py"), Recorded("../share/mintad/paper/table_01.csv")]
-    monkeypatch.setattr(paper.mintad, "__file__", str(package))
+    monkeypatch.setattr(paper, "BESIDE_PACKAGE", tmp_path / "lib")
     monkeypatch.setattr(paper.metadata, "files", lambda name: recorded)
     assert paper.folder() == share
     monkeypatch.setattr(paper.metadata, "files", lambda name: recorded[:1])
     with pytest.raises(DataError, match="data/paper"):
         paper.folder()
-    monkeypatch.setattr(paper.mintad, "__file__", str(tmp_path / "mintad" / "__init__.py"))
+    monkeypatch.setattr(paper, "BESIDE_PACKAGE", tmp_path)
     assert paper.folder() == share, "after pip install --target"
 
 

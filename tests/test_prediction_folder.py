@@ -12,7 +12,7 @@ from synthetic import small
 
 from mintad.errors import DataError, MintadError
 from mintad.runs import predict_files as files_module
-from mintad.runs.predict import COLUMNS
+from mintad.runs.predict import COLUMNS, JudgingRules
 from mintad.runs.predict_files import predict_files
 from mintad.runs.prediction_folder import PredictionFolder, read_table
 from mintad.runs.train import train_run
@@ -75,10 +75,10 @@ def test_old_predictions_are_never_mixed_with_new_ones(finished, products, tmp_p
     assert len(second) == 3 and sorted(second["heatmap"]) == sorted(file.name for file in out.glob("*.png"))
     changed = second["pred_score"].to_numpy() != first["pred_score"][:3].to_numpy()
     assert list(changed) == [True, False, False]
-    third, _ = predict_files(finished.path, [mesh], out, threshold=-1.0, progress=False)
+    third, _ = predict_files(finished.path, [mesh], out, JudgingRules(threshold=-1.0), progress=False)
     assert third["anomalous"].all() and {row["anomalous"] for row in lines_of(out)} == {True}
     assert len({row["run"] for row in lines_of(out)}) == 1
-    fourth, _ = predict_files(finished.path, [mesh], out, threshold=-1.0, overlays=False, progress=False)
+    fourth, _ = predict_files(finished.path, [mesh], out, JudgingRules(threshold=-1.0), overlays=False, progress=False)
     assert len(fourth) == 3 and not list(out.glob("*.png")) and fourth["heatmap"].isna().all()
 
 
@@ -129,7 +129,7 @@ def test_files_of_the_user_are_not_replaced(finished, products, tmp_path, name):
 
 def test_a_model_without_classes_has_no_class_of_its_own_to_doubt(products, tmp_path):
     run = train_run(small(products, **{"model.variant": "uniad", "train.steps": 2}), tmp_path / "run", progress=False)
-    predict_files(run.path, [products / "mesh/test/good"], tmp_path / "out", quantile=0.5, progress=False)
+    predict_files(run.path, [products / "mesh/test/good"], tmp_path / "out", JudgingRules(quantile=0.5), progress=False)
     warnings = tmp_path / "out/warnings.txt"
     assert not warnings.exists() or "too few for thresholds of their own" not in warnings.read_text()
     assert {row["judged_class"] for row in lines_of(tmp_path / "out")} == {""}
@@ -164,7 +164,7 @@ def test_no_cell_is_a_formula_and_our_reader_gives_the_name_back(finished, produ
     again = read_table("out/predictions.csv")
     pd.testing.assert_frame_equal(again, table, check_exact=True, check_dtype=False)
     assert again["image"][0] == f"{name}.png" and (tmp_path / "out" / again["heatmap"][0]).exists()
-    with pytest.raises(DataError, match="no table of predictions"):
+    with pytest.raises(DataError, match="not a table of predictions"):
         read_table(finished.path / "results.csv")
 
 

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
+from mintad.disk import sealed
 from mintad.errors import ConfigError, MintadError
 from mintad.runs.directory import PRODUCTS
 from mintad.runs.evaluate import evaluate_run
@@ -13,7 +14,6 @@ from mintad.runs.opening import open_run
 from mintad.runs.predict_files import predict_files
 from mintad.runs.train import train_run
 from mintad.scoring.known_products import KnownProducts
-from mintad.training.checkpoint import sealed
 
 pytestmark = pytest.mark.usefixtures("cache")
 

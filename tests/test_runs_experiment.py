@@ -183,7 +183,7 @@ def test_a_separate_run_is_resumed_and_not_mixed_up(separate):
     histories = {path: path.stat().st_mtime_ns for path in separate.path.glob(f"{CATEGORIES}/*/history.csv")}
     train_setting(config, "separate", separate.path)
     assert separate.finished and histories == {path: path.stat().st_mtime_ns for path in histories}
-    with pytest.raises(TrainingError, match="holds a separate training"):
+    with pytest.raises(TrainingError, match="holds one model per category"):
         train_setting(config, "unified", separate.path)
 
 

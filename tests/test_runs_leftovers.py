@@ -1,6 +1,7 @@
 """Links in a run directory, and what killed processes and failing disks leave there."""
 
 import contextlib
+import dataclasses
 import errno
 import itertools
 import os
@@ -13,10 +14,12 @@ from synthetic import small
 
 from mintad.disk import UNFINISHED, published
 from mintad.errors import MintadError
+from mintad.runs.directory import PAGE, RESULT_FILES
 from mintad.runs.evaluate import evaluate_run
+from mintad.runs.made import COLUMNS
 from mintad.runs.opening import open_run
 from mintad.runs.predict_files import predict_files
-from mintad.runs.save import save_results
+from mintad.runs.save import RunResults, save_results
 from mintad.runs.train import train_run
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -108,10 +111,23 @@ def test_results_that_could_not_take_their_names_cost_no_baseline(copied, monkey
             raise OSError(errno.EIO, "Input/output error")
         replace(*names)
 
-    scores, maps = copied.scores(), copied.maps()
+    found = RunResults.of(copied)
     with monkeypatch.context() as patch, pytest.raises(OSError):
         patch.setattr(os, "replace", failing)
-        save_results(copied, expected, scores, maps, copied.decisions(), copied.made_defects())
+        save_results(copied, found)
     train_run(copied.config(), copied.path, progress=False)
     assert copied.baselines() == ["padim"] and copied.results().equals(expected)
     assert not (copied.path / "results_before.csv").exists()
+
+
+def test_results_that_are_read_and_written_again_lose_nothing(copied):
+    """Made defects and a region of interest are results, too, which only some runs have."""
+    region, line = np.zeros((64, 64), dtype=bool), ("mesh", "000.png", 0.5, False, "swap", 0.75, True)
+    made = pd.DataFrame([line], columns=list(COLUMNS))
+    region[8:40, 16:48] = True
+    save_results(copied, dataclasses.replace(RunResults.of(copied), region=region, made=made))
+    assert copied.region and copied.made_defects().equals(made)
+    names = [name for name in RESULT_FILES if name != PAGE]  # whose figures have new names each time
+    before = [(copied.path / name).read_bytes() for name in names]
+    save_results(copied, RunResults.of(copied))
+    assert [(copied.path / name).read_bytes() for name in names] == before

@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 from synthetic import small
 
+from mintad.disk import sealed
 from mintad.errors import MintadError, TrainingError
 from mintad.runs.changes import record_training_images
 from mintad.runs.directory import CATEGORIES
 from mintad.runs.evaluate import evaluate_run
 from mintad.runs.opening import open_run
 from mintad.runs.train import train_run
-from mintad.training.checkpoint import sealed
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -30,7 +30,7 @@ def test_a_finished_run_is_left_alone_and_another_configuration_refused(finished
 def test_foreign_folder_is_not_overwritten(products, tmp_path):
     (tmp_path / "thesis.tex").write_text("precious")
     for overwrite in (False, True):
-        with pytest.raises(TrainingError, match="is no run directory"):
+        with pytest.raises(TrainingError, match="is not a run directory"):
             train_run(small(products), tmp_path, overwrite=overwrite, progress=False)
     assert (tmp_path / "thesis.tex").read_text() == "precious"
 
@@ -42,7 +42,7 @@ def test_a_folder_with_a_config_of_another_program_is_not_touched(products, tmp_
         (tmp_path / name).write_text(text)
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints/mine.bin").write_text("precious")
-    with pytest.raises(TrainingError, match="is no run directory"):
+    with pytest.raises(TrainingError, match="is not a run directory"):
         train_run(small(products), tmp_path, overwrite=overwrite, progress=False)
     assert (tmp_path / "config.json").read_text() == content and (tmp_path / "checkpoints/mine.bin").exists()
 
@@ -56,7 +56,7 @@ def test_overwrite_removes_a_run_and_only_a_run(products, tmp_path):
     foreign = tmp_path / "weights"
     foreign.mkdir()
     (foreign / "config.json").write_text('{"architectures": ["Bert"]}')
-    with pytest.raises(TrainingError, match="is no run directory"):
+    with pytest.raises(TrainingError, match="is not a run directory"):
         train_run(small(products), foreign, overwrite=True, progress=False)
     assert (foreign / "config.json").exists()
 
@@ -86,7 +86,7 @@ def test_an_unfinished_training_is_not_evaluated(copied):
 def test_a_unified_training_does_not_enter_a_separate_one(finished, tmp_path):
     with open_run(tmp_path / "run", finished.config()) as run:
         (run.path / CATEGORIES).mkdir()
-    with pytest.raises(TrainingError, match="holds a separate training"):
+    with pytest.raises(TrainingError, match="holds one model per category"):
         train_run(finished.config(), run.path, progress=False)
     for refused in (run.results, run.checkpoint):
         with pytest.raises(MintadError, match="notebook 10, setting 'separate'"):

@@ -2,6 +2,7 @@
 
 import shutil
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from mintad.data import images as images_module
 from mintad.errors import ConfigError, DataError, MintadError
 from mintad.runs.evaluate import evaluate_run
 from mintad.runs.new_images import find_images
-from mintad.runs.predict import Predictor
+from mintad.runs.predict import JudgingRules, Predictor
 from mintad.runs.predict_files import predict_files
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -55,7 +56,7 @@ def test_prediction_does_not_score_its_own_heatmaps(finished, products, tmp_path
 def test_threshold_quantile_and_expected_product_are_given_at_predict_time(finished, products, tmp_path):
     def predict(**options):
         folder = products / "mesh/test/good"
-        return predict_files(finished.path, [folder], tmp_path / "out", progress=False, **options)[0]
+        return predict_files(finished.path, [folder], tmp_path / "out", JudgingRules(**options), progress=False)[0]
 
     plain = predict()
     middle = float(plain["pred_score"].median())
@@ -84,7 +85,7 @@ def test_what_makes_predictions_doubtful_is_recorded(finished, products, tmp_pat
 
 
 def test_a_category_that_is_not_needed_is_noted(finished, caplog):
-    Predictor(finished.path, device="cpu", category="zzz")
+    Predictor(finished.path, JudgingRules("zzz"), device="cpu")
     assert "zzz" in caplog.text
 
 
@@ -94,10 +95,10 @@ def test_a_run_without_hold_out_decides_by_a_given_threshold_alone(copied, produ
     folder = [products / "mesh/test/good"]
     table, _ = predict_files(copied.path, folder, tmp_path / "out", progress=False)
     assert set(table["anomalous"]) == set(table["p_value"]) == set(table["threshold"]) == {""}
-    table, _ = predict_files(copied.path, folder, tmp_path / "out", threshold=-1.0, progress=False)
+    table, _ = predict_files(copied.path, folder, tmp_path / "out", JudgingRules(threshold=-1.0), progress=False)
     assert table["anomalous"].all() and set(table["p_value"]) == {""}
     with pytest.raises(ConfigError, match="no images were held out"):
-        predict_files(copied.path, folder, tmp_path / "out", quantile=0.5, progress=False)
+        predict_files(copied.path, folder, tmp_path / "out", JudgingRules(quantile=0.5), progress=False)
 
 
 def test_prediction_skips_and_names_unreadable_files(finished, products, tmp_path):
@@ -161,6 +162,12 @@ def test_what_a_folder_holds_beside_images_is_counted(finished, products, tmp_pa
         find_images([tmp_path / "only"])
 
 
+def test_an_image_that_is_named_in_several_ways_is_taken_once(tmp_path, monkeypatch):
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    monkeypatch.chdir(tmp_path)
+    assert find_images(["a.png", tmp_path / "a.png", tmp_path, "./a.png"]).files == [Path("a.png")]
+
+
 def test_heatmaps_of_earlier_predictions_are_no_photographs(finished, products, tmp_path):
     folder = shutil.copytree(products / "mesh/test/good", tmp_path / "new")
     photos = find_images([folder]).files
@@ -179,3 +186,11 @@ def test_one_image_after_another_by_a_model_that_is_loaded_once(finished, produc
         assert found.anomalous == (score > finished.threshold().value)
     with pytest.raises(DataError, match="no such file"):
         predictor.judge(tmp_path / "nowhere.png")
+
+
+def test_the_model_runs_once_for_an_image(finished, products):
+    """Map and class come from the same run of the network."""
+    predictor, files, seen = Predictor(finished.path, device="cpu"), sorted((products / "mesh/test/good").iterdir()), []
+    predictor.model.register_forward_hook(lambda model, inputs, output: seen.append(len(inputs[0])))
+    found = list(predictor.judge_all(files))
+    assert sum(seen) == len(found) == len(files) and all(image.pred_class for image in found)

@@ -20,7 +20,7 @@ from mintad.runs.baselines import evaluate_baseline
 from mintad.runs.changes import image_differences
 from mintad.runs.directory import Run
 from mintad.runs.evaluate import evaluate_run
-from mintad.runs.predict import Predictor
+from mintad.runs.predict import JudgingRules, Predictor
 from mintad.runs.predict_files import predict_files
 from mintad.runs.prepare import load_records, prepare_data, split_holdout
 from mintad.runs.train import train_run
@@ -271,14 +271,14 @@ def test_a_variant_that_must_be_told_is_told_in_training_evaluation_and_predicti
     assert "class_accuracy" not in set(run.results()["metric"]) and run.threshold().n == 6
     scores = run.scores()
     image = scores[scores["category"] == "mesh"]["image"].iloc[0]
-    one, _ = predict_files(run.path, [image], tmp_path / "out", category="mesh", progress=False)
+    one, _ = predict_files(run.path, [image], tmp_path / "out", JudgingRules(category="mesh"), progress=False)
     assert one["pred_score"][0] == pytest.approx(scores.set_index("image")["pred_score"][image], rel=2e-3)
-    other, _ = predict_files(run.path, [image], tmp_path / "out", category="capsule", progress=False)
+    other, _ = predict_files(run.path, [image], tmp_path / "out", JudgingRules(category="capsule"), progress=False)
     assert other["pred_score"][0] != one["pred_score"][0]
     assert one["threshold"][0] == run.decisions().threshold("folder/mesh")  # judged by the class that it was told
     for category, message in ((None, "none was given"), ("mash", "Allowed: folder/capsule, folder/mesh")):
         with pytest.raises(ConfigError, match=message):
-            predict_files(run.path, [image], tmp_path / "out", category=category, progress=False)
+            predict_files(run.path, [image], tmp_path / "out", JudgingRules(category=category), progress=False)
     with pytest.raises(DataError, match="^cat is "):
         foreign = run.scores().assign(prompt_class="cat")
         prepared = prepare_data(config, progress=False)

@@ -29,17 +29,18 @@ def predictor(finished):
 
 @pytest.fixture
 def looks(monkeypatch):
-    """Run a function at each pause of the watch instead of sleeping, and end it after the last."""
+    """Run a function at each pause of the watch instead of sleeping, and end it after the last. Else no time passes."""
 
     def run(predictor, folder, out, *pauses, **options):
-        left = list(pauses)
+        left, clock = list(pauses), SimpleNamespace(seconds=0.0)
 
         def pause(seconds):
             if not left:
                 raise KeyboardInterrupt
+            clock.seconds += seconds
             left.pop(0)()
 
-        monkeypatch.setattr(watch.time, "sleep", pause)
+        monkeypatch.setattr(watch, "time", SimpleNamespace(sleep=pause, monotonic=lambda: clock.seconds))
         rows = []
         with pytest.raises(KeyboardInterrupt):
             rows.extend(row for row in watch_folder(predictor, folder, out, **options) if rows.append(row))
@@ -70,6 +71,19 @@ def test_images_are_scored_once_when_they_are_complete(predictor, products, tmp_
     table = pd.read_csv(out / "predictions.csv")
     assert [os.path.basename(image) for image in table["image"]] == ["a.png", "growing.png", "b.png"]
     assert len(list(out.glob("*.png"))) == 3
+
+
+def test_an_image_that_is_being_written_while_another_is_scored_is_waited_for(predictor, products, tmp_path, looks):
+    (tmp_path / "belt").mkdir()
+    source, growing = products / "mesh/test/good/000.png", tmp_path / "belt/growing.png"
+    content = source.read_bytes()
+    half, whole = (lambda size=size: growing.write_bytes(content[:size]) for size in (300, None))
+    pauses = (lambda: shutil.copy(source, tmp_path / "belt/a.png"), half, whole, nothing, nothing)
+    rows = looks(predictor, tmp_path / "belt", tmp_path / "out", *pauses)
+    assert [(os.path.basename(row["image"]), "error" in row) for row in rows] == [
+        ("a.png", False),
+        ("growing.png", False),
+    ]
 
 
 def test_an_unreadable_image_is_told_once_and_again_when_it_has_changed(predictor, products, tmp_path, looks):

@@ -23,8 +23,9 @@ from mintad.runs.prepare import prepare_data
 from mintad.runs.train import train_run
 from mintad.scoring import auroc, value_of
 from mintad.scoring.class_gaussians import ClassGaussians, mahalanobis, whitening
-from mintad.scoring.maps import image_scores
-from mintad.scoring.sharp_prior import SharpPrior, SharpPriorDetector
+from mintad.scoring.detect import detect
+from mintad.scoring.maps import grid_maps, image_scores
+from mintad.scoring.sharp_prior import SCORES, SharpPrior, SharpPriorDetector, score_method, split_method
 
 
 def features(n: int, tokens: int = 4, channels: int = 3, seed: int = 0) -> torch.Tensor:
@@ -162,6 +163,24 @@ def test_a_head_chooses_the_class_and_labels_replace_it(prior, monkeypatch):
     torch.testing.assert_close(both, (told + model.anomaly_map(feat_nLF)) / 2)
 
 
+def test_detectors_that_share_a_model_share_its_run(prior):
+    gaussians, feat_nLF, labels = prior
+    model, rows, scoring = fresh_model().eval(), np.arange(len(labels)), ScoringConfig()
+    features = FeatureTable.from_tensor(feat_nLF)
+    detectors = [model, *(SharpPriorDetector(model, gaussians, score=score) for score in ("gaussian", "both"))]
+    with torch.no_grad():
+        named = [("nut", "bolt")[k] for k in model(feat_nLF).class_logits.argmax(-1)]
+    for told in (None, labels):
+        found = detect(model, detectors, features, rows, ["nut", "bolt"], scoring, labels=told, batch_size=10)
+        for detector, maps_nHW in zip(detectors, found.maps, strict=True):
+            alone = grid_maps(detector, features, rows, scoring, labels=told, batch_size=10)
+            np.testing.assert_array_equal(maps_nHW, alone)
+        assert found.predicted == named
+        assert found.judged == (named if told is None else [("nut", "bolt")[k] for k in labels])
+    with pytest.raises(ValueError, match="4 labels for 48 rows"):
+        detect(model, detectors, features, rows, ["nut", "bolt"], scoring, labels=labels[:4])
+
+
 def test_the_file_gives_the_same_distances(prior, tmp_path):
     gaussians, feat_nLF, labels = prior
     gaussians.typical_error.fill_(3.0)
@@ -269,6 +288,12 @@ def test_a_run_measures_every_score_and_the_decisive_one_decides(finished, produ
         list(only.results()["method"].unique()) == ["mint_ad"] and not (only.path / "sharp_prior.safetensors").exists()
     )
     assert value_of(only.results(), "image_auroc") == pytest.approx(means["mint_ad"])
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_a_methods_name_tells_variant_and_score(score):
+    assert split_method(score_method("mint_ad", score)) == ("mint_ad", score)
+    assert split_method("padim") == ("padim", "reconstruction")
 
 
 def test_predicting_gives_the_scores_of_the_evaluation(finished):

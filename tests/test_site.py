@@ -188,7 +188,7 @@ def test_a_page_links_to_binder_where_the_repository_has_an_address(tmp_path, mo
 
 @pytest.mark.parametrize("address", ["https://github.com/a/b", "a", "a/b/c", "a/.."])
 def test_an_address_that_is_none_is_refused(tmp_path, address):
-    with pytest.raises(MintadError, match=f"'{re.escape(address)}' is no repository.*OWNER/NAME"):
+    with pytest.raises(MintadError, match=f"'{re.escape(address)}' is not a repository.*OWNER/NAME"):
         build(repository(tmp_path), tmp_path / "site", repository=address)
 
 

@@ -40,8 +40,8 @@ def test_the_teachers_channels_are_standardised_and_it_does_not_learn():
     images = stripes(7)
     baseline = fitted_on_images(quick_on_images("students"), images)
     feat = baseline.teacher(normalised(images, baseline.teacher)).flatten(0, 1)
-    torch.testing.assert_close(baseline.mean_F, feat.mean(0), rtol=1e-3, atol=1e-4)
-    torch.testing.assert_close(baseline.std_F, feat.std(0, correction=0), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(baseline.teacher_mean_F, feat.mean(0), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(baseline.teacher_std_F, feat.std(0, correction=0), rtol=1e-3, atol=1e-4)
     baseline.loss(images).backward()
     assert not any(weight.requires_grad for weight in baseline.teacher.parameters())
     for name, weight in baseline.students.named_parameters():
@@ -54,7 +54,7 @@ def test_loss_and_map_are_the_naive_ones():
 
     def answers(images):
         inputs = normalised(images, baseline.teacher)
-        target = (baseline.teacher(inputs) - baseline.mean_F) / baseline.std_F
+        target = (baseline.teacher(inputs) - baseline.teacher_mean_F) / baseline.teacher_std_F
         return torch.stack([s(inputs).flatten(2).mT for s in baseline.students]), target
 
     with torch.no_grad():

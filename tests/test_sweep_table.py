@@ -87,7 +87,7 @@ def test_parameters_keep_their_types_and_labels_stand_for_mappings(out):
 
 
 def test_no_sweep_and_no_result(tmp_path, out):
-    with pytest.raises(MintadError, match="is no sweep's folder"):
+    with pytest.raises(MintadError, match="is not the folder of a sweep"):
         collect(tmp_path / "none")
     (out / "empty" / status.WORK).mkdir(parents=True)
     assert collect(out / "empty").empty and set(RESULT_COLUMNS) < set(collect(out / "empty"))

@@ -40,7 +40,9 @@ def test_a_run_evaluates_it_unified_and_one_per_category(separate, data, product
 def test_a_run_tells_it_the_stages_and_the_log_its_progress(name, data, products, caplog):
     caplog.set_level(logging.INFO)
     baseline, features, own = fit_baseline(name, data, small(products), options=QUICK[name], progress=True)
-    assert sum(baseline.stages) == features.channels and len(baseline.stages) == len(own.features.reductions)
+    assert sum(baseline.context.stages) == features.channels and len(baseline.context.stages) == len(
+        own.features.reductions
+    )
     steps = QUICK[name]["steps"]
     assert f"training {baseline.title} {steps}/{steps}" in caplog.text and "loss" in caplog.text
 

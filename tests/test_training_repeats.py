@@ -14,8 +14,8 @@ import torch
 from synthetic import TOGETHER, TRAIN, changed_model
 from training_builders import run, stop_at, weights
 
+from mintad.disk import sealed
 from mintad.training import latest_checkpoint
-from mintad.training.checkpoint import sealed
 
 WORKER = Path(__file__).with_name("synthetic.py")
 

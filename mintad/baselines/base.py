@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
+import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -13,6 +15,20 @@ from torch import Tensor
 from mintad.baselines import BASELINES
 from mintad.config import FeatureConfig, ScoringConfig
 from mintad.features.table import FeatureTable
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Context:
+    """What a run tells a baseline about itself, besides features and rows; most methods need nothing of it."""
+
+    stages: tuple[int, ...] = ()
+    """Channels of each backbone stage in the features; empty: they are one stage."""
+    categories: np.ndarray | None = None
+    """Category of every row of the feature table; None: there is one."""
+    length: float = 1.0
+    """What the steps of a training are multiplied by."""
+    show_progress: bool = False
+    """Whether `fit` may show a progress bar."""
 
 
 class Baseline(ABC):
@@ -34,17 +50,20 @@ class Baseline(ABC):
     reads_images: ClassVar[bool] = False
     """Whether it reads images and not features, see `mintad.baselines.images.ImageBaseline`."""
     returns_squared_error = False
-    stages: tuple[int, ...] = ()
-    """Channels of each backbone stage in the features, which a run tells every baseline; empty: they are one stage."""
-    categories: np.ndarray | None = None
-    """Category of every row of the feature table, which a run tells every baseline; None: there is one."""
+    context: Context = Context()
+    """What a run tells every baseline before `fit`."""
     needs_labels: ClassVar[bool] = False
     """Whether a unified one is given the category of every test image, and so knows more than the others."""
-    show_progress: bool = False
-    """Whether `fit` may show a progress bar, which a run decides."""
 
     def __init__(self, grid: tuple[int, int], *, seed: int = 0) -> None:
         self.grid, self.seed = grid, seed
+
+    @classmethod
+    def option_types(cls) -> dict[str, Any]:
+        """Return the types of what `baselines.options` may set, by name: the parameters without grid and seed."""
+        hints, parameters = typing.get_type_hints(cls.__init__), inspect.signature(cls).parameters.values()
+        named = [own.name for own in parameters if own.kind is not own.VAR_KEYWORD]
+        return {name: hints.get(name, Any) for name in named if name not in ("grid", "features", "seed")}
 
     @classmethod
     def published_features(cls, config: FeatureConfig) -> FeatureConfig:

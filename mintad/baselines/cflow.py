@@ -176,7 +176,7 @@ class CFLOW(TrainedBaseline):
         Raises:
             ConfigError: a stage of one channel, which no coupling layer can split; or see `position_encoding`.
         """
-        self.widths = self.stages or (features.channels,)
+        self.widths = self.context.stages or (features.channels,)
         if min(self.widths) < 2:
             raise ConfigError(f"CFLOW needs stages of at least 2 channels, not {list(self.widths)}")
         self.place_LP = position_encoding(self.grid, self.condition).to(features.device)

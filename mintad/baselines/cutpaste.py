@@ -107,7 +107,7 @@ class CutPaste(ImageBaseline):
         parts = [self._maps(images_bSS).mean((2, 3)) for images_bSS in self.batches(table, rows)]
         embedding_nF = torch.cat(parts).double().cpu().numpy()
         covariance_FF, self.shrinkage = ledoit_wolf(embedding_nF)
-        self.mean_F = torch.from_numpy(embedding_nF.mean(0)).to(self.device)
+        self.embedding_F = torch.from_numpy(embedding_nF.mean(0)).to(self.device)
         tiny = 1e-10 * (1 + np.trace(covariance_FF) / len(covariance_FF))  # images that are all the same
         precision_FF = np.linalg.inv(covariance_FF + tiny * np.eye(len(covariance_FF)))
         self.precision_FF = torch.from_numpy(precision_FF).to(self.device)
@@ -117,7 +117,7 @@ class CutPaste(ImageBaseline):
         """Return each position's part (B, H, W) in the scores of images (B, 3, S, S); parts may be negative."""
         parts = []
         for images_bSS in images_B3SS.to(self.device).split(self.images):
-            offset_bFHW = self._maps(images_bSS).double() - self.mean_F[:, None, None]
+            offset_bFHW = self._maps(images_bSS).double() - self.embedding_F[:, None, None]
             pull_bF = offset_bFHW.mean((2, 3)) @ self.precision_FF
             parts.append(torch.einsum("bf,bfhw->bhw", pull_bF, offset_bFHW))
         return torch.cat(parts).float()

@@ -151,7 +151,8 @@ class HVQTrans(TrainedBaseline):
 
     def prepare(self, features: FeatureTable, rows: np.ndarray) -> torch.optim.Optimizer:
         """Build the network for the classes of `rows`."""
-        self.classes = [""] if self.categories is None else sorted(set(self.categories[rows]))
+        labels = self.labels_of(rows)
+        self.classes = [""] if labels is None else sorted(set(labels))
         network = VectorQuantisedTransformer(features.channels, self.grid, len(self.classes), **self.options)
         self.network = network.to(features.device).train()
         return torch.optim.AdamW(self.network.parameters(), lr=self.rate, weight_decay=1e-4)
@@ -171,8 +172,7 @@ class HVQTrans(TrainedBaseline):
         parts = [torch.zeros(2)]
         for first in range(0, len(rows), CHUNK):
             chunk = rows[first : first + CHUNK]
-            labels = None if self.categories is None else self.categories[chunk]
-            error_BL, cost_BL = self._parts(features.gather(chunk), labels)
+            error_BL, cost_BL = self._parts(features.gather(chunk), self.labels_of(chunk))
             parts.append(torch.stack([error_BL.mean(1).sum(), cost_BL.mean(1).sum()]).cpu())
         self.usual = (torch.stack(parts).sum(0) / len(rows)).clamp(min=1e-6).tolist()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
@@ -73,26 +74,34 @@ class ImageBaseline(TrainedBaseline):
         changes: fields of `Setting` that differ.
 
     Raises:
-        ConfigError: an unknown setting or field.
+        ConfigError: an unknown setting or field, or one that the method does not use.
     """
 
     reads_images = True
     settings: ClassVar[dict[str, Setting]]
+    unused: ClassVar[tuple[str, ...]] = ()
+    """Fields of `Setting` that say nothing here."""
     reductions: ClassVar[tuple[int, ...]] = ()
     """The backbone's stages that it uses, by their reduction; none for a method with networks of its own."""
 
     def __init__(self, features: FeatureConfig, *, setting: str = "lesson", seed: int = 0, **changes: Any) -> None:
         if setting not in self.settings:
             raise ConfigError(f"{self.title} has no setting '{setting}'." + nearest(setting, self.settings))
-        fields = [field.name for field in dataclasses.fields(Setting)]
-        for name in changes.keys() - set(fields):
-            raise ConfigError(f"{self.title} has no option '{name}'." + nearest(name, fields))
+        for name in changes.keys() - self.option_types().keys():
+            raise ConfigError(f"{self.title} has no option '{name}'." + nearest(name, self.option_types()))
         self.setting = dataclasses.replace(self.settings[setting], **changes)
         side = self.setting.image_size
         super().__init__((side, side), steps=self.setting.steps, images=self.setting.images, seed=seed)
         self.features = features
 
-    def learn_scale(self, table: ImageTable, rows: np.ndarray) -> None:
+    @classmethod
+    def option_types(cls) -> dict[str, Any]:
+        """Return the types of what `baselines.options` may set, by name: the setting, and the fields of `Setting`."""
+        fields = typing.get_type_hints(Setting).items()
+        used = {name: hint for name, hint in fields if name not in cls.unused}
+        return super().option_types() | {"setting": str} | used
+
+    def begin(self, table: ImageTable, rows: np.ndarray) -> None:
         """Note the device; images need no scale."""
         self.device = table.device
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mintad.baselines.base import Baseline, baseline
-from mintad.baselines.memory import MATRIX_ENTRIES, draw_tokens, nearest_distance
+from mintad.baselines.memory import draw_tokens, nearest_distance, relative_distances
 from mintad.errors import DataError
 from mintad.features.table import FeatureTable
 
@@ -68,7 +68,7 @@ class KMeans(Baseline):
 
 def lloyd(tokens_NF: Tensor, centres_KF: Tensor, iterations: int) -> Tensor:
     """Return centres (K, F) after at most `iterations` of Lloyd's, from the first `centres_KF`."""
-    origin_F = tokens_NF.mean(0)  # |x - c|^2 loses fewer digits near the origin
+    origin_F = tokens_NF.mean(0)  # see `relative_distances`
     tokens_NF, centres_KF = tokens_NF - origin_F, centres_KF - origin_F
     nearest_N = None
     for _ in range(iterations):
@@ -82,7 +82,5 @@ def lloyd(tokens_NF: Tensor, centres_KF: Tensor, iterations: int) -> Tensor:
 
 
 def assign(tokens_NF: Tensor, centres_KF: Tensor) -> Tensor:
-    """Return the number (N,) of every token's nearest centre, MATRIX_ENTRIES distances at a time."""
-    norms_K, chunk = centres_KF.square().sum(1), max(1, MATRIX_ENTRIES // len(centres_KF))
-    parts = [torch.addmm(norms_K, part, centres_KF.T, alpha=-2).argmin(1) for part in tokens_NF.split(chunk)]
-    return torch.cat(parts)
+    """Return the number (N,) of every token's nearest centre."""
+    return torch.cat([distance_nK.argmin(1) for distance_nK in relative_distances(tokens_NF, centres_KF)])

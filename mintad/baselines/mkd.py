@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mintad.baselines.base import baseline
 from mintad.baselines.images import ImageBaseline, ImageTable, Setting, normalised
 from mintad.config import ScoringConfig
+from mintad.features.moments import RunningMoments
 
 STAGES = (2, 4, 8, 16)
 """Reductions of the backbone's stages that are cloned."""
@@ -105,19 +106,12 @@ class MKD(ImageBaseline):
     def prepare(self, table: ImageTable, rows: np.ndarray) -> torch.optim.Optimizer:
         """Build source and clone, and standardise the source's channels."""
         self.source = self.new_backbone().to(self.device)
-        totals = [torch.zeros(2, count, dtype=torch.float64) for count in self.source.stage_channels]
+        stages = [RunningMoments() for _ in self.source.stage_channels]
         for images_bSS in self.batches(table, rows):
-            for total_2F, map_BFHW in zip(
-                totals, self.source.network(normalised(images_bSS, self.source)), strict=True
-            ):
-                value_NF = map_BFHW.transpose(0, 1).flatten(1).T.double().cpu()
-                mean_F, square_F = value_NF.mean(0), value_NF.square().mean(0)
-                total_2F += torch.stack([mean_F, square_F]) * len(images_bSS) / len(rows)
-        self.scales = []
-        for mean_F, square_F in totals:
-            std_F = (square_F - mean_F.square()).clamp(min=0).sqrt()
-            scale_2F = torch.stack([mean_F, torch.where(std_F > 1e-6, std_F, torch.ones_like(std_F))])
-            self.scales.append(scale_2F.float().to(self.device)[:, :, None, None])
+            maps = self.source.network(normalised(images_bSS, self.source))
+            for moments, map_BFHW in zip(stages, maps, strict=True):
+                moments.add(map_BFHW.transpose(0, 1).flatten(1).T)
+        self.scales = [torch.stack(moments.mean_and_std())[:, :, None, None] for moments in stages]
         self.clone = Cloner(self.source.stage_channels, self.setting.width).to(self.device).train()
         return torch.optim.Adam(self.clone.parameters(), lr=self.setting.rate)
 

@@ -47,10 +47,11 @@ class PANDA(ImageBaseline):
     * **Memory.** Every training image's embedding is kept, as published: this grows with images and classes.
 
     Args:
-        features, setting, seed, changes: see `ImageBaseline`; 'width' is not used.
+        features, setting, seed, changes: see `ImageBaseline`; there is no 'width'.
     """
 
     title = "PANDA"
+    unused = ("width",)
     reductions = (STAGE,)
     settings = {
         "lesson": Setting(image_size=128, width=1, steps=150, images=16, rate=1e-2),

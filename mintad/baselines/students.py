@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mintad.baselines.base import baseline
 from mintad.baselines.images import ImageBaseline, ImageTable, Setting, normalised
 from mintad.config import ScoringConfig
+from mintad.features.moments import RunningMoments
 
 STUDENTS = 3
 """M, the paper's number."""
@@ -90,14 +91,10 @@ class UninformedStudents(ImageBaseline):
         """Build teacher and students, and standardise the teacher's channels."""
         self.teacher = self.new_backbone().to(self.device)
         self.grid, channels = self.teacher.grid, self.teacher.channels
-        total_2F = torch.zeros(2, channels, dtype=torch.float64)
+        moments = RunningMoments()
         for images_bSS in self.batches(table, rows):
-            feat_NF = self.teacher(normalised(images_bSS, self.teacher)).flatten(0, 1).double().cpu()
-            total_2F += torch.stack([feat_NF.sum(0), feat_NF.square().sum(0)])
-        mean_F, square_F = total_2F / (len(rows) * self.grid[0] * self.grid[1])
-        std_F = (square_F - mean_F.square()).clamp(min=0).sqrt()
-        self.mean_F = mean_F.float().to(self.device)
-        self.std_F = torch.where(std_F > 1e-6, std_F, torch.ones_like(std_F)).float().to(self.device)
+            moments.add(self.teacher(normalised(images_bSS, self.teacher)).flatten(0, 1))
+        self.teacher_mean_F, self.teacher_std_F = moments.mean_and_std()
         students = nn.ModuleList(Student(channels, self.setting.width) for _ in range(STUDENTS))
         self.students = students.to(self.device)
         return torch.optim.Adam(students.parameters(), lr=self.setting.rate, weight_decay=1e-5)
@@ -128,4 +125,4 @@ class UninformedStudents(ImageBaseline):
         """Return the students' features (M, B, L, F) and the teacher's (B, L, F), standardised."""
         inputs = normalised(images_B3SS, self.teacher)
         predicted = [student(inputs).flatten(2).transpose(1, 2) for student in self.students]
-        return torch.stack(predicted), (self.teacher(inputs) - self.mean_F) / self.std_F
+        return torch.stack(predicted), (self.teacher(inputs) - self.teacher_mean_F) / self.teacher_std_F

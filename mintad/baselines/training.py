@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mintad.baselines.base import Baseline
 from mintad.errors import DataError, TrainingError
+from mintad.features.moments import RunningMoments
 from mintad.features.table import FeatureTable
 from mintad.progress import progress_bar
 
@@ -83,18 +84,11 @@ def descend(
 
 
 def channel_scale(features: FeatureTable, rows: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation (F,) of each channel over all tokens of the images in `rows`.
-
-    A channel that does not vary has a deviation of 1, so that dividing by it is harmless.
-    """
-    total_F = square_F = 0.0
+    """Return mean and standard deviation (F,) of each channel over all tokens of the images in `rows`."""
+    moments = RunningMoments()
     for first in range(0, len(rows), CHUNK):
-        tokens_NF = features.gather(rows[first : first + CHUNK]).flatten(0, 1).double()
-        total_F, square_F = total_F + tokens_NF.sum(0), square_F + tokens_NF.square().sum(0)
-    count = len(rows) * features.tokens
-    mean_F = total_F / count
-    std_F = (square_F / count - mean_F.square()).clamp(min=0).sqrt()
-    return mean_F.float(), torch.where(std_F > 1e-6, std_F, torch.ones_like(std_F)).float()
+        moments.add(features.gather(rows[first : first + CHUNK]).flatten(0, 1))
+    return moments.mean_and_std()
 
 
 class TrainedBaseline(Baseline):
@@ -125,16 +119,23 @@ class TrainedBaseline(Baseline):
         """
         if len(rows) == 0:
             raise DataError(f"{self.title} needs at least one normal training image")
-        self.learn_scale(features, rows)
+        self.begin(features, rows)
         with seeded(self.seed, features.device):
             optimizer = self.prepare(features, rows)
-            length = {"steps": self.steps, "images": self.images, "cosine": self.cosine}
-            descend(self._loss_of, optimizer, features, rows, **length, title=self.title, show=self.show_progress)
+            length = {"steps": self.planned_steps, "images": self.images, "cosine": self.cosine}
+            descend(
+                self._loss_of, optimizer, features, rows, **length, title=self.title, show=self.context.show_progress
+            )
         self.finish(features, rows)
         return self
 
-    def learn_scale(self, features: FeatureTable, rows: np.ndarray) -> None:
-        """Measure mean and deviation of every channel, for `standardise`."""
+    @property
+    def planned_steps(self) -> int:
+        """The steps that `fit` takes: `steps` times what the run says, of some at least one."""
+        return max(min(1, self.steps), round(self.steps * self.context.length))
+
+    def begin(self, features: FeatureTable, rows: np.ndarray) -> None:
+        """Learn what `prepare` needs of the features: mean and deviation of every channel, for `standardise`."""
         self.mean_F, self.std_F = channel_scale(features, rows)
 
     @abstractmethod
@@ -149,7 +150,11 @@ class TrainedBaseline(Baseline):
         """
 
     def _loss_of(self, feat_BLF: Tensor, rows: np.ndarray) -> Tensor:
-        return self.loss(feat_BLF, None if self.categories is None else self.categories[rows])
+        return self.loss(feat_BLF, self.labels_of(rows))
+
+    def labels_of(self, rows: np.ndarray) -> np.ndarray | None:
+        """Return the categories (n,) of rows of the table; None where there is one."""
+        return None if self.context.categories is None else self.context.categories[rows]
 
     def finish(self, features: FeatureTable, rows: np.ndarray) -> None:  # noqa: B027 - most have nothing to do
         """Do what follows the training."""

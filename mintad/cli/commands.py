@@ -121,7 +121,7 @@ def export_command(
     run: RunArgument,
     file: Annotated[Path, typer.Argument(help="The ONNX file to write.", metavar="MODEL.onnx")],
     limit: Annotated[
-        int | None, typer.Option("--images", min=1, help="Compare on so many test images; default all.")
+        int | None, typer.Option("--images", min=1, help="How many test images to compare on; default all.")
     ] = None,
     quiet: QuietOption = False,
 ) -> None:

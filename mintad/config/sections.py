@@ -216,7 +216,7 @@ class TrainConfig:
     sampling: Literal["uniform", "sqrt", "balanced"] = "uniform"
     """How often a class trains: 'uniform', as often as it has images; 'balanced', as often as the others; 'sqrt', in
     proportion to the root of its images. The paper is silent. Uniform, a small class can lose its token (see
-    data/results/README.md). Where classes have the same size, the three are one."""
+    data/results/class_token.md). Where classes have the same size, the three are one."""
     lr: Annotated[Float, Gt(0)] = 1e-4
     """Peak learning rate of AdamW (§4.1)."""
     weight_decay: Annotated[Float, Ge(0)] = 1e-4

@@ -161,14 +161,14 @@ def _reasons(runs: pd.DataFrame, right: dict[str, object], seeds: Iterable[int])
 
 def _read(file: Path) -> pd.DataFrame:
     """Read a student's file; the name in it is the file's, so that nobody posts in another's."""
-    fix = "remove the file, or the lines that are no runs"
+    fix = "remove the file, or the lines that are not runs"
     try:
         with open_file(file) as opened:
             texts = {name: str for name, kind in COLUMNS.items() if kind is str}  # a digest may look like a number
             table = pd.read_csv(io.BytesIO(opened.read()), dtype=texts)
         table = table[list(COLUMNS)].astype(COLUMNS)
     except (ValueError, KeyError, TypeError, OverflowError) as error:
-        raise DataError(f"this is no file of the board ({error})", path=file, fix=fix) from error
+        raise DataError(f"this is not a file of the board ({error})", path=file, fix=fix) from error
     if not table["image_auroc"].between(0, 1).all():
         raise DataError("an image AUROC is not between 0 and 1", path=file, fix=fix)
     return table.assign(student=file.stem)

@@ -20,6 +20,7 @@ from mintad.data import DATASETS, Dataset, load
 from mintad.data.mini import MiniParameters
 from mintad.data.mini.factory import default_root
 from mintad.data.tree import absolute
+from mintad.disk import BESIDE_PACKAGE, IN_CLONE
 from mintad.errors import MintadError
 from mintad.features.backbone import timm_model
 from mintad.features.cache import cache_root
@@ -84,8 +85,7 @@ def load_if_there(name: str, data_root: str | Path | None = None) -> pd.DataFram
 
 def default_data_root() -> Path:
     """Return data/ of the repository that the package lies in, else of the working directory."""
-    repository = Path(__file__).resolve().parents[2]
-    return (repository if (repository / "pyproject.toml").exists() else Path.cwd()) / "data"
+    return (BESIDE_PACKAGE if IN_CLONE else Path.cwd()) / "data"
 
 
 def install(extra: str = "") -> str:

@@ -17,12 +17,11 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-import mintad
 from mintad.course.exercises import UNSOLVED, Exercise, exercises_of, source_of
 from mintad.course.points import FILE, Points, load_points, points_text
 from mintad.course.students import FILE as STUDENTS_FILE
 from mintad.course.students import read_students, with_own_data, write_students
-from mintad.disk import write
+from mintad.disk import BESIDE_PACKAGE, write
 from mintad.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)
@@ -182,7 +181,7 @@ def _linked(text: str, there: Collection[str]) -> str:
 
 def find_notebooks(names: Sequence[str], source: str | Path | None) -> list[Path]:
     """Return the instructor's notebooks; arguments and errors as in `release`."""
-    beside = Path(mintad.__file__).parents[1] / NOTEBOOKS
+    beside = BESIDE_PACKAGE / NOTEBOOKS
     folder = Path(source or (NOTEBOOKS if Path(NOTEBOOKS).is_dir() else beside))
     every = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
     if not every:
@@ -198,4 +197,4 @@ def read_notebook(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"this is no notebook: {error}", path=path) from error
+        raise DataError(f"this is not a notebook: {error}", path=path) from error

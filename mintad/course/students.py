@@ -22,7 +22,7 @@ def read_students(path: str | Path) -> dict[str, int]:
     """Return student -> number from a CSV with the column `student` and, if there is one, `number`; else 1, 2, 3, …
 
     Raises:
-        DataError: the file cannot be read, a name is no name of a folder, or a name or a number comes twice.
+        DataError: the file cannot be read, a name cannot name a folder, or a name or a number comes twice.
     """
     try:
         rows = list(csv.DictReader(io.StringIO(read_text(path).removeprefix("\ufeff"), newline="")))

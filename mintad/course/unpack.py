@@ -181,7 +181,7 @@ def _require_members(packed: zipfile.ZipFile, files: dict[str, Any], configs: di
         folder, _, file = member.partition("/")
         known = folder in folders and (file in READ or CHECKPOINT.fullmatch(file))
         if not (known or member in steps):
-            raise ValueError(f"{member[:80]!r} is no file of a shared model")
+            raise ValueError(f"{member[:80]!r} is not a file of a shared model")
     sizes = [entry["bytes"] for entry in files.values()]
     if not all(type(size) is int and size >= 0 for size in sizes) or sum(sizes) > MAX_BYTES:
         raise ValueError(f"it would unpack to more than {MAX_BYTES:,} bytes")

@@ -127,7 +127,7 @@ def _lines(file: Path) -> Iterator[Line]:
         if whole or entry.strip():
             entry = entry if whole else json.loads(entry, object_pairs_hook=_Entry)
             if not isinstance(entry, _Entry):
-                raise ValueError(f"entry {number} is no object with the key 'image'")
+                raise ValueError(f"entry {number} is not an object with the key 'image'")
             _refuse_repeated(entry.names)
             yield number, {_column(name): _text(value) for name, value in entry.items()}
 

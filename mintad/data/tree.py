@@ -87,7 +87,7 @@ def scan_category(folder: Path, layout: Layout) -> Scan:
         if layout.own:
             problem = f"no category: neither train/ nor a folder of normal images inside{hint_at_case(parts, 'train')}"
             fix = f"put normal images into {GOOD}/, or name the folder that has them (--normal NAME, --abnormal NAME)"
-            fix += "; if it is no category, move it away or start its name with '_'"
+            fix += "; if it is not a category, move it away or start its name with '_'"
         return [], [*problems, error(folder, problem, fix)]
     if layout.own:
         problems += images_beside(inside)

@@ -45,7 +45,7 @@ class Agreement:
         counts = {"decisions": self.decisions_changed, "classes": self.classes_changed}
         problems += [f"{count} {name} changed" for name, count in counts.items() if count]
         if self.p_values_impossible or not np.isfinite(self.p_value_difference):
-            problems.append("a p-value is no number from 0 to 1")
+            problems.append("a p-value is not a number from 0 to 1")
         if problems:
             problem = f"not written, because on {self.images} images the exported model is not the run: "
             problem += f"{', '.join(problems)} (accepted: {TOLERANCE:.0e}, no change)"
@@ -88,7 +88,8 @@ def _compare_batch(
     size = predictor.config.features.image_size
     pixels_BHW3 = np.stack([read_pixels(image, size) for image in images])
     began = time.perf_counter()
-    scores, maps_BHW, names = predictor([Image.fromarray(pixels) for pixels in pixels_BHW3], labels)
+    features = predictor.features([Image.fromarray(pixels) for pixels in pixels_BHW3])
+    scores, maps_BHW, names, judged = predictor.score(features, labels)
     maps_BSS = predictor.full_maps(maps_BHW)
     agreement.torch_seconds += time.perf_counter() - began
     began = time.perf_counter()
@@ -99,7 +100,6 @@ def _compare_batch(
     score_difference = _largest(np.abs(given["score"] - scores) / np.abs(scores).clip(min=1e-12))
     agreement.map_difference = max(agreement.map_difference, map_difference)
     agreement.score_difference = max(agreement.score_difference, score_difference)
-    judged = names if labels is None else [predictor.classes[index] for index in labels]
     if (rules := predictor.decisions) is not None:
         flags, p_values = rules.flags(scores, judged), rules.calibration.p_values(scores, judged, rules.quantile)
         agreement.decisions_changed += int(np.sum(flags != given["anomalous"]))

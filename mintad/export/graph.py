@@ -96,10 +96,7 @@ class DetectorGraph(nn.Module):
         """
         feat_BLF = self.backbone((image / 255 - self.mean_311) / self.std_311)
         output = self.model(feat_BLF, labels_B=label)
-        if self.detector is None:
-            map_BHW = output.token_error.unflatten(1, self.model.grid)
-        else:
-            map_BHW = self.detector.map_of(feat_BLF, output, label)
+        map_BHW = (self.detector or self.model).map_of(feat_BLF, output, label)
         if self.scoring.distance == "root":
             map_BHW = map_BHW.clamp(min=0).sqrt()
         map_BSS = self.rows_SH @ map_BHW @ self.columns_SW.T

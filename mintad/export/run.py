@@ -78,7 +78,7 @@ def _refuse_target(path: Path) -> None:
         if target.is_dir():
             raise MintadError("is a folder", path=target, fix="name another file, such as model.onnx")
     if path.suffix.lower() != ".onnx":
-        raise MintadError("is no name of a model", path=path, fix="name a file that ends in .onnx, such as model.onnx")
+        raise MintadError("must end in .onnx", path=path, fix="name a file such as model.onnx")
 
 
 def _about_run(run: Run, predictor: Predictor) -> dict[str, Any]:

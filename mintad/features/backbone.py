@@ -60,7 +60,7 @@ class Backbone(nn.Module):
         self.channels_last = str(getattr(network, "output_fmt", "")).endswith("NHWC")
         self.mean, self.std = tuple(mean), tuple(std)
         self.preprocessing = PREPROCESSING
-        self.weights_id = fingerprint(network)
+        self.weights_id = fingerprint(network.state_dict())
         self.requires_grad_(False)
         self.eval()
 

@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from platformdirs import user_cache_dir
 
-from mintad.disk import UNFINISHED, digest, expanded, open_file, published, refuse_link, refuse_special, write
-from mintad.errors import ConfigError, DataError, MintadError, nearest
+from mintad.disk import UNFINISHED, digest, expanded, published, refuse_link, refuse_special, write
+from mintad.errors import ConfigError, MintadError, nearest
 
 if TYPE_CHECKING:
     from mintad.features.backbone import Backbone
@@ -42,18 +42,6 @@ def cache_root(cache_dir: str | Path | None = None) -> Path:
     """Return the folder of all caches: 'features' in the argument, else $MINTAD_CACHE, else the user's cache folder."""
     base = cache_dir or os.environ.get("MINTAD_CACHE") or user_cache_dir("mintad")
     return expanded(base) / "features"
-
-
-def hash_file(path: str | Path) -> str:
-    """Hash a file's bytes: BLAKE2b, 128 bits, hexadecimal; for errors see `mintad.disk.open_file`."""
-    state = hashlib.blake2b(digest_size=16)
-    with open_file(path) as file:
-        try:
-            while block := file.read(1 << 20):
-                state.update(block)
-        except OSError as error:
-            raise DataError(f"cannot be read ({error})", path=path, fix="copy it again from its source") from error
-    return state.hexdigest()
 
 
 def describe_key(backbone: Backbone, dtype: str) -> dict[str, object]:

@@ -19,10 +19,12 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
+from mintad.disk import hash_file
 from mintad.errors import ConfigError, DataError, message
 from mintad.features.backbone import Backbone, read_pixels
-from mintad.features.cache import FeatureCache, cache_root, describe_key, hash_file
+from mintad.features.cache import FeatureCache, cache_root, describe_key
 from mintad.features.table import FeatureTable
 from mintad.progress import progress_bar
 from mintad.threads import limit_threads
@@ -192,6 +194,15 @@ class _Extraction:
 
 def _pays_off_in_batches(device: torch.device) -> bool:
     return device.type != "cpu"  # on a CPU batches are half as fast: they do not fit into its caches
+
+
+@torch.no_grad()
+def features_of(backbone: Backbone, images: Sequence[np.ndarray], batch_size: int = 16) -> Tensor:
+    """Compute the features (n, L, F) of images in memory, (S, S, 3) uint8 each, on the backbone's device."""
+    device = next(backbone.parameters()).device
+    batches = (np.stack(images[start : start + batch_size]) for start in range(0, len(images), batch_size))
+    with full_precision():
+        return torch.cat([backbone(backbone.normalise(batch_BSS3).to(device)) for batch_BSS3 in batches])
 
 
 @contextmanager

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import psutil
 import torch
 from torch import Tensor
 
@@ -99,17 +99,15 @@ class FeatureTable:
         return values
 
 
-def free_memory() -> int:
-    """Estimate the bytes of free memory: as Linux reports it, within a container's limit; elsewhere half of all."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration, ValueError):
-        names = getattr(os, "sysconf_names", {})
-        pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if "SC_PHYS_PAGES" in names else 8 << 30
-        return pages // 2
-    with suppress(OSError, ValueError):  # ValueError: the limit is "max"
-        group = Path("/sys/fs/cgroup")
+def free_memory(group: Path = Path("/sys/fs/cgroup")) -> int:
+    """Estimate the bytes of memory that are free, within the limit of the container, if its control group has one.
+
+    Files that were read lately stay in memory as long as nobody needs it, and count as used there: they are free.
+    """
+    free = psutil.virtual_memory().available
+    with suppress(OSError, ValueError, StopIteration):  # no control group of version 2; ValueError: no limit, "max"
         limit, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
-        return min(free, max(0, limit - used))
+        lines = (group / "memory.stat").read_text().splitlines()
+        cached = next(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
+        return min(free, max(0, limit - used + cached))
     return free

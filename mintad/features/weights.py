@@ -217,10 +217,10 @@ def _canonical(name: str) -> str:
     return name.removeprefix("model.").replace("_", ".")
 
 
-def fingerprint(network: nn.Module) -> str:
-    """Hash all parameters and running statistics by name, type and value: BLAKE2b, 128 bits, hexadecimal."""
+def fingerprint(tensors: Mapping[str, Tensor]) -> str:
+    """Hash a network's parameters and running statistics by name, type and value: BLAKE2b, 128 bits, hexadecimal."""
     digest = hashlib.blake2b(digest_size=16)
-    for name, tensor in sorted(network.state_dict().items()):
+    for name, tensor in sorted(tensors.items()):
         if not name.endswith("num_batches_tracked"):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())

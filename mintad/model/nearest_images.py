@@ -9,13 +9,13 @@ Letters: n normal images, K neighbours, B images of a batch, L tokens, F channel
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mintad.model.pooling import pool_squares
 from mintad.model.precision import in_float32
 
 COMPARED_SIDE = 7
@@ -98,7 +98,7 @@ class NearestImages(nn.Module):
     def _compared(self, feat_BLF: Tensor) -> Tensor:
         """Return what images are compared by: coarse maps (B, D), D = l * F, in units of each channel's deviation."""
         mean_F, deviation_F = self._mean_and_deviation_F
-        coarse_BlF = pooled(feat_BLF - mean_F, self.grid, -(-max(self.grid) // COMPARED_SIDE))
+        coarse_BlF = pool_squares(feat_BLF - mean_F, self.grid, -(-max(self.grid) // COMPARED_SIDE))
         return (coarse_BlF / deviation_F).flatten(1)
 
     @functools.cached_property
@@ -130,13 +130,8 @@ class NearestImages(nn.Module):
 
     def _forget(self) -> None:
         """Forget what was computed from other images, or from these on another device."""
-        for name in (
-            "_mean_and_deviation_F",
-            "_compared_images",
-            "_projection_DP",
-            "_projected_images",
-            "_of_the_images",
-        ):
+        members = (member for kind in type(self).__mro__ for member in vars(kind).items())
+        for name in [name for name, member in members if isinstance(member, functools.cached_property)]:
             self.__dict__.pop(name, None)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> NearestImages:
@@ -151,53 +146,6 @@ class NearestImages(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
-class Recentre(nn.Module):
-    """Features less the mean of the most similar normal images, the identity until `fit`; saved with the weights.
-
-    Not in the paper. What is left is what the reconstruction has to explain; its channels get a variance of 1.
-    ResAD (Yao et al., NeurIPS 2024) subtracts the nearest normal token, also from UniAD's features.
-
-    Args:
-        channels, grid: F and (H, W).
-        neighbours: K; with 0 the features stay as they are.
-    """
-
-    def __init__(self, channels: int, grid: tuple[int, int], neighbours: int) -> None:
-        super().__init__()
-        self.active = neighbours > 0
-        if self.active:
-            images_nLF = torch.zeros(1, grid[0] * grid[1], channels, dtype=torch.float16)
-            self.nearest = NearestImages(images_nLF, grid, neighbours)
-            self.register_buffer("scale_F", torch.ones(channels))
-
-    @torch.no_grad()
-    def fit(self, images_nLF: Tensor) -> None:
-        """Keep normal images (n, L, F), and learn how much their tokens differ from those of the most similar ones."""
-        self.nearest.replace(images_nLF)
-        squares_F, tokens = torch.zeros_like(self.scale_F), images_nLF.shape[0] * images_nLF.shape[1]
-        for part_BLF in map(Tensor.float, self.nearest.images_nLF.split(64)):
-            squares_F += (part_BLF - self.nearest(part_BLF)).square().sum(dim=(0, 1))
-        self.scale_F.copy_(torch.where(squares_F > 1e-12 * tokens, (squares_F / tokens).sqrt(), 1.0))
-
-    def forward(self, feat_BLF: Tensor) -> Tensor:
-        """Return recentred features, same shape."""
-        return (feat_BLF - self.nearest(feat_BLF)) / self.scale_F if self.active else feat_BLF
-
-
 def with_squares(values_nD: Tensor) -> tuple[Tensor, Tensor]:
     """Return values (n, D) and their squared norms (n,)."""
     return values_nD, values_nD.square().sum(dim=1)
-
-
-def compact(parts: Sequence[Tensor]) -> Tensor:
-    """Join features (B, L, F) as float16, or as they are where float16 cannot hold them."""
-    fits = all(part.abs().amax() <= torch.finfo(torch.float16).max for part in parts)
-    return torch.cat([part.half() if fits else part for part in parts])
-
-
-def pooled(feat_BLF: Tensor, grid: tuple[int, int], side: int) -> Tensor:
-    """Average tokens (B, L, F) over squares of `side` tokens; those at the edges may overlap."""
-    if side == 1:
-        return feat_BLF
-    maps_BFHW = feat_BLF.transpose(1, 2).unflatten(2, grid)
-    return F.adaptive_avg_pool2d(maps_BFHW, tuple(-(-cells // side) for cells in grid)).flatten(2).transpose(1, 2)

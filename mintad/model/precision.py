@@ -1,9 +1,9 @@
-"""Arithmetic that mixed precision must leave alone."""
+"""Arithmetic that mixed precision must leave alone, and features that float16 can hold."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -23,3 +23,9 @@ def in_float32(forward: Callable[..., Any]) -> Callable[..., Any]:
             return forward(self, *(tensor.float() for tensor in tensors))
 
     return full
+
+
+def joined_in_float16(parts: Sequence[Tensor]) -> Tensor:
+    """Join features (B, L, F) as float16, or as they are where float16 cannot hold them."""
+    fits = all(part.abs().amax() <= torch.finfo(torch.float16).max for part in parts)
+    return torch.cat([part.half() if fits else part for part in parts])

@@ -23,8 +23,10 @@ from torch import Tensor, nn
 
 from mintad.config import ModelConfig
 from mintad.errors import ConfigError
+from mintad.features.moments import RunningMoments
 from mintad.model.jitter import FeatureJitter
-from mintad.model.nearest_images import Recentre, pooled
+from mintad.model.pooling import pool_squares
+from mintad.model.recentre import Recentre
 from mintad.model.transformer import Transformer
 
 
@@ -62,16 +64,11 @@ class Standardise(nn.Module):
 
     def fit(self, batches: Iterable[Tensor]) -> None:
         """Take mean and standard deviation of batches (B, L, F); a constant channel keeps a standard deviation of 1."""
-        count, total_F, squares_F = 0, 0.0, 0.0
+        moments = RunningMoments()
         for batch_BLF in batches:
-            tokens_NF = batch_BLF.flatten(0, 1).double()
-            count += len(tokens_NF)
-            total_F = total_F + tokens_NF.sum(dim=0)
-            squares_F = squares_F + tokens_NF.square().sum(dim=0)
-        mean_F = total_F / count
-        std_F = (squares_F / count - mean_F.square()).clamp(min=0).sqrt()
-        self.mean_F.copy_(mean_F)
-        self.std_F.copy_(torch.where(std_F > 1e-6, std_F, 1.0))
+            moments.add(batch_BLF.flatten(0, 1))
+        for buffer_F, value_F in zip((self.mean_F, self.std_F), moments.mean_and_std(), strict=True):
+            buffer_F.copy_(value_F)
 
     def forward(self, feat_BLF: Tensor) -> Tensor:
         """Return standardised features, same shape."""
@@ -171,7 +168,7 @@ class ReconstructionModel(nn.Module):
 
     def pooled(self, feat_BLF: Tensor) -> Tensor:
         """Average the features over squares of `config.pool` tokens, to the model's own L tokens."""
-        return pooled(feat_BLF, self.feature_grid, self.config.pool)
+        return pool_squares(feat_BLF, self.feature_grid, self.config.pool)
 
     def embed(self, feat_BLF: Tensor) -> Output:
         """Return an output with the clean target (B, L, F) and the adapted features (B, L, C)."""
@@ -208,4 +205,9 @@ class ReconstructionModel(nn.Module):
         """Return the maps (B, H, W) of squared errors (Eq. 7), see `mintad.scoring.maps.Detector`."""
         device = self.output.weight.device
         labels_B = None if labels is None else torch.as_tensor(labels, device=device)
-        return self(feat_BLF.to(device), labels_B=labels_B).token_error.unflatten(1, self.grid)
+        feat_BLF = feat_BLF.to(device)
+        return self.map_of(feat_BLF, self(feat_BLF, labels_B=labels_B))
+
+    def map_of(self, feat_BLF: Tensor, output: Output, labels_B: Tensor | None = None) -> Tensor:
+        """Return the maps (B, H, W) of features (B, L, F) for which the model gave `output`."""
+        return output.token_error.unflatten(1, self.grid)

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pandas as pd
 
-import mintad
 from mintad.data import DATASETS
 from mintad.data.merged import MERGED
+from mintad.disk import BESIDE_PACKAGE
 from mintad.errors import ConfigError, DataError, nearest
 from mintad.scoring.metrics import MEAN
 from mintad.scoring.metrics import METRICS as MEASURED
@@ -168,8 +168,7 @@ def folder() -> Path:
     Raises:
         DataError: they are in none of these.
     """
-    beside_package = Path(mintad.__file__).resolve().parent.parent  # the repository, or where pip installed to
-    places = [beside_package / "data" / "paper", *_recorded_by_pip(), beside_package / _SHARE]
+    places = [BESIDE_PACKAGE / "data" / "paper", *_recorded_by_pip(), BESIDE_PACKAGE / _SHARE]
     if given := os.environ.get(FOLDER):
         places = [Path(given).expanduser().resolve()]
     for place in places:

@@ -126,7 +126,7 @@ def _read_csv(path: Path, runs: Runs) -> Iterator[pd.DataFrame]:
         runs.complexity = _with_complexity(runs.complexity, table.assign(file=str(path)), head)
         return
     if missing := [name for name in RESULT_COLUMNS if name not in table]:
-        raise DataError(f"{path} is no table of results: it lacks {', '.join(missing)}")
+        raise DataError(f"{path} is not a table of results: it lacks {', '.join(missing)}")
     table = table[table["metric"].isin(METRICS)]
     yield from _by_parameters(path, table, runs) if "variant" in table else _by_method(path, table, runs, head)
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import logging
 import math
-import typing
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,8 +13,8 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from mintad.baselines import BASELINES
-from mintad.baselines.base import Baseline
-from mintad.baselines.images import ImageTable, Setting
+from mintad.baselines.base import Baseline, Context
+from mintad.baselines.images import ImageTable
 from mintad.baselines.per_category import PerCategory
 from mintad.baselines.training import TrainedBaseline
 from mintad.config import Config
@@ -25,7 +23,7 @@ from mintad.errors import ConfigError, DataError, nearest
 from mintad.features.table import FeatureTable
 from mintad.runs.prepare import PreparedData, configured_backbone, extract_features
 from mintad.scoring.evaluate import Evaluation, evaluate
-from mintad.training.batches import GPU_MEMORY_SHARE
+from mintad.training.device import near
 
 log = logging.getLogger(__name__)
 MAY_BE_ZERO = (".projection",)  # whole numbers of which 0 says that there is none
@@ -68,18 +66,11 @@ def differently_made(names: Iterable[str], before: Config, now: Config) -> list[
 
 def _require_options(name: str, config: Config) -> None:
     """Refuse options that a baseline has not, or of another type, and sizes below 1, before any training."""
-    cls, given = BASELINES[name], config.baselines.options.get(name, {})
-    hints = typing.get_type_hints(cls.__init__)
-    if cls.reads_images:
-        hints |= typing.get_type_hints(Setting)
-    parameters = inspect.signature(cls).parameters.values()
-    known = {own.name for own in parameters if own.kind is not own.VAR_KEYWORD} - {"grid", "features", "seed"}
-    if cls.reads_images:
-        known |= {field.name for field in dataclasses.fields(Setting)} | {"setting"}
-    for option, value in given.items():
+    cls, known = BASELINES[name], BASELINES[name].option_types()
+    for option, value in config.baselines.options.get(name, {}).items():
         if option not in known:
             raise ConfigError(f"baselines.options: {cls.title} has no option '{option}'." + nearest(option, known))
-        _require_value(f"baselines.options.{name}.{option}", value, hints.get(option, Any))
+        _require_value(f"baselines.options.{name}.{option}", value, known[option])
     if cls.reads_images:
         cls(config.features, **options_of(name, config))  # refuses an unknown setting
 
@@ -196,15 +187,11 @@ def fit_baseline(
         if own.features != config.features:
             backbone, features = extract_features(own.features, data.records, device=device, progress=progress)
         given, stages = backbone.grid, backbone.stage_channels
-        if torch.device(device).type == "cuda":
-            if features.nbytes < GPU_MEMORY_SHARE * torch.cuda.mem_get_info(device)[0]:
-                features = features.to(device)
+        features = near(features, torch.device(device))
 
     def new() -> Baseline:
         fresh = BASELINES[name](given, **options)
-        fresh.stages, fresh.show_progress, fresh.categories = stages, progress, categories
-        if isinstance(fresh, TrainedBaseline):
-            fresh.steps = max(1, round(fresh.steps * config.baselines.length))
+        fresh.context = Context(stages, categories, config.baselines.length, progress)
         return fresh
 
     baseline = PerCategory(new, categories) if separate else new()

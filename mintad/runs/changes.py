@@ -13,8 +13,8 @@ import pandas as pd
 
 from mintad.config import Config
 from mintad.data.records import category_keys, tested_rows
+from mintad.disk import hash_file
 from mintad.errors import DataError
-from mintad.features.cache import hash_file
 from mintad.runs.directory import Run
 from mintad.runs.prepare import list_images, split_holdout
 

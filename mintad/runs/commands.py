@@ -52,11 +52,12 @@ def predict_command(
     folders could not be read, the others are scored; 2 nothing could be
     done, or not to the end, a line says why; 130 after Ctrl-C.
     """
+    from mintad.runs.predict import JudgingRules
     from mintad.runs.predict_files import predict_files
 
-    rules = {"category": category, "quantile": quantile, "threshold": threshold, "expect": expect}
+    rules = JudgingRules(category, quantile, threshold, expect)
     options = {"device": device, "overlays": overlays, "maps": maps, "progress": not quiet}
-    table, problems = predict_files(run, images, out, **rules, **options)
+    table, problems = predict_files(run, images, out, rules, **options)
     shown = Table("image", "score", "threshold", "p", "anomalous", "class")
     for row in table.sort_values("pred_score", ascending=False).head(20).itertuples():
         limit, p = ("" if value == "" else f"{value:.3g}" for value in (row.threshold, row.p_value))
@@ -88,7 +89,7 @@ def watch_command(
     overlays: OverlaysOption = True,
     maps: MapsOption = False,
     interval: Annotated[float, typer.Option(min=0.01, help="Seconds between two looks into the folder.")] = 0.5,
-    idle: Annotated[float | None, typer.Option(min=0, help="End after so many seconds without an image.")] = None,
+    idle: Annotated[float | None, typer.Option(min=0, help="Stop after this many seconds without an image.")] = None,
 ) -> None:
     """Score every image that is put into a folder, with a model that is loaded once; Ctrl-C ends it.
 
@@ -96,11 +97,10 @@ def watch_command(
     its size has stopped changing. What was scored before is not scored again. Warnings are those of mintad predict,
     too, about the latest hundred images.
     """
-    from mintad.runs.predict import Predictor
+    from mintad.runs.predict import JudgingRules, Predictor
     from mintad.runs.watch import watch_folder
 
-    rules = {"category": category, "quantile": quantile, "threshold": threshold, "expect": expect}
-    predictor = Predictor(run, device=device, **rules)
+    predictor = Predictor(run, JudgingRules(category, quantile, threshold, expect), device=device)
     console.print(visible(f"watching {folder}; results in {out}"), soft_wrap=True, markup=False)
     options = {"overlays": overlays, "maps": maps, "interval": interval, "idle": idle}
     for row in watch_folder(predictor, folder, out, **options):

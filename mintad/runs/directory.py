@@ -37,6 +37,7 @@ from mintad.runs.damage import advice, read_array
 from mintad.scoring.decisions import Decisions
 from mintad.scoring.known_products import KnownProducts
 from mintad.scoring.metrics import RESULT_COLUMNS
+from mintad.scoring.sharp_prior import split_method
 from mintad.scoring.threshold import Threshold
 from mintad.training import Checkpoint, latest_checkpoint
 
@@ -74,7 +75,7 @@ class Run:
         except (FileNotFoundError, NotADirectoryError):
             if name != "config" and self.finished:
                 raise MintadError("is missing", path=file, fix=advice(self.path, name)) from None
-            raise MintadError(f"{file} is missing: this is no finished run directory of mintad train") from None
+            raise MintadError(f"{file} is missing: this is not a finished run directory of mintad train") from None
         except (ValueError, RecursionError) as error:
             raise MintadError(f"is damaged: {error}", path=file, fix=advice(self.path, name)) from error
         kind = list if name == "classes" else dict
@@ -147,7 +148,7 @@ class Run:
         try:
             str(self.path).encode()
         except UnicodeEncodeError:
-            raise MintadError("name that is not in UTF-8", path=self.path, fix="rename the folder") from None
+            raise MintadError("its name is not UTF-8", path=self.path, fix="rename the folder") from None
 
     def _version(self) -> str:
         with contextlib.suppress(MintadError):
@@ -217,7 +218,8 @@ class Run:
         else:
             former = self.path / BEFORE
             methods = pd.read_csv(former)["method"] if former.exists() else pd.Series(dtype=str)
-        return [name for name in methods.unique() if name.partition("+")[0] != self.config().model.variant]
+        variant = self.config().model.variant
+        return [name for name in methods.unique() if split_method(name)[0] != variant]
 
     def decisions(self) -> Decisions | None:
         """Return the rules by which the run decides; None where no images were held out, and for separate models.

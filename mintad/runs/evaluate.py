@@ -17,7 +17,7 @@ from mintad.data.photographs import describe
 from mintad.errors import ConfigError, MintadError, TrainingError
 from mintad.features.table import FeatureTable
 from mintad.model import ReconstructionModel, require_variant
-from mintad.model.nearest_images import compact
+from mintad.model.precision import joined_in_float16
 from mintad.runs.baselines import evaluate_baseline, require_baselines, require_comparable
 from mintad.runs.calibrate import calibrate, decide
 from mintad.runs.changes import record_training_images, row_hashes, with_hashes
@@ -27,10 +27,11 @@ from mintad.runs.made import rows_without_defects, score_made_defects
 from mintad.runs.opening import log_to, versions
 from mintad.runs.prepare import PreparedData, image_list, prepare_data, resolve_paths
 from mintad.runs.region import new_region, stored_region
-from mintad.runs.save import save_results
-from mintad.scoring.evaluate import evaluate, predict_classes
+from mintad.runs.save import RunResults, save_results
+from mintad.scoring.detect import detect
+from mintad.scoring.evaluate import Evaluation, results_of
 from mintad.scoring.known_products import KnownProducts
-from mintad.scoring.maps import grid_maps
+from mintad.scoring.maps import grid_maps, image_scores
 from mintad.scoring.metrics import value_of
 from mintad.scoring.sharp_prior import SharpPrior, SharpPriorDetector, score_method
 from mintad.training.device import pick_device
@@ -45,8 +46,9 @@ def add_baselines(
     """Evaluate baselines that a finished run lacks, and add each to its results before the next one begins."""
     for name in names:
         [table] = baseline_results(run, [name], data, run.config(), device, progress=progress)
-        results = pd.concat([run.results(), table], ignore_index=True)
-        save_results(run, results, run.scores(), run.maps(), run.decisions(), run.made_defects(), data.region)
+        found = RunResults.of(run)
+        results = pd.concat([found.results, table], ignore_index=True)
+        save_results(run, dataclasses.replace(found, results=results))
 
 
 def evaluate_run(
@@ -122,33 +124,29 @@ def evaluate_and_save(
     model.eval()
     rows, variant = data.scored_rows, config.model.variant
     with run.timing("evaluation"):
-        labels, classes = data.labels_for(model, rows), predict_classes(model, data.features, rows, data.classes)
-        detectors, inputs = run_detectors(run, model, data, config), (data.features, data.records, config)
-        evaluations = {
-            score: evaluate(
-                detector,
-                *inputs,
-                method=score_method(variant, score),
-                labels=labels,
-                pred_class=classes,
-                rows=rows,
-                region=data.region,
-            )
-            for score, detector in detectors.items()
-        }
+        detectors, labels = run_detectors(run, model, data, config), data.labels_for(model, rows)
+        inputs = data.features, rows, data.classes, config.scoring
+        found = detect(model, detectors.values(), *inputs, labels=labels)
+        evaluations = {}
+        for score, maps_nHW in zip(detectors, found.maps, strict=True):
+            scores_n = image_scores(maps_nHW, config.features.image_size, config.scoring, data.region)
+            scores = data.records.iloc[rows].reset_index(drop=True)
+            scores = scores.assign(pred_score=scores_n, pred_class=found.predicted)
+            about = {"method": score_method(variant, score), "region": data.region}
+            evaluations[score] = Evaluation(scores, maps_nHW, results_of(scores, maps_nHW, config, **about))
         decisive, decisions = evaluations[config.scoring.score], None
         if len(data.holdout_rows):
             products = KnownProducts.fit(data.features, data.train_rows, seed=config.train.seed)
             products.save(run.path / PRODUCTS)
             decisions = calibrate(products, detectors[config.scoring.score], model, data, config)
-            decisive.scores = decide(decisions, products, decisive.scores, model, data)
+            decisive.scores = decide(decisions, products, decisive.scores, found.judged, data)
     with run.timing("made defects") if len(rows_without_defects(data)) else contextlib.nullcontext():
         made = score_made_defects(detectors[config.scoring.score], model, data, config, decisions)
     tables = [evaluation.results for evaluation in evaluations.values()]
     tables += baseline_results(run, baseline_names, data, config, model.output.weight.device, progress=progress)
     results = pd.concat(tables, ignore_index=True)
     scores = with_hashes(decisive.scores, row_hashes(data.features.hashes, data.scored_rows))
-    save_results(run, results, scores, decisive.grid_maps, decisions, made, data.region)
+    save_results(run, RunResults(results, scores, decisive.grid_maps, decisions, made, data.region))
     auroc = value_of(results, "image_auroc")
     log.info(
         "image AUROC, mean over categories: %s", "no category has both kinds of images" if auroc is None else auroc
@@ -189,7 +187,7 @@ def residuals(model: ReconstructionModel, data: PreparedData) -> FeatureTable:
         labels = data.labels_for(model, rows)
         labels_B = None if labels is None else torch.as_tensor(labels, device=device)
         parts.append(model(data.features.gather(rows).to(device), labels_B=labels_B).residual.cpu())
-    return FeatureTable.from_tensor(compact(parts))
+    return FeatureTable.from_tensor(joined_in_float16(parts))
 
 
 def baseline_results(

@@ -12,11 +12,10 @@ from typing import Any
 
 import yaml
 
-import mintad
 from mintad.config import Config
 from mintad.config import preset as load_preset
 from mintad.config.yaml_text import Loader
-from mintad.disk import expanded
+from mintad.disk import BESIDE_PACKAGE, expanded
 from mintad.errors import ConfigError, nearest, shown
 from mintad.model import require_variant
 from mintad.runs.directory import CATEGORIES, Run
@@ -88,7 +87,7 @@ def read_names(baselines: str | Sequence[str] | None) -> tuple[str, ...]:
 def resolve_folder(path: str | Path) -> Path:
     """Return a folder to read from, absolute: in the working directory if it is there, else in the repository."""
     relative = expanded(path)
-    here, in_repository = relative.absolute(), Path(mintad.__file__).resolve().parent.parent / relative
+    here, in_repository = relative.absolute(), BESIDE_PACKAGE / relative
     return in_repository if in_repository.exists() and not here.exists() else here
 
 

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-import torch
 
 from mintad.config import Config
 from mintad.data.records import category_keys
 from mintad.data.synthetic import KINDS, add_defects
 from mintad.features.backbone import read_pixels
-from mintad.features.extract import full_precision
+from mintad.features.extract import features_of
 from mintad.features.table import FeatureTable
 from mintad.model import ReconstructionModel
 from mintad.runs.prepare import PreparedData
 from mintad.scoring.decisions import Decisions
-from mintad.scoring.evaluate import predict_classes
-from mintad.scoring.maps import Detector, maps_and_scores
+from mintad.scoring.detect import detect
+from mintad.scoring.maps import image_scores
+from mintad.scoring.sharp_prior import SharpPriorDetector
 
 PER_CATEGORY = 60  # images with a made defect, at most
 COLUMNS = ("category", "image", "pred_score", "anomalous", "defect", "made_score", "made_anomalous")
 
 
 def score_made_defects(
-    detector: Detector, model: ReconstructionModel, data: PreparedData, config: Config, decisions: Decisions | None
+    detector: ReconstructionModel | SharpPriorDetector,
+    model: ReconstructionModel,
+    data: PreparedData,
+    config: Config,
+    decisions: Decisions | None,
 ) -> pd.DataFrame | None:
     """Score held-out normal images of categories without anomalous test images, as they are and with a made defect.
 
@@ -39,15 +43,15 @@ def score_made_defects(
     images, _ = add_defects([read_pixels(path, size) for path in records["image"]], keys, config.train.seed)
     kinds = [KINDS[n % len(KINDS)] for n in range(len(rows))]
     table = pd.DataFrame({"category": keys, "image": records["image"].to_numpy(), "defect": kinds})
+    made = FeatureTable.from_tensor(features_of(data.backbone, images))
     inputs = {("pred_score", "anomalous"): (data.features, rows)}
-    inputs["made_score", "made_anomalous"] = features_of(images, data), np.arange(len(rows))
-    labels, told = data.labels_for(model, rows), list(records["prompt_class"])
+    inputs["made_score", "made_anomalous"] = made, np.arange(len(rows))
+    labels = data.labels_for(model, rows)
     for (score, anomalous), (features, numbers) in inputs.items():
-        settings = {"labels": labels, "region": data.region}
-        scores = maps_and_scores(detector, features, numbers, size, config.scoring, **settings)[1]
-        names = told if model.needs_labels else predict_classes(model, features, numbers, data.classes)
-        table[score] = scores
-        table[anomalous] = decisions.flags(scores, names) if decisions else ""
+        settings = data.classes, config.scoring
+        [maps_nHW], _, judged = detect(model, [detector], features, numbers, *settings, labels=labels)
+        table[score] = scores_n = image_scores(maps_nHW, size, config.scoring, data.region)
+        table[anomalous] = decisions.flags(scores_n, judged) if decisions else ""
     return table[list(COLUMNS)]
 
 
@@ -60,16 +64,3 @@ def rows_without_defects(data: PreparedData) -> np.ndarray:
         rows = data.holdout_rows[keys[data.holdout_rows] == key]
         chosen.append(rows[np.unique(np.linspace(0, len(rows) - 1, min(PER_CATEGORY, len(rows))).round().astype(int))])
     return np.concatenate(chosen) if chosen else data.holdout_rows[:0]
-
-
-@torch.no_grad()
-def features_of(images: list[np.ndarray], data: PreparedData) -> FeatureTable:
-    """Compute the features of images in memory, (S, S, 3) uint8 each."""
-    backbone = data.backbone
-    device = next(backbone.parameters()).device
-    with full_precision():
-        parts = [
-            backbone(backbone.normalise(np.stack(images[start : start + 16])).to(device)).cpu()
-            for start in range(0, len(images), 16)
-        ]
-    return FeatureTable.from_tensor(torch.cat(parts))

@@ -31,9 +31,9 @@ class NewImages:
     def note(self) -> str:
         """Return a line about what was passed over, '' if nothing was."""
         listed = ", ".join(f"{count} {kind}" for kind, count in self.passed_over.most_common())
-        lines = [f"passed over, because the names are none of images: {listed}"] if listed else []
+        lines = [f"skipped, because they are not image files: {listed}"] if listed else []
         if self.results:
-            lines.append(f"not searched, because earlier predictions lie there: {', '.join(map(str, self.results))}")
+            lines.append(f"not searched, because they hold earlier predictions: {', '.join(map(str, self.results))}")
         return "; ".join(lines)
 
 
@@ -59,7 +59,10 @@ def find_images(paths: Iterable[str | Path], *, exclude: str | Path | None = Non
             _search(path, results, found, seen)
         else:
             found.files.append(path)
-    found.files = list(dict.fromkeys(found.files))
+    once: dict[str, Path] = {}  # a file may be named twice, by itself, below its folder, or relative and absolute
+    for file in found.files:
+        once.setdefault(os.path.abspath(file), file)
+    found.files = list(once.values())
     if not found.files and not found.problems and not empty:
         note = found.note()
         kinds = f"no images ({', '.join(sorted(IMAGE_SUFFIXES))}) in {', '.join(map(str, paths))}"

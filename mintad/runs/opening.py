@@ -93,7 +93,7 @@ def _remove_new(run: Run) -> None:
 
 def _refuse_foreign(run: Run, overwrite: bool) -> None:
     """Refuse a directory with files that are no run's, before anything is written or removed."""
-    foreign = TrainingError("this is no run directory", path=run.path, fix="choose another --out")
+    foreign = TrainingError("this is not a run directory", path=run.path, fix="choose another --out")
     names = {file.name for file in run.path.iterdir()} if run.path.exists() else set()
     if "config.json" not in names:
         if any(name not in LEFTOVERS and not name.startswith(UNFINISHED) for name in names):

@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from PIL import Image
 
 from mintad.data.photographs import Photograph, photograph
+from mintad.disk import hash_file
 from mintad.errors import ConfigError, DataError, nearest
-from mintad.features.backbone import read_pixels
-from mintad.features.cache import hash_file
-from mintad.features.extract import full_precision
+from mintad.features.backbone import read_pixels, to_pixels
+from mintad.features.extract import features_of
 from mintad.features.table import FeatureTable
 from mintad.runs.directory import Run
 from mintad.runs.heatmaps import Region, regions
@@ -29,9 +28,9 @@ from mintad.runs.prepare import configured_backbone
 from mintad.runs.region import stored_region
 from mintad.scoring.decisions import COLUMNS as DECIDED
 from mintad.scoring.decisions import Decisions
-from mintad.scoring.evaluate import predict_classes
-from mintad.scoring.known_products import pooled
-from mintad.scoring.maps import full_maps, grid_maps, image_scores
+from mintad.scoring.detect import detect
+from mintad.scoring.known_products import median_over_tokens
+from mintad.scoring.maps import full_maps, image_scores
 from mintad.scoring.region_of_interest import share_of_cells
 from mintad.training.device import pick_device
 
@@ -86,16 +85,31 @@ class Prediction:
         }
 
 
+@dataclass(frozen=True)
+class JudgingRules:
+    """How images are judged otherwise than the run says."""
+
+    category: str | None = None
+    """The class of all images, for a model that must be given it."""
+    quantile: float | None = None
+    """See `Decisions.adjusted`."""
+    threshold: float | None = None
+    """See `Decisions.adjusted`."""
+    expect: str | None = None
+    """The product that all images should show, a class as in `class_index`."""
+
+
+AS_THE_RUN = JudgingRules()
+
+
 class Predictor:
     """A trained run's newest checkpoint, ready for images; it computes in float32.
 
     Args:
         path: the run directory.
+        rules: how images are judged.
         device: 'auto', 'cpu' or 'cuda'.
-        category: the class of all images, for a model that must be given it.
-        any_category: of such a model, each call gives the classes instead.
-        quantile, threshold: instead of the run's, see `Decisions.adjusted`.
-        expect: the product that all images should show, a class as in `class_index`.
+        any_category: of a model that must be given the class, each call gives the classes instead of `rules`.
 
     Raises:
         MintadError: not a run directory, missing weights, no such device or class.
@@ -104,13 +118,10 @@ class Predictor:
     def __init__(
         self,
         path: str | Path,
+        rules: JudgingRules = AS_THE_RUN,
         *,
         device: str = "auto",
-        category: str | None = None,
         any_category: bool = False,
-        quantile: float | None = None,
-        threshold: float | None = None,
-        expect: str | None = None,
     ) -> None:
         run = Run(Path(path))
         self.config, self.device = run.config(), pick_device(device)
@@ -121,20 +132,19 @@ class Predictor:
         self.region = stored_region(run)
         """(S, S) bool, where anomalies count; None: everywhere."""
         without = Decisions(None, None, tuple(self.classes), self.config.scoring.threshold_quantile)
-        rules = (fitted or without).adjusted(quantile=quantile, threshold=threshold)
-        self.decisions = None if rules.calibration is None and rules.fixed is None else rules
+        adjusted = (fitted or without).adjusted(quantile=rules.quantile, threshold=rules.threshold)
+        self.decisions = None if adjusted.calibration is None and adjusted.fixed is None else adjusted
         """The rules of decision; None where no images were held out, and no threshold is given."""
         self.backbone = configured_backbone(self.config.features).to(self.device)
         self.model = trained_model(run, self.backbone, self.device)
         self.detector = trained_detector(run, self.model)
         self.weights = run.checkpoint().weights_digest
-        if category is not None and not self.model.needs_labels:
-            log.warning(
-                "the category '%s' is not used: model.variant=%s needs none", category, self.config.model.variant
-            )
+        if rules.category is not None and not self.model.needs_labels:
+            text = "the category '%s' is not used: model.variant=%s needs none"
+            log.warning(text, rules.category, self.config.model.variant)
         told = self.model.needs_labels and not any_category
-        self.label = class_index(self.classes, category) if told else None
-        self.expected = None if expect is None else self._expected(expect)
+        self.label = class_index(self.classes, rules.category) if told else None
+        self.expected = None if rules.expect is None else self._expected(rules.expect)
         maps_nHW = run.maps()
         if self.region is not None:
             maps_nHW = maps_nHW[:, share_of_cells(self.region, maps_nHW.shape[1:]) > 0]
@@ -148,41 +158,40 @@ class Predictor:
 
         `labels` (B,) are class indices, for a model that must be given the class, instead of its category.
         """
-        return self.score(self.features(images), labels)
+        return self.score(self.features(images), labels)[:3]
 
-    @torch.no_grad()
     def features(self, images: list[Image.Image]) -> FeatureTable:
         """Compute the features of RGB images."""
-        batch = self.backbone.prepare(images).to(self.device)
-        with full_precision():
-            return FeatureTable.from_tensor(self.backbone(batch))
+        pixels = [to_pixels(image, self.config.features.image_size) for image in images]
+        return FeatureTable.from_tensor(features_of(self.backbone, pixels))
 
-    @torch.no_grad()
     def score(
         self, features: FeatureTable, labels: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray, list[str]]:
-        """Return what a call returns, of images with these features."""
+    ) -> tuple[np.ndarray, np.ndarray, list[str], list[str]]:
+        """Return what a call returns, of images with these features, and the classes by which they are judged."""
         rows, scoring = np.arange(len(features)), self.config.scoring
         if self.label is not None:
             labels = np.full(len(features), self.label)
-        maps_BHW = grid_maps(self.detector, features, rows, scoring, labels=labels)
-        names = predict_classes(self.model, features, rows, self.classes)
-        return image_scores(maps_BHW, self.config.features.image_size, scoring, self.region), maps_BHW, names
+        inputs = self.model, [self.detector], features, rows, self.classes, scoring
+        [maps_BHW], names, judged = detect(*inputs, labels=labels)
+        return image_scores(maps_BHW, self.config.features.image_size, scoring, self.region), maps_BHW, names, judged
 
     def full_maps(self, maps_BHW: np.ndarray) -> np.ndarray:
         """Return grid maps in the size in which they are scored (B, S, S), zero outside the region of interest."""
         return full_maps(maps_BHW, self.config.features.image_size, self.config.scoring, self.region)
 
-    def decide(self, features: FeatureTable, scores_B: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
+    def decide(
+        self, features: FeatureTable, scores_B: np.ndarray, names: Sequence[str], judged: Sequence[str]
+    ) -> pd.DataFrame:
         """Return what is decided about images: judged_class, threshold, the columns of `Decisions.of`, wrong_product.
 
-        The class by which an image is judged is the predicted one, or that which the model was given.
+        `names` and `judged` are the predicted classes, and those by which the images are judged.
         """
-        judged = list(names) if self.label is None else [self.classes[self.label]] * len(features)
         if self.decisions is None:
             table = pd.DataFrame({"judged_class": judged}).assign(threshold="", **dict.fromkeys(DECIDED, ""))
         else:
-            distances = self.products.distance(pooled(features, np.arange(len(features)))) if self.products else []
+            rows = np.arange(len(features))
+            distances = self.products.distance(median_over_tokens(features, rows)) if self.products else []
             table = self.decisions.of(scores_B, judged, distances)
             table = table.assign(judged_class=judged, threshold=[self.decisions.threshold(name) for name in judged])
         if self.expected is None:
@@ -214,8 +223,9 @@ class Predictor:
         if readable:
             began = time.perf_counter()
             features = self.features([Image.fromarray(pixels) for pixels, *_ in readable.values()])
-            scores, maps_BHW, names = self.score(features)
-            table = self.decide(features, scores, names).assign(pred_score=scores.astype(float), pred_class=names)
+            scores, maps_BHW, names, judged = self.score(features)
+            table = self.decide(features, scores, names, judged)
+            table = table.assign(pred_score=scores.astype(float), pred_class=names)
             maps_BSS = self.full_maps(maps_BHW)
             share = (time.perf_counter() - began) / len(readable)
             for number, row, map_SS in zip(readable, table.to_dict("records"), maps_BSS, strict=True):

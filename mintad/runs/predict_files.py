@@ -15,7 +15,7 @@ from mintad.progress import track
 from mintad.runs.doubts import doubts
 from mintad.runs.heatmaps import write_map, write_overlay
 from mintad.runs.new_images import find_images
-from mintad.runs.predict import Predictor
+from mintad.runs.predict import AS_THE_RUN, JudgingRules, Predictor
 from mintad.runs.prediction_folder import WARNINGS, PredictionFolder, Row, identity
 
 LONGEST_STEM = 40  # characters of an image's name in that of its heatmap, of up to four bytes
@@ -26,12 +26,9 @@ def predict_files(
     run_path: str | Path,
     paths: Iterable[str | Path],
     out: str | Path,
+    rules: JudgingRules = AS_THE_RUN,
     *,
     device: str = "auto",
-    category: str | None = None,
-    quantile: float | None = None,
-    threshold: float | None = None,
-    expect: str | None = None,
     overlays: bool = True,
     maps: bool = False,
     progress: bool = True,
@@ -57,8 +54,7 @@ def predict_files(
     found = find_images(paths, exclude=out)
     if found.note():
         log.info(found.note())
-    rules = {"quantile": quantile, "threshold": threshold, "expect": expect}
-    predictor = Predictor(run_path, device=device, category=category, **rules)
+    predictor = Predictor(run_path, rules, device=device)
     order = {str(file): number for number, file in enumerate(found.files)}
     problems = list(found.problems)
     about = predictor.about() | {"overlays": overlays, "maps": maps}

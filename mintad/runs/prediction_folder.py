@@ -23,9 +23,8 @@ from typing import Any, BinaryIO
 
 import pandas as pd
 
-from mintad.disk import UNFINISHED, naming, sync, write
+from mintad.disk import UNFINISHED, hash_file, naming, sync, write
 from mintad.errors import DataError, MintadError
-from mintad.features.cache import hash_file
 from mintad.lock import exclusive_lock
 
 TABLE, LINES, WARNINGS, LOCK = "predictions.csv", "predictions.jsonl", "warnings.txt", ".lock"
@@ -191,5 +190,5 @@ def read_table(file: str | Path) -> pd.DataFrame:
     except FileNotFoundError:
         raise DataError("no such file", path=file, fix="name the predictions.csv of mintad predict or watch") from None
     except (KeyError, ValueError) as error:
-        problem = f"is no table of predictions ({' '.join(str(error).split())})"
+        problem = f"is not a table of predictions ({' '.join(str(error).split())})"
         raise DataError(problem, path=file, fix="the predictions.jsonl beside it has the same") from error

@@ -153,10 +153,30 @@ def prepare_data(
     backbone, features = extract_features(config.features, records, device=device, progress=progress)
     for image, masks in zip(records["image"], records["masks"], strict=True):  # before time goes into a training
         require_masks_fit(image, masks)
+    log_leaks(records, train_rows, holdout_rows, features.hashes)
     classes = sorted(set(records["prompt_class"].iloc[train_rows]))
     counts, shape = map(len, (train_rows, holdout_rows, classes)), (*backbone.grid, backbone.channels)
     log.info("%d training images, %d held out, %d classes, %d x %d tokens of %d channels", *counts, *shape)
     return PreparedData(records, backbone, features, train_rows, holdout_rows, classes)
+
+
+def log_leaks(records: pd.DataFrame, train_rows: np.ndarray, holdout_rows: np.ndarray, hashes: Sequence[str]) -> None:
+    """Log how many held-out and test images are the same file as a normal training image, and name one.
+
+    Such a score is that of an image which the model, or its threshold, was fitted to: a threshold comes out too low, an
+    AUROC too high. `hashes` are those of all rows of the record table.
+    """
+    images, test_rows = records["image"].tolist(), np.flatnonzero((records["split"] == "test").to_numpy())
+    for name, rows, normal_rows in (
+        ("held-out", holdout_rows, train_rows),
+        ("test", test_rows, [*train_rows, *holdout_rows]),
+    ):
+        originals = {hashes[row]: images[row] for row in normal_rows}
+        copies = [row for row in rows if hashes[row] in originals]
+        if copies:
+            first = f"{images[copies[0]]} is the same file as {originals[hashes[copies[0]]]}"
+            advice = "remove one of each pair; mintad data check lists them"
+            log.warning("warning: %d %s images are training images, too: %s; %s", len(copies), name, first, advice)
 
 
 def extract_features(

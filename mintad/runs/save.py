@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -26,29 +27,43 @@ from mintad.runs.directory import (
     scoring_digest,
 )
 from mintad.runs.page import results_page
+from mintad.runs.region import stored_region
 from mintad.scoring.decisions import Decisions
 from mintad.scoring.region_of_interest import share_of_cells
 from mintad.scoring.sharp_prior import SCORES
 
 
-def save_results(
-    run: Run,
-    results: pd.DataFrame,
-    scores: pd.DataFrame,
-    maps_nHW: np.ndarray,
-    decisions: Decisions | None,
-    made: pd.DataFrame | None = None,
-    region: np.ndarray | None = None,
-) -> None:
+@dataclass(frozen=True, eq=False)
+class RunResults:
+    """All results of a run. They are written together, so that what one of them leaves out is gone."""
+
+    results: pd.DataFrame
+    """Columns `mintad.scoring.metrics.RESULT_COLUMNS`."""
+    scores: pd.DataFrame
+    """The test rows of the record table with pred_score, pred_class and the columns of `decisions`; without test
+    images, those held out."""
+    maps_nHW: np.ndarray
+    """Their anomaly maps."""
+    decisions: Decisions | None
+    made: pd.DataFrame | None
+    """What `mintad.runs.made` gives."""
+    region: np.ndarray | None
+    """(S, S) bool, where anomalies count; None: everywhere."""
+
+    @classmethod
+    def of(cls, run: Run) -> RunResults:
+        """Read the results of a finished run; raise MintadError where they are damaged."""
+        return cls(run.results(), run.scores(), run.maps(), run.decisions(), run.made_defects(), stored_region(run))
+
+
+def save_results(run: Run, found: RunResults) -> None:
     """Write all results of a run: scores, maps, thresholds, page, and last the table that makes it a finished run.
 
     Earlier results stay until the new ones lie beside them, complete, so that a crash costs no finished work.
-    `results` has the columns `mintad.scoring.metrics.RESULT_COLUMNS`; `scores` are the test rows of the record
-    table with pred_score, pred_class and the columns of `decisions` (without test images, those held out),
-    `maps_nHW` their anomaly maps, `made` what `mintad.runs.made` gives, `region` (S, S) where anomalies count.
     """
+    scores, maps_nHW, decisions, region = found.scores, found.maps_nHW, found.decisions, found.region
     shown_nHW = maps_nHW if region is None else maps_nHW * share_of_cells(region, maps_nHW.shape[1:])
-    config, separate = run.config(), "separate" in set(results["setting"])
+    config, separate = run.config(), "separate" in set(found.results["setting"])
     score = "" if config.scoring.score == "reconstruction" else f", {SCORES[config.scoring.score]},"
     title = f"{config.model.variant}{score} on {config.data.name}"
     title += ", one model per category" if separate else ""
@@ -56,13 +71,13 @@ def save_results(
     page = results_page(
         scores=scores,
         grid_maps=shown_nHW,
-        results=results,
+        results=found.results,
         history=_history(run),
         config=config.to_dict(),
         decisions=decisions,
         title=title,
         versions=run.read("versions"),
-        made=made,
+        made=found.made,
     )
     maps = io.BytesIO()
     np.save(maps, maps_nHW)
@@ -70,10 +85,10 @@ def save_results(
     contents = {
         "scores.csv": scores.assign(masks=masks).to_csv(index=False).encode(),
         "maps.npy": maps.getvalue(),
-        RESULTS: results.to_csv(index=False).encode(),
+        RESULTS: found.results.to_csv(index=False).encode(),
     }
-    if made is not None:
-        contents[MADE] = made.to_csv(index=False).encode()
+    if found.made is not None:
+        contents[MADE] = found.made.to_csv(index=False).encode()
     if region is not None:
         picture = io.BytesIO()
         Image.fromarray(region).save(picture, "PNG")

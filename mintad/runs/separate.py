@@ -32,7 +32,7 @@ from mintad.runs.prepare import (
     require_trained,
     resolve_paths,
 )
-from mintad.runs.save import save_results
+from mintad.runs.save import RunResults, save_results
 from mintad.runs.train import train_run
 from mintad.scoring.evaluate import results_of
 from mintad.scoring.maps import grid_maps, image_scores
@@ -90,8 +90,8 @@ def nearest_mean(features: FeatureTable, train_rows: np.ndarray, names: Sequence
     Features are averaged over tokens; channels are in units of their standard deviation over the training images.
     `names` is the class of each of `train_rows`.
     """
-    pooled_nF = _pooled(features, np.concatenate([train_rows, rows]))
-    train_nF, row_nF = pooled_nF[: len(train_rows)], pooled_nF[len(train_rows) :]
+    mean_nF = _mean_over_tokens(features, np.concatenate([train_rows, rows]))
+    train_nF, row_nF = mean_nF[: len(train_rows)], mean_nF[len(train_rows) :]
     std_F = train_nF.std(axis=0)
     std_F[std_F < 1e-6] = 1.0
     classes, class_n = sorted(set(names)), np.asarray(names, dtype=object)
@@ -100,7 +100,7 @@ def nearest_mean(features: FeatureTable, train_rows: np.ndarray, names: Sequence
     return [classes[index] for index in distance_nN.argmin(axis=1)]
 
 
-def _pooled(features: FeatureTable, rows: np.ndarray, batch: int = 256) -> np.ndarray:
+def _mean_over_tokens(features: FeatureTable, rows: np.ndarray, batch: int = 256) -> np.ndarray:
     parts = [features.gather(rows[k : k + batch]).mean(dim=1) for k in range(0, len(rows), batch)]
     return torch.cat(parts).double().numpy()
 
@@ -137,7 +137,8 @@ def _evaluate_and_save(run: Run, runs: Mapping[str, Run], data: PreparedData, co
         *_other_results(runs, method),
     ]
     made = pd.concat(made, ignore_index=True) if made else None
-    save_results(run, pd.concat(results, ignore_index=True), scores, maps_nHW, None, made)
+    results = pd.concat(results, ignore_index=True)
+    save_results(run, RunResults(results, scores, maps_nHW, decisions=None, made=made, region=None))
 
 
 def _maps_of_chosen(

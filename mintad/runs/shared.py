@@ -15,9 +15,8 @@ import numpy as np
 import torch
 from platformdirs import user_data_dir
 
-import mintad
 from mintad.config import Config
-from mintad.disk import real_path
+from mintad.disk import BESIDE_PACKAGE, IN_CLONE, real_path
 from mintad.errors import ConfigError, nearest
 from mintad.features.table import FeatureTable
 from mintad.lock import exclusive_lock
@@ -35,8 +34,7 @@ def runs_dir() -> Path:
     """Return the folder of the notebooks' runs: $MINTAD_RUNS, else runs/ of the repository, else the user's data."""
     if os.environ.get(RUNS):
         return real_path(os.environ[RUNS])
-    repository = Path(mintad.__file__).resolve().parent.parent
-    return (repository if (repository / "pyproject.toml").exists() else Path(user_data_dir("mintad"))) / "runs"
+    return (BESIDE_PACKAGE if IN_CLONE else Path(user_data_dir("mintad"))) / "runs"
 
 
 @dataclass

@@ -8,15 +8,17 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from accelerate import Accelerator
 
 from mintad.config import Config
 from mintad.errors import TrainingError
 from mintad.model import ReconstructionModel, build_model, require_variant
-from mintad.model.nearest_images import compact
+from mintad.model.precision import joined_in_float16
 from mintad.runs.baselines import require_baselines, require_comparable
 from mintad.runs.changes import changes_of, record_training_images, report_changes
 from mintad.runs.directory import CATEGORIES, Run
@@ -54,7 +56,8 @@ def new_model(config: Config, data: PreparedData) -> ReconstructionModel:
             rng = np.random.default_rng([config.train.seed, 0, 4])
             rows = np.sort(rng.choice(rows, limit, replace=False))
         parts = np.array_split(rows, max(1, len(rows) // 256))
-        model.recentre.fit(compact([model.standardise(model.pooled(data.features.gather(part))) for part in parts]))
+        kept = [model.standardise(model.pooled(data.features.gather(part))) for part in parts]
+        model.recentre.fit(joined_in_float16(kept))
     model.learn_names(data.classes)
     return model
 
@@ -86,7 +89,9 @@ def train_run(
     require_comparable(baseline_names, records)
     run = Run(Path(out))
     if (run.path / CATEGORIES).exists():
-        raise TrainingError("holds a separate training", path=run.path, fix="choose another folder for the unified one")
+        raise TrainingError(
+            "holds one model per category", path=run.path, fix="choose another --out for the unified one"
+        )
     if overwrite or not run.finished:
         require_trained(records, config)
     with _opened_by_main_process(run, config, accelerator, overwrite) as main:
@@ -94,13 +99,7 @@ def train_run(
             log_remarks(records)
         if run.finished:
             if main:
-                missing = [name for name in dict.fromkeys(baseline_names) if name not in run.baselines()]
-                report_changes(run, changes_of(run, records, config), missing)
-                if missing:
-                    options = {"device": accelerator.device, "progress": progress}
-                    data = dataclasses.replace(prepare_data(config, records, **options), region=stored_region(run))
-                    record_training_images(run, image_list(data, config))
-                    add_baselines(run, data, missing, **options)
+                _add_to_finished(run, records, config, baseline_names, device=accelerator.device, progress=progress)
             return run
         with accelerator.main_process_first():  # the others then read its cache
             with run.timing("features", add=True) if main else contextlib.nullcontext():
@@ -131,6 +130,16 @@ def train_run(
             missing = [name for name in dict.fromkeys(baseline_names) if name not in former]
             add_baselines(run, data, missing, device=accelerator.device, progress=progress)
     return run
+
+
+def _add_to_finished(run: Run, records: pd.DataFrame, config: Config, names: Sequence[str], **options: Any) -> None:
+    """Say what has changed since a finished run was made, and fit and add the baselines that it lacks."""
+    missing = [name for name in dict.fromkeys(names) if name not in run.baselines()]
+    report_changes(run, changes_of(run, records, config), missing)
+    if missing:
+        data = dataclasses.replace(prepare_data(config, records, **options), region=stored_region(run))
+        record_training_images(run, image_list(data, config))
+        add_baselines(run, data, missing, **options)
 
 
 @contextlib.contextmanager

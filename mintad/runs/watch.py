@@ -71,12 +71,15 @@ def watch_folder(
         results.begin([row for row in before if "error" not in row and sound(row)])
         scored = {row["image"]: row for row in results.rows}  # the newest line of each image
         done = {row["image"]: tuple(row["state"]) for row in results.rows if "state" in row}
-        seen: dict[str, State] = {}
+        since: dict[tuple[str, State], float] = {}  # when an image was first seen as it is
         remarks = Remarks(predictor, results.path, keep=any("state" not in row for row in results.rows))
         last = time.monotonic()
         while idle is None or time.monotonic() - last < idle:
-            now = _states(folder, results.path)
-            ready = [file for file, state in now.items() if seen.get(file) == state != done.get(file)]
+            looked, now = time.monotonic(), _states(folder, results.path)
+            since = {item: since.get(item, looked) for item in now.items()}
+            ready = [
+                file for (file, state), when in since.items() if looked - when >= interval and state != done.get(file)
+            ]
             files = [Path(file) for file in ready if file not in scored or not results.still_true(scored[file])]
             for row in predict_rows(predictor, files, results.path, overlays=overlays, maps=maps):
                 row["state"] = now[row["image"]]
@@ -87,7 +90,6 @@ def watch_folder(
                 last = time.monotonic()
             remarks.look()
             done |= {file: now[file] for file in ready}  # those that are gone are kept: a drive may be away for a while
-            seen = now
             if not ready:
                 time.sleep(interval)
 

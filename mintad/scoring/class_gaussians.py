@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mintad.config import SharpPriorConfig
-from mintad.model.nearest_images import NearestImages, pooled
+from mintad.model.nearest_images import NearestImages
+from mintad.model.pooling import pool_squares
 
 BATCH = 64
 FOLDS, POSITIONS = 5, 4  # of `typical_distance`: folds of the images, and every how many-th position
@@ -40,7 +41,7 @@ class ClassGaussians(nn.Module):
         batches = self.normal.images_nLF.split(BATCH)
         residual_nLF = torch.cat([self._recentred(batch_BLF.float()) for batch_BLF in batches])
         for scale in self.config.scales:
-            coarse_nLF = pooled(residual_nLF, self.grid, scale)
+            coarse_nLF = pool_squares(residual_nLF, self.grid, scale)
             setattr(self, f"whiten{scale}_LFF", whitening(coarse_nLF, self.config.ridge))
             setattr(self, f"typical{scale}", typical_distance(coarse_nLF, self.config.ridge))
         return self
@@ -54,7 +55,7 @@ class ClassGaussians(nn.Module):
         residual_BLF, distance_BL = self._recentred(feat_BLF), torch.zeros(feat_BLF.shape[:2], device=feat_BLF.device)
         for scale in self.config.scales:
             whiten_LFF, typical = getattr(self, f"whiten{scale}_LFF"), getattr(self, f"typical{scale}")
-            coarse_BL = mahalanobis(pooled(residual_BLF, self.grid, scale), whiten_LFF) / typical
+            coarse_BL = mahalanobis(pool_squares(residual_BLF, self.grid, scale), whiten_LFF) / typical
             map_B1HW = coarse_BL.unflatten(1, self._coarse(scale))[:, None]
             distance_BL += F.interpolate(map_B1HW, size=self.grid, mode="bilinear").flatten(1)
         return distance_BL / len(self.config.scales)

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mintad.disk import sealed
 from mintad.errors import ConfigError
 from mintad.scoring.conformal import Calibration, ClassThreshold
 from mintad.scoring.ranking import MetricError
 from mintad.scoring.threshold import Threshold
-from mintad.training.checkpoint import sealed
 
 UNKNOWN_QUANTILE = 0.99
 """Share of new images of known products that are not called unknown, at least; 99 held-out images reach it."""

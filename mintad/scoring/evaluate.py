@@ -8,13 +8,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from mintad.config import Config
 from mintad.data.images import read_mask_of, resize_mask
 from mintad.data.records import category_keys, tested_rows
 from mintad.features.table import FeatureTable
-from mintad.model.reconstruction import ReconstructionModel
 from mintad.scoring.maps import Detector, full_maps, maps_and_scores
 from mintad.scoring.metrics import RESULT_COLUMNS, measure
 
@@ -40,8 +38,6 @@ def evaluate(
     method: str,
     setting: str = "unified",
     labels: Sequence[Any] | None = None,
-    pred_class: Sequence[str] | None = None,
-    rows: np.ndarray | None = None,
     region: np.ndarray | None = None,
 ) -> Evaluation:
     """Score the test rows of `records`; pixels are compared at the input's resolution where a category has masks.
@@ -50,18 +46,14 @@ def evaluate(
         features, records: the rows of both follow each other.
         method, setting: what the results are listed under; a setting is one of `SETTINGS`.
         labels: class index or name of each test row, for a detector that must be given the class.
-        pred_class: class that was predicted for each test row.
-        rows: rows to score instead of the test rows, where there are none; only test images are measured.
         region: region of interest (S, S), of whose pixels alone the pixel metrics are. Those outside would be so many
             pixels that are surely right.
     """
-    rows = tested_rows(records) if rows is None else rows
+    rows = tested_rows(records)
     maps_nHW, scores_n = maps_and_scores(
         detector, features, rows, config.features.image_size, config.scoring, labels=labels, region=region
     )
-    scores = records.iloc[rows].reset_index(drop=True)
-    scores["pred_score"] = scores_n
-    scores["pred_class"] = "" if pred_class is None else list(pred_class)
+    scores = records.iloc[rows].reset_index(drop=True).assign(pred_score=scores_n, pred_class="")
     results = results_of(scores, maps_nHW, config, method=method, setting=setting, region=region)
     return Evaluation(scores, maps_nHW, results)
 
@@ -99,18 +91,3 @@ def pixels(
             mask = resize_mask(read_mask_of(image, masks), size) if masks else np.zeros(size, dtype=bool)
             full_map = full_maps(maps_nHW[n : n + 1], size[0], config.scoring, region)[0]
             yield key, full_map, mask
-
-
-@torch.no_grad()
-def predict_classes(
-    model: ReconstructionModel, features: FeatureTable, rows: np.ndarray, classes: list[str], batch_size: int = 64
-) -> list[str]:
-    """Return the class name that the model's head gives each row; '' where the class is given or there is no head."""
-    if model.needs_labels:
-        return [""] * len(rows)
-    names: list[str] = []
-    for start in range(0, len(rows), batch_size):
-        feat_BLF = features.gather(rows[start : start + batch_size]).to(model.output.weight.device)
-        logits = model(feat_BLF).class_logits
-        names += [""] * len(feat_BLF) if logits is None else [classes[k] for k in logits.argmax(-1).tolist()]
-    return names

@@ -11,30 +11,26 @@ Letters: n normal images, B images of a batch, L tokens, F channels.
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from mintad.disk import write
-from mintad.errors import MintadError
 from mintad.features.table import FeatureTable
-from mintad.features.weights import fingerprint
+from mintad.scoring.sealed_tensors import opened_sealed, save_sealed, tensors_digest
 
 NEIGHBOURS = 5
 IMAGES = 20_000  # training images that are kept, at most: 0.8 kB each for 192 channels
 BATCH = 64
+ABOUT = "known products"
 
 
 class KnownProducts(nn.Module):
-    """Pooled features of normal images, and the distance of new ones from them.
+    """Features of whole normal images (`median_over_tokens`), and the distance of new ones from them.
 
     Args:
-        pooled_nF: `pooled` features of the normal images, float32.
+        pooled_nF: features of the normal images, float32.
     """
 
     def __init__(self, pooled_nF: Tensor) -> None:
@@ -46,11 +42,11 @@ class KnownProducts(nn.Module):
         """Keep what the normal images in `rows` look like; of more than `IMAGES`, a random choice from `seed`."""
         if len(rows) > IMAGES:
             rows = np.sort(np.random.default_rng([seed, 5]).choice(rows, IMAGES, replace=False))
-        return cls(pooled(features, rows))
+        return cls(median_over_tokens(features, rows))
 
     @torch.no_grad()
     def distance(self, pooled_BF: Tensor) -> np.ndarray:
-        """Return the distances (B,) of images with `pooled` features (B, F), in standard deviations of a channel."""
+        """Return the distances (B,) of images with features (B, F), in standard deviations of a channel."""
         scale_F = self.pooled_nF.std(dim=0, correction=0)
         scale_F = torch.where(scale_F > 1e-6, scale_F, 1.0)
         exact = "donot_use_mm_for_euclid_dist"  # the products of large matrices lose small differences
@@ -61,30 +57,20 @@ class KnownProducts(nn.Module):
 
     def save(self, file: Path) -> None:
         """Write them into a safetensors file."""
-        write(file, save({"pooled_nF": self.pooled_nF.contiguous()}, metadata={"digest": self.digest()}))
+        save_sealed(file, self.state_dict(), ABOUT)
 
     def digest(self) -> str:
         """Return a hash of the features."""
-        return hashlib.sha256(f"known products {fingerprint(self)}".encode()).hexdigest()
+        return tensors_digest(self.state_dict(), ABOUT)
 
     @classmethod
     def load(cls, file: Path) -> KnownProducts:
         """Read what `save` wrote; raise MintadError if it is missing or was changed."""
-        try:
-            known = cls(load_file(file)["pooled_nF"])
-            with safe_open(file, framework="pt") as opened:
-                if (opened.metadata() or {}).get("digest") != known.digest():
-                    raise ValueError("the digest in it is another")
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
-            problem, fix = (
-                f"the products' features cannot be read ({error})",
-                f"mintad evaluate {file.parent} writes it",
-            )
-            raise MintadError(problem, path=file, fix=fix) from error
-        return known
+        with opened_sealed(file, "the products' features", default=ABOUT) as (tensors, _):
+            return cls(tensors["pooled_nF"])
 
 
-def pooled(features: FeatureTable, rows: np.ndarray) -> Tensor:
+def median_over_tokens(features: FeatureTable, rows: np.ndarray) -> Tensor:
     """Return the median over the tokens of each channel (n, F), float32 on the CPU, of some rows."""
     batches = (rows[start : start + BATCH] for start in range(0, len(rows), BATCH))
     return torch.cat([features.gather(batch).float().median(dim=1).values.cpu() for batch in batches])

@@ -48,9 +48,11 @@ def grid_maps(
     Raises:
         ValueError: not as many labels as rows.
     """
-    batches = _detect(detector, features, rows, labels, batch_size)
     return np.concatenate(
-        [as_distance(map_BHW, config, squared=detector.returns_squared_error) for _, map_BHW, _ in batches]
+        [
+            as_distance(detector.anomaly_map(*batch), config, squared=detector.returns_squared_error)
+            for batch in batches(features, rows, labels, batch_size)
+        ]
     )
 
 
@@ -76,7 +78,8 @@ def maps_and_scores(
         maps_nHW -= min(0.0, float(maps_nHW.min()))
         return maps_nHW, image_scores(maps_nHW, image_size, config, region)
     maps, scores = [], []
-    for feat_BLF, map_BHW, labels_B in _detect(detector, features, rows, labels, batch_size):
+    for feat_BLF, labels_B in batches(features, rows, labels, batch_size):
+        map_BHW = detector.anomaly_map(feat_BLF, labels_B)
         maps.append(as_distance(map_BHW, config, squared=detector.returns_squared_error))
         own = detector.image_score(feat_BLF, map_BHW, labels_B) if hasattr(detector, "image_score") else None
         if own is None:
@@ -86,16 +89,15 @@ def maps_and_scores(
     return np.concatenate(maps), np.concatenate(scores)
 
 
-def _detect(
-    detector: Detector, features: FeatureTable, rows: np.ndarray, labels: Sequence[Any] | None, batch_size: int
-) -> Iterator[tuple[Tensor, Tensor, Sequence[Any] | None]]:
-    """Yield features, maps and labels, batch after batch."""
+def batches(
+    features: FeatureTable, rows: np.ndarray, labels: Sequence[Any] | None, batch_size: int
+) -> Iterator[tuple[Tensor, Sequence[Any] | None]]:
+    """Yield features and labels, batch after batch; raise ValueError if there are not as many labels as rows."""
     if labels is not None and len(labels) != len(rows):
         raise ValueError(f"{len(labels)} labels for {len(rows)} rows")
     for start in range(0, len(rows), batch_size):
         batch = slice(start, start + batch_size)
-        feat_BLF, labels_B = features.gather(rows[batch]), None if labels is None else labels[batch]
-        yield feat_BLF, detector.anomaly_map(feat_BLF, labels_B), labels_B
+        yield features.gather(rows[batch]), None if labels is None else labels[batch]
 
 
 def as_distance(map_BHW: Tensor, config: ScoringConfig, *, squared: bool) -> np.ndarray:

@@ -33,15 +33,15 @@ def read_region(path: str | Path) -> np.ndarray:
     values, _ = mask_values(path)
     found = np.unique(values)
     if len(found) > 2:
-        problem = f"is no region of interest: it has {len(found)} grey values, not two"
+        problem = f"is not a region of interest: it has {len(found)} grey values, not two"
         raise DataError(problem, path=path, fix=FIX)
     if len(found) == 1 and only_transparency_varies(path):
-        problem = "is no region of interest: it has one colour, and transparency, which is ignored as in all images"
+        problem = "is not a region of interest: it has one colour, and transparency, which is ignored as in all images"
         raise DataError(problem, path=path, fix=FIX)
     if not found.any():
         raise DataError("is an empty region of interest: all of it is black", path=path, fix=FIX)
     if found[0]:
-        raise DataError("is no region of interest: nothing of it is black", path=path, fix=FIX)
+        raise DataError("is not a region of interest: nothing of it is black", path=path, fix=FIX)
     return values > 0
 
 

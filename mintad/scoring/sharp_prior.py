@@ -19,7 +19,6 @@ Letters: n images of a class, L tokens, F channels, N classes, B images of a bat
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -29,18 +28,14 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from mintad.config import SharpPriorConfig
-from mintad.disk import write
-from mintad.errors import ConfigError, MintadError
 from mintad.features.table import FeatureTable
-from mintad.features.weights import fingerprint
-from mintad.model.nearest_images import compact
+from mintad.model.precision import joined_in_float16
 from mintad.model.reconstruction import Output, ReconstructionModel
 from mintad.scoring.class_gaussians import BATCH, ClassGaussians
+from mintad.scoring.sealed_tensors import opened_sealed, save_sealed
 
 SCORES = {
     "reconstruction": "reconstruction error (Eq. 7)",
@@ -55,6 +50,12 @@ SMALL_WEIGHT = 1e-3
 def score_method(variant: str, score: str) -> str:
     """Return the name of the method in results: "mint_ad" is the paper's score, "mint_ad+gaussian" one of ours."""
     return variant if score == "reconstruction" else f"{variant}+{score}"
+
+
+def split_method(method: str) -> tuple[str, str]:
+    """Return the variant and the score of a method that `score_method` named; a baseline is a variant of one score."""
+    variant, _, score = method.partition("+")
+    return variant, score or "reconstruction"
 
 
 class SharpPrior(nn.Module):
@@ -98,7 +99,7 @@ class SharpPrior(nn.Module):
                 chosen = np.sort(rng.choice(chosen, config.images, replace=False))
             batches = (chosen[start : start + BATCH] for start in range(0, len(chosen), BATCH))
             parts = [of_channels(features.gather(batch), channels_K) for batch in batches]
-            classes.append(ClassGaussians(compact(parts), grid, config).fit())
+            classes.append(ClassGaussians(joined_in_float16(parts), grid, config).fit())
         return cls(classes, channels_K)
 
     def distance(self, feat_BLF: Tensor, weights_BN: Tensor) -> Tensor:
@@ -115,12 +116,7 @@ class SharpPrior(nn.Module):
         """Write the Gaussians into a safetensors file; `weights` identifies the weights of the model they belong to."""
         first = self.classes[0]
         about = {"grid": list(first.grid), "config": asdict(first.config), "classes": len(self.classes)}
-        text = json.dumps(about | {"weights": weights})
-        tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
-        write(file, save(tensors, metadata={"about": text, "digest": self._digest(text)}))
-
-    def _digest(self, about: str) -> str:
-        return hashlib.sha256(f"{about} {fingerprint(self)}".encode()).hexdigest()
+        save_sealed(file, self.state_dict(), json.dumps(about | {"weights": weights}))
 
     @classmethod
     def load(cls, file: Path, weights: str | None = None) -> SharpPrior:
@@ -130,12 +126,11 @@ class SharpPrior(nn.Module):
             MintadError: the file is missing, of an older version, was changed, or belongs to other `weights`, where
                 both are known.
         """
-        try:
-            with safe_open(file, framework="pt") as opened:
-                metadata = opened.metadata()
-                about = json.loads(metadata["about"])
-            tensors, grid, config = load_file(file), tuple(about["grid"]), SharpPriorConfig(**about["config"])
-            classes = []
+        with opened_sealed(file, "the Gaussians") as (tensors, text):
+            about, classes = json.loads(text), []
+            grid, config = tuple(about["grid"]), SharpPriorConfig(**about["config"])
+            if weights and about.get("weights") not in (None, weights):
+                raise ValueError("they belong to the weights of another model")
             for k in range(about["classes"]):
                 prefix = f"classes.{k}."
                 own = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
@@ -145,13 +140,6 @@ class SharpPrior(nn.Module):
                 classes.append(gaussians)
             prior = cls(classes, tensors["channels_K"])
             prior.typical_error.copy_(tensors["typical_error"])
-            if metadata.get("digest") != prior._digest(metadata["about"]):
-                raise ValueError("the digest in them is another")
-            if weights and about.get("weights") not in (None, weights):
-                raise ValueError("they belong to the weights of another model")
-        except (OSError, SafetensorError, ConfigError, KeyError, TypeError, ValueError) as error:
-            fix = "mintad evaluate writes it anew"
-            raise MintadError(f"the Gaussians cannot be read ({error})", path=file, fix=fix) from error
         return prior
 
 

@@ -143,7 +143,7 @@ def _check_values(given: Mapping[str, Any], parameters: Mapping[str, Mapping[str
         try:
             json.dumps(value, allow_nan=False)
         except (TypeError, ValueError):
-            raise ConfigError(f"{name} = {value!r} is no plain value; put it in quotes") from None
+            raise ConfigError(f"{name} = {value!r} is not a plain value; put it in quotes") from None
         declared = str(parameters[name]["inferred_type_name"])
         scalar = isinstance(value, bool | int | float | str)
         if scalar and type(value) not in _ACCEPTED.get(declared, (type(value),)):

@@ -19,12 +19,11 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-import mintad
 from mintad.config.yaml_text import Loader
-from mintad.disk import expanded, read_text, real_path
+from mintad.disk import BESIDE_PACKAGE, expanded, read_text, real_path
 from mintad.errors import ConfigError, DataError, nearest, shown
 
-NOTEBOOK = Path(mintad.__file__).resolve().parent.parent / "notebooks" / "10_unified_training.ipynb"
+NOTEBOOK = BESIDE_PACKAGE / "notebooks" / "10_unified_training.ipynb"
 
 
 def _axis(values: Any) -> list[Any] | dict[str, Any]:

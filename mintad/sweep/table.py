@@ -33,7 +33,7 @@ def collect(folder: str | Path) -> pd.DataFrame:
 
     folder = Path(folder)
     if not (folder / WORK).is_dir():
-        raise MintadError(f"{folder} is no sweep's folder: mintad sweep SPEC.yaml makes one")
+        raise MintadError(f"{folder} is not the folder of a sweep: mintad sweep SPEC.yaml makes one")
     labels, tables = read_plan(folder), []
     for path in sorted(folder.iterdir()):
         status = read_status(path)

@@ -13,10 +13,9 @@ from mintad.config import TrainConfig
 from mintad.errors import TrainingError
 from mintad.features.table import FeatureTable
 from mintad.model.reconstruction import ReconstructionModel
+from mintad.training.device import near
 from mintad.training.sampling import class_weights, epoch_order
 from mintad.training.schedule import batch_shape, total_steps
-
-GPU_MEMORY_SHARE = 0.5  # features up to this share of the GPU's free memory are kept there
 
 
 def batch_rows(step: int, labels_n: np.ndarray, config: TrainConfig) -> np.ndarray:
@@ -78,8 +77,7 @@ class Batches:
         weights_N = class_weights(np.bincount(labels), config.ce_weights)
         differ = np.ptp(weights_N) > 0
         self.class_weights_N = torch.tensor(weights_N, dtype=torch.float32, device=device) if differ else None
-        fits_on_gpu = device.type == "cuda" and features.nbytes < GPU_MEMORY_SHARE * torch.cuda.mem_get_info(device)[0]
-        self.features = features.to(device) if fits_on_gpu else features
+        self.features = near(features, device)
         self.generator = torch.Generator(device=device)
 
     def __getitem__(self, step: int) -> Batch:

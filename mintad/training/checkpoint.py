@@ -9,7 +9,6 @@ what was saved, in the same step of the same run.
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import re
 import uuid
@@ -23,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from mintad.disk import digest, remove, sync
+from mintad.disk import digest, remove, sealed, sync
 from mintad.errors import TrainingError
 
 STATE, WEIGHTS, OPTIMIZER = "state.json", "model.safetensors", "optimizer.safetensors"
@@ -97,12 +96,6 @@ class Checkpoint:
         fix = f"restore it, or delete {self.path}: the training then begins anew, or at an older checkpoint"
         fix += "; a finished run is trained anew with --overwrite"
         return DamagedCheckpointError(problem, path=self.path / name, fix=fix)
-
-
-def sealed(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a checkpoint's state with the digest of all that is in it."""
-    content = {name: value for name, value in state.items() if name != "digest"}
-    return content | {"digest": hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()}
 
 
 def checkpoints(folder: Path) -> list[Checkpoint]:

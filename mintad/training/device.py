@@ -11,7 +11,9 @@ from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwar
 
 from mintad.config import TrainConfig
 from mintad.errors import ConfigError, TrainingError, nearest
+from mintad.features.table import FeatureTable
 
+GPU_MEMORY_SHARE = 0.5
 PATIENCE = timedelta(hours=12)  # how long processes wait for the first, which extracts features and evaluates for all
 
 
@@ -26,6 +28,13 @@ def pick_device(name: str) -> torch.device:
         fix = "take auto or cpu (--device, or --set train.device=cpu for training)"
         raise TrainingError("the device cuda is asked for, but torch sees no CUDA device here", fix=fix)
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def near(features: FeatureTable, device: torch.device) -> FeatureTable:
+    """Return features on a GPU if they take less than `GPU_MEMORY_SHARE` of its free memory, else where they are."""
+    if device.type == "cuda" and features.nbytes < GPU_MEMORY_SHARE * torch.cuda.mem_get_info(device)[0]:
+        return features.to(device)
+    return features
 
 
 def make_accelerator(config: TrainConfig) -> Accelerator:

@@ -103,11 +103,19 @@ def train(
 
 
 def train_step(
-    model: nn.Module, batch: Batch, optimizer: torch.optim.Optimizer, accelerator: Accelerator, config: TrainConfig
+    model: nn.Module,
+    batch: Batch,
+    optimizer: torch.optim.Optimizer,
+    accelerator: Accelerator,
+    config: TrainConfig,
+    loss: Callable[..., Losses] = compute_losses,
 ) -> tuple[Output, Losses]:
-    """Take one step: forward, loss (Eq. 6), backward, clip, update; return the model's output and its losses."""
+    """Take one step: forward, loss (Eq. 6), backward, clip, update; return the model's output and its losses.
+
+    `loss` replaces Eq. 6 by another function with the arguments of `compute_losses`.
+    """
     output = model(batch.feat_BLF, batch.noise, batch.labels_B)
-    losses = compute_losses(output, batch.labels_B, config, batch.class_weights_N)
+    losses = loss(output, batch.labels_B, config, batch.class_weights_N)
     optimizer.zero_grad()
     accelerator.backward(losses.total)
     if config.clip_norm:

@@ -77,7 +77,7 @@ def grade(
         seconds: of processor time for one exercise.
         memory: GB for the code of one submission.
         seed: of the hidden cases; by default that of the last time in this folder, else drawn at random.
-        unsafe: grade also where submissions cannot be isolated; then they run with the rights of who grades.
+        unsafe: grade also where submissions cannot be isolated; then they run with the grader's own permissions.
 
     Raises:
         ConfigError: the points file or a limit is wrong.
@@ -100,14 +100,7 @@ def grade(
     busy = MintadError("another process is grading into this folder", path=out, fix="wait for it to end")
     with exclusive_lock(work / "lock", busy):
         seed = _seed(work / "settings.json", seed)
-        files, notes = {}, {}
-        for n, submission in enumerate(submissions):
-            try:
-                if not submission.problem:
-                    files[submission.student] = found = notebooks_in(submission.folder, table.notebooks)
-                    notes |= _foreign(submission, found, numbers.get(submission.student))
-            except Exception as error:  # whatever one hands in, the others are graded
-                submissions[n] = dataclasses.replace(submission, problem=_unreadable(submission, error))
+        submissions, files, notes = _find_notebooks(submissions, table, numbers)
         if points is None:
             table = _handed_in(table, files)
         isolated = _isolated(unsafe)
@@ -124,6 +117,22 @@ def grade(
             log.info("%s: %d of %d solved, %.0f s", job.student, solved, len(job.tasks), result["seconds"])
         problems = {submission.student: submission.problem for submission in submissions if submission.problem}
         return write_grades(Path(out), table, results, problems, notes)
+
+
+def _find_notebooks(
+    submissions: Sequence[Submission], table: Points, numbers: dict[str, int]
+) -> tuple[list[Submission], dict[str, dict[str, str]], dict[tuple[str, str], str]]:
+    """Return the submissions, those that cannot be read with their problem, each student's notebooks, and notes."""
+    looked, files, notes = [], {}, {}
+    for submission in submissions:
+        try:
+            if not submission.problem:
+                files[submission.student] = found = notebooks_in(submission.folder, table.notebooks)
+                notes |= _foreign(submission, found, numbers.get(submission.student))
+        except Exception as error:  # whatever one hands in, the others are graded
+            submission = dataclasses.replace(submission, problem=_unreadable(submission, error))
+        looked.append(submission)
+    return looked, files, notes
 
 
 def judge_submission(job: Job) -> dict[str, Any]:

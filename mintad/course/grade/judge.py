@@ -17,8 +17,9 @@ import torch
 from mintad.course.checks.cases import Student, hidden
 from mintad.course.checks.drawn import try_drawn_cases
 from mintad.course.checks.grading import CheckFailed
+from mintad.course.grade.closure import Unusable
 from mintad.course.grade.process import Died
-from mintad.course.grade.remote import Sandbox, Unusable
+from mintad.course.grade.remote import Sandbox
 from mintad.course.grade.verdict import FULL, NONE, PARTIAL, Verdict
 
 CASES = 6

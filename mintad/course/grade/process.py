@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
-import mintad
 from mintad.course.grade import isolation
+from mintad.disk import BESIDE_PACKAGE
 
 START = "from mintad.course.grade.sandbox import main; main()"
 START_SECONDS = 600  # within which a sandbox must be ready; the machine may be busy
@@ -234,7 +234,7 @@ def possible() -> str:
 
 
 def _environment(home: str) -> dict[str, str]:
-    search = [str(Path(mintad.__file__).parents[1]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    search = [str(BESIDE_PACKAGE), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     paths = {"HOME": home, "TMPDIR": f"{home}/.tmp", "PATH": os.defpath, "MPLCONFIGDIR": f"{home}/.tmp"}
     paths |= {"PYTHONPATH": os.pathsep.join(dict.fromkeys(entry for entry in search if entry))}
     return paths | {"LANG": "C.UTF-8", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONNOUSERSITE": "1"}

@@ -12,16 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from mintad.course.grade.closure import Unusable
 from mintad.course.grade.process import Died, Process
 from mintad.course.grade.runner import LENGTH
 from mintad.course.grade.wire import Malformed, decode
 
 MOST_LINES = 100_000  # of a cell
 NONSENSE = "it sent something that no function returns"
-
-
-class Unusable(Exception):
-    """Raised when a notebook has no function for an exercise; the message is for the student."""
 
 
 class Sandbox(Process):

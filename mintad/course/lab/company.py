@@ -1,4 +1,4 @@
-"""Who suffers from company: what categories lose when 2, 4 or 8 of them share a model (notebook 05)."""
+"""The cost of sharing one model: what categories lose when 2, 4 or 8 of them share a model (notebook 05)."""
 
 from __future__ import annotations
 

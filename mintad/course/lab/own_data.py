@@ -31,6 +31,7 @@ from mintad.runs.prepare import PreparedData
 from mintad.runs.shared import runs_dir
 from mintad.scoring.maps import grid_maps, image_scores
 from mintad.scoring.metrics import measure, value_of
+from mintad.scoring.threshold import conformal_rank
 
 PRODUCTS = ("button", "gear")
 DEFECTS = ("missing", "scratch", "swap")
@@ -147,7 +148,7 @@ def false_alarms(n: int, quantile: float) -> tuple[float, float, float]:
     normal images above it is distributed as Beta(n + 1 - k, k), whatever the scores look like, as long as new images
     are drawn like the held-out ones (split-conformal prediction; Vovk, 2012). `quantile` is the share that should pass.
     """
-    rank = min(n, int(np.ceil((n + 1) * quantile - 1e-9)))
+    rank = min(n, conformal_rank(n, quantile))
     share = beta(n + 1 - rank, rank)
     return float(share.ppf(0.05)), float(share.mean()), float(share.ppf(0.95))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -81,7 +80,7 @@ def brief_options(name: str) -> Mapping[str, Any]:
     cls = BASELINES[name]
     if cls.reads_images:
         return {"setting": "lesson", "steps": STEPS}
-    steps = {"steps": STEPS} if cls.trained and "steps" in inspect.signature(cls).parameters else {}
+    steps = {"steps": STEPS} if cls.trained and "steps" in cls.option_types() else {}
     return BRIEFLY.get(name, steps)
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
 
-import mintad
+from mintad.disk import BESIDE_PACKAGE
 from mintad.errors import DataError
 from mintad.report.commented_csv import read_commented_csv
 
-RESULTS = Path(mintad.__file__).resolve().parent.parent / "data" / "results"
+RESULTS = BESIDE_PACKAGE / "data" / "results"
 
 
 def shipped_results(name: str) -> pd.DataFrame:

@@ -34,7 +34,7 @@ class Links:
             MintadError: the `repository` is no OWNER/NAME.
         """
         if repository and not REPOSITORY.fullmatch(repository):
-            raise MintadError(f"'{repository}' is no repository on GitHub", fix="name it as OWNER/NAME")
+            raise MintadError(f"'{repository}' is not a repository on GitHub", fix="name it as OWNER/NAME")
         self.repository = repository
         self.notebooks, self.root, self.made = notebooks.resolve(), notebooks.resolve().parent, set(made)
         self.wanted: dict[Path, None] = {}

@@ -11,7 +11,7 @@ from mintad.data.records import category_keys
 from mintad.runs.page.render import Table
 from mintad.scoring import auroc
 from mintad.scoring.metrics import MEAN, METRICS, POOLED, SETTINGS, by_category, first_method, value_of
-from mintad.scoring.sharp_prior import SCORES
+from mintad.scoring.sharp_prior import SCORES, split_method
 
 Tile = namedtuple("Tile", ["value", "name", "note"])
 """A headline number and what it was taken over."""
@@ -99,7 +99,7 @@ def comparison(results: pd.DataFrame, neighbours: int = 0) -> dict[str, Table]:
         values = values.reindex(index=rows["category"].unique(), columns=columns)
         lines = [[name, *line] for name, line in zip(values.index, values.to_numpy().tolist(), strict=True)]
         title = METRICS[metric].title
-        several = any("+" in method for method, _ in methods)
+        several = any(split_method(method)[1] != "reconstruction" for method, _ in methods)
         head = [title, *(_method_name(*column, several_scores=several) for column in columns)]
         caption = f"{title[:1].upper()}{title[1:]} on the test images, one run of each method."
         foot = [line for line in lines if line[0] in (MEAN, POOLED)]
@@ -114,8 +114,8 @@ def comparison(results: pd.DataFrame, neighbours: int = 0) -> dict[str, Table]:
 
 def _method_name(method: str, setting: str, *, several_scores: bool) -> str:
     """Return a method as people read it; the score is named where a model has several."""
-    name, _, score = method.partition("+")
-    text = SCORES[score or "reconstruction"] if several_scores and method not in BASELINES else ""
+    name, score = split_method(method)
+    text = SCORES[score] if several_scores and method not in BASELINES else ""
     name = BASELINES[method].title if method in BASELINES else name
     return ", ".join(part for part in (name, text, SETTINGS.get(setting, setting)) if part)
 
