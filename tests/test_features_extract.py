@@ -350,9 +350,20 @@ def test_gathered_rows_are_copies_and_bounds_are_checked():
     assert table.nbytes == 3 * 2 * 2 * 4 and len(table) == 3
 
 
-@pytest.mark.parametrize("limit, expected", [("1000000", 600_000), ("300000", 0), ("max", None), (None, None)])
-def test_free_memory_is_what_a_container_may_still_use(tmp_path, limit, expected):
-    stat = "anon 500000\ninactive_anon 7\nactive_file 1\ninactive_file 100000\n"
+STAT = "anon 500000\ninactive_anon 7\nactive_file 1\ninactive_file 100000"
+
+
+@pytest.mark.parametrize(
+    "limit, stat, expected",
+    [
+        ("1000000", STAT, 600_000),
+        ("1000000", None, 500_000),
+        ("300000", STAT, 0),
+        ("max", STAT, None),
+        (None, STAT, None),
+    ],
+)
+def test_free_memory_is_what_a_container_may_still_use(tmp_path, limit, stat, expected):
     for name, text in {"memory.max": limit, "memory.current": "500000", "memory.stat": stat}.items():
         if text:
             (tmp_path / name).write_text(text + "\n")

@@ -166,6 +166,10 @@ def test_an_image_that_is_named_in_several_ways_is_taken_once(tmp_path, monkeypa
     Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
     monkeypatch.chdir(tmp_path)
     assert find_images(["a.png", tmp_path / "a.png", tmp_path, "./a.png"]).files == [Path("a.png")]
+    (tmp_path / "other/deep").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("other/deep")
+    Image.new("RGB", (4, 4)).save(tmp_path / "other/a.png")
+    assert len(find_images(["a.png", "link/../a.png"]).files) == 2, "the second is other/a.png"
 
 
 def test_heatmaps_of_earlier_predictions_are_no_photographs(finished, products, tmp_path):

@@ -34,13 +34,17 @@ def looks(monkeypatch):
     def run(predictor, folder, out, *pauses, **options):
         left, clock = list(pauses), SimpleNamespace(seconds=0.0)
 
+        def pass_by(seconds):
+            clock.seconds += seconds
+
         def pause(seconds):
             if not left:
                 raise KeyboardInterrupt
-            clock.seconds += seconds
+            pass_by(seconds)
             left.pop(0)()
 
-        monkeypatch.setattr(watch, "time", SimpleNamespace(sleep=pause, monotonic=lambda: clock.seconds))
+        fake = SimpleNamespace(sleep=pause, monotonic=lambda: clock.seconds, pass_by=pass_by)
+        monkeypatch.setattr(watch, "time", fake)
         rows = []
         with pytest.raises(KeyboardInterrupt):
             rows.extend(row for row in watch_folder(predictor, folder, out, **options) if rows.append(row))
@@ -77,6 +81,25 @@ def test_an_image_that_is_being_written_while_another_is_scored_is_waited_for(pr
     (tmp_path / "belt").mkdir()
     source, growing = products / "mesh/test/good/000.png", tmp_path / "belt/growing.png"
     content = source.read_bytes()
+    half, whole = (lambda size=size: growing.write_bytes(content[:size]) for size in (300, None))
+    pauses = (lambda: shutil.copy(source, tmp_path / "belt/a.png"), half, whole, nothing, nothing)
+    rows = looks(predictor, tmp_path / "belt", tmp_path / "out", *pauses)
+    assert [(os.path.basename(row["image"]), "error" in row) for row in rows] == [
+        ("a.png", False),
+        ("growing.png", False),
+    ]
+
+
+def test_a_listing_that_takes_long_is_no_waiting(predictor, products, tmp_path, looks, monkeypatch):
+    (tmp_path / "belt").mkdir()
+    source, growing, list_states = products / "mesh/test/good/000.png", tmp_path / "belt/growing.png", watch._states
+    content = source.read_bytes()
+
+    def slow(folder, out):
+        watch.time.pass_by(0.8)
+        return list_states(folder, out)
+
+    monkeypatch.setattr(watch, "_states", slow)
     half, whole = (lambda size=size: growing.write_bytes(content[:size]) for size in (300, None))
     pauses = (lambda: shutil.copy(source, tmp_path / "belt/a.png"), half, whole, nothing, nothing)
     rows = looks(predictor, tmp_path / "belt", tmp_path / "out", *pauses)

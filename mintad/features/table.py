@@ -102,12 +102,18 @@ class FeatureTable:
 def free_memory(group: Path = Path("/sys/fs/cgroup")) -> int:
     """Estimate the bytes of memory that are free, within the limit of the container, if its control group has one.
 
-    Files that were read lately stay in memory as long as nobody needs it, and count as used there: they are free.
+    Contents of files that nobody has asked for again stay in memory until it is needed. There they count as used, but
+    they are free.
     """
     free = psutil.virtual_memory().available
-    with suppress(OSError, ValueError, StopIteration):  # no control group of version 2; ValueError: no limit, "max"
+    with suppress(OSError, ValueError):  # no control group of version 2; ValueError: no limit, "max"
         limit, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
-        lines = (group / "memory.stat").read_text().splitlines()
-        cached = next(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
-        return min(free, max(0, limit - used + cached))
+        return min(free, max(0, limit - used + _inactive_files(group)))
     return free
+
+
+def _inactive_files(group: Path) -> int:
+    with suppress(OSError, ValueError):
+        counts = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        return int(counts.get("inactive_file", 0))
+    return 0

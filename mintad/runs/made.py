@@ -43,7 +43,7 @@ def score_made_defects(
     images, _ = add_defects([read_pixels(path, size) for path in records["image"]], keys, config.train.seed)
     kinds = [KINDS[n % len(KINDS)] for n in range(len(rows))]
     table = pd.DataFrame({"category": keys, "image": records["image"].to_numpy(), "defect": kinds})
-    made = FeatureTable.from_tensor(features_of(data.backbone, images))
+    made = FeatureTable.from_tensor(features_of(data.backbone, images).cpu())
     inputs = {("pred_score", "anomalous"): (data.features, rows)}
     inputs["made_score", "made_anomalous"] = made, np.arange(len(rows))
     labels = data.labels_for(model, rows)

@@ -59,9 +59,9 @@ def find_images(paths: Iterable[str | Path], *, exclude: str | Path | None = Non
             _search(path, results, found, seen)
         else:
             found.files.append(path)
-    once: dict[str, Path] = {}  # a file may be named twice, by itself, below its folder, or relative and absolute
+    once: dict[Path, Path] = {}  # a file may be named twice, by itself, below its folder, or relative and absolute
     for file in found.files:
-        once.setdefault(os.path.abspath(file), file)
+        once.setdefault(real_path(file.parent) / file.name, file)
     found.files = list(once.values())
     if not found.files and not found.problems and not empty:
         note = found.note()

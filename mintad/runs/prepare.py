@@ -27,6 +27,7 @@ from mintad.features.extract import extract
 from mintad.features.table import FeatureTable
 from mintad.model import ReconstructionModel
 
+SHOWN = 3  # copied images that are named
 log = logging.getLogger(__name__)
 
 
@@ -161,7 +162,7 @@ def prepare_data(
 
 
 def log_leaks(records: pd.DataFrame, train_rows: np.ndarray, holdout_rows: np.ndarray, hashes: Sequence[str]) -> None:
-    """Log how many held-out and test images are the same file as a normal training image, and name one.
+    """Log how many held-out and test images are the same file as a normal training image, and name some.
 
     Such a score is that of an image which the model, or its threshold, was fitted to: a threshold comes out too low, an
     AUROC too high. `hashes` are those of all rows of the record table.
@@ -174,9 +175,10 @@ def log_leaks(records: pd.DataFrame, train_rows: np.ndarray, holdout_rows: np.nd
         originals = {hashes[row]: images[row] for row in normal_rows}
         copies = [row for row in rows if hashes[row] in originals]
         if copies:
-            first = f"{images[copies[0]]} is the same file as {originals[hashes[copies[0]]]}"
-            advice = "remove one of each pair; mintad data check lists them"
-            log.warning("warning: %d %s images are training images, too: %s; %s", len(copies), name, first, advice)
+            pairs = [f"{images[row]} is the same file as {originals[hashes[row]]}" for row in copies[:SHOWN]]
+            more = "" if len(copies) <= SHOWN else f", and {len(copies) - SHOWN} more"
+            text = "warning: %d %s images are training images, too (%s%s); remove one of each pair"
+            log.warning(text, len(copies), name, ", ".join(pairs), more)
 
 
 def extract_features(

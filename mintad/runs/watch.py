@@ -75,8 +75,9 @@ def watch_folder(
         remarks = Remarks(predictor, results.path, keep=any("state" not in row for row in results.rows))
         last = time.monotonic()
         while idle is None or time.monotonic() - last < idle:
-            looked, now = time.monotonic(), _states(folder, results.path)
-            since = {item: since.get(item, looked) for item in now.items()}
+            looked = time.monotonic()
+            now = _states(folder, results.path)
+            since = {item: since.get(item, time.monotonic()) for item in now.items()}  # a listing takes its time
             ready = [
                 file for (file, state), when in since.items() if looked - when >= interval and state != done.get(file)
             ]
