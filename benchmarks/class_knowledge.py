@@ -44,7 +44,8 @@ from mintad.disk import digest
 from mintad.model.reconstruction import ReconstructionModel
 from mintad.report.commented_csv import read_commented_csv
 from mintad.runs.baselines import fit_baseline
-from mintad.runs.directory import CATEGORIES, Run
+from mintad.runs.directory import Run
+from mintad.runs.files import CATEGORIES
 from mintad.runs.load import trained_model
 from mintad.runs.prepare import PreparedData, prepare_data
 from mintad.scoring.evaluate import Evaluation, evaluate

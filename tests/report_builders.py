@@ -11,7 +11,7 @@ from mintad.config import preset
 from mintad.report.runs import read_runs
 from mintad.report.select_runs import select_runs
 from mintad.report.table_values import table_values
-from mintad.runs.directory import PAGE, RESULTS
+from mintad.runs.files import PAGE, RESULTS
 from mintad.scoring.metrics import MEAN, RESULT_COLUMNS
 
 MVTEC = (

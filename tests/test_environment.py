@@ -14,7 +14,7 @@ from mintad.course import environment
 from mintad.course.environment import Check
 from mintad.data import DATASETS
 from mintad.errors import DataError
-from mintad.runs.directory import RESULTS
+from mintad.runs.files import RESULTS
 from mintad.runs.shared import shared_model_dir
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"

@@ -242,7 +242,7 @@ def test_only_models_are_replaced(packages, finished, tmp_path):
     kept[1].parent.mkdir()
     for file in kept:
         file.write_text("of the user")
-    for target, reason in ((kept[0], "ends in .onnx"), (tmp_path / "model.onnx", "model.onnx.data: is a folder")):
+    for target, reason in ((kept[0], "end in .onnx"), (tmp_path / "model.onnx", "model.onnx.data: is a folder")):
         result = invoke("export", finished.path, target, "--quiet", "--images", 1)
         assert isinstance(result.exception, MintadError) and reason in str(result.exception)
     assert [file.read_text() for file in kept] == ["of the user"] * 2 and not (tmp_path / "model.onnx").exists()

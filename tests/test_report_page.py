@@ -15,7 +15,7 @@ from mintad.errors import ConfigError
 from mintad.report import paper
 from mintad.report.build import report
 from mintad.report.methods import table_row
-from mintad.runs.directory import RESULTS
+from mintad.runs.files import RESULTS
 from mintad.scoring.metrics import METRICS, metric
 
 

@@ -15,7 +15,7 @@ from mintad.report.commented_csv import read_commented_csv
 from mintad.report.runs import read_runs
 from mintad.report.select_runs import select_runs, where
 from mintad.report.table_values import table_values
-from mintad.runs.directory import RESULTS
+from mintad.runs.files import RESULTS
 from mintad.scoring.metrics import RESULT_COLUMNS
 
 

@@ -8,8 +8,8 @@ import torch
 
 from mintad.disk import sealed
 from mintad.errors import ConfigError, MintadError
-from mintad.runs.directory import PRODUCTS
 from mintad.runs.evaluate import evaluate_run
+from mintad.runs.files import PRODUCTS
 from mintad.runs.opening import open_run
 from mintad.runs.predict_files import predict_files
 from mintad.runs.train import train_run

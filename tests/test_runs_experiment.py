@@ -16,9 +16,8 @@ from mintad.data.records import category_keys
 from mintad.errors import ConfigError, TrainingError
 from mintad.features.table import FeatureTable
 from mintad.runs import experiment, shared
-from mintad.runs.directory import CATEGORIES, RESULTS
 from mintad.runs.experiment import configure, output_folder, read_overrides, resolve_folder, train_setting
-from mintad.runs.files import EXECUTED
+from mintad.runs.files import CATEGORIES, EXECUTED, RESULTS
 from mintad.runs.separate import nearest_mean
 from mintad.scoring import auroc
 from mintad.scoring.metrics import POOLED, by_category, value_of

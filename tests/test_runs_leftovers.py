@@ -14,8 +14,8 @@ from synthetic import small
 
 from mintad.disk import UNFINISHED, published
 from mintad.errors import MintadError
-from mintad.runs.directory import PAGE, RESULT_FILES
 from mintad.runs.evaluate import evaluate_run
+from mintad.runs.files import PAGE, RESULT_FILES
 from mintad.runs.made import COLUMNS
 from mintad.runs.opening import open_run
 from mintad.runs.predict_files import predict_files
@@ -93,7 +93,6 @@ def test_a_link_where_something_is_appended_is_refused(copied, finished, tmp_pat
 def test_what_killed_processes_left_is_removed_and_does_not_count(finished, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / f"{UNFINISHED}abc").write_text("half")
-    (tmp_path / "run/.config.json.tmp").write_text("half")
     with open_run(tmp_path / "run", finished.config()) as run:
         assert {file.name for file in run.path.iterdir()} == {"config.json", ".lock"}
     (tmp_path / "run/.notes.tmp").write_text("mine")

@@ -11,8 +11,8 @@ from synthetic import small
 from mintad.disk import sealed
 from mintad.errors import MintadError, TrainingError
 from mintad.runs.changes import record_training_images
-from mintad.runs.directory import CATEGORIES
 from mintad.runs.evaluate import evaluate_run
+from mintad.runs.files import CATEGORIES
 from mintad.runs.opening import open_run
 from mintad.runs.train import train_run
 

@@ -15,7 +15,7 @@ from mintad.errors import MintadError
 from mintad.report.runs import read_runs
 from mintad.report.select_runs import measured_with, select_runs
 from mintad.runs import files
-from mintad.runs.directory import RESULTS
+from mintad.runs.files import RESULTS
 from mintad.scoring.metrics import POOLED, RESULT_COLUMNS, measure
 from mintad.sweep import collect, status
 

@@ -26,7 +26,8 @@ from mintad.data.mini.factory import default_root
 from mintad.data.tree import absolute
 from mintad.disk import digest, published
 from mintad.errors import ConfigError, DataError
-from mintad.runs.directory import DIGESTS, RESULTS, SHARP_PRIOR, Run
+from mintad.runs.directory import Run
+from mintad.runs.files import DIGESTS, RESULTS, SHARP_PRIOR
 from mintad.runs.fingerprint import code_fingerprint
 from mintad.runs.shared import shared_model_dir
 from mintad.training.checkpoint import STATE, WEIGHTS

@@ -30,7 +30,8 @@ from mintad.disk import UNFINISHED, digest, open_file, remove, sync
 from mintad.errors import ConfigError, DataError, MintadError
 from mintad.lock import exclusive_lock
 from mintad.model import build_model
-from mintad.runs.directory import DIGESTS, RESULTS, Run
+from mintad.runs.directory import Run
+from mintad.runs.files import DIGESTS, RESULTS
 from mintad.runs.fingerprint import code_fingerprint
 from mintad.runs.load import identity_of
 from mintad.runs.prepare import configured_backbone, resolve_paths

@@ -31,7 +31,7 @@ def export_run(run_path: str | Path, path: str | Path, *, limit: int | None = No
         progress: show a bar.
 
     Raises:
-        MintadError: a package of the extra `export` is missing, `path` is no name of a model, the run is unfinished or
+        MintadError: a package of the extra `export` is missing, `path` does not end in .onnx, the run is unfinished or
             damaged, a test image cannot be read, or the exported model cannot be run on one image and on several, or
             differs from the run by more than `TOLERANCE` or in a decision. Nothing is written then.
     """

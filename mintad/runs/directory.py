@@ -1,18 +1,4 @@
-"""The run directory: everything that one training leaves behind.
-
-``config.json`` resolved configuration, ``versions.json``, ``classes.json``, ``images.csv`` (which images trained and
-which were held out), ``seconds.json``, ``log.txt``, ``history.csv``, the newest of ``checkpoints/``.
-
-After evaluation ``sharp_prior.safetensors`` where the configuration has one, ``products.safetensors`` (features of the
-products), ``photographs.json`` (sizes, formats and the like of the training images), ``scores.csv``, ``maps.npy``,
-``threshold.json`` (thresholds of the classes, and the held-out scores behind them), ``made_defects.csv`` where a
-category has no anomalous test images (`mintad.runs.made`), ``region.png`` where anomalies count in a part of the image
-alone (`mintad.runs.region`), ``digests.json`` of these, the page ``results.html``, and last ``results.csv``: every
-number of the model and of the baselines (`mintad.scoring.metrics.RESULT_COLUMNS`).
-
-A process that works in the directory holds the lock on the empty file ``.lock``. Separate models lie in
-``categories/``, a run directory each; a sweep adds ``notebook.ipynb``, ``parameters.json`` and ``status.json``.
-"""
+"""The run directory: everything that one training leaves behind, in the files that `mintad.runs.files` names."""
 
 from __future__ import annotations
 
@@ -34,6 +20,7 @@ from mintad.disk import digest, refuse_special, write
 from mintad.errors import ConfigError, MintadError, TrainingError
 from mintad.lock import exclusive_lock
 from mintad.runs.damage import advice, read_array
+from mintad.runs.files import BEFORE, CATEGORIES, DIGESTS, LOCK, MADE, PAGE, PHOTOGRAPHS, PRODUCTS, REGION, RESULTS
 from mintad.scoring.decisions import Decisions
 from mintad.scoring.known_products import KnownProducts
 from mintad.scoring.metrics import RESULT_COLUMNS
@@ -41,17 +28,6 @@ from mintad.scoring.sharp_prior import split_method
 from mintad.scoring.threshold import Threshold
 from mintad.training import Checkpoint, latest_checkpoint
 
-RESULTS, PAGE = "results.csv", "results.html"
-SHARP_PRIOR, PRODUCTS = "sharp_prior.safetensors", "products.safetensors"
-RECORD_FILES = ("versions.json", "classes.json", "images.csv", "seconds.json", "log.txt", "history.csv")
-PHOTOGRAPHS, DIGESTS, MADE, REGION = "photographs.json", "digests.json", "made_defects.csv", "region.png"
-BEFORE = "results_before.csv"  # the former results.csv, while the new files take their names
-RESULT_FILES = ("scores.csv", "maps.npy", "threshold.json", MADE, REGION, DIGESTS, PAGE, RESULTS)
-"""In the order in which they are written: results.csv says that the run is finished."""
-_FITTED = (SHARP_PRIOR, PRODUCTS, PHOTOGRAPHS)
-OWN_FILES = (*RECORD_FILES, *_FITTED, *RESULT_FILES, BEFORE, "config.json")  # in the order in which they are removed
-CATEGORIES = "categories"  # folder of a separate training: a run directory per category
-LOCK = ".lock"
 log = logging.getLogger(__name__)
 _missed: set[Path] = set()  # of which this process has said that they are missing
 

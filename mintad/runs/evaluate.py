@@ -21,7 +21,8 @@ from mintad.model.precision import joined_in_float16
 from mintad.runs.baselines import evaluate_baseline, require_baselines, require_comparable
 from mintad.runs.calibrate import calibrate, decide
 from mintad.runs.changes import record_training_images, row_hashes, with_hashes
-from mintad.runs.directory import PRODUCTS, SHARP_PRIOR, Run
+from mintad.runs.directory import Run
+from mintad.runs.files import PRODUCTS, SHARP_PRIOR
 from mintad.runs.load import trained_model
 from mintad.runs.made import rows_without_defects, score_made_defects
 from mintad.runs.opening import log_to, versions

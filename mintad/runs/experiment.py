@@ -18,7 +18,8 @@ from mintad.config.yaml_text import Loader
 from mintad.disk import BESIDE_PACKAGE, expanded
 from mintad.errors import ConfigError, nearest, shown
 from mintad.model import require_variant
-from mintad.runs.directory import CATEGORIES, Run
+from mintad.runs.directory import Run
+from mintad.runs.files import CATEGORIES
 from mintad.runs.separate import train_separate
 from mintad.runs.shared import runs_dir, shared_model_dir, train_shared
 from mintad.runs.train import train_run

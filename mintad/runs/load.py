@@ -10,7 +10,8 @@ import torch
 from mintad.config import Config
 from mintad.features.backbone import Backbone
 from mintad.model import ReconstructionModel, build_model
-from mintad.runs.directory import SHARP_PRIOR, Run
+from mintad.runs.directory import Run
+from mintad.runs.files import SHARP_PRIOR
 from mintad.scoring.sharp_prior import SharpPrior, SharpPriorDetector
 from mintad.training import load_weights
 

@@ -17,8 +17,8 @@ from mintad.config import Config
 from mintad.disk import UNFINISHED, own_file, remove
 from mintad.errors import ConfigError, DataError, MintadError, TrainingError, WeightsError
 from mintad.runs.baselines import differently_made
-from mintad.runs.directory import LOCK, OWN_FILES, Run
-from mintad.runs.files import EXECUTED, PARAMETERS, STATUS
+from mintad.runs.directory import Run
+from mintad.runs.files import EXECUTED, LOCK, OWN_FILES, PARAMETERS, STATUS
 
 LEFTOVERS = {".config.json.tmp", LOCK, EXECUTED, PARAMETERS, STATUS}
 """Files that a directory without a run may hold, besides unfinished ones: of a process killed early, of papermill, of a

@@ -10,7 +10,8 @@ import numpy as np
 
 from mintad.disk import digest
 from mintad.errors import MintadError
-from mintad.runs.directory import REGION, Run
+from mintad.runs.directory import Run
+from mintad.runs.files import REGION
 from mintad.scoring.region_of_interest import at_size, read_region
 
 SHAPE_MARGIN = 1.03  # factor by which width / height may differ without a word: a few pixels that were cut off

@@ -14,18 +14,8 @@ import pandas as pd
 from PIL import Image
 
 from mintad.disk import digest, published
-from mintad.runs.directory import (
-    BEFORE,
-    DIGESTS,
-    MADE,
-    PAGE,
-    PHOTOGRAPHS,
-    REGION,
-    RESULT_FILES,
-    RESULTS,
-    Run,
-    scoring_digest,
-)
+from mintad.runs.directory import Run, scoring_digest
+from mintad.runs.files import BEFORE, DIGESTS, MADE, PAGE, PHOTOGRAPHS, REGION, RESULT_FILES, RESULTS
 from mintad.runs.page import results_page
 from mintad.runs.region import stored_region
 from mintad.scoring.decisions import Decisions

@@ -21,7 +21,8 @@ from mintad.errors import MintadError, TrainingError
 from mintad.features.table import FeatureTable
 from mintad.model import require_variant
 from mintad.runs.baselines import is_comparable, require_baselines, require_comparable
-from mintad.runs.directory import CATEGORIES, Run
+from mintad.runs.directory import Run
+from mintad.runs.files import CATEGORIES
 from mintad.runs.load import trained_detector, trained_model
 from mintad.runs.opening import open_run, versions
 from mintad.runs.prepare import (

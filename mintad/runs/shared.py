@@ -21,7 +21,8 @@ from mintad.errors import ConfigError, nearest
 from mintad.features.table import FeatureTable
 from mintad.lock import exclusive_lock
 from mintad.model import ReconstructionModel
-from mintad.runs.directory import LOCK, Run
+from mintad.runs.directory import Run
+from mintad.runs.files import LOCK
 from mintad.runs.fingerprint import code_fingerprint
 from mintad.runs.load import trained_model
 from mintad.runs.prepare import PreparedData, prepare_data

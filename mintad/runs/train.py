@@ -21,8 +21,9 @@ from mintad.model import ReconstructionModel, build_model, require_variant
 from mintad.model.precision import joined_in_float16
 from mintad.runs.baselines import require_baselines, require_comparable
 from mintad.runs.changes import changes_of, record_training_images, report_changes
-from mintad.runs.directory import CATEGORIES, Run
+from mintad.runs.directory import Run
 from mintad.runs.evaluate import add_baselines, evaluate_and_save
+from mintad.runs.files import CATEGORIES
 from mintad.runs.load import identity_of
 from mintad.runs.opening import log_to, open_run
 from mintad.runs.prepare import (

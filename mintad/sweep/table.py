@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mintad.errors import MintadError
-from mintad.runs.files import PARAMETERS
+from mintad.runs.files import PARAMETERS, RESULTS
 from mintad.sweep.status import WORK, read_plan, read_status
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def collect(folder: str | Path) -> pd.DataFrame:
     """
     import pandas as pd  # here, so that a run's process does not wait for it
 
-    from mintad.runs.directory import RESULTS, Run
+    from mintad.runs.directory import Run
     from mintad.scoring.metrics import RESULT_COLUMNS
 
     folder = Path(folder)

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 
 from mintad.data.records import category_keys
-from mintad.runs.directory import CATEGORIES, Run
+from mintad.runs.directory import Run
 from mintad.runs.experiment import trained_setting
+from mintad.runs.files import CATEGORIES
 from mintad.runs.shared import TrainedRun
 
 
