@@ -199,7 +199,8 @@ def configured_backbone(config: FeatureConfig, *, weights: str | None = None) ->
 def split_holdout(records: pd.DataFrame, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Split the rows of the normal training images into (training, held out), within every class.
 
-    A class that would keep no training image raises DataError.
+    One generator draws for all classes in turn, so what is held out of a class depends on the classes before it. A
+    class that would keep no training image raises DataError.
     """
     rows = np.flatnonzero((records["split"] == "train").to_numpy())
     if share == 0:
