@@ -63,6 +63,17 @@ def test_a_mean_that_lacks_a_part_says_so_in_the_words_of_its_table(tmp_path):
     assert shown.caption.startswith("Means over splits")
 
 
+def test_where_no_number_lacks_there_is_no_column_for_the_reasons(tmp_path):
+    others = ("students", "fcdd", "fcdd_oe", "panda", "mkd")
+    for split in ("01234", "56789", "02468", "13579"):
+        same, values = {"data": "cifar10", "pixel": None, "data__options": {"split": split}}, {f"{{{split}}}": 0.9}
+        write_run(tmp_path / f"uniad-{split}", values, model__variant="uniad", **same)
+        write_run(tmp_path / f"others-{split}", values, baselines=dict.fromkeys(others, values), **same)
+    runs = select_runs(read_runs([tmp_path]), 7)
+    shown = side_by_side(runs, table_values(runs))
+    assert shown.head[-1] == "seeds" and {len(row) for row in shown.rows} == {len(shown.head)}
+
+
 def test_the_means_stand_method_by_method_and_a_row_without_a_number_says_why(tmp_path):
     write_run(tmp_path / "run", {"gear": 0.9}, data="mini", name="fast", baselines={"omnial": {"gear": 0.75}})
     runs = select_runs(read_runs([tmp_path]), 1)

@@ -16,8 +16,8 @@ def side_by_side(table_runs: TableRuns, cells: pd.DataFrame) -> Table | None:
     """Lay out the means that `mintad.report.table_values` gives of a table whose methods are columns.
 
     Returns:
-        Columns method, setting, then ours and the paper's of every metric, seeds, and why there is no number of ours;
-        None for other tables, and where nothing was measured.
+        Columns method, setting, then ours and the paper's of every metric, seeds, and why there is no number of ours,
+        where one lacks; None for other tables, and where nothing was measured.
     """
     means = cells[cells["category"] == MEAN]
     if table_runs.table not in WIDE or not means["measured"].notna().any():
@@ -44,4 +44,7 @@ def side_by_side(table_runs: TableRuns, cells: pd.DataFrame) -> Table | None:
     caption = f"Means over {parts}, method by method{'' if len(metrics) > 1 else ': ' + paper.title(metrics[0])}."
     if table_runs.elsewhere or table_runs.few_images:
         caption += " Ours and the paper's are from different images: compare orders and falls, not levels."
-    return Table([*head, "seeds", "why there is no number of ours"], rows, caption, texts=2)
+    head += ["seeds", "why there is no number of ours"]
+    if not any(row[-1] for row in rows):
+        head, rows = head[:-1], [row[:-1] for row in rows]
+    return Table(head, rows, caption, texts=2)
