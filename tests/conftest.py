@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import threading
 
 import pytest
@@ -13,9 +12,6 @@ from synthetic import small
 from mintad.data.mini import MiniParameters, make_mini
 from mintad.runs.directory import Run
 from mintad.runs.train import train_run
-
-# Optional for jsonschema, which every test of a notebook imports: a grammar that takes 1.4 s and is not needed.
-sys.modules.setdefault("rfc3987_syntax", None)
 
 
 @pytest.fixture(scope="session")

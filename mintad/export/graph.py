@@ -18,7 +18,7 @@ from mintad.scoring.conformal import fewest
 from mintad.scoring.decisions import Decisions
 from mintad.scoring.maps import interpolation_matrix, share_after_blur
 from mintad.scoring.region_of_interest import share_of_cells
-from mintad.scoring.sharp_prior import SMALL_WEIGHT, SharpPrior, SharpPriorDetector, of_channels
+from mintad.scoring.sharp_prior import SMALL_WEIGHT, ModelDetector, SharpPrior, SharpPriorDetector, of_channels
 
 INPUT, LABEL = "image", "label"
 DECIDED, CLASSIFIED = ("p_value", "anomalous"), ("class", "probability")
@@ -43,7 +43,7 @@ class DetectorGraph(nn.Module):
         self,
         backbone: Backbone,
         model: ReconstructionModel,
-        detector: ReconstructionModel | SharpPriorDetector,
+        detector: ModelDetector,
         scoring: ScoringConfig,
         decisions: Decisions | None,
         region: np.ndarray | None = None,

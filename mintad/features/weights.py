@@ -218,7 +218,7 @@ def _canonical(name: str) -> str:
 
 
 def fingerprint(tensors: Mapping[str, Tensor]) -> str:
-    """Hash a network's parameters and running statistics by name, type and value: BLAKE2b, 128 bits, hexadecimal."""
+    """Hash tensors by name, type and value, but no counts of batches: BLAKE2b, 128 bits, hexadecimal."""
     digest = hashlib.blake2b(digest_size=16)
     for name, tensor in sorted(tensors.items()):
         if not name.endswith("num_batches_tracked"):

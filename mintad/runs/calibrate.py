@@ -14,12 +14,12 @@ from mintad.scoring.decisions import Decisions
 from mintad.scoring.detect import detect
 from mintad.scoring.known_products import KnownProducts, median_over_tokens
 from mintad.scoring.maps import image_scores
-from mintad.scoring.sharp_prior import SharpPriorDetector
+from mintad.scoring.sharp_prior import ModelDetector
 
 
 def calibrate(
     products: KnownProducts,
-    detector: ReconstructionModel | SharpPriorDetector,
+    detector: ModelDetector,
     model: ReconstructionModel,
     data: PreparedData,
     config: Config,

@@ -1,4 +1,4 @@
-"""Files of a run that are damaged: how an array is found to be, and what to do about a JSON file."""
+"""Damage to the files of a run: reading an array that may be damaged, and what to do about a JSON file."""
 
 from __future__ import annotations
 

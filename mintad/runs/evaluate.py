@@ -34,7 +34,7 @@ from mintad.scoring.evaluate import Evaluation, results_of
 from mintad.scoring.known_products import KnownProducts
 from mintad.scoring.maps import grid_maps, image_scores
 from mintad.scoring.metrics import value_of
-from mintad.scoring.sharp_prior import SharpPrior, SharpPriorDetector, score_method
+from mintad.scoring.sharp_prior import ModelDetector, SharpPrior, SharpPriorDetector, score_method
 from mintad.training.device import pick_device
 
 SAMPLE = 256  # training images whose reconstruction error gives its unit for the score 'both'
@@ -65,8 +65,8 @@ def evaluate_run(
     """Evaluate the newest checkpoint of a run again, in float32, and write its results anew.
 
     The run may have been trained on another device. The baselines are evaluated together with those that the run was
-    compared with before. Where the data have moved, `root` is their new folder, which the run then
-    remembers; the training images must be the same.
+    compared with before. Where the data have moved, `root` is their new folder, which the run then remembers; the
+    training images must be the same.
 
     With a `region` of interest, an image file, anomalies count in this part of the images alone from now on, in scores,
     thresholds, metrics and new predictions; `whole_image` ends that. Labels stay: an image whose only defect lies
@@ -154,9 +154,7 @@ def evaluate_and_save(
     )
 
 
-def run_detectors(
-    run: Run, model: ReconstructionModel, data: PreparedData, config: Config
-) -> dict[str, ReconstructionModel | SharpPriorDetector]:
+def run_detectors(run: Run, model: ReconstructionModel, data: PreparedData, config: Config) -> dict[str, ModelDetector]:
     """Return the detector of every score that a run measures, the decisive one first (`scoring.score`).
 
     The sharp prior is fitted to the training images, and its file written into the run directory.

@@ -12,7 +12,7 @@ from mintad.features.backbone import Backbone
 from mintad.model import ReconstructionModel, build_model
 from mintad.runs.directory import Run
 from mintad.runs.files import SHARP_PRIOR
-from mintad.scoring.sharp_prior import SharpPrior, SharpPriorDetector
+from mintad.scoring.sharp_prior import ModelDetector, SharpPrior, SharpPriorDetector
 from mintad.training import load_weights
 
 FREE = (
@@ -45,7 +45,7 @@ def trained_model(run: Run, backbone: Backbone, device: torch.device) -> Reconst
     return model.to(device).eval()
 
 
-def trained_detector(run: Run, model: ReconstructionModel) -> ReconstructionModel | SharpPriorDetector:
+def trained_detector(run: Run, model: ReconstructionModel) -> ModelDetector:
     """Return what gives the decisive score of a run (`scoring.score`), with the model of `trained_model`."""
     score = run.config().scoring.score
     if score == "reconstruction":

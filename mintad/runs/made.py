@@ -16,14 +16,14 @@ from mintad.runs.prepare import PreparedData
 from mintad.scoring.decisions import Decisions
 from mintad.scoring.detect import detect
 from mintad.scoring.maps import image_scores
-from mintad.scoring.sharp_prior import SharpPriorDetector
+from mintad.scoring.sharp_prior import ModelDetector
 
 PER_CATEGORY = 60  # images with a made defect, at most
 COLUMNS = ("category", "image", "pred_score", "anomalous", "defect", "made_score", "made_anomalous")
 
 
 def score_made_defects(
-    detector: ReconstructionModel | SharpPriorDetector,
+    detector: ModelDetector,
     model: ReconstructionModel,
     data: PreparedData,
     config: Config,

@@ -20,7 +20,7 @@ from mintad.runs.baselines import differently_made
 from mintad.runs.directory import Run
 from mintad.runs.files import EXECUTED, LOCK, OWN_FILES, PARAMETERS, STATUS
 
-LEFTOVERS = {".config.json.tmp", LOCK, EXECUTED, PARAMETERS, STATUS}
+LEFTOVERS = {LOCK, EXECUTED, PARAMETERS, STATUS}
 """Files that a directory without a run may hold, besides unfinished ones: of a process killed early, of papermill, of a
 sweep."""
 VERSIONED = ("mintad", "torch", "torchvision", "timm", "numpy", "pandas", "scikit-learn", "accelerate")

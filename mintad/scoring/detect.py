@@ -12,7 +12,7 @@ from mintad.config import ScoringConfig
 from mintad.features.table import FeatureTable
 from mintad.model.reconstruction import ReconstructionModel
 from mintad.scoring.maps import as_distance, batches
-from mintad.scoring.sharp_prior import SharpPriorDetector
+from mintad.scoring.sharp_prior import ModelDetector
 
 
 class Detected(NamedTuple):
@@ -26,7 +26,7 @@ class Detected(NamedTuple):
 @torch.no_grad()
 def detect(
     model: ReconstructionModel,
-    detectors: Iterable[ReconstructionModel | SharpPriorDetector],
+    detectors: Iterable[ModelDetector],
     features: FeatureTable,
     rows: np.ndarray,
     classes: Sequence[str],

@@ -195,3 +195,7 @@ class SharpPriorDetector:
         if self.prior.classes[0].config.weighted:
             return output.class_logits.softmax(dim=-1)
         return F.one_hot(output.class_logits.argmax(dim=-1), count).float()
+
+
+ModelDetector = ReconstructionModel | SharpPriorDetector
+"""A detector that makes its map of a model's output: the model itself, or one with a sharp prior."""
